@@ -1,0 +1,28 @@
+import type { Tensors } from './model.js';
+import type { Problems } from './errors.js';
+
+/** What one forward pass trains on. `items` is how many examples the loss averages over. The batch owns its tensors. */
+export interface Batch {
+  readonly items: number;
+  readonly ids: readonly number[];
+  readonly epoch: number;
+  readonly tensors: Tensors;
+  readonly texts?: readonly string[];
+}
+
+/** Examples by number, as one rank sees them. */
+export interface Source {
+  /** How many examples one epoch holds for this rank. */
+  readonly items: number;
+  readonly batchSize: number;
+  /** This rank's examples in the order of `epoch`; pure. */
+  ids(epoch: number): ArrayLike<number>;
+  /** Loads examples; `upcoming` are the ones that will be asked for next, to be decoded ahead. */
+  load(ids: readonly number[], more: { epoch: number; upcoming: readonly number[] }): Promise<Batch>;
+  dispose?(): void | Promise<void>;
+}
+
+/** Role DATA: opens the data set. Problems found (a missing folder, a broken header) go on the list. */
+export interface Data {
+  open(problems: Problems): Promise<Source>;
+}

@@ -1,0 +1,56 @@
+import type { Hooks, Requests, Sum } from './hooks.js';
+import { type Micro, microBatches, type Plan, type Position, positionOf } from './plan.js';
+import type { Batch } from './data.js';
+import type { Optimizer, Rates, Update } from './roles.js';
+import type { Metrics } from './hooks.js';
+
+/** What the loop works with; session.ts makes it. Everything TensorFlow knows of is behind these few calls. */
+export interface Run {
+  readonly hooks: Hooks;
+  readonly plan: Plan;
+  readonly optimizer: Optimizer;
+  readonly startStep: number;
+  readonly metrics: Metrics;
+  load(micro: Micro): Promise<Batch | null>;
+  /** Forward and backward of one microBatch; zeros where this rank's data has ended. */
+  gradients(batch: Batch | null, micro: Micro): Sum;
+  requests(): Requests;
+  rates(step: number): Record<string, Rates>;
+  log(at: Position, sum: Sum, rates: Record<string, Rates>): Promise<void>;
+  evaluate(at: Position): Promise<void>;
+  checkpoint(at: Position): Promise<void>;
+  /** Frees what is left of a step. */
+  release(sum: Sum, update: Update): void;
+  breathe(): Promise<void>;
+}
+
+/** The loop. docs/loop.md shows it as pseudocode, and a test holds the two together. Returns whether it was stopped. */
+export async function loop(run: Run): Promise<{ step: number; stopped: boolean }> {
+  const { hooks, plan, optimizer } = run;
+  await hooks.onStart.promise(plan);
+  let step = run.startStep;
+  let stopped = false;
+  for (let resumed = true; step < plan.steps && !stopped; resumed = false) {
+    const at = positionOf(plan, step);
+    if (at.startsEpoch || resumed) await hooks.beforeEpoch.promise(at);
+    let own!: Sum;
+    for (const micro of microBatches(plan, at)) own = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
+    const requests = hooks.onRequest.call(run.requests(), at, run.metrics);
+    const sum = await hooks.onSync.promise({ ...own, requests }, step);
+    let update = hooks.onUnscale.call({ gradients: sum.gradients, scale: 1 / sum.items, finite: 1 }, step);
+    const rates = run.rates(step);
+    update = hooks.beforeStep.call(update, step);
+    optimizer.update(update, rates, step);
+    hooks.afterStep.call(step, update.finite);
+    if (hooks.shouldLog.call(at)) await run.log(at, sum, rates);
+    run.release(sum, update);
+    step++;
+    if (sum.requests.evaluate > 0) await run.evaluate(at);
+    if (at.endsEpoch) await hooks.afterEpoch.promise(at);
+    if (sum.requests.checkpoint > 0) await run.checkpoint(at);
+    stopped = sum.requests.stop > 0;
+    await run.breathe();
+  }
+  await hooks.onEnd.promise({ step, stopped });
+  return { step, stopped };
+}

@@ -1,0 +1,98 @@
+import type { Tensor, Tensor2D, Variable } from '@tensorflow/tfjs';
+import type { Generator } from './random.js';
+
+/** Tensors by path. */
+export type Tensors = Record<string, Tensor>;
+
+/** A weight of a model. `group` names the parameter group whose learning rate and decay apply. */
+export interface Parameter {
+  readonly variable: Variable;
+  readonly trainable: boolean;
+  readonly group: string;
+}
+
+/**
+ * What an adapter may know of a module. `weight` is the path of its weight: a linear one is [in, out], a convolution's
+ * [height, width, in, out] (the layouts of TensorFlow.js; files hold PyTorch's and are turned on reading and writing).
+ */
+export interface ModuleFacts {
+  readonly kind: 'linear' | 'conv2d';
+  readonly weight: string;
+  readonly shape: readonly number[];
+  readonly stride?: number;
+  readonly padding?: number;
+}
+
+/** Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. */
+export type Wrap = (context: Context, inputs: Tensor[], next: (inputs: Tensor[]) => Tensor) => Tensor;
+
+/** One forward pass: which weights it reads, in which mode, and where its random draws come from. */
+export interface Context {
+  readonly mode: 'train' | 'evaluate';
+  readonly parameters: Tensors;
+  /** Calls the module at `path` through the model's wraps. `fn` is pure in inputs, parameters and keyed draws. */
+  module(path: string, inputs: Tensor[], fn: (inputs: Tensor[]) => Tensor): Tensor;
+  /** The draw `name` of the example `id`: the same whatever the rank, batch or order. */
+  draw(name: string, id: number): Generator;
+  /** The draw `name` of this microBatch (dropout): a function of seed, step, micro and name. */
+  drawHere(name: string): Generator;
+}
+
+/** A differentiable model. `forward` takes named tensors (texts as strings, timesteps as numbers) and returns one tensor. */
+export interface Model {
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  readonly modules: ReadonlyMap<string, ModuleFacts>;
+  readonly wraps: ReadonlyMap<string, readonly Wrap[]>;
+  forward(context: Context, inputs: Inputs): Tensor;
+  /** Frees what the model holds beside its parameters. */
+  dispose?(): void;
+}
+
+export interface Inputs {
+  readonly [name: string]: Tensor | readonly string[] | readonly number[] | undefined;
+}
+
+/** A module's place in a model's wraps is looked up by path; a model without wraps costs nothing. */
+export function makeContext(
+  model: Model,
+  more: {
+    mode: Context['mode'];
+    parameters: Tensors;
+    draw?: Context['draw'];
+    drawHere?: Context['drawHere'];
+  },
+): Context {
+  const noDraws = (): never => {
+    throw new Error('this forward pass was given no random draws');
+  };
+  const context: Context = {
+    mode: more.mode,
+    parameters: more.parameters,
+    draw: more.draw ?? noDraws,
+    drawHere: more.drawHere ?? noDraws,
+    module(path, inputs, fn) {
+      const wraps = model.wraps.get(path);
+      if (!wraps) return fn(inputs);
+      let next = fn;
+      for (const wrap of wraps) {
+        const inner = next;
+        next = (given) => wrap(context, given, inner);
+      }
+      return next(inputs);
+    },
+  };
+  return context;
+}
+
+/** The weights themselves, by path. */
+export function weightsOf(model: Model): Tensors {
+  const tensors: Tensors = {};
+  for (const [path, { variable }] of model.parameters) tensors[path] = variable;
+  return tensors;
+}
+
+/** The paths that are trained, in the model's order. */
+export const trainablePaths = (model: Model): string[] =>
+  [...model.parameters].filter(([, p]) => p.trainable).map(([path]) => path);
+
+export type { Tensor, Tensor2D, Variable };

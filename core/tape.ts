@@ -1,0 +1,128 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import { fail } from './errors.js';
+import type { Tensors } from './model.js';
+
+/** What TensorFlow.js 4 records of one operation. Internal there: this file is the only one that reads it. */
+interface TapeNode {
+  kernelName: string;
+  inputs: Record<string, Tensor>;
+  outputs: Tensor[];
+  saved?: Tensor[];
+  gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
+}
+
+interface Engine {
+  readonly state: { activeTape: TapeNode[] | null; gradientDepth: number };
+  startScope(name: string): void;
+  endScope(result: Tensor[]): void;
+  startTape(): void;
+  endTape(): void;
+}
+
+const release = (tensors: readonly Tensor[] | undefined): void => {
+  for (const tensor of tensors ?? []) if (!tensor.isDisposed && !tensor.kept) tensor.dispose();
+};
+
+/** Saved values are kept clones, so they are freed whether kept or not. */
+const releaseSaved = (node: TapeNode): void => {
+  for (const tensor of node.saved ?? []) if (!tensor.isDisposed) tensor.dispose();
+};
+
+/**
+ * Runs `forward` on the tape and walks it back from `seed(loss)`, the gradient of the loss. tf.variableGrads keeps every
+ * activation and gradient until it ends; this frees each as soon as the walk has passed it (about half the peak), and
+ * visits only what depends on `parameters`.
+ *
+ * @returns the loss and one gradient per path, zeros where the loss does not depend on it. The caller owns them.
+ */
+export function backward(
+  forward: () => Scalar,
+  parameters: Tensors,
+  seed: () => number | Scalar,
+): { loss: Scalar; gradients: Tensors } {
+  const engine = tf.engine() as unknown as Engine;
+  const { state } = engine;
+  engine.startScope('backward');
+  engine.startTape();
+  const tape = state.activeTape as TapeNode[];
+  const results: Tensor[] = [];
+  try {
+    let loss: Scalar;
+    try {
+      loss = forward();
+    } finally {
+      engine.endTape();
+      if (state.gradientDepth === 0) state.activeTape = null;
+    }
+    const reached = new Set(Object.values(parameters).map((p) => p.id));
+    const path = tape.filter((node) => {
+      const depends = Object.values(node.inputs).some((input) => reached.has(input.id));
+      if (depends) for (const output of node.outputs) reached.add(output.id);
+      else releaseSaved(node);
+      return depends;
+    });
+    const start = seed();
+    const ownedSeed = typeof start === 'number' ? tf.scalar(start) : start;
+    const gradientOf = new Map<number, Tensor>([[loss.id, ownedSeed]]);
+    for (let i = path.length - 1; i >= 0; i--) {
+      const node = path[i];
+      if (node.outputs.some((output) => gradientOf.has(output.id))) walk(node, gradientOf, reached);
+      releaseSaved(node);
+      release(node.outputs.filter((output) => output !== loss));
+    }
+    const gradients: Tensors = {};
+    for (const [name, parameter] of Object.entries(parameters))
+      results.push((gradients[name] = gradientOf.get(parameter.id) ?? tf.zerosLike(parameter)));
+    results.push(loss);
+    return { loss, gradients };
+  } finally {
+    for (const node of tape) releaseSaved(node);
+    engine.endScope(results);
+  }
+}
+
+function walk(node: TapeNode, gradientOf: Map<number, Tensor>, reached: Set<number>): void {
+  const dys = node.outputs.map((output) => gradientOf.get(output.id) ?? null);
+  if (!node.gradient)
+    fail('NO_GRADIENT', 'core', `TensorFlow.js has no gradient for the operation ${node.kernelName}`, 'Write it with others, or use tf.customGrad.');
+  // Some gradient functions read a missing dy as zeros themselves; TensorFlow.js fills it in when it sees null.
+  const inputGradients = node.gradient(dys);
+  for (const [name, input] of Object.entries(node.inputs)) {
+    if (!reached.has(input.id) || !inputGradients[name]) continue;
+    let dx = tf.tidy(inputGradients[name]);
+    if (dys.includes(dx)) dx = dx.clone();
+    const before = gradientOf.get(input.id);
+    if (!before) gradientOf.set(input.id, dx);
+    else {
+      gradientOf.set(input.id, tf.add(before, dx));
+      dx.dispose();
+      before.dispose();
+    }
+  }
+  for (const output of node.outputs) {
+    gradientOf.get(output.id)?.dispose();
+    gradientOf.delete(output.id);
+  }
+}
+
+/** Zeros of the same shapes: what a rank adds whose data has ended. */
+export function zeroSum(parameters: Tensors): { gradients: Tensors; loss: Scalar } {
+  const gradients: Tensors = {};
+  for (const [path, parameter] of Object.entries(parameters)) gradients[path] = tf.zerosLike(parameter);
+  return { gradients, loss: tf.scalar(0) };
+}
+
+/** The mean loss of `items` examples as a sum; disposes what it is given. */
+export function timesItems(loss: Scalar, items: number): Scalar {
+  const sum = loss.mul(items) as Scalar;
+  loss.dispose();
+  return sum;
+}
+
+/** Frees tensors of `old` that are not in `now`. */
+export function disposeReplaced(old: readonly Tensor[], now: readonly Tensor[] = []): void {
+  for (const tensor of old) if (!now.includes(tensor) && !tensor.isDisposed) tensor.dispose();
+}
+
+export const isTensor = (value: unknown): value is Tensor => value instanceof tf.Tensor;

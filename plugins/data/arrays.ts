@@ -1,0 +1,65 @@
+import * as tf from '@tensorflow/tfjs';
+import { type Batch, DATA, type Host, type Problems, type Random, RANDOM, type Source, type TensorData } from '../../core/index.js';
+
+export interface ArraysOptions {
+  readonly batchSize: number;
+  /** A new order each epoch; on by default. */
+  readonly shuffle?: boolean;
+  /** Leave out what does not fill a batch at an epoch's end; off by default. */
+  readonly dropLast?: boolean;
+}
+
+/** The order of an epoch: pure in seed and epoch, the same on every machine. */
+export const epochOrder = (random: Random, items: number, epoch: number, shuffle: boolean): Int32Array =>
+  shuffle ? random.named('order', epoch).permutation(items) : Int32Array.from({ length: items }, (_, i) => i);
+
+/** Data in memory: arrays whose first axis counts examples, by name, and texts beside them. */
+export const arrays = (columns: Readonly<Record<string, TensorData>>, options: ArraysOptions & { readonly texts?: readonly string[] }) => {
+  const { batchSize, shuffle = true, dropLast = false, texts } = options;
+  let random: Random;
+  return {
+    name: 'arrays',
+    fills: DATA,
+    apply(host: Host) {
+      random = host.resolve(RANDOM);
+      host.hooks.validate.tap('arrays', (problems) => {
+        check(problems);
+        return undefined;
+      });
+    },
+    async open(): Promise<Source> {
+      const total = Object.values(columns)[0].shape[0];
+      const items = dropLast ? Math.floor(total / batchSize) * batchSize : total;
+      return {
+        items,
+        batchSize,
+        ids: (epoch) => epochOrder(random, total, epoch, shuffle),
+        load: async (ids, { epoch }): Promise<Batch> => ({
+          items: ids.length,
+          ids,
+          epoch,
+          tensors: Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, rows(column, ids)])),
+          ...(texts ? { texts: ids.map((id) => texts[id]) } : {}),
+        }),
+      };
+    },
+  };
+
+  function check(problems: Problems): void {
+    const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'arrays', what, fix);
+    if (!(Number.isInteger(batchSize) && batchSize > 0)) bad(`batchSize is ${batchSize}`, 'Give a whole number above 0.');
+    const counts = Object.entries(columns).map(([name, { shape }]) => [name, shape[0]] as const);
+    if (counts.length === 0) bad('there are no columns', 'Give at least one array.');
+    if (new Set([...counts.map(([, n]) => n), ...(texts ? [texts.length] : [])]).size > 1)
+      bad(`the columns differ in length: ${counts.map(([name, n]) => `${name} ${n}`).join(', ')}${texts ? `, texts ${texts.length}` : ''}`, 'Give one row an example everywhere.');
+    for (const [name, { shape, data }] of Object.entries(columns))
+      if (shape.reduce((a, b) => a * b, 1) !== data.length) bad(`${name} has ${data.length} values for the shape [${shape}]`, 'Give as many as the shape holds.');
+  }
+};
+
+function rows({ dtype, shape, data }: TensorData, ids: readonly number[]): tf.Tensor {
+  const size = shape.slice(1).reduce((a, b) => a * b, 1);
+  const out = new (data.constructor as Float32ArrayConstructor)(ids.length * size);
+  for (const [i, id] of ids.entries()) out.set(data.subarray(id * size, (id + 1) * size) as Float32Array, i * size);
+  return tf.tensor(out, [ids.length, ...shape.slice(1)], dtype === 'float32' ? 'float32' : 'int32');
+}

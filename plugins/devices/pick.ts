@@ -1,0 +1,39 @@
+import { DEVICE, type Device, type DeviceReport, fail, SteploomError } from '../../core/index.js';
+import { cpu } from './cpu.js';
+import { tfjsNode, tfjsNodeGpu } from './tfjs-node.js';
+import { type WasmOptions, wasm } from './wasm.js';
+import { webgpu } from './webgpu.js';
+
+export const DEVICES = ['tfjs-node-gpu', 'webgpu', 'tfjs-node', 'wasm', 'cpu'] as const;
+export type DeviceName = (typeof DEVICES)[number];
+
+const make = (name: DeviceName, options: WasmOptions): Device =>
+  ({ 'tfjs-node-gpu': tfjsNodeGpu, webgpu, 'tfjs-node': tfjsNode, wasm: () => wasm(options), cpu })[name]();
+
+/** Starts one device and says what came of it. */
+export async function tryDevice(name: DeviceName, options: WasmOptions = {}): Promise<{ report: DeviceReport } | { why: string }> {
+  try {
+    return { report: await make(name, options).setUp() };
+  } catch (error) {
+    return { why: error instanceof SteploomError ? `${error.problems[0].what}. ${error.problems[0].fix}` : (error as Error).message };
+  }
+}
+
+/** A software renderer drives WebGPU slower than wasm does its work. */
+const isSoftware = ({ detail }: DeviceReport) => /swiftshader|llvmpipe|software/i.test(detail);
+
+/** The device of that name, or with 'auto' the best that works: GPUs first, then TensorFlow, wasm, cpu. */
+export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}) => ({
+  name: 'device',
+  fills: DEVICE,
+  async setUp(): Promise<DeviceReport> {
+    if (name !== 'auto') return make(name, options).setUp();
+    const reasons: string[] = [];
+    for (const candidate of DEVICES) {
+      const result = await tryDevice(candidate, options);
+      if ('report' in result && !isSoftware(result.report)) return result.report;
+      reasons.push(`${candidate}: ${'why' in result ? result.why : 'a software renderer'}`);
+    }
+    return fail('DEVICE_UNAVAILABLE', 'device', `no device works: ${reasons.join('; ')}`, 'Mend one of them.');
+  },
+});

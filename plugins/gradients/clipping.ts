@@ -1,0 +1,38 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Scalar } from '@tensorflow/tfjs';
+import { CLIP, fail, type Host } from '../../core/index.js';
+import { globalNorm } from './global-norm.js';
+
+/**
+ * Clips the global L2 norm of the finished gradient, once a step (torch.nn.utils.clip_grad_norm_): the gradient is scaled
+ * by min(1, maxNorm / (norm + 1e-6)). The norm before clipping is logged as gradientNorm. Nothing is read back.
+ */
+export const clipping = (maxNorm = 1) => {
+  let norm: Scalar | null = null;
+  const forget = () => {
+    norm?.dispose();
+    norm = null;
+  };
+  return {
+    name: 'clipping',
+    fills: CLIP,
+    maxNorm,
+    apply({ hooks }: Host) {
+      hooks.validate.tap('clipping', (problems) => {
+        if (!(maxNorm > 0)) problems.add('OPTION_INVALID', 'clipping', `maxNorm is ${maxNorm}`, 'Give a number above 0, or leave clipping out.');
+        return undefined;
+      });
+      hooks.beforeStep.tap('clipping', (update) => {
+        if (Object.keys(update.gradients).length === 0) fail('NO_GRADIENTS', 'clipping', 'there are no gradients to clip', 'Train at least one parameter.');
+        forget();
+        const own = globalNorm(update.gradients, update.scale);
+        norm = own;
+        const scale = tf.tidy(() => tf.minimum(1, tf.div(maxNorm, own.add(1e-6))).mul(update.scale)) as Scalar;
+        if (typeof update.scale !== 'number') update.scale.dispose();
+        return { ...update, scale };
+      });
+      hooks.onLog.tap('clipping', (record) => (norm ? { ...record, gradientNorm: norm.clone() } : record));
+    },
+    dispose: forget,
+  };
+};

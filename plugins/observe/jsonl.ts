@@ -1,0 +1,41 @@
+import { mkdir, open, type FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { fail, type Host } from '../../core/index.js';
+import { isDue } from './cadence.js';
+
+export interface JsonlOptions {
+  /** Every so many steps. */
+  readonly every?: number;
+}
+
+/** Writes every record as one line of JSON, with the seconds since the start. Needs Node. */
+export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
+  let file: FileHandle | null = null;
+  let started = 0;
+  return {
+    name: 'jsonl',
+    apply({ hooks }: Host) {
+      hooks.onStart.tapPromise('jsonl', async () => {
+        started = performance.now();
+        try {
+          await mkdir(dirname(path), { recursive: true });
+          file = await open(path, 'a');
+        } catch (error) {
+          fail('FILE_UNWRITABLE', 'jsonl', `${path}: ${(error as Error).message}`, 'Check the path, its permissions and the space left.', error);
+        }
+      });
+      hooks.shouldLog.tap('jsonl', (position) => (isDue(position, every) ? true : undefined));
+      hooks.onRecord.tapPromise('jsonl', async (record) => {
+        // NaN and infinities are no JSON numbers; as texts they are at least seen.
+        const line = JSON.stringify({ ...record, seconds: Number(((performance.now() - started) / 1000).toFixed(3)) }, (_, value) =>
+          typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
+        );
+        await file?.appendFile(`${line}\n`);
+      });
+    },
+    async dispose() {
+      await file?.close();
+      file = null;
+    },
+  };
+};

@@ -1,0 +1,80 @@
+import cliProgress from 'cli-progress';
+import type { FinishedRecord, Host } from '../../core/index.js';
+import { isDue } from './cadence.js';
+
+export interface ProgressOptions {
+  /** Log every so many steps; each tenth of a second for a terminal's bar, each fiftieth of the run otherwise. */
+  readonly every?: number;
+  readonly stream?: NodeJS.WriteStream;
+}
+
+const duration = (seconds: number): string => {
+  if (!Number.isFinite(seconds)) return '?';
+  const s = Math.max(0, Math.round(seconds));
+  return s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+};
+
+/** Step, loss, learning rate, steps a second and time left: a bar on a terminal, plain lines elsewhere. Needs Node. */
+export const progress = ({ every, stream = process.stderr }: ProgressOptions = {}) => {
+  let bar: cliProgress.SingleBar | null = null;
+  let started = 0;
+  let firstStep = 0;
+  let lastAsked = 0;
+  let total = 0;
+  const text = (record: FinishedRecord): Record<string, string> => {
+    const step = Number(record.step);
+    const seconds = (performance.now() - started) / 1000;
+    const rate = (step - firstStep) / seconds;
+    const number = (x: unknown, digits: number) => (typeof x === 'number' ? x.toPrecision(digits) : '-');
+    return { loss: number(record.loss, 4), rate: number(record.learningRate, 3), speed: `${rate.toPrecision(3)} it/s`, left: duration((total - step) / rate) };
+  };
+  return {
+    name: 'progress',
+    apply({ hooks }: Host) {
+      hooks.onStart.tap('progress', (plan) => {
+        total = plan.steps;
+        started = performance.now();
+        firstStep = -1;
+        return undefined;
+      });
+      hooks.beforeEpoch.tap('progress', ({ step }) => {
+        if (firstStep >= 0) return undefined;
+        firstStep = step;
+        if (stream.isTTY) {
+          bar = new cliProgress.SingleBar({ stream, format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left', hideCursor: true }, cliProgress.Presets.shades_classic);
+          bar.start(total, step, { loss: '-', rate: '-', speed: '-', left: '?' });
+        }
+        return undefined;
+      });
+      hooks.shouldLog.tap('progress', (position) => {
+        if (every !== undefined) return isDue(position, every) ? true : undefined;
+        if (!bar) return isDue(position, Math.max(1, Math.ceil(total / 50))) ? true : undefined;
+        const now = performance.now();
+        if (now - lastAsked < 100 && !position.last) return undefined;
+        lastAsked = now;
+        return true;
+      });
+      hooks.onRecord.tap('progress', (record) => {
+        const parts = text(record);
+        if (bar && 'loss' in record) bar.update(Number(record.step), parts);
+        else if ('loss' in record) stream.write(`step ${record.step}/${total}  loss ${parts.loss}  rate ${parts.rate}  ${parts.speed}  ${parts.left} left\n`);
+        else
+          stream.write(
+            `step ${record.step}/${total}  ${Object.entries(record)
+              .filter(([key]) => key !== 'step' && key !== 'epoch')
+              .map(([key, value]) => `${key} ${typeof value === 'number' ? value.toPrecision(4) : value}`)
+              .join('  ')}\n`,
+          );
+        return undefined;
+      });
+      hooks.onEnd.tap('progress', () => {
+        bar?.stop();
+        bar = null;
+        return undefined;
+      });
+    },
+    dispose() {
+      bar?.stop();
+    },
+  };
+};

@@ -1,0 +1,23 @@
+import { progress, schedule } from './schedule.js';
+
+export interface PolynomialOptions {
+  readonly power?: number;
+  /** The rate at the end. */
+  readonly end?: number;
+}
+
+/** ((base - end) (1 - p)^power + end) / base over the progress p; end / base afterwards. */
+export const polynomial = ({ power = 1, end = 1e-7 }: PolynomialOptions = {}) =>
+  schedule(
+    'polynomial',
+    (input) => {
+      const { step, totalSteps, baseLearningRate: base } = input;
+      return step > totalSteps ? end / base : ((base - end) * (1 - progress(input)) ** power + end) / base;
+    },
+    {
+      problems: (base) => [
+        ...(power > 0 ? [] : ([[`power is ${power}`, 'Give a number above 0.']] as [string, string][])),
+        ...(base > end ? [] : ([[`the end rate ${end} is not below the learning rate ${base}`, 'Lower end, or raise learningRate.']] as [string, string][])),
+      ],
+    },
+  );

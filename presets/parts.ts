@@ -1,0 +1,87 @@
+import { join } from 'node:path';
+import { type AnyPlugin, type Plugin, run } from '../core/index.js';
+import { type DeviceName, device } from '../plugins/devices/pick.js';
+import { accumulation } from '../plugins/gradients/accumulation.js';
+import { clipping } from '../plugins/gradients/clipping.js';
+import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
+import { jsonl } from '../plugins/observe/jsonl.js';
+import { progress } from '../plugins/observe/progress.js';
+import { adamw } from '../plugins/optimizers/adamw.js';
+import { checkpoint } from '../plugins/persist/checkpoint.js';
+import { type ScheduleName, scheduleByName, warmsUp } from '../plugins/schedules/by-name.js';
+
+/** What every preset for Node is made of, from the shared options. */
+export interface CommonOptions {
+  readonly outputDir: string;
+  readonly seed: number;
+  readonly device: DeviceName | 'auto';
+  readonly threads?: number;
+  readonly maxTrainSteps?: number;
+  readonly numTrainEpochs: number;
+  readonly loggingSteps: number;
+  readonly checkpointingSteps?: number;
+  readonly resumeFromCheckpoint?: string;
+  readonly quiet: boolean;
+  readonly learningRate: number;
+  readonly scaleLr: boolean;
+  readonly lrScheduler: ScheduleName;
+  readonly lrWarmupSteps: number;
+  readonly lrNumCycles?: number;
+  readonly lrPower?: number;
+  readonly lrEnd?: number;
+  readonly lrStepRules?: string;
+  readonly adamBeta1: number;
+  readonly adamBeta2: number;
+  readonly adamEpsilon: number;
+  readonly adamWeightDecay: number;
+  readonly gradientAccumulationSteps: number;
+  readonly maxGradNorm: number;
+  readonly trainBatchSize: number;
+}
+
+/** The learning rate scaled by accumulation x batch x processes, where that is asked for. Computed from the base rate each time, so never twice. */
+export const scaledLearningRate = ({ learningRate, scaleLr, gradientAccumulationSteps, trainBatchSize }: CommonOptions, worldSize = 1): number =>
+  scaleLr ? learningRate * gradientAccumulationSteps * trainBatchSize * worldSize : learningRate;
+
+/** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
+export function commonPlugins(o: CommonOptions): AnyPlugin[] {
+  const warm = warmsUp(o.lrScheduler);
+  const rate = scaledLearningRate(o);
+  const notes: string[] = [];
+  if (o.scaleLr) notes.push(`the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize})`);
+  if (!warm && o.lrWarmupSteps > 0) notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
+  return [
+    run({
+      learningRate: rate,
+      weightDecay: o.adamWeightDecay,
+      seed: o.seed,
+      ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs } : { steps: o.maxTrainSteps }),
+      warmupSteps: warm ? o.lrWarmupSteps : 0,
+    }),
+    device(o.device, o.threads === undefined ? {} : { threads: o.threads }),
+    ...(notes.length > 0 ? [notice(notes)] : []),
+    adamw({ beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon }),
+    ...scheduleByName(o.lrScheduler, { cycles: o.lrNumCycles, power: o.lrPower, end: o.lrEnd, rules: o.lrStepRules }),
+    accumulation(o.gradientAccumulationSteps),
+    nonFiniteGuard(),
+    ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
+    jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
+    ...(o.quiet ? [] : [progress()]),
+    checkpoint({
+      into: o.outputDir,
+      ...(o.checkpointingSteps === undefined ? {} : { every: o.checkpointingSteps, atEnd: true }),
+      ...(o.resumeFromCheckpoint === undefined ? {} : { resume: o.resumeFromCheckpoint }),
+    }),
+  ];
+}
+
+/** Says what an option was turned into, when training starts. */
+const notice = (texts: readonly string[]): Plugin => ({
+  name: 'notice',
+  apply: ({ hooks, warn }) =>
+    hooks.onStart.tap('notice', () => {
+      for (const text of texts) warn(text);
+      return undefined;
+    }),
+});
+

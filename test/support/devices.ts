@@ -1,0 +1,35 @@
+import { existsSync } from 'node:fs';
+import * as tf from '@tensorflow/tfjs';
+import { type DeviceName, tryDevice } from '../../plugins/devices/pick.js';
+
+/** Debian's chromium ships a software Vulkan driver; WebGPU is tested on it where nothing better is named. */
+const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
+if (!process.env.VK_DRIVER_FILES && existsSync(SWIFTSHADER)) process.env.VK_DRIVER_FILES = SWIFTSHADER;
+
+/** The devices that tests of kernels and models run on here. WebGPU is left out, in one line, where no driver is found. */
+export async function testDevices(): Promise<DeviceName[]> {
+  const found = await tryDevice('webgpu');
+  if ('report' in found) return ['cpu', 'wasm', 'webgpu'];
+  console.log(`not tested here: webgpu (${found.why})`);
+  return ['cpu', 'wasm'];
+}
+
+/** Makes a device the current one. */
+export async function use(name: DeviceName): Promise<void> {
+  const found = await tryDevice(name, { threads: 2 });
+  if ('why' in found) throw new Error(found.why);
+}
+
+/** The largest difference, as a share of the largest value: SPEC's measure. */
+export function relativeGap(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`);
+  let [gap, largest] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    const d = Math.abs(actual[i] - expected[i]);
+    if (!(d <= gap)) gap = Number.isNaN(d) ? Number.POSITIVE_INFINITY : d;
+    largest = Math.max(largest, Math.abs(expected[i]));
+  }
+  return gap / largest;
+}
+
+export { tf };
