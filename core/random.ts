@@ -3,20 +3,21 @@
  * A stream is named by four words; its values depend on the name and the seed alone, never on the order of drawing.
  */
 export class Generator {
-  private readonly counter: [number, number, number, number];
+  private count = 0;
+  private readonly stream: readonly [number, number, number];
   private readonly key: readonly [number, number];
-  private readonly block = new Uint32Array(4);
+  private readonly block = new Int32Array(4);
   private used = 4;
 
   constructor(key: readonly [number, number], stream: readonly [number, number, number]) {
     this.key = key;
-    this.counter = [0, stream[0] >>> 0, stream[1] >>> 0, stream[2] >>> 0];
+    this.stream = stream;
   }
 
   private word(): number {
     if (this.used === 4) {
-      philox(this.counter, this.key, this.block);
-      this.counter[0] = (this.counter[0] + 1) >>> 0;
+      const [a, b, c] = this.stream;
+      philox(this.count++, a, b, c, this.key[0], this.key[1], this.block);
       this.used = 0;
     }
     return this.block[this.used++];
@@ -34,14 +35,31 @@ export class Generator {
     return Math.floor(((high * 134217728 + low) / 9007199254740992) * below);
   }
 
-  /** Fills `out` with standard normal numbers (Box and Muller's transform) and returns it. */
+  /**
+   * Fills `out` with standard normal numbers and returns it: Box and Muller's transform, four numbers a block. The angle is
+   * taken within an eighth of a turn, where short series are exact to float32, and turned by quarters afterwards; the
+   * offset this leaves is the same for all angles, and so does not matter.
+   */
   normals(out: Float32Array): Float32Array {
-    for (let i = 0; i < out.length; i += 2) {
-      const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
-      const angle = 2 * Math.PI * this.uniform();
-      out[i] = radius * Math.cos(angle);
-      if (i + 1 < out.length) out[i + 1] = radius * Math.sin(angle);
+    const [a, b, c] = this.stream;
+    const [k0, k1] = this.key;
+    const { block } = this;
+    for (let i = 0; i < out.length; i += 4) {
+      philox(this.count++, a, b, c, k0, k1, block);
+      for (let j = 0; j < 4 && i + j < out.length; j += 2) {
+        const radius = Math.sqrt(-2 * Math.log(((block[j] >>> 8) + 0.5) / 16777216));
+        const word = block[j + 1];
+        const x = ((word & 0x3fffffff) / 1073741824 - 0.5) * (Math.PI / 2);
+        const xx = x * x;
+        const sin = x * (1 + xx * (-1 / 6 + xx * (1 / 120 + xx * (-1 / 5040 + xx / 362880))));
+        const cos = 1 + xx * (-1 / 2 + xx * (1 / 24 + xx * (-1 / 720 + xx * (1 / 40320 - xx / 3628800))));
+        const odd = (word & 0x40000000) !== 0;
+        const sign = word < 0 ? -radius : radius;
+        out[i + j] = sign * (odd ? -sin : cos);
+        if (i + j + 1 < out.length) out[i + j + 1] = sign * (odd ? cos : sin);
+      }
     }
+    this.used = 4;
     return out;
   }
 
@@ -62,31 +80,31 @@ export class Generator {
   }
 }
 
-/** High and low words of a 32 x 32 bit product, in the 16-bit pieces that Math.imul and doubles can hold. */
+/** The high word of a 32 x 32 bit product, from 16-bit halves: all in integers, which is what makes this fast. */
 function mulHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
   const bLow = b & 0xffff;
   const bHigh = b >>> 16;
-  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
-  const carry = aLow * bHigh + (middle & 0xffff);
-  return (aHigh * bHigh + Math.floor(middle / 65536) + Math.floor(carry / 65536)) >>> 0;
+  const across = Math.imul(aLow, bHigh) >>> 0;
+  const back = Math.imul(aHigh, bLow) >>> 0;
+  const middle = ((Math.imul(aLow, bLow) >>> 16) + (across & 0xffff) + (back & 0xffff)) | 0;
+  return (Math.imul(aHigh, bHigh) + (across >>> 16) + (back >>> 16) + (middle >>> 16)) | 0;
 }
 
-function philox(counter: readonly number[], key: readonly [number, number], out: Uint32Array): void {
-  let [c0, c1, c2, c3] = counter;
-  let [k0, k1] = key;
+function philox(n0: number, n1: number, n2: number, n3: number, key0: number, key1: number, out: Int32Array): void {
+  let [c0, c1, c2, c3, k0, k1] = [n0 | 0, n1 | 0, n2 | 0, n3 | 0, key0 | 0, key1 | 0];
   for (let round = 0; round < 10; round++) {
     const high0 = mulHigh(0xd2511f53, c0);
-    const low0 = Math.imul(0xd2511f53, c0) >>> 0;
     const high1 = mulHigh(0xcd9e8d57, c2);
-    const low1 = Math.imul(0xcd9e8d57, c2) >>> 0;
-    c0 = (high1 ^ c1 ^ k0) >>> 0;
+    const low0 = Math.imul(0xd2511f53, c0);
+    const low1 = Math.imul(0xcd9e8d57, c2);
+    c0 = high1 ^ c1 ^ k0;
     c1 = low1;
-    c2 = (high0 ^ c3 ^ k1) >>> 0;
+    c2 = high0 ^ c3 ^ k1;
     c3 = low0;
-    k0 = (k0 + 0x9e3779b9) >>> 0;
-    k1 = (k1 + 0xbb67ae85) >>> 0;
+    k0 = (k0 + 0x9e3779b9) | 0;
+    k1 = (k1 + 0xbb67ae85) | 0;
   }
   out[0] = c0;
   out[1] = c1;

@@ -100,9 +100,11 @@ export interface Window {
   readonly length: number;
 }
 
-/** Role CLIP: clipping of gradients; `maxNorm` is the bound. */
+/** Role CLIP: clipping of gradients. */
 export interface Clip {
   readonly maxNorm: number;
+  /** The norm before clipping of the step being made, lent; null before the first. */
+  norm(): Scalar | null;
 }
 
 /** Role COLLECTIVE: what the core needs to know of other processes. */
@@ -152,7 +154,7 @@ export const ROLE_MEMBERS: { readonly [N in RoleName]: readonly string[] } = {
   OPTIMIZER: ['start', 'update', 'stateBytes'],
   SCHEDULE: [],
   WINDOW: ['length'],
-  CLIP: ['maxNorm'],
+  CLIP: ['maxNorm', 'norm'],
   COLLECTIVE: ['rank', 'worldSize', 'sum', 'max'],
   RANDOM: ['item', 'micro', 'named'],
   CLOCK: ['now'],

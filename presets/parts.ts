@@ -63,8 +63,8 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     adamw({ beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon }),
     ...scheduleByName(o.lrScheduler, { cycles: o.lrNumCycles, power: o.lrPower, end: o.lrEnd, rules: o.lrStepRules }),
     accumulation(o.gradientAccumulationSteps),
-    nonFiniteGuard(),
     ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
+    nonFiniteGuard(),
     jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
     ...(o.quiet ? [] : [progress()]),
     checkpoint({

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport, fail } from '../../core/index.js';
 import { registerWebGPUKernels } from './kernels/webgpu.js';
+import { BATCH } from './kernels/webgpu-dispatch.js';
 
 /** Dawn's handle lives as long as the process: a device whose instance is collected is lost. */
 let instance: unknown;
@@ -49,6 +50,7 @@ export const webgpu = () => ({
       tf.registerBackend('webgpu', () => new WebGPUBackend(device, info as never) as never, 3);
     }
     registerWebGPUKernels();
+    tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', BATCH);
     if (!(await tf.setBackend('webgpu'))) fail('DEVICE_UNAVAILABLE', 'webgpu', 'TensorFlow.js could not start it', 'See the messages above.');
     await tf.ready();
     void instance;

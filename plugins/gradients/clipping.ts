@@ -17,6 +17,7 @@ export const clipping = (maxNorm = 1) => {
     name: 'clipping',
     fills: CLIP,
     maxNorm,
+    norm: () => norm,
     apply({ hooks }: Host) {
       hooks.validate.tap('clipping', (problems) => {
         if (!(maxNorm > 0)) problems.add('OPTION_INVALID', 'clipping', `maxNorm is ${maxNorm}`, 'Give a number above 0, or leave clipping out.');

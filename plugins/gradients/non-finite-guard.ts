@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Scalar } from '@tensorflow/tfjs';
-import { fail, type Host, type State } from '../../core/index.js';
+import { CLIP, fail, type Host, type State } from '../../core/index.js';
 import { sumOfSquares } from './global-norm.js';
 
 export interface NonFiniteGuardOptions {
@@ -31,7 +31,8 @@ export const nonFiniteGuard = ({ stopAfter = 10 }: NonFiniteGuardOptions = {}) =
   };
   return {
     name: 'non-finite-guard',
-    apply({ hooks }: Host) {
+    after: [CLIP],
+    apply({ hooks, has, resolve }: Host) {
       hooks.validate.tap('non-finite-guard', (problems) => {
         if (!(Number.isInteger(stopAfter) && stopAfter > 0)) problems.add('OPTION_INVALID', 'non-finite-guard', `stopAfter is ${stopAfter}`, 'Give a whole number above 0.');
         return undefined;
@@ -41,8 +42,9 @@ export const nonFiniteGuard = ({ stopAfter = 10 }: NonFiniteGuardOptions = {}) =
           fail('NON_FINITE', 'non-finite-guard', `${stopAfter} steps in a row had a gradient that is not finite, up to step ${failed + 1}`, 'Lower the learning rate, or look for broken data.');
         // x - x is 0 for every finite x, and NaN for the others.
         const finite = tf.tidy(() => {
-          const squares = sumOfSquares(update.gradients);
-          return squares.sub(squares).equal(0).toFloat().mul(update.finite);
+          // Clipping, where there is some, has added up the squares already.
+          const size = (has(CLIP) ? resolve(CLIP).norm() : null) ?? sumOfSquares(update.gradients);
+          return size.sub(size).equal(0).toFloat().mul(update.finite);
         }) as Scalar;
         if (typeof update.finite !== 'number') update.finite.dispose();
         pending.push(look(finite.clone(), step));

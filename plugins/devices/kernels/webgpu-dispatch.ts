@@ -19,16 +19,32 @@ export interface WebGPUBackendParts {
 interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
+  /** Bind groups by the numbers of their buffers. Buffers are pooled, so a step meets those of the step before. */
+  readonly groups: Map<string, GPUBindGroup>;
 }
+
+const numbers = new WeakMap<GPUBuffer, number>();
+let lastNumber = 0;
+
+function numberOf(buffer: GPUBuffer): number {
+  let number = numbers.get(buffer);
+  if (number === undefined) numbers.set(buffer, (number = ++lastNumber));
+  return number;
+}
+
+/** Bind groups kept per shader before they are forgotten: buffers of shapes that no longer come would pile up. */
+const KEPT = 2048;
 
 const pipelines = new WeakMap<WebGPUBackendParts, Map<string, Pipeline>>();
 
 /** Dispatches recorded before they are sent. More saves calls; memory of disposed tensors comes back on sending. */
-const BATCH = 96;
+export const BATCH = 96;
 
 export interface Dispatch {
-  /** The shader; it is its own cache key, so shapes are written into it as constants. */
-  readonly code: string;
+  /** What the shader is, with every constant in it that the tensors' shapes do not tell: with these it names the pipeline. */
+  readonly name: string;
+  /** The shader, asked for once. Shapes are written into it as constants. */
+  readonly code: () => string;
   /** Buffers in the order of their bindings. */
   readonly tensors: readonly TensorInfo[];
   readonly groups: readonly [number, number?, number?];
@@ -38,25 +54,34 @@ export interface Dispatch {
  * Records one compute shader in the backend's own pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
  * be written in place: their host copies are dropped.
  */
-export function dispatch(backend: WebGPUBackendParts, { code, tensors, groups }: Dispatch): void {
+export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, groups }: Dispatch): void {
+  let pipelineKey = name;
+  for (const { shape } of tensors) pipelineKey += `|${shape.join()}`;
   let cache = pipelines.get(backend);
   if (!cache) pipelines.set(backend, (cache = new Map()));
-  let made = cache.get(code);
+  let made = cache.get(pipelineKey);
   if (!made) {
-    const pipeline = backend.device.createComputePipeline({ layout: 'auto', compute: { module: backend.device.createShaderModule({ code }), entryPoint: 'main' } });
-    made = { pipeline, layout: pipeline.getBindGroupLayout(0) };
-    cache.set(code, made);
+    const pipeline = backend.device.createComputePipeline({ layout: 'auto', compute: { module: backend.device.createShaderModule({ code: code() }), entryPoint: 'main' } });
+    made = { pipeline, layout: pipeline.getBindGroupLayout(0), groups: new Map() };
+    cache.set(pipelineKey, made);
   }
-  const entries = tensors.map(({ dataId }, binding) => {
+  let key = '';
+  for (const { dataId } of tensors) {
     backend.uploadToGPU(dataId);
     const data = backend.tensorMap.get(dataId);
     // TensorFlow.js casts integers to floats by renaming them; the buffer still holds integers.
     if (data.dtype !== 'float32') throw new Error(`a kernel of steploom was given a buffer of ${data.dtype}: multiply by 1 first`);
     data.values = null;
     backend.commandQueueOwnedIds.add(dataId);
-    return { binding, resource: { buffer: data.resource as GPUBuffer } };
-  });
-  const group = backend.device.createBindGroup({ layout: made.layout, entries });
+    key += `${numberOf(data.resource as GPUBuffer)},`;
+  }
+  let group = made.groups.get(key);
+  if (!group) {
+    const entries = tensors.map(({ dataId }, binding) => ({ binding, resource: { buffer: backend.tensorMap.get(dataId).resource as GPUBuffer } }));
+    group = backend.device.createBindGroup({ layout: made.layout, entries });
+    if (made.groups.size >= KEPT) made.groups.clear();
+    made.groups.set(key, group);
+  }
   backend.ensureCommandEncoderReady();
   backend.computePassEncoder ??= (backend.commandEncoder as GPUCommandEncoder).beginComputePass();
   backend.computePassEncoder.setPipeline(made.pipeline);

@@ -45,7 +45,8 @@ export function groupNorm(backend: WebGPUBackendParts, [x, gamma, beta]: TensorI
   const out = backend.makeTensorInfo([...x.shape], 'float32');
   const at = `let channel = group.x * ${d}u + e % ${d}u; let index = (group.y * ${pixels}u + e / ${d}u) * ${c}u + channel;`;
   dispatch(backend, {
-    code: `${buffers(['x', 'gamma', 'beta'], ['result'])}
+    name: `groupNorm ${groups} ${epsilon} ${activate}`,
+    code: () => `${buffers(['x', 'gamma', 'beta'], ['result'])}
 ${GROUP_SUM}
 ${SIGMOID}
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -72,7 +73,8 @@ export function groupNormGrad(backend: WebGPUBackendParts, [x, dy, gamma, beta]:
     ${activate ? 'let z = normal * gamma[channel] + beta[channel]; let s = sigmoid(z); let g = dy[index] * s * (1f + z * (1f - s));' : 'let g = dy[index];'}`;
   dispatch(backend, {
     // A buffer that the shader does not use has no place in its layout.
-    code: `${buffers(activate ? ['x', 'dy', 'gamma', 'beta'] : ['x', 'dy', 'gamma'], ['dx', 'partial'])}
+    name: `groupNormGrad ${groups} ${epsilon} ${activate}`,
+    code: () => `${buffers(activate ? ['x', 'dy', 'gamma', 'beta'] : ['x', 'dy', 'gamma'], ['dx', 'partial'])}
 ${GROUP_SUM}
 ${SIGMOID}
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -114,7 +116,8 @@ ${SIGMOID}
 function addRows(backend: WebGPUBackendParts, partial: TensorInfo, rows: number, c: number): TensorInfo[] {
   const [a, b] = [backend.makeTensorInfo([c], 'float32'), backend.makeTensorInfo([c], 'float32')];
   dispatch(backend, {
-    code: `${buffers(['partial'], ['first', 'second'])}
+    name: 'addRows',
+    code: () => `${buffers(['partial'], ['first', 'second'])}
 ${GROUP_SUM}
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   var one = 0f; var two = 0f;
@@ -177,7 +180,8 @@ export function layerNorm(backend: WebGPUBackendParts, [x, gamma, beta]: TensorI
   const { groups, head } = rowwise(sizeOf(x.shape) / c);
   const out = backend.makeTensorInfo([...x.shape], 'float32');
   dispatch(backend, {
-    code: `${buffers(['x', 'gamma', 'beta'], ['result'])}
+    name: `layerNorm ${epsilon}`,
+    code: () => `${buffers(['x', 'gamma', 'beta'], ['result'])}
 ${ROW_SUM}
 ${head}
   var total = 0f;
@@ -201,7 +205,8 @@ export function layerNormGrad(backend: WebGPUBackendParts, [x, dy, gamma]: Tenso
   const dx = backend.makeTensorInfo([...x.shape], 'float32');
   const stats = backend.makeTensorInfo([rows, 2], 'float32');
   dispatch(backend, {
-    code: `${buffers(['x', 'dy', 'gamma'], ['dx', 'stats'])}
+    name: `layerNormGrad ${epsilon}`,
+    code: () => `${buffers(['x', 'dy', 'gamma'], ['dx', 'stats'])}
 ${ROW_SUM}
 ${head}
   var total = 0f;
@@ -231,7 +236,8 @@ ${head}
   const slices = Math.min(64, Math.ceil(rows / 64));
   const partial = backend.makeTensorInfo([slices, 2, c], 'float32');
   dispatch(backend, {
-    code: `${buffers(['x', 'dy', 'stats'], ['partial'])}
+    name: `layerNormGrad2 ${epsilon}`,
+    code: () => `${buffers(['x', 'dy', 'stats'], ['partial'])}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
   let channel = gid.x;
   if (channel >= ${c}u) { return; }
@@ -256,7 +262,8 @@ export function softmax(backend: WebGPUBackendParts, [x]: TensorInfo[], { scale 
   const { groups, head } = rowwise(sizeOf(x.shape) / c);
   const out = backend.makeTensorInfo([...x.shape], 'float32');
   dispatch(backend, {
-    code: `${buffers(['x'], ['result'])}
+    name: `softmax ${scale}`,
+    code: () => `${buffers(['x'], ['result'])}
 ${ROW_SUM}
 ${head}
   var largest = -3.4e38f;
@@ -278,7 +285,8 @@ export function softmaxGrad(backend: WebGPUBackendParts, [p, dp]: TensorInfo[], 
   const { groups, head } = rowwise(sizeOf(p.shape) / c);
   const out = backend.makeTensorInfo([...p.shape], 'float32');
   dispatch(backend, {
-    code: `${buffers(['p', 'dp'], ['result'])}
+    name: `softmaxGrad ${scale}`,
+    code: () => `${buffers(['p', 'dp'], ['result'])}
 ${ROW_SUM}
 ${head}
   var total = 0f;
@@ -293,23 +301,24 @@ ${head}
 }
 
 /** An element-wise kernel: `body` sets result[i]. */
-function pointwise(backend: WebGPUBackendParts, read: string[], inputs: TensorInfo[], shape: number[], functions: string, body: string): TensorInfo[] {
+function pointwise(backend: WebGPUBackendParts, name: string, read: string[], inputs: TensorInfo[], shape: number[], functions: string, body: string): TensorInfo[] {
   const out = backend.makeTensorInfo(shape, 'float32');
   const { groups, head } = flat(sizeOf(shape));
-  dispatch(backend, { code: `${buffers(read, ['result'])}\n${functions}\n${head}\n${body}\n}`, tensors: [...inputs, out], groups });
+  dispatch(backend, { name, code: () => `${buffers(read, ['result'])}\n${functions}\n${head}\n${body}\n}`, tensors: [...inputs, out], groups });
   return [out];
 }
 
 export const silu = (backend: WebGPUBackendParts, [x]: TensorInfo[]): TensorInfo[] =>
-  pointwise(backend, ['x'], [x], [...x.shape], SIGMOID, 'result[i] = x[i] * sigmoid(x[i]);');
+  pointwise(backend, 'silu', ['x'], [x], [...x.shape], SIGMOID, 'result[i] = x[i] * sigmoid(x[i]);');
 
 export const siluGrad = (backend: WebGPUBackendParts, [x, dy]: TensorInfo[]): TensorInfo[] =>
-  pointwise(backend, ['x', 'dy'], [x, dy], [...x.shape], SIGMOID, 'let s = sigmoid(x[i]); result[i] = dy[i] * s * (1f + x[i] * (1f - s));');
+  pointwise(backend, 'siluGrad', ['x', 'dy'], [x, dy], [...x.shape], SIGMOID, 'let s = sigmoid(x[i]); result[i] = dy[i] * s * (1f + x[i] * (1f - s));');
 
 export function geglu(backend: WebGPUBackendParts, [x]: TensorInfo[]): TensorInfo[] {
   const c = x.shape[x.shape.length - 1] / 2;
   return pointwise(
     backend,
+    'geglu',
     ['x'],
     [x],
     [...x.shape.slice(0, -1), c],
@@ -323,6 +332,7 @@ export function gegluGrad(backend: WebGPUBackendParts, [x, dy]: TensorInfo[]): T
   const c = x.shape[x.shape.length - 1] / 2;
   return pointwise(
     backend,
+    'gegluGrad',
     ['x', 'dy'],
     [x, dy],
     [...x.shape],
@@ -341,7 +351,8 @@ export function columnSum(backend: WebGPUBackendParts, [x]: TensorInfo[]): Tenso
   const partial = slices > 1 ? backend.makeTensorInfo([slices, c], 'float32') : backend.makeTensorInfo([c], 'float32');
   const add = (from: TensorInfo, to: TensorInfo, count: number, step: number) =>
     dispatch(backend, {
-      code: `${buffers(['x'], ['result'])}
+      name: `columnSum ${count} ${step}`,
+      code: () => `${buffers(['x'], ['result'])}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
   if (gid.x >= ${c}u) { return; }
   var sum = 0f;

@@ -16,7 +16,8 @@ export const registerWebGPULists = (): void =>
       for (const { p, g, m, v } of parameters) {
         const { groups, head } = flat(p.size);
         dispatch(backend, {
-          code: `${buffers(['g', 'factors'], ['p', 'm', 'v'])}
+          name: `adamw ${beta1} ${beta2} ${epsilon}`,
+          code: () => `${buffers(['g', 'factors'], ['p', 'm', 'v'])}
 ${head}
   if (factors[3] == 0f) { return; }
   let x = g[i] * factors[2];
@@ -42,7 +43,8 @@ ${head}
         const at = place(first);
         first += counts[k];
         dispatch(backend, {
-          code: `${buffers(['x', 'place'], ['partial'])}
+          name: 'sumSquares',
+          code: () => `${buffers(['x', 'place'], ['partial'])}
 var<workgroup> scratch: array<f32, 256>;
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   var sum = 0f;
@@ -70,7 +72,8 @@ var<workgroup> scratch: array<f32, 256>;
       for (const { a, b } of pairs) {
         const { groups, head } = flat(a.size);
         dispatch(backend, {
-          code: `${buffers(['b', 'weight'], ['a'])}\n${head}\n  a[i] += (b[i] - a[i]) * weight[0];\n}`,
+          name: 'lerp',
+          code: () => `${buffers(['b', 'weight'], ['a'])}\n${head}\n  a[i] += (b[i] - a[i]) * weight[0];\n}`,
           tensors: [b, w, a],
           groups,
         });

@@ -6,6 +6,8 @@ import { buffers, dispatch, sizeOf, type WebGPUBackendParts } from './webgpu-dis
  * gradients (as implicit products: the operand is gathered while it is loaded, never written out).
  */
 export interface Product {
+  /** See {@link Dispatch.name}. */
+  readonly name: string;
   readonly m: number;
   readonly n: number;
   readonly k: number;
@@ -31,7 +33,7 @@ function tiles(m: number, n: number, batch: number): [number, number] {
 
 const INNER = 16;
 
-function shader(p: Product, slices: number): { code: string; groups: [number, number, number] } {
+function shader(p: Product, slices: number): { name: string; code: () => string; groups: [number, number, number] } {
   const batch = p.batch ?? 1;
   const [rows, columns] = tiles(p.m, p.n, batch * slices);
   const [perRow, perColumn] = [rows / 16, columns / 16];
@@ -39,7 +41,7 @@ function shader(p: Product, slices: number): { code: string; groups: [number, nu
   const loads = (size: number, body: (at: string) => string) =>
     `for (var e = local; e < ${size}u; e += 256u) { ${body('e')} }`;
   const each = (count: number, body: (i: number) => string) => Array.from({ length: count }, (_, i) => body(i)).join('\n');
-  const code = `${buffers(p.read, ['result'])}
+  const code = () => `${buffers(p.read, ['result'])}
 var<workgroup> tileA: array<f32, ${INNER * (rows + 1)}>;
 var<workgroup> tileB: array<f32, ${INNER * columns}>;
 ${p.functions ?? ''}
@@ -81,7 +83,7 @@ ${p.functions ?? ''}
     ),
   )}
 }`;
-  return { code, groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices] };
+  return { name: `${p.name} ${slices}`, code, groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices] };
 }
 
 /** Computes the product into a new tensor of `shape`. A long inner axis is cut in slices that are added afterwards. */
@@ -100,7 +102,8 @@ export function product(backend: WebGPUBackendParts, p: Product, inputs: readonl
   dispatch(backend, { ...shader(p, slices), tensors: [...inputs, parts] });
   const size = p.m * p.n;
   dispatch(backend, {
-    code: `${buffers(['parts'], ['result'])}
+    name: 'addSlices',
+    code: () => `${buffers(['parts'], ['result'])}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
   if (gid.x >= ${size}u) { return; }
   var sum = 0f;
@@ -126,6 +129,7 @@ export function matMul(backend: WebGPUBackendParts, a: TensorInfo, b: TensorInfo
   return product(
     backend,
     {
+      name: `product ${transposeA} ${transposeB}`,
       m,
       n,
       k,
@@ -169,6 +173,7 @@ export function conv2d(backend: WebGPUBackendParts, x: TensorInfo, w: TensorInfo
   return product(
     backend,
     {
+      name: `conv2d ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
       m: c.batchSize * c.outHeight * c.outWidth,
       n: c.outChannels,
       k: c.filterHeight * c.filterWidth * c.inChannels,
@@ -187,6 +192,7 @@ export function conv2dInputGradient(backend: WebGPUBackendParts, dy: TensorInfo,
   return product(
     backend,
     {
+      name: `conv2dInputGradient ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
       m: c.batchSize * c.inHeight * c.inWidth,
       n: c.inChannels,
       k: c.filterHeight * c.filterWidth * c.outChannels,
@@ -212,6 +218,7 @@ export function conv2dFilterGradient(backend: WebGPUBackendParts, x: TensorInfo,
   return product(
     backend,
     {
+      name: `conv2dFilterGradient ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
       m: c.filterHeight * c.filterWidth * c.inChannels,
       n: c.outChannels,
       k: c.batchSize * c.outHeight * c.outWidth,
