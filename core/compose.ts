@@ -1,5 +1,5 @@
-import { type AnyPlugin, factsOf } from './plugin.js';
 import { SteploomError } from './errors.js';
+import { type AnyPlugin, factsOf } from './plugin.js';
 import { roleName } from './roles.js';
 
 /** A list of plugins that can be changed by role or name; what a preset returns. */

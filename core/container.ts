@@ -1,11 +1,11 @@
 import 'reflect-metadata';
-import { container as root, type DependencyContainer, Lifecycle } from 'tsyringe';
+import { type DependencyContainer, Lifecycle, container as root } from 'tsyringe';
 import { takenProblems } from './compose.js';
 import { type Problem, SteploomError } from './errors.js';
 import { type AnyPlugin, factsOf, type Plugin, type PluginClass, type PluginFacts } from './plugin.js';
+import { seededRandom } from './random.js';
 import * as roles from './roles.js';
 import { REQUIRED_ROLES, ROLE_MEMBERS, type Role, roleName } from './roles.js';
-import { seededRandom } from './random.js';
 
 /** A plugin that is ready to be applied, with its facts beside it (a class keeps them in a static member). */
 export interface Ready {
@@ -35,7 +35,12 @@ export function assemble(list: readonly AnyPlugin[]): { ready: Ready[]; containe
   const facts = list.map(factsOf);
   for (const role of REQUIRED_ROLES)
     if (!facts.some((f) => f.fills === role))
-      problems.push({ code: 'ROLE_MISSING', plugin: 'core', what: `no plugin fills the role ${roleName(role)}`, fix: 'Add one that does.' });
+      problems.push({
+        code: 'ROLE_MISSING',
+        plugin: 'core',
+        what: `no plugin fills the role ${roleName(role)}`,
+        fix: 'Add one that does.',
+      });
   problems.push(...relationProblems(facts));
   for (const plugin of list)
     if (typeof plugin === 'object') {
@@ -102,7 +107,8 @@ function shapeProblems(facts: PluginFacts, plugin: object): Problem[] {
   return [{ code: 'ROLE_SHAPE', plugin: facts.name, what, fix: 'Add what the role asks for.' }];
 }
 
-const matches = (facts: PluginFacts, wanted: string | Role): boolean => (typeof wanted === 'string' ? facts.name === wanted : facts.fills === wanted);
+const matches = (facts: PluginFacts, wanted: string | Role): boolean =>
+  typeof wanted === 'string' ? facts.name === wanted : facts.fills === wanted;
 const label = (wanted: string | Role): string => (typeof wanted === 'string' ? `"${wanted}"` : `a plugin for ${roleName(wanted)}`);
 /** The core's own fillings satisfy a requirement, too. */
 const DEFAULTED: readonly (string | Role)[] = [roles.SCHEDULE, roles.WINDOW, roles.COLLECTIVE, roles.RANDOM, roles.CLOCK];
@@ -129,7 +135,9 @@ function relationProblems(facts: readonly PluginFacts[]): Problem[] {
 /** A stable topological order: requires and after come first, ties stay as given. */
 function sorted(facts: readonly PluginFacts[], problems: Problem[]): number[] {
   const before = facts.map((one) =>
-    [...(one.requires ?? []), ...(one.after ?? [])].flatMap((wanted) => facts.flatMap((f, i) => (f !== one && matches(f, wanted) ? [i] : []))),
+    [...(one.requires ?? []), ...(one.after ?? [])].flatMap((wanted) =>
+      facts.flatMap((f, i) => (f !== one && matches(f, wanted) ? [i] : [])),
+    ),
   );
   const order: number[] = [];
   const placed = new Set<number>();

@@ -1,5 +1,5 @@
-import type { Tensors } from './model.js';
 import type { Problems } from './errors.js';
+import type { Tensors } from './model.js';
 
 /** What one forward pass trains on. `items` is how many examples the loss averages over. The batch owns its tensors. */
 export interface Batch {

@@ -35,7 +35,10 @@ export function explainSession(session: Session): Explanation {
           step,
           rates: Object.fromEntries(Object.entries(session.rates(step)).map(([group, rate]) => [group, rate.learningRate])),
         }));
-  const plugins = session.ready.map(({ facts }) => ({ name: facts.name, ...(facts.fills ? { fills: roleName(facts.fills as Role) } : {}) }));
+  const plugins = session.ready.map(({ facts }) => ({
+    name: facts.name,
+    ...(facts.fills ? { fills: roleName(facts.fills as Role) } : {}),
+  }));
   const taps = Object.entries(hooks).map(([hook, h]) => ({ hook: hook as HookName, taps: h.taps.map((tap) => tap.name) }));
   const count = (n: number) => n.toLocaleString('en-US');
   const text = [
@@ -53,7 +56,14 @@ export function explainSession(session: Session): Explanation {
     `  warm-up steps         ${plan.warmupSteps}`,
     `  learning rate         ${
       learningRates
-        ? learningRates.map(({ step, rates }) => `${Object.values(rates).map((r) => r.toPrecision(3)).join('/')} at step ${step}`).join(', ')
+        ? learningRates
+            .map(
+              ({ step, rates }) =>
+                `${Object.values(rates)
+                  .map((r) => r.toPrecision(3))
+                  .join('/')} at step ${step}`,
+            )
+            .join(', ')
         : 'depends on metrics'
     }`,
     `  parameters            ${count(parameters)}, of which trained ${count(trainableParameters)} in ${sizes.length} tensors`,

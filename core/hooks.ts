@@ -1,5 +1,5 @@
-import { AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncBailHook, SyncHook, SyncWaterfallHook } from 'tapable';
 import type { Scalar } from '@tensorflow/tfjs';
+import { AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncBailHook, SyncHook, SyncWaterfallHook } from 'tapable';
 import type { Batch, Source } from './data.js';
 import { type Problems, SteploomError } from './errors.js';
 import type { Model, Tensors } from './model.js';
@@ -76,7 +76,6 @@ export const makeHooks = () => ({
 
 export type Hooks = ReturnType<typeof makeHooks>;
 export type HookName = keyof Hooks;
-
 
 /**
  * A hook as a plugin sees it: it can be tapped and nothing else. A tap of a waterfall returns the next value, a tap that
@@ -218,4 +217,3 @@ export function hooksFor(hooks: Hooks, plugin: string, isFrozen: () => boolean):
   }
   return view as PluginHooks;
 }
-

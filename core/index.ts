@@ -1,17 +1,28 @@
 import 'reflect-metadata';
 
-export { compose, Composition } from './compose.js';
+export { Composition, compose } from './compose.js';
 export type { Batch, Data, Source } from './data.js';
 export { fail, type Problem, Problems, SteploomError } from './errors.js';
 export type { Explanation } from './explain.js';
 export type { Ending, FinishedRecord, HookName, LogRecord, Metrics, PluginHooks, Requests, ScheduleInput, Sum, TapTime } from './hooks.js';
-export { type Context, type Inputs, makeContext, type Model, type ModuleFacts, type Parameter, type Tensors, trainablePaths, weightsOf, type Wrap } from './model.js';
+export {
+  type Context,
+  type Inputs,
+  type Model,
+  type ModuleFacts,
+  makeContext,
+  type Parameter,
+  type Tensors,
+  trainablePaths,
+  type Wrap,
+  weightsOf,
+} from './model.js';
 export type { Micro, Plan, Position } from './plan.js';
 export type { AnyPlugin, Host, Plugin, PluginClass, PluginFacts } from './plugin.js';
 export { Generator, type Random, seededRandom } from './random.js';
 export * from './roles.js';
 export { run } from './run.js';
+export type { SessionOptions } from './session.js';
 export { allToHost, assignAll, fromHost, isTensorData, type Json, type Snapshot, type State, type TensorData, toHost } from './snapshot.js';
 export { backward } from './tape.js';
 export { type Result, Trainer } from './trainer.js';
-export type { SessionOptions } from './session.js';

@@ -92,7 +92,6 @@ export function weightsOf(model: Model): Tensors {
 }
 
 /** The paths that are trained, in the model's order. */
-export const trainablePaths = (model: Model): string[] =>
-  [...model.parameters].filter(([, p]) => p.trainable).map(([path]) => path);
+export const trainablePaths = (model: Model): string[] => [...model.parameters].filter(([, p]) => p.trainable).map(([path]) => path);
 
 export type { Tensor, Tensor2D, Variable };

@@ -1,8 +1,7 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import type { Data } from './data.js';
+import type { Batch, Data } from './data.js';
 import type { Problems } from './errors.js';
 import type { Context, Inputs, Model, Parameter, Tensors } from './model.js';
-import type { Batch } from './data.js';
 import type { Random } from './random.js';
 import type { Snapshot } from './snapshot.js';
 

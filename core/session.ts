@@ -3,12 +3,42 @@ import { macrotask } from './breathe.js';
 import { assemble, type Ready } from './container.js';
 import type { Batch, Source } from './data.js';
 import { Problems, SteploomError } from './errors.js';
-import { type FinishedRecord, guardHooks, type Hooks, hooksFor, type LogRecord, makeHooks, type Metrics, type Requests, type Sum, type TapTime } from './hooks.js';
+import {
+  type FinishedRecord,
+  guardHooks,
+  type Hooks,
+  hooksFor,
+  type LogRecord,
+  type Metrics,
+  makeHooks,
+  type Requests,
+  type Sum,
+  type TapTime,
+} from './hooks.js';
 import type { Run } from './loop.js';
-import { makeContext, type Model, type Tensors, trainablePaths, weightsOf } from './model.js';
-import { makePlan, type Micro, type Plan, type Position } from './plan.js';
+import { type Model, makeContext, type Tensors, trainablePaths, weightsOf } from './model.js';
+import { type Micro, makePlan, type Plan, type Position } from './plan.js';
 import type { AnyPlugin, Host } from './plugin.js';
-import { CLOCK, COLLECTIVE, DATA, DEVICE, type DeviceReport, MODEL, OBJECTIVE, OPTIMIZER, RANDOM, type Rates, type Role, type RoleName, type Roles, RUN, SCHEDULE, STORE, type Update, WINDOW } from './roles.js';
+import {
+  CLOCK,
+  COLLECTIVE,
+  DATA,
+  DEVICE,
+  type DeviceReport,
+  MODEL,
+  OBJECTIVE,
+  OPTIMIZER,
+  RANDOM,
+  type Rates,
+  type Role,
+  type RoleName,
+  type Roles,
+  RUN,
+  SCHEDULE,
+  STORE,
+  type Update,
+  WINDOW,
+} from './roles.js';
 import { allToHost, assignAll, checkSnapshot, SNAPSHOT_VERSION, type Snapshot, type State, trainableVariables } from './snapshot.js';
 import { backward, disposeReplaced, isTensor, timesItems, zeroSum } from './tape.js';
 
@@ -113,7 +143,12 @@ export class Session implements Run {
 
   private hostFor(plugin: string): Host {
     const early = (what: string): never => {
-      throw new SteploomError({ code: 'TOO_EARLY', plugin, what: `${what} does not exist yet`, fix: 'Ask for it in a hook that comes later, such as onStart.' });
+      throw new SteploomError({
+        code: 'TOO_EARLY',
+        plugin,
+        what: `${what} does not exist yet`,
+        fix: 'Ask for it in a hook that comes later, such as onStart.',
+      });
     };
     return {
       hooks: hooksFor(this.hooks, plugin, () => this.frozen),
@@ -137,10 +172,13 @@ export class Session implements Run {
     const bad = (what: string, fix: string) => problems.add('RUN_INVALID', 'run', what, fix);
     const whole = (name: 'steps' | 'epochs' | 'warmupSteps', least: number) => {
       const value = run[name];
-      if (value !== undefined && (!Number.isInteger(value) || value < least)) bad(`${name} is ${value}`, `Give a whole number, at least ${least}.`);
+      if (value !== undefined && (!Number.isInteger(value) || value < least))
+        bad(`${name} is ${value}`, `Give a whole number, at least ${least}.`);
     };
-    if (!(run.learningRate >= 0 && Number.isFinite(run.learningRate))) bad(`learningRate is ${run.learningRate}`, 'Give a number of at least 0.');
-    if (!(run.weightDecay >= 0 && Number.isFinite(run.weightDecay))) bad(`weightDecay is ${run.weightDecay}`, 'Give a number of at least 0.');
+    if (!(run.learningRate >= 0 && Number.isFinite(run.learningRate)))
+      bad(`learningRate is ${run.learningRate}`, 'Give a number of at least 0.');
+    if (!(run.weightDecay >= 0 && Number.isFinite(run.weightDecay)))
+      bad(`weightDecay is ${run.weightDecay}`, 'Give a number of at least 0.');
     if (!Number.isSafeInteger(run.seed)) bad(`seed is ${run.seed}`, 'Give a whole number.');
     whole('steps', 1);
     whole('epochs', 1);
@@ -155,7 +193,12 @@ export class Session implements Run {
       problems.add('WINDOW_INVALID', 'window', `the window's length is ${length}`, 'Give a whole number, at least 1.');
     const usual = this.resolve(OPTIMIZER).usualLearningRate;
     if (usual !== undefined && run.learningRate !== usual)
-      problems.warn('RATE_UNUSUAL', 'run', `the optimizer is usually given a learning rate of ${usual}, not ${run.learningRate}`, `Try ${usual}.`);
+      problems.warn(
+        'RATE_UNUSUAL',
+        'run',
+        `the optimizer is usually given a learning rate of ${usual}, not ${run.learningRate}`,
+        `Try ${usual}.`,
+      );
   }
 
   private async makePlan(source: Source, problems: Problems): Promise<void> {
@@ -320,7 +363,9 @@ export class Session implements Run {
     const stateful = this.ready.filter(({ plugin }) => plugin.restore);
     const names = new Set(stateful.map(({ facts }) => facts.name));
     const missing = [...names].filter((name) => !(name in snapshot.plugins)).map((name) => `${name} has no saved state`);
-    const unexpected = Object.keys(snapshot.plugins).filter((name) => !names.has(name)).map((name) => `${name} is saved but not in this run`);
+    const unexpected = Object.keys(snapshot.plugins)
+      .filter((name) => !names.has(name))
+      .map((name) => `${name} is saved but not in this run`);
     if (missing.length + unexpected.length > 0)
       throw new SteploomError({
         code: 'SNAPSHOT_MISMATCH',

@@ -56,8 +56,7 @@ export function assignAll(owner: string, variables: ReadonlyMap<string, tf.Varia
   for (const [name, variable] of variables) {
     const value = state[name];
     if (!isTensorData(value)) wrong.push(`${name} is missing`);
-    else if (String(value.shape) !== String(variable.shape))
-      wrong.push(`${name} has shape [${value.shape}], expected [${variable.shape}]`);
+    else if (String(value.shape) !== String(variable.shape)) wrong.push(`${name} has shape [${value.shape}], expected [${variable.shape}]`);
   }
   for (const name of Object.keys(state)) if (!variables.has(name)) wrong.push(`${name} is unexpected`);
   if (wrong.length > 0) {

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { fail } from './errors.js';
 import type { Tensors } from './model.js';
 
@@ -36,11 +36,7 @@ const releaseSaved = (node: TapeNode): void => {
  *
  * @returns the loss and one gradient per path, zeros where the loss does not depend on it. The caller owns them.
  */
-export function backward(
-  forward: () => Scalar,
-  parameters: Tensors,
-  seed: () => number | Scalar,
-): { loss: Scalar; gradients: Tensors } {
+export function backward(forward: () => Scalar, parameters: Tensors, seed: () => number | Scalar): { loss: Scalar; gradients: Tensors } {
   const engine = tf.engine() as unknown as Engine;
   const { state } = engine;
   engine.startScope('backward');
@@ -85,7 +81,12 @@ export function backward(
 function walk(node: TapeNode, gradientOf: Map<number, Tensor>, reached: Set<number>): void {
   const dys = node.outputs.map((output) => gradientOf.get(output.id) ?? null);
   if (!node.gradient)
-    fail('NO_GRADIENT', 'core', `TensorFlow.js has no gradient for the operation ${node.kernelName}`, 'Write it with others, or use tf.customGrad.');
+    fail(
+      'NO_GRADIENT',
+      'core',
+      `TensorFlow.js has no gradient for the operation ${node.kernelName}`,
+      'Write it with others, or use tf.customGrad.',
+    );
   // Some gradient functions read a missing dy as zeros themselves; TensorFlow.js fills it in when it sees null.
   const inputGradients = node.gradient(dys);
   for (const [name, input] of Object.entries(node.inputs)) {

@@ -1,9 +1,9 @@
 import { Composition } from './compose.js';
-import { type Explanation, explainSession } from './explain.js';
-import { loop } from './loop.js';
-import type { Metrics, Requests, TapTime } from './hooks.js';
-import type { AnyPlugin } from './plugin.js';
 import { fail } from './errors.js';
+import { type Explanation, explainSession } from './explain.js';
+import type { Metrics, Requests, TapTime } from './hooks.js';
+import { loop } from './loop.js';
+import type { AnyPlugin } from './plugin.js';
 import { Session, type SessionOptions } from './session.js';
 import type { Snapshot } from './snapshot.js';
 

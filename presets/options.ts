@@ -15,7 +15,10 @@ export const flag = () => z.union([z.boolean(), z.stringbool()]);
 export const runOptions = {
   outputDir: z.string().min(1).default('runs/run').describe('Where everything the run makes is written.'),
   seed: z.coerce.number().int().default(0).describe('Every random draw follows from it.'),
-  device: z.enum(['auto', ...DEVICES]).default('auto').describe('Where to compute; auto takes the best that works.'),
+  device: z
+    .enum(['auto', ...DEVICES])
+    .default('auto')
+    .describe('Where to compute; auto takes the best that works.'),
   threads: count().optional().describe('Threads of the wasm device; all cores by default.'),
   maxTrainSteps: count().optional().describe('Length of the run in optimizer steps; wins over num_train_epochs.'),
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),

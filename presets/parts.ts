@@ -40,16 +40,22 @@ export interface CommonOptions {
 }
 
 /** The learning rate scaled by accumulation x batch x processes, where that is asked for. Computed from the base rate each time, so never twice. */
-export const scaledLearningRate = ({ learningRate, scaleLr, gradientAccumulationSteps, trainBatchSize }: CommonOptions, worldSize = 1): number =>
-  scaleLr ? learningRate * gradientAccumulationSteps * trainBatchSize * worldSize : learningRate;
+export const scaledLearningRate = (
+  { learningRate, scaleLr, gradientAccumulationSteps, trainBatchSize }: CommonOptions,
+  worldSize = 1,
+): number => (scaleLr ? learningRate * gradientAccumulationSteps * trainBatchSize * worldSize : learningRate);
 
 /** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
 export function commonPlugins(o: CommonOptions): AnyPlugin[] {
   const warm = warmsUp(o.lrScheduler);
   const rate = scaledLearningRate(o);
   const notes: string[] = [];
-  if (o.scaleLr) notes.push(`the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize})`);
-  if (!warm && o.lrWarmupSteps > 0) notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
+  if (o.scaleLr)
+    notes.push(
+      `the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize})`,
+    );
+  if (!warm && o.lrWarmupSteps > 0)
+    notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
   return [
     run({
       learningRate: rate,
@@ -84,4 +90,3 @@ const notice = (texts: readonly string[]): Plugin => ({
       return undefined;
     }),
 });
-

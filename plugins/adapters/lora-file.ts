@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Model, type Tensor, type TensorData, toHost } from '../../core/index.js';
-import { readSafetensors, writeSafetensors } from '../persist/safetensors.js';
 import { fileShape, fromFile, type Layout, toFile } from '../models/weights.js';
+import { readSafetensors, writeSafetensors } from '../persist/safetensors.js';
 import { loraModules, loraScale } from './lora.js';
 
 /** The file name diffusers looks for. */
@@ -15,7 +15,11 @@ const METADATA = 'lora_adapter_metadata';
  * all others peft's `.lora_A` and `.lora_B` throughout: diffusers judges by the first key, and drops the rest of a mixed
  * file. alpha goes into the metadata, without which diffusers assumes a scale of 1.
  */
-export async function writeLora(model: Model, weights: Record<string, Tensor>, { alpha, rank, rslora = false }: { alpha: number; rank: number; rslora?: boolean }): Promise<Uint8Array> {
+export async function writeLora(
+  model: Model,
+  weights: Record<string, Tensor>,
+  { alpha, rank, rslora = false }: { alpha: number; rank: number; rslora?: boolean },
+): Promise<Uint8Array> {
   const modules = loraModules(model, weights);
   if (modules.length === 0) fail('LORA_EMPTY', 'lora', 'the model has no adapters to write', 'Add lora() to the run.');
   const attention = modules.every(({ path }) => ATTENTION.test(path));
@@ -82,7 +86,8 @@ export function readLora(bytes: Uint8Array, model: Model, where = LORA_FILE): Lo
     found.set(path, entry);
   }
   const bad = (what: string): never => fail('LORA_MISMATCH', 'lora', `${where}: ${what}`, 'Use an adapter that was trained on this model.');
-  if (unknown.length > 0) bad(`these keys belong to no adapter of the denoiser: ${unknown.slice(0, 4).join(', ')}${unknown.length > 4 ? ', ...' : ''}`);
+  if (unknown.length > 0)
+    bad(`these keys belong to no adapter of the denoiser: ${unknown.slice(0, 4).join(', ')}${unknown.length > 4 ? ', ...' : ''}`);
   if (found.size === 0) bad('it holds no adapter');
   for (const [path, { a, b }] of found) {
     const facts = model.modules.get(path) ?? bad(`the model has no module ${path}`);
@@ -91,7 +96,8 @@ export function readLora(bytes: Uint8Array, model: Model, where = LORA_FILE): Lo
     const [size, out] = facts.shape.slice(-2);
     const wantA = facts.kind === 'linear' ? [rank, size] : [rank, size, facts.shape[0], facts.shape[1]];
     const wantB = facts.kind === 'linear' ? [out, rank] : [out, rank, 1, 1];
-    if (String(a.shape) !== String(wantA) || String(b.shape) !== String(wantB)) bad(`${path} has shapes [${a.shape}] and [${b.shape}], expected [${wantA}] and [${wantB}]`);
+    if (String(a.shape) !== String(wantA) || String(b.shape) !== String(wantB))
+      bad(`${path} has shapes [${a.shape}] and [${b.shape}], expected [${wantA}] and [${wantB}]`);
   }
   const rank = ([...found.values()][0].a as TensorData).shape[0];
   const config = metadata[METADATA] ? (JSON.parse(metadata[METADATA]) as Record<string, unknown>) : null;

@@ -1,5 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Context, fail, type Host, type Model, type ModuleFacts, type Parameter, type Problems, type Random, RANDOM, type Tensor, type Tensors, type Wrap } from '../../core/index.js';
+import {
+  type Context,
+  fail,
+  type Host,
+  type Model,
+  type ModuleFacts,
+  type Parameter,
+  type Problems,
+  RANDOM,
+  type Random,
+  type Tensor,
+  type Tensors,
+  type Wrap,
+} from '../../core/index.js';
 import { conv2d, linear } from '../models/ops.js';
 
 export interface LoraOptions {
@@ -26,11 +39,18 @@ export const loraScale = (rank: number, alpha: number, rslora: boolean): number 
 export const loraPaths = (module: string) => ({ a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` });
 
 /** The modules that `targets` name. A target that names none is told to `unmatched`. */
-export function matchModules(modules: ReadonlyMap<string, ModuleFacts>, targets: readonly (string | RegExp)[], below: string, unmatched: (target: string | RegExp) => void): string[] {
+export function matchModules(
+  modules: ReadonlyMap<string, ModuleFacts>,
+  targets: readonly (string | RegExp)[],
+  below: string,
+  unmatched: (target: string | RegExp) => void,
+): string[] {
   const candidates = [...modules.keys()].filter((path) => path.startsWith(below));
   const found = new Set<string>();
   for (const target of targets) {
-    const hits = candidates.filter((path) => (typeof target === 'string' ? path === target || path.endsWith(`.${target}`) : target.test(path)));
+    const hits = candidates.filter((path) =>
+      typeof target === 'string' ? path === target || path.endsWith(`.${target}`) : target.test(path),
+    );
     if (hits.length === 0) unmatched(target);
     for (const path of hits) found.add(path);
   }
@@ -69,7 +89,10 @@ export const lora = (options: LoraOptions = {}) => {
         'TARGET_UNMATCHED',
         'lora',
         `no module below "${below}" matches ${target}`,
-        `Targets are the ends of paths such as ${[...model.modules.keys()].filter((p) => p.startsWith(below)).slice(0, 3).join(', ')}.`,
+        `Targets are the ends of paths such as ${[...model.modules.keys()]
+          .filter((p) => p.startsWith(below))
+          .slice(0, 3)
+          .join(', ')}.`,
       ),
     );
     const modules = found.map((path) => {
@@ -80,7 +103,7 @@ export const lora = (options: LoraOptions = {}) => {
       const shapeA = facts.kind === 'linear' ? [size, rank] : [...facts.shape.slice(0, 3), rank];
       const values = new Float32Array(fanIn * rank);
       const draws = random.named(`start:${loraPaths(path).a}`);
-      if (start === 'gaussian') draws.normals(values).forEach((x, i) => (values[i] = x / rank));
+      if (start === 'gaussian') values.set(draws.normals(values).map((x) => x / rank));
       else draws.uniforms(values, -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn));
       return { path, facts, group, a: tf.tensor(values, shapeA), b: tf.zeros(facts.kind === 'linear' ? [rank, out] : [1, 1, rank, out]) };
     });
@@ -149,18 +172,31 @@ const delta = (facts: ModuleFacts, a: Tensor, b: Tensor, scale: number): Tensor 
  * Adds (sign 1) or takes away (sign -1) adapters in the model's own weights, in place. A result that is not finite is
  * refused before any weight has changed.
  */
-export async function mergeLora(model: Model, modules: readonly { path: string; a: Tensor; b: Tensor }[], scale: number, sign: 1 | -1 = 1): Promise<void> {
+export async function mergeLora(
+  model: Model,
+  modules: readonly { path: string; a: Tensor; b: Tensor }[],
+  scale: number,
+  sign: 1 | -1 = 1,
+): Promise<void> {
   const merged: [tf.Variable, Tensor][] = [];
   try {
     for (const { path, a, b } of modules) {
-      const facts = model.modules.get(path) ?? fail('LORA_MISMATCH', 'lora', `the model has no module ${path}`, 'Use the adapter with the model it was trained on.');
+      const facts =
+        model.modules.get(path) ??
+        fail('LORA_MISMATCH', 'lora', `the model has no module ${path}`, 'Use the adapter with the model it was trained on.');
       const { variable } = model.parameters.get(facts.weight) as Parameter;
       const value = tf.tidy(() => variable.add(delta(facts, a, b, sign * scale)));
       merged.push([variable, value]);
       const finite = tf.tidy(() => value.sub(value).abs().max());
       const ok = (await finite.data())[0] === 0;
       finite.dispose();
-      if (!ok) fail('LORA_NOT_FINITE', 'lora', `merging into ${facts.weight} gives values that are not finite`, 'The adapter is broken: train it again with a lower learning rate.');
+      if (!ok)
+        fail(
+          'LORA_NOT_FINITE',
+          'lora',
+          `merging into ${facts.weight} gives values that are not finite`,
+          'The adapter is broken: train it again with a lower learning rate.',
+        );
     }
     for (const [variable, value] of merged) variable.assign(value as tf.Tensor<tf.Rank>);
   } finally {

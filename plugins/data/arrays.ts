@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, DATA, type Host, type Problems, type Random, RANDOM, type Source, type TensorData } from '../../core/index.js';
+import { type Batch, DATA, type Host, type Problems, RANDOM, type Random, type Source, type TensorData } from '../../core/index.js';
 
 export interface ArraysOptions {
   readonly batchSize: number;
@@ -51,9 +51,13 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
     const counts = Object.entries(columns).map(([name, { shape }]) => [name, shape[0]] as const);
     if (counts.length === 0) bad('there are no columns', 'Give at least one array.');
     if (new Set([...counts.map(([, n]) => n), ...(texts ? [texts.length] : [])]).size > 1)
-      bad(`the columns differ in length: ${counts.map(([name, n]) => `${name} ${n}`).join(', ')}${texts ? `, texts ${texts.length}` : ''}`, 'Give one row an example everywhere.');
+      bad(
+        `the columns differ in length: ${counts.map(([name, n]) => `${name} ${n}`).join(', ')}${texts ? `, texts ${texts.length}` : ''}`,
+        'Give one row an example everywhere.',
+      );
     for (const [name, { shape, data }] of Object.entries(columns))
-      if (shape.reduce((a, b) => a * b, 1) !== data.length) bad(`${name} has ${data.length} values for the shape [${shape}]`, 'Give as many as the shape holds.');
+      if (shape.reduce((a, b) => a * b, 1) !== data.length)
+        bad(`${name} has ${data.length} values for the shape [${shape}]`, 'Give as many as the shape holds.');
   }
 };
 

@@ -24,7 +24,9 @@ const SUPERSAMPLING = 4;
 /** Categories and names that are no things: people in roles, symbols, flags, clocks, buttons. */
 const isIcon = (name: string, category: string): boolean =>
   !/flag|symbol/i.test(category) &&
-  !/^flag|-flag$|clock|-thirty$|button|keycap|^(man|woman|person|men|women|people|family|couple|kiss-|boy|girl|child|baby-|mrs|mx-)|-(man|woman|men|women|person)$|-(man|woman)-|japanese-|^input-|zodiac/.test(name) &&
+  !/^flag|-flag$|clock|-thirty$|button|keycap|^(man|woman|person|men|women|people|family|couple|kiss-|boy|girl|child|baby-|mrs|mx-)|-(man|woman|men|women|person)$|-(man|woman)-|japanese-|^input-|zodiac/.test(
+    name,
+  ) &&
   !ROLES.has(name);
 const ROLES = new Set(
   'artist astronaut cook detective factory-worker farmer firefighter guard health-worker judge mechanic ninja office-worker pilot police-officer prince princess scientist singer student teacher technologist construction-worker superhero supervillain mage fairy vampire merperson elf genie zombie troll santa-claus older-person old-man old-woman pregnant-man pregnant-person pregnant-woman breast-feeding deaf-person mermaid merman'.split(
@@ -42,7 +44,13 @@ export async function renderEmoji(which: 'all' | 'icons', side = 32, onProgress?
     try {
       return JSON.parse(await readFile(require.resolve(`@iconify-json/noto/${file}`), 'utf8')) as T;
     } catch (error) {
-      return fail('DATA_MISSING', 'emoji', `@iconify-json/noto/${file} cannot be read (${(error as Error).message.split('\n')[0]})`, 'npm install @iconify-json/noto.', error);
+      return fail(
+        'DATA_MISSING',
+        'emoji',
+        `@iconify-json/noto/${file} cannot be read (${(error as Error).message.split('\n')[0]})`,
+        'npm install @iconify-json/noto.',
+        error,
+      );
     }
   };
   const [set, metadata] = [await load<IconSet>('icons.json'), await load<{ categories: Record<string, string[]> }>('metadata.json')];
@@ -59,7 +67,11 @@ export async function renderEmoji(which: 'all' | 'icons', side = 32, onProgress?
     const size = Math.max(w, h);
     const box = `${(icon.left ?? 0) - (size - w) / 2} ${(icon.top ?? 0) - (size - h) / 2} ${size} ${size}`;
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}">${icon.body}</svg>`;
-    const large = new Resvg(svg, { fitTo: { mode: 'width', value: side * SUPERSAMPLING }, background: 'white', font: { loadSystemFonts: false } }).render().pixels;
+    const large = new Resvg(svg, {
+      fitTo: { mode: 'width', value: side * SUPERSAMPLING },
+      background: 'white',
+      font: { loadSystemFonts: false },
+    }).render().pixels;
     onProgress?.(i + 1, names.length);
     return { name, caption: name.replaceAll('-', ' '), category: categoryOf.get(name) as string, pixels: boxFilter(large, side) };
   });
@@ -71,7 +83,8 @@ function boxFilter(rgba: Uint8Array, side: number): Float32Array {
   for (let y = 0; y < wide; y++)
     for (let x = 0; x < wide; x++)
       for (let k = 0; k < 3; k++)
-        out[(Math.floor(y / SUPERSAMPLING) * side + Math.floor(x / SUPERSAMPLING)) * 3 + k] += rgba[(y * wide + x) * 4 + k] / (255 * SUPERSAMPLING ** 2);
+        out[(Math.floor(y / SUPERSAMPLING) * side + Math.floor(x / SUPERSAMPLING)) * 3 + k] +=
+          rgba[(y * wide + x) * 4 + k] / (255 * SUPERSAMPLING ** 2);
   return out;
 }
 
@@ -81,7 +94,8 @@ const BLUE = [0.16, 0.42, 0.85];
 /** An emoji in the style of Delft's tiles: dark blue over blue to white by luma, with a dark line along the silhouette. */
 export function delft(pixels: Float32Array, side = 32): Float32Array {
   const mask = new Float32Array(side * side);
-  for (let i = 0; i < mask.length; i++) mask[i] = Math.min(1, Math.max(0, 4 * (1 - Math.min(pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]))));
+  for (let i = 0; i < mask.length; i++)
+    mask[i] = Math.min(1, Math.max(0, 4 * (1 - Math.min(pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]))));
   const at = (y: number, x: number) => mask[Math.min(side - 1, Math.max(0, y)) * side + Math.min(side - 1, Math.max(0, x))];
   const out = new Float32Array(pixels.length);
   for (let y = 0; y < side; y++)
@@ -98,12 +112,19 @@ export function delft(pixels: Float32Array, side = 32): Float32Array {
 }
 
 /** Splits emoji for the style job: `train` to learn the style from, `held` to judge it by, both spread over the categories. */
-export function splitEmoji(all: readonly Emoji[], train: number, held: number, random: Random = seededRandom(0)): { train: Emoji[]; held: Emoji[] } {
+export function splitEmoji(
+  all: readonly Emoji[],
+  train: number,
+  held: number,
+  random: Random = seededRandom(0),
+): { train: Emoji[]; held: Emoji[] } {
   const byCategory = new Map<string, Emoji[]>();
   const order = random.named('split').permutation(all.length);
   for (const i of order) byCategory.set(all[i].category, [...(byCategory.get(all[i].category) ?? []), all[i]]);
   // Taking turns by how much of a category is used up gives each its share.
-  const spread = [...byCategory.values()].flatMap((list) => list.map((emoji, i) => ({ emoji, share: (i + 0.5) / list.length }))).sort((a, b) => a.share - b.share || (a.emoji.name < b.emoji.name ? -1 : 1));
+  const spread = [...byCategory.values()]
+    .flatMap((list) => list.map((emoji, i) => ({ emoji, share: (i + 0.5) / list.length })))
+    .sort((a, b) => a.share - b.share || (a.emoji.name < b.emoji.name ? -1 : 1));
   const chosen = spread.map(({ emoji }) => emoji);
   return { train: chosen.slice(0, train), held: chosen.slice(train, train + held) };
 }

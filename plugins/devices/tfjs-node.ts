@@ -24,12 +24,24 @@ const tensorflow = (name: Package) => ({
     try {
       require(path);
     } catch (error) {
-      fail('DEVICE_UNAVAILABLE', name, `${path} is installed but does not load (${(error as Error).message.split('\n')[0]})`, `Run npm rebuild ${path} --build-addon-from-source, or see its README.`, error);
+      fail(
+        'DEVICE_UNAVAILABLE',
+        name,
+        `${path} is installed but does not load (${(error as Error).message.split('\n')[0]})`,
+        `Run npm rebuild ${path} --build-addon-from-source, or see its README.`,
+        error,
+      );
     }
     if (!(await tf.setBackend('tensorflow'))) fail('DEVICE_UNAVAILABLE', name, 'TensorFlow could not start', 'See the messages above.');
     await tf.ready();
     const gpu = (tf.backend() as unknown as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
-    if (name === 'tfjs-node-gpu' && !gpu) fail('DEVICE_UNAVAILABLE', name, 'TensorFlow found no GPU and fell back to the processor', 'Its log names the library that is missing.');
+    if (name === 'tfjs-node-gpu' && !gpu)
+      fail(
+        'DEVICE_UNAVAILABLE',
+        name,
+        'TensorFlow found no GPU and fell back to the processor',
+        'Its log names the library that is missing.',
+      );
     return { name, detail: gpu ? 'TensorFlow on a GPU' : 'TensorFlow on the processor' };
   },
 });

@@ -20,7 +20,8 @@ export const wasm = ({ threads = os.availableParallelism() }: WasmOptions = {}) 
   name: 'wasm',
   fills: DEVICE,
   async setUp(): Promise<DeviceReport> {
-    if (!Number.isInteger(threads) || threads < 1) fail('OPTION_INVALID', 'wasm', `threads is ${threads}`, 'Give a whole number, at least 1.');
+    if (!Number.isInteger(threads) || threads < 1)
+      fail('OPTION_INVALID', 'wasm', `threads is ${threads}`, 'Give a whole number, at least 1.');
     const backend = await import('@tensorflow/tfjs-backend-wasm');
     if (!('wasm' in tf.engine().registry)) {
       backend.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
@@ -31,7 +32,13 @@ export const wasm = ({ threads = os.availableParallelism() }: WasmOptions = {}) 
         await tf.setBackend('wasm');
         await tf.ready();
       } catch (error) {
-        fail('DEVICE_UNAVAILABLE', 'wasm', `TensorFlow.js could not start it: ${(error as Error).message}`, 'Reinstall @tensorflow/tfjs-backend-wasm.', error);
+        fail(
+          'DEVICE_UNAVAILABLE',
+          'wasm',
+          `TensorFlow.js could not start it: ${(error as Error).message}`,
+          'Reinstall @tensorflow/tfjs-backend-wasm.',
+          error,
+        );
       } finally {
         restore();
       }

@@ -15,7 +15,13 @@ async function findGPU(): Promise<GPU> {
   try {
     dawn = await import(name);
   } catch (error) {
-    return fail('DEVICE_UNAVAILABLE', 'webgpu', `the package webgpu cannot be loaded (${(error as Error).message.split('\n')[0]})`, 'npm install webgpu.', error);
+    return fail(
+      'DEVICE_UNAVAILABLE',
+      'webgpu',
+      `the package webgpu cannot be loaded (${(error as Error).message.split('\n')[0]})`,
+      'npm install webgpu.',
+      error,
+    );
   }
   Object.assign(globalThis, dawn.globals);
   const gpu = dawn.create([]);
@@ -34,24 +40,44 @@ export const webgpu = () => ({
   async setUp(): Promise<DeviceReport> {
     const gpu = await findGPU();
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-    if (!adapter) return fail('DEVICE_UNAVAILABLE', 'webgpu', 'no adapter was found', 'Install a Vulkan, Metal or Direct3D 12 driver (Debian: libvulkan1 and the vendor’s).');
+    if (!adapter)
+      return fail(
+        'DEVICE_UNAVAILABLE',
+        'webgpu',
+        'no adapter was found',
+        'Install a Vulkan, Metal or Direct3D 12 driver (Debian: libvulkan1 and the vendor’s).',
+      );
     const { info } = adapter;
     const detail = [info?.vendor, info?.description || info?.device || info?.architecture].filter(Boolean).join(' ') || 'unnamed adapter';
     if (!('webgpu' in tf.engine().registry)) {
       const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
       // Importing the package registers its own factory, which asks for few limits and dies of a null adapter.
       tf.removeBackend('webgpu');
-      const { maxBufferSize, maxStorageBufferBindingSize, maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX, maxComputeWorkgroupsPerDimension } =
-        adapter.limits;
+      const {
+        maxBufferSize,
+        maxStorageBufferBindingSize,
+        maxComputeWorkgroupStorageSize,
+        maxComputeInvocationsPerWorkgroup,
+        maxComputeWorkgroupSizeX,
+        maxComputeWorkgroupsPerDimension,
+      } = adapter.limits;
       const device = await adapter.requestDevice({
-        requiredLimits: { maxBufferSize, maxStorageBufferBindingSize, maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX, maxComputeWorkgroupsPerDimension },
+        requiredLimits: {
+          maxBufferSize,
+          maxStorageBufferBindingSize,
+          maxComputeWorkgroupStorageSize,
+          maxComputeInvocationsPerWorkgroup,
+          maxComputeWorkgroupSizeX,
+          maxComputeWorkgroupsPerDimension,
+        },
         requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
       });
       tf.registerBackend('webgpu', () => new WebGPUBackend(device, info as never) as never, 3);
     }
     registerWebGPUKernels();
     tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', BATCH);
-    if (!(await tf.setBackend('webgpu'))) fail('DEVICE_UNAVAILABLE', 'webgpu', 'TensorFlow.js could not start it', 'See the messages above.');
+    if (!(await tf.setBackend('webgpu')))
+      fail('DEVICE_UNAVAILABLE', 'webgpu', 'TensorFlow.js could not start it', 'See the messages above.');
     await tf.ready();
     void instance;
     return { name: 'webgpu', detail };

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Scalar } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { type Host, type Sum, type Tensors, WINDOW } from '../../core/index.js';
 
 export interface AccumulationOptions {

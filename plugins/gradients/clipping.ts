@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Scalar } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host } from '../../core/index.js';
 import { globalNorm } from './global-norm.js';
 
@@ -20,11 +20,13 @@ export const clipping = (maxNorm = 1) => {
     norm: () => norm,
     apply({ hooks }: Host) {
       hooks.validate.tap('clipping', (problems) => {
-        if (!(maxNorm > 0)) problems.add('OPTION_INVALID', 'clipping', `maxNorm is ${maxNorm}`, 'Give a number above 0, or leave clipping out.');
+        if (!(maxNorm > 0))
+          problems.add('OPTION_INVALID', 'clipping', `maxNorm is ${maxNorm}`, 'Give a number above 0, or leave clipping out.');
         return undefined;
       });
       hooks.beforeStep.tap('clipping', (update) => {
-        if (Object.keys(update.gradients).length === 0) fail('NO_GRADIENTS', 'clipping', 'there are no gradients to clip', 'Train at least one parameter.');
+        if (Object.keys(update.gradients).length === 0)
+          fail('NO_GRADIENTS', 'clipping', 'there are no gradients to clip', 'Train at least one parameter.');
         forget();
         const own = globalNorm(update.gradients, update.scale);
         norm = own;

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Scalar } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import type { Tensors } from '../../core/index.js';
 import { FUSED, listKernel } from '../devices/kernels/names.js';
 
@@ -12,4 +12,5 @@ export function sumOfSquares(gradients: Tensors): Scalar {
 }
 
 /** The L2 norm of the finished gradient: of the sums, times their scale. */
-export const globalNorm = (gradients: Tensors, scale: number | Scalar): Scalar => tf.tidy(() => sumOfSquares(gradients).sqrt().mul(scale)) as Scalar;
+export const globalNorm = (gradients: Tensors, scale: number | Scalar): Scalar =>
+  tf.tidy(() => sumOfSquares(gradients).sqrt().mul(scale)) as Scalar;

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Scalar } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host, type State } from '../../core/index.js';
 import { sumOfSquares } from './global-norm.js';
 
@@ -34,12 +34,18 @@ export const nonFiniteGuard = ({ stopAfter = 10 }: NonFiniteGuardOptions = {}) =
     after: [CLIP],
     apply({ hooks, has, resolve }: Host) {
       hooks.validate.tap('non-finite-guard', (problems) => {
-        if (!(Number.isInteger(stopAfter) && stopAfter > 0)) problems.add('OPTION_INVALID', 'non-finite-guard', `stopAfter is ${stopAfter}`, 'Give a whole number above 0.');
+        if (!(Number.isInteger(stopAfter) && stopAfter > 0))
+          problems.add('OPTION_INVALID', 'non-finite-guard', `stopAfter is ${stopAfter}`, 'Give a whole number above 0.');
         return undefined;
       });
       hooks.beforeStep.tap('non-finite-guard', (update, step) => {
         if (failed !== null)
-          fail('NON_FINITE', 'non-finite-guard', `${stopAfter} steps in a row had a gradient that is not finite, up to step ${failed + 1}`, 'Lower the learning rate, or look for broken data.');
+          fail(
+            'NON_FINITE',
+            'non-finite-guard',
+            `${stopAfter} steps in a row had a gradient that is not finite, up to step ${failed + 1}`,
+            'Lower the learning rate, or look for broken data.',
+          );
         // x - x is 0 for every finite x, and NaN for the others.
         const finite = tf.tidy(() => {
           // Clipping, where there is some, has added up the squares already.

@@ -40,7 +40,12 @@ export function clipText(json: object, prefix = 'text_encoder.', start: { token?
   const usual = config.initializer_factor * 0.02;
   const build = new Builder(prefix);
   const token = build.weight('embeddings.token_embedding.weight', [config.vocab_size, size], 'plain', normal(start.token ?? usual));
-  const position = build.weight('embeddings.position_embedding.weight', [config.max_position_embeddings, size], 'plain', normal(start.position ?? usual));
+  const position = build.weight(
+    'embeddings.position_embedding.weight',
+    [config.max_position_embeddings, size],
+    'plain',
+    normal(start.position ?? usual),
+  );
   const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => {
     const path = `encoder.layers.${i}`;
     const [q, k, v, out] = ['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => build.linear(`${path}.self_attn.${name}`, size, size));
@@ -68,7 +73,9 @@ export function clipText(json: object, prefix = 'text_encoder.', start: { token?
       const mask = layers.length > 0 ? causalMask(length) : undefined;
       for (const layer of layers) {
         const h = layer.norm1(context, x);
-        x = x.add(layer.out(context, attention(layer.q(context, h), layer.k(context, h), layer.v(context, h), config.num_attention_heads, mask)));
+        x = x.add(
+          layer.out(context, attention(layer.q(context, h), layer.k(context, h), layer.v(context, h), config.num_attention_heads, mask)),
+        );
         x = x.add(layer.fc2(context, activate(layer.fc1(context, layer.norm2(context, x)))));
       }
       return final(context, x);

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { FUSED } from '../devices/kernels/names.js';
 
 // The operations the models are made of, each one node on the tape with its gradient written out. A device may bring a
@@ -17,7 +17,11 @@ interface Engine {
 }
 
 /** One differentiable operation. Only the gradients that are asked for are computed. */
-function op(inputs: Named, forward: (save: Save) => Tensor, gradient: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>): Tensor {
+function op(
+  inputs: Named,
+  forward: (save: Save) => Tensor,
+  gradient: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>,
+): Tensor {
   const engine = tf.engine() as unknown as Engine;
   return engine.runKernelFunc({ inputs, forwardFunc: (_, save) => forward(save), backwardsFunc: gradient });
 }
@@ -61,8 +65,14 @@ export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
 
 /** x [n, h, w, in] convolved with w [kh, kw, in, out], padded the same on all sides, plus bias [out]. */
 export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: number, pad: number): Tensor {
-  if (w.shape[0] === 1 && w.shape[1] === 1 && stride === 1 && pad === 0) return linear(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), bias);
-  const padding: [[number, number], [number, number], [number, number], [number, number]] = [[0, 0], [pad, pad], [pad, pad], [0, 0]];
+  if (w.shape[0] === 1 && w.shape[1] === 1 && stride === 1 && pad === 0)
+    return linear(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), bias);
+  const padding: [[number, number], [number, number], [number, number], [number, number]] = [
+    [0, 0],
+    [pad, pad],
+    [pad, pad],
+    [0, 0],
+  ];
   const attributes = { strides: stride, pad: padding, dataFormat: 'NHWC', dimRoundingMode: undefined };
   return op(
     bias ? { x, w, bias } : { x, w },
@@ -71,8 +81,14 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: n
       return tf.fused.conv2d({ x: x as Tensor4D, filter: w as Tensor4D, strides: stride, pad: padding, ...(bias ? { bias } : {}) });
     },
     (dy, [input, filter]) => ({
-      x: () => tf.engine().runKernel('Conv2DBackpropInput', { dy, filter } as never, { ...attributes, inputShape: input.shape } as never) as Tensor,
-      w: () => tf.engine().runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
+      x: () =>
+        tf
+          .engine()
+          .runKernel('Conv2DBackpropInput', { dy, filter } as never, { ...attributes, inputShape: input.shape } as never) as Tensor,
+      w: () =>
+        tf
+          .engine()
+          .runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
       bias: () => columnSum(dy),
     }),
   );
@@ -102,7 +118,11 @@ export const quickGelu = (x: Tensor): Tensor => x.mul(tf.sigmoid(x.mul(1.702)));
 const SQRT_HALF = Math.SQRT1_2;
 const geluOf = (x: Tensor): Tensor => x.mul(tf.erf(x.mul(SQRT_HALF)).add(1)).mul(0.5);
 const geluSlope = (x: Tensor): Tensor =>
-  tf.erf(x.mul(SQRT_HALF)).add(1).mul(0.5).add(x.mul(tf.exp(x.square().mul(-0.5))).mul(1 / Math.sqrt(2 * Math.PI)));
+  tf
+    .erf(x.mul(SQRT_HALF))
+    .add(1)
+    .mul(0.5)
+    .add(x.mul(tf.exp(x.square().mul(-0.5))).mul(1 / Math.sqrt(2 * Math.PI)));
 
 /** x Phi(x), exact. */
 export const gelu = (x: Tensor): Tensor =>
@@ -208,7 +228,10 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
         x: () => {
           const { normal, rstd } = normalize(input);
           const g = dy.mul(gamma);
-          return g.sub(g.mean(-1, true)).sub(normal.mul(g.mul(normal).mean(-1, true))).mul(rstd);
+          return g
+            .sub(g.mean(-1, true))
+            .sub(normal.mul(g.mul(normal).mean(-1, true)))
+            .mul(rstd);
         },
         gamma: () => columnSum(dy.mul(normalize(input).normal)),
         beta: () => columnSum(dy),
@@ -220,11 +243,17 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
 /** [n, l, h d] to [n h, l, d]. */
 const splitHeads = (x: Tensor, heads: number): Tensor3D => {
   const [n, l, c] = x.shape;
-  return x.reshape([n, l, heads, c / heads]).transpose([0, 2, 1, 3]).reshape([n * heads, l, c / heads]);
+  return x
+    .reshape([n, l, heads, c / heads])
+    .transpose([0, 2, 1, 3])
+    .reshape([n * heads, l, c / heads]);
 };
 const joinHeads = (x: Tensor, heads: number): Tensor3D => {
   const [nh, l, d] = x.shape;
-  return x.reshape([nh / heads, heads, l, d]).transpose([0, 2, 1, 3]).reshape([nh / heads, l, heads * d]);
+  return x
+    .reshape([nh / heads, heads, l, d])
+    .transpose([0, 2, 1, 3])
+    .reshape([nh / heads, l, heads * d]);
 };
 
 /**
@@ -232,14 +261,15 @@ const joinHeads = (x: Tensor, heads: number): Tensor3D => {
  * `mask` [lq, lk] is added to the scaled scores (causal: -1e9 above the diagonal).
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?: Tensor): Tensor {
-  const scale = 1 / Math.sqrt(q.shape[2] as number / heads);
+  const scale = 1 / Math.sqrt((q.shape[2] as number) / heads);
   return op(
     { q, k, v },
     (save) => {
       const [qh, kh, vh] = [q, k, v].map((x) => splitHeads(x, heads));
       const scores = tf.matMul(qh, kh, false, true);
       const p =
-        (mask ? null : fused(FUSED.softmax, { x: scores }, { scale })?.[0]) ?? tf.softmax(mask ? scores.mul(scale).add(mask) : scores.mul(scale));
+        (mask ? null : fused(FUSED.softmax, { x: scores }, { scale })?.[0]) ??
+        tf.softmax(mask ? scores.mul(scale).add(mask) : scores.mul(scale));
       save([qh, kh, vh, p]);
       return joinHeads(tf.matMul(p as Tensor3D, vh), heads);
     },
@@ -249,7 +279,9 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?:
         const g = splitHeads(dy, heads);
         const dp = tf.matMul(g, vh, false, true);
         const ds = fused(FUSED.softmaxGrad, { p, dp }, { scale })?.[0] ?? p.mul(dp.sub(dp.mul(p).sum(-1, true))).mul(scale);
-        return [tf.matMul(ds as Tensor3D, kh), tf.matMul(ds as Tensor3D, qh, true, false), tf.matMul(p, g, true, false)].map((x) => joinHeads(x, heads));
+        return [tf.matMul(ds as Tensor3D, kh), tf.matMul(ds as Tensor3D, qh, true, false), tf.matMul(p, g, true, false)].map((x) =>
+          joinHeads(x, heads),
+        );
       });
       return { q: () => dq, k: () => dk, v: () => dv };
     },
@@ -274,6 +306,11 @@ export const embedding = (table: Tensor, ids: Tensor): Tensor =>
     (dy) => ({
       // webgpu's cast only renames integers, and wasm's oneHot writes integers into floats: times 1 makes true floats.
       table: () =>
-        tf.matMul(tf.oneHot(ids.flatten().toInt(), table.shape[0]).toFloat().mul(1) as Tensor2D, dy.reshape([-1, table.shape[1] as number]) as Tensor2D, true, false),
+        tf.matMul(
+          tf.oneHot(ids.flatten().toInt(), table.shape[0]).toFloat().mul(1) as Tensor2D,
+          dy.reshape([-1, table.shape[1] as number]) as Tensor2D,
+          true,
+          false,
+        ),
     }),
   );

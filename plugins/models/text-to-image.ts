@@ -1,6 +1,19 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
-import { type Context, fail, type Inputs, MODEL, type Model, type ModelProvider, type Parameter, type Random, type Tensor, type TensorData, type Tensors, toHost } from '../../core/index.js';
+import * as tf from '@tensorflow/tfjs';
+import {
+  type Context,
+  fail,
+  type Inputs,
+  MODEL,
+  type Model,
+  type ModelProvider,
+  type Parameter,
+  type Random,
+  type Tensor,
+  type TensorData,
+  type Tensors,
+  toHost,
+} from '../../core/index.js';
 import { type NoiseConfig, type NoiseSchedule, noiseSchedule } from '../objectives/noise-schedule.js';
 import { type Files, readFile, readJson } from '../persist/files.js';
 import { readSafetensors, writeSafetensors } from '../persist/safetensors.js';
@@ -60,7 +73,15 @@ export const textToImageModel = (options: TextToImageOptions) =>
 export async function buildTextToImage({ from, train }: TextToImageOptions, random: Random): Promise<TextToImage> {
   const parts = isFiles(from)
     ? await readParts(from)
-    : { unet: from.unet, text: from.textEncoder, tokenizer: from.tokenizer, noise: from.noise, block: from.block, unetTensors: undefined, textTensors: undefined };
+    : {
+        unet: from.unet,
+        text: from.textEncoder,
+        tokenizer: from.tokenizer,
+        noise: from.noise,
+        block: from.block,
+        unetTensors: undefined,
+        textTensors: undefined,
+      };
   const unet = unet2DCondition(parts.unet);
   const text = clipText(parts.text, 'text_encoder.', isFiles(from) ? {} : from.textStart);
   const noise = noiseSchedule(parts.noise);
@@ -68,13 +89,35 @@ export async function buildTextToImage({ from, train }: TextToImageOptions, rand
   const codec = spaceToDepth(parts.block);
   const width = unet.config.cross_attention_dim;
   if (text.config.hidden_size !== (typeof width === 'number' ? width : width[0]))
-    fail('MODEL_PARTS_DIFFER', 'text-to-image', `the text encoder is ${text.config.hidden_size} wide, the denoiser expects ${width}`, 'Use parts of one model.');
+    fail(
+      'MODEL_PARTS_DIFFER',
+      'text-to-image',
+      `the text encoder is ${text.config.hidden_size} wide, the denoiser expects ${width}`,
+      'Use parts of one model.',
+    );
   if (tokenizer.size > text.config.vocab_size)
-    fail('MODEL_PARTS_DIFFER', 'text-to-image', `the tokenizer has ${tokenizer.size} words, the text encoder ${text.config.vocab_size}`, 'Use parts of one model.');
+    fail(
+      'MODEL_PARTS_DIFFER',
+      'text-to-image',
+      `the tokenizer has ${tokenizer.size} words, the text encoder ${text.config.vocab_size}`,
+      'Use parts of one model.',
+    );
   const where = isFiles(from) ? from.where : 'a new model';
   const parameters = new Map<string, Parameter>([
-    ...makeParameters(unet.specs, { trainable: train !== 'nothing', group: 'unet', random, tensors: parts.unetTensors, where: `${where}/${WEIGHTS.unet}` }),
-    ...makeParameters(text.specs, { trainable: train === 'everything', group: 'text_encoder', random, tensors: parts.textTensors, where: `${where}/${WEIGHTS.text}` }),
+    ...makeParameters(unet.specs, {
+      trainable: train !== 'nothing',
+      group: 'unet',
+      random,
+      tensors: parts.unetTensors,
+      where: `${where}/${WEIGHTS.unet}`,
+    }),
+    ...makeParameters(text.specs, {
+      trainable: train === 'everything',
+      group: 'text_encoder',
+      random,
+      tensors: parts.textTensors,
+      where: `${where}/${WEIGHTS.text}`,
+    }),
   ]);
 
   const encode: TextToImage['encode'] = (context, texts) => {
@@ -83,7 +126,8 @@ export async function buildTextToImage({ from, train }: TextToImageOptions, rand
     for (const [i, one] of texts.entries()) ids.set(tokenizer.encode(one).subarray(0, length), i * length);
     return text.forward(context, tf.tensor2d(ids, [texts.length, length], 'int32')) as Tensor3D;
   };
-  const predict: TextToImage['predict'] = (context, latents, timesteps, states) => unet.forward(context, latents, timesteps, states) as Tensor4D;
+  const predict: TextToImage['predict'] = (context, latents, timesteps, states) =>
+    unet.forward(context, latents, timesteps, states) as Tensor4D;
   const size = unet.config.sample_size;
   return {
     parameters,
@@ -108,7 +152,12 @@ async function readParts(files: Files) {
   const index = await readJson(files, 'model_index.json');
   const codecName = (index.vae as [string, string] | undefined)?.[1];
   if (codecName && codecName !== 'SpaceToDepth')
-    fail('UNSUPPORTED_OPTION', 'text-to-image', `${files.where}/model_index.json: the autoencoder ${codecName} is not supported`, 'Use a model that works on pixels (SpaceToDepth, or no vae).');
+    fail(
+      'UNSUPPORTED_OPTION',
+      'text-to-image',
+      `${files.where}/model_index.json: the autoencoder ${codecName} is not supported`,
+      'Use a model that works on pixels (SpaceToDepth, or no vae).',
+    );
   const vae = codecName ? await readJson(files, 'vae/config.json') : {};
   const tensors = async (path: string, prefix: string) => {
     const raw = readSafetensors(await readFile(files, path), `${files.where}/${path}`).tensors;
@@ -155,9 +204,15 @@ async function save(
   const dtype = half ? 'float16' : 'float32';
   await files.write('unet/config.json', json({ _class_name: 'UNet2DConditionModel', _diffusers_version: '0.42.1', ...model.unet.config }));
   await files.write(WEIGHTS.unet, await collect(model.unet.specs, (p) => p.replace(/^unet\./, '')));
-  await files.write('text_encoder/config.json', json({ architectures: ['CLIPTextModel'], ...model.text.config, bos_token_id: 0, eos_token_id: 1, pad_token_id: 1, torch_dtype: dtype }));
+  await files.write(
+    'text_encoder/config.json',
+    json({ architectures: ['CLIPTextModel'], ...model.text.config, bos_token_id: 0, eos_token_id: 1, pad_token_id: 1, torch_dtype: dtype }),
+  );
   await files.write(WEIGHTS.text, await collect(model.text.specs, (p) => p.replace(/^text_encoder\./, 'text_model.')));
-  await files.write('scheduler/scheduler_config.json', json({ _class_name: 'DDIMScheduler', _diffusers_version: '0.42.1', ...model.noise.config }));
+  await files.write(
+    'scheduler/scheduler_config.json',
+    json({ _class_name: 'DDIMScheduler', _diffusers_version: '0.42.1', ...model.noise.config }),
+  );
   await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: model.parts.block }));
   await files.write(
     'model_index.json',

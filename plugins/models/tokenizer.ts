@@ -22,9 +22,19 @@ export function wordTokenizer(words: readonly string[], length: number): Tokeniz
   return {
     length,
     size: words.length + 2,
-    encode: (text) => pad(splitWords(text).flatMap((word) => index.get(word) ?? []), length, 0, 1, 1),
+    encode: (text) =>
+      pad(
+        splitWords(text).flatMap((word) => index.get(word) ?? []),
+        length,
+        0,
+        1,
+        1,
+      ),
     async save(files) {
-      await files.write('tokenizer/tokenizer_config.json', `${JSON.stringify({ tokenizer_class: 'WordTokenizer', model_max_length: length }, null, 2)}\n`);
+      await files.write(
+        'tokenizer/tokenizer_config.json',
+        `${JSON.stringify({ tokenizer_class: 'WordTokenizer', model_max_length: length }, null, 2)}\n`,
+      );
       await files.write('tokenizer/vocab.json', `${JSON.stringify(Object.fromEntries([['<begin>', 0], ['<end>', 1], ...index]))}\n`);
     },
   };
@@ -33,11 +43,17 @@ export function wordTokenizer(words: readonly string[], length: number): Tokeniz
 export const splitWords = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
 /** Byte-level BPE as CLIP's tokenizer does it (openai/CLIP, simple_tokenizer; transformers' CLIPTokenizer). */
-export function clipTokenizer(vocabulary: Readonly<Record<string, number>>, merges: readonly string[], length: number, padding: string): Tokenizer {
+export function clipTokenizer(
+  vocabulary: Readonly<Record<string, number>>,
+  merges: readonly string[],
+  length: number,
+  padding: string,
+): Tokenizer {
   const ranks = new Map(merges.map((merge, i) => [merge, i]));
   const letters = byteLetters();
   const [begin, end] = ['<|startoftext|>', '<|endoftext|>'].map(
-    (name) => vocabulary[name] ?? fail('BAD_TOKENIZER', 'tokenizer', `vocab.json has no ${name}`, 'Use the vocab.json of a CLIP tokenizer.'),
+    (name) =>
+      vocabulary[name] ?? fail('BAD_TOKENIZER', 'tokenizer', `vocab.json has no ${name}`, 'Use the vocab.json of a CLIP tokenizer.'),
   );
   const pieces = (word: string): string[] => {
     let parts = [...word];
@@ -60,11 +76,16 @@ export function clipTokenizer(vocabulary: Readonly<Record<string, number>>, merg
     encode(text) {
       const clean = text.normalize('NFC').replace(/\s+/g, ' ').trim().toLowerCase();
       const words = clean.match(/'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/gu) ?? [];
-      const ids = words.flatMap((word) => pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => vocabulary[piece] ?? end));
+      const ids = words.flatMap((word) =>
+        pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => vocabulary[piece] ?? end),
+      );
       return pad(ids, length, begin, end, vocabulary[padding] ?? end);
     },
     async save(files) {
-      await files.write('tokenizer/tokenizer_config.json', `${JSON.stringify({ tokenizer_class: 'CLIPTokenizer', model_max_length: length, pad_token: padding }, null, 2)}\n`);
+      await files.write(
+        'tokenizer/tokenizer_config.json',
+        `${JSON.stringify({ tokenizer_class: 'CLIPTokenizer', model_max_length: length, pad_token: padding }, null, 2)}\n`,
+      );
       await files.write('tokenizer/vocab.json', JSON.stringify(vocabulary));
       await files.write('tokenizer/merges.txt', `#version: 0.2\n${merges.join('\n')}\n`);
     },
@@ -85,13 +106,24 @@ export async function loadTokenizer(files: Files): Promise<Tokenizer> {
   const length = Number(config.model_max_length ?? 77);
   if (config.tokenizer_class === 'WordTokenizer') {
     const words = Object.entries(vocabulary).sort((a, b) => a[1] - b[1]);
-    return wordTokenizer(words.slice(2).map(([word]) => word), length);
+    return wordTokenizer(
+      words.slice(2).map(([word]) => word),
+      length,
+    );
   }
   if (config.tokenizer_class !== 'CLIPTokenizer' && config.tokenizer_class !== 'CLIPTokenizerFast')
-    fail('UNSUPPORTED_OPTION', 'tokenizer', `${files.where}/tokenizer: tokenizer_class ${JSON.stringify(config.tokenizer_class)} is not supported`, 'CLIPTokenizer and WordTokenizer are.');
+    fail(
+      'UNSUPPORTED_OPTION',
+      'tokenizer',
+      `${files.where}/tokenizer: tokenizer_class ${JSON.stringify(config.tokenizer_class)} is not supported`,
+      'CLIPTokenizer and WordTokenizer are.',
+    );
   const merges = await files.read('tokenizer/merges.txt');
   if (!merges) fail('FILE_MISSING', 'tokenizer', `${files.where}/tokenizer/merges.txt is missing`, 'Save it beside vocab.json.');
-  const lines = new TextDecoder().decode(merges as Uint8Array).split('\n').filter((line) => line !== '' && !line.startsWith('#version'));
+  const lines = new TextDecoder()
+    .decode(merges as Uint8Array)
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#version'));
   const special = config.pad_token as string | { content: string } | undefined;
   return clipTokenizer(vocabulary, lines, length, typeof special === 'object' ? special.content : (special ?? '<|endoftext|>'));
 }

@@ -16,9 +16,13 @@ const schema = z.strictObject({
   center_input_sample: z.boolean().default(false),
   flip_sin_to_cos: z.boolean().default(true),
   freq_shift: z.number().default(0),
-  down_block_types: z.array(z.enum(['DownBlock2D', 'CrossAttnDownBlock2D'])).default(['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D']),
+  down_block_types: z
+    .array(z.enum(['DownBlock2D', 'CrossAttnDownBlock2D']))
+    .default(['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D']),
   mid_block_type: only('UNetMidBlock2DCrossAttn'),
-  up_block_types: z.array(z.enum(['UpBlock2D', 'CrossAttnUpBlock2D'])).default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
+  up_block_types: z
+    .array(z.enum(['UpBlock2D', 'CrossAttnUpBlock2D']))
+    .default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
   only_cross_attention: only(false),
   block_out_channels: z.array(z.number().int().positive()).default([320, 640, 1280, 1280]),
   layers_per_block: oneOrList.default(2),
@@ -74,11 +78,24 @@ export function parseUNetConfig(json: object, where = 'unet/config.json') {
       'This model cannot be built as it is described there.',
     );
   const config = parsed.data;
-  if (config.down_block_types.length !== config.block_out_channels.length || config.up_block_types.length !== config.block_out_channels.length)
-    fail('UNSUPPORTED_OPTION', 'model', `${where}: down_block_types, up_block_types and block_out_channels differ in length`, 'Give one entry a level.');
+  if (
+    config.down_block_types.length !== config.block_out_channels.length ||
+    config.up_block_types.length !== config.block_out_channels.length
+  )
+    fail(
+      'UNSUPPORTED_OPTION',
+      'model',
+      `${where}: down_block_types, up_block_types and block_out_channels differ in length`,
+      'Give one entry a level.',
+    );
   for (const [name, value] of Object.entries(config))
     if (Array.isArray(value) && typeof value[0] === 'number' && name !== 'sample_size' && value.length !== config.block_out_channels.length)
-      fail('UNSUPPORTED_OPTION', 'model', `${where}: ${name} has ${value.length} entries for ${config.block_out_channels.length} levels`, 'Give one entry a level.');
+      fail(
+        'UNSUPPORTED_OPTION',
+        'model',
+        `${where}: ${name} has ${value.length} entries for ${config.block_out_channels.length} levels`,
+        'Give one entry a level.',
+      );
   return config;
 }
 
@@ -128,7 +145,11 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
   }
 
   function attend(path: string, size: number, from: number, heads: number): (context: Context, x: Tensor, text: Tensor) => Tensor {
-    const [q, k, v] = [['to_q', size], ['to_k', from], ['to_v', from]].map(([name, width]) => build.linear(`${path}.${name}`, width as number, size, false));
+    const [q, k, v] = [
+      ['to_q', size],
+      ['to_k', from],
+      ['to_v', from],
+    ].map(([name, width]) => build.linear(`${path}.${name}`, width as number, size, false));
     const out = build.linear(`${path}.to_out.0`, size, size);
     return (context, x, text) => out(context, attention(q(context, x), k(context, text), v(context, text), heads));
   }
@@ -136,7 +157,8 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
   function transformer(path: string, size: number, heads: number, layers: number, from: number): Transformer {
     const norm = build.groupNorm(`${path}.norm`, size, groups, 1e-6, false);
     const linear = config.use_linear_projection;
-    const projection = (name: string): Apply => (linear ? build.linear(`${path}.${name}`, size, size) : build.conv(`${path}.${name}`, size, size, 1));
+    const projection = (name: string): Apply =>
+      linear ? build.linear(`${path}.${name}`, size, size) : build.conv(`${path}.${name}`, size, size, 1);
     const projIn = projection('proj_in');
     const blocks = Array.from({ length: layers }, (_, i) => {
       const p = `${path}.transformer_blocks.${i}`;
@@ -179,7 +201,13 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
         resnet: resnet(`${path}.resnets.${j}`, j === 0 ? channels[Math.max(0, i - 1)] : size, size, config.resnet_out_scale_factor),
         attention:
           type === 'CrossAttnDownBlock2D'
-            ? transformer(`${path}.attentions.${j}`, size, headsAt(i), at(config.transformer_layers_per_block, i), at(config.cross_attention_dim, i))
+            ? transformer(
+                `${path}.attentions.${j}`,
+                size,
+                headsAt(i),
+                at(config.transformer_layers_per_block, i),
+                at(config.cross_attention_dim, i),
+              )
             : null,
       };
     });
@@ -208,7 +236,13 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
         resnet: resnet(`${path}.resnets.${j}`, from + (skipSizes.pop() as number), size, config.resnet_out_scale_factor),
         attention:
           type === 'CrossAttnUpBlock2D'
-            ? transformer(`${path}.attentions.${j}`, size, headsAt(i), at(config.transformer_layers_per_block, i), at(config.cross_attention_dim, i))
+            ? transformer(
+                `${path}.attentions.${j}`,
+                size,
+                headsAt(i),
+                at(config.transformer_layers_per_block, i),
+                at(config.cross_attention_dim, i),
+              )
             : null,
       };
     });
@@ -223,7 +257,10 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
     specs: build.specs,
     modules: build.modules,
     forward(context: Context, image: Tensor, timesteps: readonly number[], text: Tensor): Tensor {
-      const waves = tf.tensor2d(timestepEmbedding(timesteps, channels[0], config.flip_sin_to_cos, config.freq_shift), [timesteps.length, channels[0]]);
+      const waves = tf.tensor2d(timestepEmbedding(timesteps, channels[0], config.flip_sin_to_cos, config.freq_shift), [
+        timesteps.length,
+        channels[0],
+      ]);
       // Every block applies silu to the embedding first, so it is applied once here.
       const temb = silu(time2(context, silu(time1(context, waves))));
       let x = convIn(context, config.center_input_sample ? image.mul(2).sub(1) : image);

@@ -1,5 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Context, fail, type Generator, type ModuleFacts, type Parameter, type Random, type Tensor, type TensorData } from '../../core/index.js';
+import {
+  type Context,
+  fail,
+  type Generator,
+  type ModuleFacts,
+  type Parameter,
+  type Random,
+  type Tensor,
+  type TensorData,
+} from '../../core/index.js';
 import { conv2d, groupNorm, layerNorm, linear } from './ops.js';
 
 /** How a weight lies in PyTorch's files: linear [out, in], conv [out, in, h, w], plain as it is here. */
@@ -57,7 +66,8 @@ export class Builder {
     const w = this.weight(`${path}.weight`, [kernel, kernel, size, out], 'conv', fanIn(fan));
     const b = this.weight(`${path}.bias`, [out], 'plain', fanIn(fan));
     this.modules.set(full, { kind: 'conv2d', weight: w, shape: [kernel, kernel, size, out], stride, padding });
-    return (context, x) => context.module(full, [x], ([input]) => conv2d(input, context.parameters[w], context.parameters[b], stride, padding));
+    return (context, x) =>
+      context.module(full, [x], ([input]) => conv2d(input, context.parameters[w], context.parameters[b], stride, padding));
   }
 
   groupNorm(path: string, size: number, groups: number, epsilon: number, activate: boolean): Apply {
@@ -86,8 +96,7 @@ export function fromFile(data: Float32Array, { shape, layout }: Pick<WeightSpec,
   const [kh, kw, size, out] = layout === 'linear' ? [1, 1, shape[0], shape[1]] : shape;
   const result = new Float32Array(data.length);
   for (let o = 0; o < out; o++)
-    for (let i = 0; i < size; i++)
-      for (let k = 0; k < kh * kw; k++) result[(k * size + i) * out + o] = data[(o * size + i) * kh * kw + k];
+    for (let i = 0; i < size; i++) for (let k = 0; k < kh * kw; k++) result[(k * size + i) * out + o] = data[(o * size + i) * kh * kw + k];
   return result;
 }
 
@@ -97,8 +106,7 @@ export function toFile(data: Float32Array, { shape, layout }: Pick<WeightSpec, '
   const [kh, kw, size, out] = layout === 'linear' ? [1, 1, shape[0], shape[1]] : shape;
   const result = new Float32Array(data.length);
   for (let o = 0; o < out; o++)
-    for (let i = 0; i < size; i++)
-      for (let k = 0; k < kh * kw; k++) result[(o * size + i) * kh * kw + k] = data[(k * size + i) * out + o];
+    for (let i = 0; i < size; i++) for (let k = 0; k < kh * kw; k++) result[(o * size + i) * kh * kw + k] = data[(k * size + i) * out + o];
   return result;
 }
 
@@ -116,7 +124,8 @@ export function makeParameters(
     for (const spec of specs) {
       const found = tensors.get(spec.path);
       if (!found) wrong.push(`${spec.path} is missing`);
-      else if (String(found.shape) !== String(fileShape(spec))) wrong.push(`${spec.path} is [${found.shape}], expected [${fileShape(spec)}]`);
+      else if (String(found.shape) !== String(fileShape(spec)))
+        wrong.push(`${spec.path} is [${found.shape}], expected [${fileShape(spec)}]`);
     }
     const known = new Set(specs.map((s) => s.path));
     for (const name of tensors.keys()) if (!known.has(name)) wrong.push(`${name} is unexpected`);

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
 import type { TextToImage } from '../models/text-to-image.js';
 
@@ -43,7 +43,11 @@ export const denoising = (options: DenoisingOptions = {}) => {
       const dropped = captionDropout > 0 && context.mode === 'train' && context.draw('caption', id).uniform() < captionDropout;
       texts.push(dropped ? '' : (batch.texts?.[i] ?? ''));
     }
-    const column = (of: (abar: number) => number) => tf.tensor4d(timesteps.map((t) => of(alphasCumprod[t])), [n, 1, 1, 1]);
+    const column = (of: (abar: number) => number) =>
+      tf.tensor4d(
+        timesteps.map((t) => of(alphasCumprod[t])),
+        [n, 1, 1, 1],
+      );
     const e = tf.tensor4d(noise, [n, h, w, c]);
     const [signal, spread] = [column((a) => Math.sqrt(a)), column((a) => Math.sqrt(1 - a))];
     const noisy = latents.mul(signal).add(e.mul(spread)) as Tensor4D;
@@ -61,9 +65,12 @@ export const denoising = (options: DenoisingOptions = {}) => {
     fills: OBJECTIVE,
     apply({ hooks }: Host) {
       hooks.validate.tap('denoising', (problems) => {
-        if (snrGamma !== undefined && !(snrGamma > 0)) problems.add('OPTION_INVALID', 'denoising', `snrGamma is ${snrGamma}`, 'Give a number above 0, or leave it out.');
-        if (!(noiseOffset >= 0)) problems.add('OPTION_INVALID', 'denoising', `noiseOffset is ${noiseOffset}`, 'Give a number of at least 0.');
-        if (!(captionDropout >= 0 && captionDropout <= 1)) problems.add('OPTION_INVALID', 'denoising', `captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
+        if (snrGamma !== undefined && !(snrGamma > 0))
+          problems.add('OPTION_INVALID', 'denoising', `snrGamma is ${snrGamma}`, 'Give a number above 0, or leave it out.');
+        if (!(noiseOffset >= 0))
+          problems.add('OPTION_INVALID', 'denoising', `noiseOffset is ${noiseOffset}`, 'Give a number of at least 0.');
+        if (!(captionDropout >= 0 && captionDropout <= 1))
+          problems.add('OPTION_INVALID', 'denoising', `captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
         return undefined;
       });
     },

@@ -32,7 +32,12 @@ export interface NoiseSchedule {
 export function noiseSchedule(json: object, where = 'scheduler/scheduler_config.json'): NoiseSchedule {
   const parsed = schema.safeParse(json);
   if (!parsed.success)
-    fail('UNSUPPORTED_OPTION', 'noise-schedule', `${where}: ${parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')}`, 'Use supported values.');
+    fail(
+      'UNSUPPORTED_OPTION',
+      'noise-schedule',
+      `${where}: ${parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')}`,
+      'Use supported values.',
+    );
   const config = parsed.data;
   const count = config.num_train_timesteps;
   const along = (i: number, from: number, to: number) => (count === 1 ? from : from + ((to - from) * i) / (count - 1));
@@ -51,7 +56,12 @@ export function noiseSchedule(json: object, where = 'scheduler/scheduler_config.
     const [first, last] = [roots[0], roots[count - 1]];
     for (let i = 0; i < count; i++) alphasCumprod[i] = (((roots[i] - last) * first) / (first - last)) ** 2;
     if (config.prediction_type === 'epsilon')
-      fail('UNSUPPORTED_OPTION', 'noise-schedule', `${where}: rescale_betas_zero_snr with epsilon prediction loses the image at the last step`, 'Use v_prediction or sample.');
+      fail(
+        'UNSUPPORTED_OPTION',
+        'noise-schedule',
+        `${where}: rescale_betas_zero_snr with epsilon prediction loses the image at the last step`,
+        'Use v_prediction or sample.',
+      );
   }
   return { config, alphasCumprod };
 }

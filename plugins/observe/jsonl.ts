@@ -1,4 +1,4 @@
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fail, type Host } from '../../core/index.js';
 import { isDue } from './cadence.js';
@@ -21,7 +21,13 @@ export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
           await mkdir(dirname(path), { recursive: true });
           file = await open(path, 'a');
         } catch (error) {
-          fail('FILE_UNWRITABLE', 'jsonl', `${path}: ${(error as Error).message}`, 'Check the path, its permissions and the space left.', error);
+          fail(
+            'FILE_UNWRITABLE',
+            'jsonl',
+            `${path}: ${(error as Error).message}`,
+            'Check the path, its permissions and the space left.',
+            error,
+          );
         }
       });
       hooks.shouldLog.tap('jsonl', (position) => (isDue(position, every) ? true : undefined));

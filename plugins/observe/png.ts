@@ -2,7 +2,13 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Images of one size as rows of a grid, with a border between; pixels are [h, w, 3] in [0, 1]. Needs Node. */
-export async function writeGrid(path: string, images: readonly Float32Array[], side: { height: number; width: number }, columns: number, zoom = 2): Promise<void> {
+export async function writeGrid(
+  path: string,
+  images: readonly Float32Array[],
+  side: { height: number; width: number },
+  columns: number,
+  zoom = 2,
+): Promise<void> {
   const { default: sharp } = await import('sharp');
   const gap = 1;
   const [h, w] = [side.height + gap, side.width + gap];
@@ -12,7 +18,8 @@ export async function writeGrid(path: string, images: readonly Float32Array[], s
   for (const [i, image] of images.entries()) {
     const [top, left] = [Math.floor(i / columns) * h + gap, (i % columns) * w + gap];
     for (let y = 0; y < side.height; y++)
-      for (let x = 0; x < side.width * 3; x++) bytes[((top + y) * width + left) * 3 + x] = Math.round(255 * Math.min(1, Math.max(0, image[y * side.width * 3 + x])));
+      for (let x = 0; x < side.width * 3; x++)
+        bytes[((top + y) * width + left) * 3 + x] = Math.round(255 * Math.min(1, Math.max(0, image[y * side.width * 3 + x])));
   }
   await mkdir(dirname(path), { recursive: true });
   await sharp(bytes, { raw: { width, height, channels: 3 } })

@@ -11,7 +11,11 @@ export interface ProgressOptions {
 const duration = (seconds: number): string => {
   if (!Number.isFinite(seconds)) return '?';
   const s = Math.max(0, Math.round(seconds));
-  return s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return s < 60
+    ? `${s} s`
+    : s < 3600
+      ? `${Math.floor(s / 60)} min ${s % 60} s`
+      : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 };
 
 /** Step, loss, learning rate, steps a second and time left: a bar on a terminal, plain lines elsewhere. Needs Node. */
@@ -26,22 +30,31 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
     const seconds = (performance.now() - started) / 1000;
     const rate = (step - firstStep) / seconds;
     const number = (x: unknown, digits: number) => (typeof x === 'number' ? x.toPrecision(digits) : '-');
-    return { loss: number(record.loss, 4), rate: number(record.learningRate, 3), speed: `${rate.toPrecision(3)} it/s`, left: duration((total - step) / rate) };
+    return {
+      loss: number(record.loss, 4),
+      rate: number(record.learningRate, 3),
+      speed: `${rate.toPrecision(3)} it/s`,
+      left: duration((total - step) / rate),
+    };
   };
   return {
     name: 'progress',
     apply({ hooks }: Host) {
       hooks.onStart.tap('progress', (plan) => {
         total = plan.steps;
-        started = performance.now();
         firstStep = -1;
         return undefined;
       });
       hooks.beforeEpoch.tap('progress', ({ step }) => {
         if (firstStep >= 0) return undefined;
         firstStep = step;
+        // Not from onStart: what others do there, such as drawing pictures, is no training.
+        started = performance.now();
         if (stream.isTTY) {
-          bar = new cliProgress.SingleBar({ stream, format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left', hideCursor: true }, cliProgress.Presets.shades_classic);
+          bar = new cliProgress.SingleBar(
+            { stream, format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left', hideCursor: true },
+            cliProgress.Presets.shades_classic,
+          );
           bar.start(total, step, { loss: '-', rate: '-', speed: '-', left: '?' });
         }
         return undefined;
@@ -57,7 +70,8 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
       hooks.onRecord.tap('progress', (record) => {
         const parts = text(record);
         if (bar && 'loss' in record) bar.update(Number(record.step), parts);
-        else if ('loss' in record) stream.write(`step ${record.step}/${total}  loss ${parts.loss}  rate ${parts.rate}  ${parts.speed}  ${parts.left} left\n`);
+        else if ('loss' in record)
+          stream.write(`step ${record.step}/${total}  loss ${parts.loss}  rate ${parts.rate}  ${parts.speed}  ${parts.left} left\n`);
         else
           stream.write(
             `step ${record.step}/${total}  ${Object.entries(record)

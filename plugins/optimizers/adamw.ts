@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Variable } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
 import { FUSED, listKernel } from '../devices/kernels/names.js';
 import { finishedGradient, OptimizerState, onDevice } from './state.js';
@@ -24,7 +24,8 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamWOptio
     apply({ hooks }: Host) {
       hooks.validate.tap('adamw', (problems) => {
         for (const [name, value] of Object.entries({ beta1, beta2 }))
-          if (!(value >= 0 && value < 1)) problems.add('OPTION_INVALID', 'adamw', `${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
+          if (!(value >= 0 && value < 1))
+            problems.add('OPTION_INVALID', 'adamw', `${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
         if (!(epsilon > 0)) problems.add('OPTION_INVALID', 'adamw', `epsilon is ${epsilon}`, 'Give a number above 0.');
         return undefined;
       });
@@ -52,8 +53,16 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamWOptio
         for (const [group, { learningRate, weightDecay }] of Object.entries(rates)) {
           const own = [...parameters].filter(([, p]) => p.group === group);
           if (fused) {
-            const factors = tf.concat([tf.tensor1d([learningRate, weightDecay]), ...[onDevice(update.scale), finite, correction1, correction2].map((x) => x.reshape([1]))]);
-            const list = own.map(([path, { variable }]) => ({ p: variable, g: update.gradients[path], m: state.get(`m/${path}`), v: state.get(`v/${path}`) }));
+            const factors = tf.concat([
+              tf.tensor1d([learningRate, weightDecay]),
+              ...[onDevice(update.scale), finite, correction1, correction2].map((x) => x.reshape([1])),
+            ]);
+            const list = own.map(([path, { variable }]) => ({
+              p: variable,
+              g: update.gradients[path],
+              m: state.get(`m/${path}`),
+              v: state.get(`v/${path}`),
+            }));
             fused({ parameters: list, factors, beta1, beta2, epsilon });
             continue;
           }

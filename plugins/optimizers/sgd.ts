@@ -18,7 +18,8 @@ export const sgd = ({ momentum = 0, nesterov = false }: SGDOptions = {}) => {
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
       hooks.validate.tap('sgd', (problems) => {
-        if (!(momentum >= 0 && momentum < 1)) problems.add('OPTION_INVALID', 'sgd', `momentum is ${momentum}`, 'Give a number from 0 up to, not including, 1.');
+        if (!(momentum >= 0 && momentum < 1))
+          problems.add('OPTION_INVALID', 'sgd', `momentum is ${momentum}`, 'Give a number from 0 up to, not including, 1.');
         if (nesterov && momentum === 0) problems.add('OPTION_INVALID', 'sgd', 'nesterov needs momentum', 'Give a momentum above 0.');
         return undefined;
       });
@@ -37,7 +38,12 @@ export const sgd = ({ momentum = 0, nesterov = false }: SGDOptions = {}) => {
           if (momentum > 0) {
             const buffer = state.get(`momentum/${path}`);
             // buffer + finite (momentum buffer + g - buffer): the old one, exactly, where the step is not applied.
-            const next = buffer.add(buffer.mul(momentum - 1).add(g).mul(finite));
+            const next = buffer.add(
+              buffer
+                .mul(momentum - 1)
+                .add(g)
+                .mul(finite),
+            );
             buffer.assign(next as tf.Tensor<tf.Rank>);
             direction = nesterov ? g.add(next.mul(momentum)) : next;
           }

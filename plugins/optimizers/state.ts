@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Parameter, type State, type Update } from '../../core/index.js';
 
 /** Named variables of an optimizer: one set per parameter, and scalars that stay on the device. Saved and restored strictly. */

@@ -23,7 +23,8 @@ export const checkpoint = ({ into, every, atEnd = false, resume }: CheckpointOpt
     fills: STORE,
     apply({ hooks }: Host) {
       hooks.validate.tap('checkpoint', (problems) => {
-        if (every !== undefined && !(Number.isInteger(every) && every > 0)) problems.add('OPTION_INVALID', 'checkpoint', `every is ${every}`, 'Give a whole number above 0.');
+        if (every !== undefined && !(Number.isInteger(every) && every > 0))
+          problems.add('OPTION_INVALID', 'checkpoint', `every is ${every}`, 'Give a whole number above 0.');
         return undefined;
       });
       hooks.onRequest.tap('checkpoint', (requests, { step, last }) => {

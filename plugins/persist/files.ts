@@ -18,7 +18,8 @@ export const fetched = (base: string): Files => ({
     if (!response.ok) fail('FILE_UNREADABLE', 'files', `${base}/${path}: the server answers ${response.status}`, 'Check the address.');
     return new Uint8Array(await response.arrayBuffer());
   },
-  write: async (path) => fail('FILE_UNWRITABLE', 'files', `${base}/${path} cannot be written over the network`, 'Use folder() or inMemory().'),
+  write: async (path) =>
+    fail('FILE_UNWRITABLE', 'files', `${base}/${path} cannot be written over the network`, 'Use folder() or inMemory().'),
 });
 
 /** Files in memory. */

@@ -11,7 +11,13 @@ export const folder = (path: string): Files => ({
       return new Uint8Array(await readFile(join(path, name)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      return fail('FILE_UNREADABLE', 'files', `${join(path, name)}: ${(error as Error).message}`, 'Check the path and its permissions.', error);
+      return fail(
+        'FILE_UNREADABLE',
+        'files',
+        `${join(path, name)}: ${(error as Error).message}`,
+        'Check the path and its permissions.',
+        error,
+      );
     }
   },
   async write(name, content) {
@@ -20,7 +26,13 @@ export const folder = (path: string): Files => ({
       await mkdir(dirname(target), { recursive: true });
       await writeFile(target, content);
     } catch (error) {
-      fail('FILE_UNWRITABLE', 'files', `${target}: ${(error as Error).message}`, 'Check the path, its permissions and the space left.', error);
+      fail(
+        'FILE_UNWRITABLE',
+        'files',
+        `${target}: ${(error as Error).message}`,
+        'Check the path, its permissions and the space left.',
+        error,
+      );
     }
   },
 });

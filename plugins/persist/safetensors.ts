@@ -16,8 +16,12 @@ interface Entry {
 }
 
 /** Parses and checks the header. Any fault is an error that names the file. Returns the entries and where data begins. */
-export function readHeader(bytes: Uint8Array, where: string): { entries: [string, Entry][]; metadata: Record<string, string>; start: number } {
-  const bad = (what: string): never => fail('BAD_SAFETENSORS', 'safetensors', `${where}: ${what}`, 'The file is broken or of another format: fetch it again.');
+export function readHeader(
+  bytes: Uint8Array,
+  where: string,
+): { entries: [string, Entry][]; metadata: Record<string, string>; start: number } {
+  const bad = (what: string): never =>
+    fail('BAD_SAFETENSORS', 'safetensors', `${where}: ${what}`, 'The file is broken or of another format: fetch it again.');
   if (bytes.byteLength < 8) bad(`${bytes.byteLength} bytes are too few`);
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   if (length > 100_000_000 || 8 + length > bytes.byteLength) bad(`its header claims ${length} bytes, the file has ${bytes.byteLength}`);
@@ -43,8 +47,11 @@ export function readHeader(bytes: Uint8Array, where: string): { entries: [string
     if (to > end || to - from !== size) bad(`${name} spans bytes ${from} to ${to} of ${end}, its shape asks for ${size}`);
   }
   let last = 0;
-  for (const [name, entry] of [...entries].sort((a, b) => a[1].data_offsets[0] - b[1].data_offsets[0] || a[1].data_offsets[1] - b[1].data_offsets[1])) {
-    if (entry.data_offsets[0] !== last) bad(`${name} begins at byte ${entry.data_offsets[0]}, expected ${last}: tensors overlap or leave a gap`);
+  for (const [name, entry] of [...entries].sort(
+    (a, b) => a[1].data_offsets[0] - b[1].data_offsets[0] || a[1].data_offsets[1] - b[1].data_offsets[1],
+  )) {
+    if (entry.data_offsets[0] !== last)
+      bad(`${name} begins at byte ${entry.data_offsets[0]}, expected ${last}: tensors overlap or leave a gap`);
     last = entry.data_offsets[1];
   }
   if (last !== end) bad(`${end - last} bytes belong to no tensor`);

@@ -24,7 +24,8 @@ export async function writeSnapshot(files: Files, { parameters, plugins, ...rest
 export async function readSnapshot(files: Files): Promise<Snapshot> {
   const rest = (await readJson(files, REST)) as unknown as Snapshot;
   const { tensors } = readSafetensors(await readFile(files, TENSORS), `${files.where}/${TENSORS}`);
-  if (!Number.isInteger(rest.step) || typeof rest.plugins !== 'object') fail('BAD_SNAPSHOT', 'checkpoint', `${files.where}/${REST} is no snapshot`, 'Give the folder of a checkpoint.');
+  if (!Number.isInteger(rest.step) || typeof rest.plugins !== 'object')
+    fail('BAD_SNAPSHOT', 'checkpoint', `${files.where}/${REST} is no snapshot`, 'Give the folder of a checkpoint.');
   const parameters: Record<string, TensorData> = {};
   const plugins: Record<string, Record<string, TensorData | Json>> = {};
   for (const [name, state] of Object.entries(rest.plugins)) plugins[name] = { ...(state as Record<string, Json>) };

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { decompose, type Sampler, spaced } from './sampler.js';
 
 export interface DPMSolverOptions {
@@ -16,7 +16,11 @@ export const dpmSolverPlusPlus =
     const schedule = spacing ? { ...given, config: { ...given.config, timestep_spacing: spacing } } : given;
     const { alphasCumprod, config } = schedule;
     const timesteps = spaced(schedule, steps, 1);
-    const point = (abar: number) => ({ signal: Math.sqrt(abar), spread: Math.sqrt(1 - abar), lambda: Math.log(Math.sqrt(abar)) - Math.log(Math.sqrt(1 - abar)) });
+    const point = (abar: number) => ({
+      signal: Math.sqrt(abar),
+      spread: Math.sqrt(1 - abar),
+      lambda: Math.log(Math.sqrt(abar)) - Math.log(Math.sqrt(1 - abar)),
+    });
     // The walk ends at no noise at all, where lambda is infinite and the update is the predicted image itself.
     const points = [...timesteps.map((t) => point(alphasCumprod[t])), point(1)];
     let before: Tensor4D | null = null;

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { type Context, fail, makeContext, type Random, type Tensors } from '../../core/index.js';
 import type { TextToImage } from '../models/text-to-image.js';
 import type { NoiseSchedule } from '../objectives/noise-schedule.js';
@@ -17,10 +17,18 @@ export interface Walk {
 export type Sampler = (schedule: NoiseSchedule, steps: number) => Walk;
 
 /** The image and the noise a prediction stands for, at signal sqrt(abar). */
-export function decompose(kind: 'epsilon' | 'v_prediction' | 'sample', prediction: Tensor4D, sample: Tensor4D, abar: number): { image: Tensor4D; noise: Tensor4D } {
+export function decompose(
+  kind: 'epsilon' | 'v_prediction' | 'sample',
+  prediction: Tensor4D,
+  sample: Tensor4D,
+  abar: number,
+): { image: Tensor4D; noise: Tensor4D } {
   const [signal, spread] = [Math.sqrt(abar), Math.sqrt(1 - abar)];
   if (kind === 'v_prediction')
-    return { image: sample.mul(signal).sub(prediction.mul(spread)) as Tensor4D, noise: prediction.mul(signal).add(sample.mul(spread)) as Tensor4D };
+    return {
+      image: sample.mul(signal).sub(prediction.mul(spread)) as Tensor4D,
+      noise: prediction.mul(signal).add(sample.mul(spread)) as Tensor4D,
+    };
   if (kind === 'sample') return { image: prediction, noise: sample.sub(prediction.mul(signal)).div(spread) as Tensor4D };
   return { image: sample.sub(prediction.mul(spread)).div(signal) as Tensor4D, noise: prediction };
 }
@@ -82,7 +90,15 @@ export async function sampleImages(
     const walk = sampler(model.noise, steps);
     const states = tf.tidy(() => {
       const wanted = model.encode(context, some);
-      return guidance === 1 ? wanted : (tf.concat([model.encode(context, some.map(() => '')), wanted]) as Tensor3D);
+      return guidance === 1
+        ? wanted
+        : (tf.concat([
+            model.encode(
+              context,
+              some.map(() => ''),
+            ),
+            wanted,
+          ]) as Tensor3D);
     });
     let sample = noise('sample');
     try {

@@ -43,7 +43,8 @@ export function scheduleByName(name: ScheduleName, { cycles, power, end, rules }
     polynomial: () => polynomial({ power, end }),
     constant,
     constant_with_warmup: constant,
-    piecewise_constant: () => piecewiseConstant(rules ?? fail('OPTION_MISSING', 'piecewise_constant', 'it needs rules', 'Give lr_step_rules, as "1:500,0.1".')),
+    piecewise_constant: () =>
+      piecewiseConstant(rules ?? fail('OPTION_MISSING', 'piecewise_constant', 'it needs rules', 'Give lr_step_rules, as "1:500,0.1".')),
     inverse_sqrt: () => inverseSqrt(),
     warmup_stable_decay: () => warmupStableDecay(),
     one_cycle: () => oneCycle(),

@@ -16,7 +16,8 @@ export const oneCycle = ({ rise = 0.3, divisor = 25, finalDivisor = 1e4 }: OneCy
     ({ step, totalSteps }) => {
       const top = rise * totalSteps - 1;
       const end = totalSteps - 1;
-      const between = (from: number, to: number, p: number) => to + ((from - to) / 2) * (1 + Math.cos(Math.PI * Math.min(1, Math.max(0, p))));
+      const between = (from: number, to: number, p: number) =>
+        to + ((from - to) / 2) * (1 + Math.cos(Math.PI * Math.min(1, Math.max(0, p))));
       if (step <= top) return between(1 / divisor, 1, top === 0 ? 1 : step / top);
       return between(1, 1 / divisor / finalDivisor, end === top ? 1 : (step - top) / (end - top));
     },

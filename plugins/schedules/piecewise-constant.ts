@@ -7,13 +7,23 @@ import { schedule } from './schedule.js';
  */
 export const piecewiseConstant = (rules: string) => {
   const { pieces, last } = parse(rules);
-  return schedule('piecewise_constant', ({ step }) => pieces.find(([boundary]) => step < boundary)?.[1] ?? last, { needsLength: false, duringWarmup: true });
+  return schedule('piecewise_constant', ({ step }) => pieces.find(([boundary]) => step < boundary)?.[1] ?? last, {
+    needsLength: false,
+    duringWarmup: true,
+  });
 };
 
 function parse(rules: string): { pieces: [boundary: number, value: number][]; last: number } {
-  const bad = (what: string): never => fail('OPTION_INVALID', 'piecewise_constant', `the rules "${rules}" ${what}`, 'Write value:step pairs and a last value, as "1:500,0.1:2000,0.01".');
+  const bad = (what: string): never =>
+    fail(
+      'OPTION_INVALID',
+      'piecewise_constant',
+      `the rules "${rules}" ${what}`,
+      'Write value:step pairs and a last value, as "1:500,0.1:2000,0.01".',
+    );
   const parts = rules.split(',').map((part) => part.trim());
-  const number = (text: string): number => (text !== '' && Number.isFinite(Number(text)) ? Number(text) : bad(`hold "${text}", which is no number`));
+  const number = (text: string): number =>
+    text !== '' && Number.isFinite(Number(text)) ? Number(text) : bad(`hold "${text}", which is no number`);
   const tail = parts.pop() as string;
   if (tail === '' || tail.includes(':')) bad('end without a value for the rest');
   const pieces = parts.map((part): [number, number] => {

@@ -17,7 +17,9 @@ export const polynomial = ({ power = 1, end = 1e-7 }: PolynomialOptions = {}) =>
     {
       problems: (base) => [
         ...(power > 0 ? [] : ([[`power is ${power}`, 'Give a number above 0.']] as [string, string][])),
-        ...(base > end ? [] : ([[`the end rate ${end} is not below the learning rate ${base}`, 'Lower end, or raise learningRate.']] as [string, string][])),
+        ...(base > end
+          ? []
+          : ([[`the end rate ${end} is not below the learning rate ${base}`, 'Lower end, or raise learningRate.']] as [string, string][])),
       ],
     },
   );

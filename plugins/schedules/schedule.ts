@@ -19,7 +19,11 @@ export interface SchedulePlugin {
 export function schedule(
   name: string,
   curve: Curve,
-  { needsLength = true, duringWarmup = false, problems = () => [] }: { needsLength?: boolean; duringWarmup?: boolean; problems?: (baseLearningRate: number) => [what: string, fix: string][] } = {},
+  {
+    needsLength = true,
+    duringWarmup = false,
+    problems = () => [],
+  }: { needsLength?: boolean; duringWarmup?: boolean; problems?: (baseLearningRate: number) => [what: string, fix: string][] } = {},
 ): SchedulePlugin {
   return {
     name,
@@ -37,4 +41,5 @@ export function schedule(
 }
 
 /** How far a run is after warm-up, (s - W) / max(1, T - W): 0 at W, 1 at T. */
-export const progress = ({ step, warmupSteps, totalSteps }: ScheduleInput): number => (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
+export const progress = ({ step, warmupSteps, totalSteps }: ScheduleInput): number =>
+  (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);

@@ -5,8 +5,10 @@ export const sequence = (...parts: readonly (readonly [schedule: SchedulePlugin,
   const wrong: [string, string][] = [];
   if (parts.length === 0) wrong.push(['there is no schedule in it', 'Give at least one.']);
   for (const [i, [, steps]] of parts.entries()) {
-    if (i < parts.length - 1 && !(Number.isInteger(steps) && (steps as number) > 0)) wrong.push([`part ${i + 1} has ${steps} steps`, 'Give each part but the last a whole number of steps.']);
-    if (i === parts.length - 1 && steps !== undefined) wrong.push(['the last part has a length', 'It takes the rest of the run: leave it out.']);
+    if (i < parts.length - 1 && !(Number.isInteger(steps) && (steps as number) > 0))
+      wrong.push([`part ${i + 1} has ${steps} steps`, 'Give each part but the last a whole number of steps.']);
+    if (i === parts.length - 1 && steps !== undefined)
+      wrong.push(['the last part has a length', 'It takes the rest of the run: leave it out.']);
   }
   return schedule(
     'sequence',
@@ -16,7 +18,12 @@ export const sequence = (...parts: readonly (readonly [schedule: SchedulePlugin,
         const end = steps === undefined ? input.totalSteps : start + steps;
         if (input.step < end || steps === undefined)
           // The first part shares the run's warm-up; later ones start at full rate.
-          return part.curve({ ...input, step: input.step - start, totalSteps: end - start, warmupSteps: start === 0 ? input.warmupSteps : 0 });
+          return part.curve({
+            ...input,
+            step: input.step - start,
+            totalSteps: end - start,
+            warmupSteps: start === 0 ? input.warmupSteps : 0,
+          });
         start = end;
       }
       return 1;

@@ -20,12 +20,17 @@ export const ema = ({ decay = 0.999, restartAt }: EMAOptions = {}) => {
       const { hooks } = host;
       const variable = (path: string) => (host.model().parameters.get(path) as { variable: tf.Variable }).variable;
       hooks.validate.tap('ema', (problems) => {
-        if (!(decay >= 0 && decay < 1)) problems.add('OPTION_INVALID', 'ema', `decay is ${decay}`, 'Give a number from 0 up to, not including, 1.');
+        if (!(decay >= 0 && decay < 1))
+          problems.add('OPTION_INVALID', 'ema', `decay is ${decay}`, 'Give a number from 0 up to, not including, 1.');
         return undefined;
       });
       hooks.shareModel.tap('ema', (state, model) => {
         // Times 1 makes a copy: a variable of a variable would share its memory, which optimizers write in place.
-        for (const path of trainablePaths(model)) averages.set(path, tf.tidy(() => tf.variable((model.parameters.get(path) as { variable: tf.Variable }).variable.mul(1), false)));
+        for (const path of trainablePaths(model))
+          averages.set(
+            path,
+            tf.tidy(() => tf.variable((model.parameters.get(path) as { variable: tf.Variable }).variable.mul(1), false)),
+          );
         return state;
       });
       hooks.afterStep.tap('ema', (step) => {

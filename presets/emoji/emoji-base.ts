@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { compose, type Composition, type Host } from '../../core/index.js';
+import { type Composition, compose } from '../../core/index.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { type Emoji, renderEmoji, splitEmoji } from '../../plugins/data/emoji.js';
-import { splitWords, wordTokenizer } from '../../plugins/models/tokenizer.js';
 import { textToImageModel } from '../../plugins/models/text-to-image.js';
-import { denoising, isTextToImage } from '../../plugins/objectives/denoising.js';
+import { splitWords, wordTokenizer } from '../../plugins/models/tokenizer.js';
+import { denoising } from '../../plugins/objectives/denoising.js';
+import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/folder.js';
+import { saveModel } from '../../plugins/persist/save-model.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
 import { ema } from '../../plugins/weights/ema.js';
 import { diffusionOptions, flag, optimizerOptions, runOptions, samplingOptions } from '../options.js';
@@ -19,12 +21,12 @@ export const emojiBaseOptions = z.strictObject({
   ...diffusionOptions,
   ...samplingOptions,
   outputDir: runOptions.outputDir.default('runs/emoji-base'),
-  maxTrainSteps: z.coerce.number().int().min(1).default(9500).describe('Length of the run in optimizer steps.'),
+  maxTrainSteps: z.coerce.number().int().min(1).default(4400).describe('Length of the run in optimizer steps.'),
   learningRate: optimizerOptions.learningRate.default(1e-3),
   lrScheduler: optimizerOptions.lrScheduler.default('cosine'),
   lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(200),
-  trainBatchSize: diffusionOptions.trainBatchSize.default(64),
-  textLayers: z.coerce.number().int().min(0).default(1).describe('Layers of the text encoder.'),
+  trainBatchSize: diffusionOptions.trainBatchSize.default(128),
+  textLayers: z.coerce.number().int().min(0).default(0).describe('Layers of the text encoder.'),
   emaDecay: z.coerce.number().min(0).max(0.99999).default(0.999).describe('Decay of the averaged weights that are saved.'),
   rescaleZeroSnr: flag().default(false).describe('Rescale the noise schedule to zero terminal SNR.'),
 });
@@ -75,8 +77,15 @@ export const vocabulary = (all: readonly Emoji[]): string[] => [...new Set(all.f
 export const emojiData = (emoji: readonly Emoji[], batchSize: number, style: (pixels: Float32Array) => Float32Array = (p) => p) => {
   const size = SIDE * SIDE * 3;
   const data = new Float32Array(emoji.length * size);
-  for (const [i, { pixels }] of emoji.entries()) data.set(style(pixels).map((x) => 2 * x - 1), i * size);
-  return arrays({ images: { dtype: 'float32', shape: [emoji.length, SIDE, SIDE, 3], data } }, { batchSize, texts: emoji.map((e) => e.caption) });
+  for (const [i, { pixels }] of emoji.entries())
+    data.set(
+      style(pixels).map((x) => 2 * x - 1),
+      i * size,
+    );
+  return arrays(
+    { images: { dtype: 'float32', shape: [emoji.length, SIDE, SIDE, 3], data } },
+    { batchSize, texts: emoji.map((e) => e.caption) },
+  );
 };
 
 /** How samples are drawn: with guidance, the noise must be recomputed from the clipped image. */
@@ -102,7 +111,8 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
     ...commonPlugins(o),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
-    saveModel(join(o.outputDir, 'model')),
+    saveModel(folder(join(o.outputDir, 'model')), { half: true }),
+    summary(o.outputDir),
     emojiFigures({
       outputDir: o.outputDir,
       captions: held.map((e) => e.caption),
@@ -112,13 +122,3 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     }),
   );
 }
-
-/** Writes the (averaged) model in diffusers' layout, float16, when the run ends. */
-export const saveModel = (path: string, half = true) => ({
-  name: 'save-model',
-  apply: (host: Host) =>
-    host.hooks.onEnd.tapPromise('save-model', async () => {
-      const model = host.model();
-      if (isTextToImage(model)) await model.save(folder(path), host.weights('export'), { half });
-    }),
-});

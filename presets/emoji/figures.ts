@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, fail, type Host, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
-import { type Emoji } from '../../plugins/data/emoji.js';
+import type { Emoji } from '../../plugins/data/emoji.js';
 import type { TextToImage } from '../../plugins/models/text-to-image.js';
 import { denoising, isTextToImage } from '../../plugins/objectives/denoising.js';
 import { writeGrid } from '../../plugins/observe/png.js';
@@ -17,7 +17,7 @@ export interface Gallery {
 
 /** How well a model draws: what EMOJI's table asks for, before and after. */
 export interface Figures {
-  /** Mean loss over t = 50, 150, ..., 950 with fixed noise, on each gallery's images of the captions. */
+  /** Mean loss over t = 50, 150, ..., 950 with fixed noise, on the first gallery's images of the captions. */
   readonly loss: Readonly<Record<string, number>>;
   /** Share of samples whose nearest image, within each gallery alone, shows the right emoji. */
   readonly nearest: Readonly<Record<string, number>>;
@@ -32,7 +32,9 @@ const TIMESTEPS = Array.from({ length: 10 }, (_, i) => 50 + 100 * i);
 function pooled(pixels: Float32Array): Float32Array {
   const half = SIDE / 2;
   const out = new Float32Array(half * half * 3);
-  for (let y = 0; y < SIDE; y++) for (let x = 0; x < SIDE; x++) for (let k = 0; k < 3; k++) out[((y >> 1) * half + (x >> 1)) * 3 + k] += pixels[(y * SIDE + x) * 3 + k] / 4;
+  for (let y = 0; y < SIDE; y++)
+    for (let x = 0; x < SIDE; x++)
+      for (let k = 0; k < 3; k++) out[((y >> 1) * half + (x >> 1)) * 3 + k] += pixels[(y * SIDE + x) * 3 + k] / 4;
   return out;
 }
 
@@ -49,13 +51,24 @@ export interface Drawn {
 }
 
 /** Judges weights on captions: losses on the captions' images in each gallery, and what it draws for them. */
-export async function judge(model: TextToImage, weights: Tensors, captions: readonly string[], galleries: readonly Gallery[], sampling: SampleOptions, random: Random = seededRandom(0)): Promise<Drawn> {
+export async function judge(
+  model: TextToImage,
+  weights: Tensors,
+  captions: readonly string[],
+  galleries: readonly Gallery[],
+  sampling: SampleOptions,
+  random: Random = seededRandom(0),
+): Promise<Drawn> {
   const context = makeContext(model, { mode: 'evaluate', parameters: weights, draw: (name, id) => random.item(`judge:${name}`, 0, id) });
   const { lossAt } = denoising();
   const loss: Record<string, number> = {};
-  for (const { style, emoji, pixels } of galleries) {
+  // The first gallery is the one that is being learnt.
+  for (const { style, emoji, pixels } of galleries.slice(0, 1)) {
     const images = captions.map((caption) => pixels[emoji.findIndex((e) => e.caption === caption)]);
-    const all = tf.tensor4d(concatenated(images).map((x) => 2 * x - 1), [images.length, SIDE, SIDE, 3]);
+    const all = tf.tensor4d(
+      concatenated(images).map((x) => 2 * x - 1),
+      [images.length, SIDE, SIDE, 3],
+    );
     const batch: Batch = { items: images.length, ids: captions.map((_, i) => i), epoch: 0, tensors: { images: all }, texts: captions };
     const means: number[] = [];
     for (const t of TIMESTEPS) {
@@ -109,14 +122,22 @@ export interface FiguresOptions {
 }
 
 /** Judges the model before and after the run, writes grids and figures.json, and hands the figures to `onFigures`. */
-export const emojiFigures = ({ outputDir, captions, galleries, sampling, before, onFigures }: FiguresOptions & { onFigures?: (before: Figures | null, after: Figures) => void }) => {
+export const emojiFigures = ({
+  outputDir,
+  captions,
+  galleries,
+  sampling,
+  before,
+  onFigures,
+}: FiguresOptions & { onFigures?: (before: Figures | null, after: Figures) => void }) => {
   let first: Drawn | null = null;
   return {
     name: 'emoji-figures',
     apply(host: Host) {
       const look = async (name: string): Promise<Drawn> => {
         const model = host.model();
-        if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
+        if (!isTextToImage(model))
+          return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
         const drawn = await judge(model, host.weights('sample'), captions, await galleries(), sampling);
         await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: SIDE, width: SIDE }, 12);
         return drawn;
@@ -127,10 +148,12 @@ export const emojiFigures = ({ outputDir, captions, galleries, sampling, before,
       host.hooks.onEnd.tapPromise('emoji-figures', async () => {
         const last = await look('grid-after');
         await mkdir(outputDir, { recursive: true });
-        await writeFile(join(outputDir, 'figures.json'), `${JSON.stringify({ captions, ...(first ? { before: first.figures } : {}), after: last.figures }, null, 2)}\n`);
+        await writeFile(
+          join(outputDir, 'figures.json'),
+          `${JSON.stringify({ captions, ...(first ? { before: first.figures } : {}), after: last.figures }, null, 2)}\n`,
+        );
         onFigures?.(first?.figures ?? null, last.figures);
       });
     },
   };
 };
-

@@ -1,6 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { afterEach, describe, expect, test } from 'vitest';
-import { backward, makeContext, type Model, seededRandom, type Tensor, type TensorData, type Tensors, weightsOf } from '../../core/index.js';
+import {
+  backward,
+  type Model,
+  makeContext,
+  seededRandom,
+  type Tensor,
+  type TensorData,
+  type Tensors,
+  weightsOf,
+} from '../../core/index.js';
 import { loraPaths, withLora } from '../../plugins/adapters/lora.js';
 import { readLora } from '../../plugins/adapters/lora-file.js';
 import { clipText } from '../../plugins/models/clip-text.js';
@@ -15,7 +24,8 @@ const json = async (path: string) => JSON.parse(await readFile(new URL(`../fixtu
 const random = seededRandom(0);
 
 /** PyTorch's [n, c, h, w] to ours, [n, h, w, c], and back. */
-const toNHWC = ({ data, shape }: TensorData) => tf.tidy(() => tf.tensor4d(data as Float32Array, shape as [number, number, number, number]).transpose([0, 2, 3, 1]));
+const toNHWC = ({ data, shape }: TensorData) =>
+  tf.tidy(() => tf.tensor4d(data as Float32Array, shape as [number, number, number, number]).transpose([0, 2, 3, 1]));
 const toNCHW = async (t: Tensor) => {
   const turned = t.transpose([0, 3, 1, 2]);
   const data = await turned.data();
@@ -40,7 +50,13 @@ async function inputs() {
   const io = await read('unet-tiny/io.safetensors');
   const get = (name: string) => io.get(name) as TensorData;
   const text = get('encoder_hidden_states');
-  return { io, sample: toNHWC(get('sample')), target: toNHWC(get('target')), timesteps: [...get('timestep').data], text: tf.tensor(text.data as Float32Array, text.shape as number[]) };
+  return {
+    io,
+    sample: toNHWC(get('sample')),
+    target: toNHWC(get('target')),
+    timesteps: [...get('timestep').data],
+    text: tf.tensor(text.data as Float32Array, text.shape as number[]),
+  };
 }
 
 afterEach(() => tf.disposeVariables());
@@ -82,7 +98,9 @@ for (const device of await testDevices()) {
       for (const heads of [2, 8]) {
         const { model } = await tinyUNet({ attention_head_dim: heads });
         const { io, sample, timesteps, text } = await inputs();
-        const output = tf.tidy(() => model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), { sample, text, timesteps }));
+        const output = tf.tidy(() =>
+          model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), { sample, text, timesteps }),
+        );
         expect(relativeGap(await toNCHW(output), (io.get(`output.attention_head_dim_${heads}`) as TensorData).data)).toBeLessThan(outputs);
       }
     });
@@ -100,7 +118,9 @@ for (const device of await testDevices()) {
       const io = await read('unet-tiny/lora-io.safetensors');
       const { sample, target, timesteps, text } = await inputs();
       const weights = weightsOf(adapted);
-      const trained: Tensors = Object.fromEntries([...adapted.parameters].filter(([, p]) => p.trainable).map(([path]) => [path, weights[path]]));
+      const trained: Tensors = Object.fromEntries(
+        [...adapted.parameters].filter(([, p]) => p.trainable).map(([path]) => [path, weights[path]]),
+      );
       expect(Object.keys(trained)).toHaveLength(64);
       let output!: Tensor;
       const result = backward(
@@ -144,7 +164,11 @@ for (const device of await testDevices()) {
       let output!: Tensor;
       const { gradients: grads } = backward(
         () => {
-          output = tf.keep(model.forward(makeContext(model, { mode: 'train', parameters: weights }), { ids: tf.tensor2d(get('input_ids').data as Int32Array, [2, 16], 'int32') }));
+          output = tf.keep(
+            model.forward(makeContext(model, { mode: 'train', parameters: weights }), {
+              ids: tf.tensor2d(get('input_ids').data as Int32Array, [2, 16], 'int32'),
+            }),
+          );
           return tf.losses.meanSquaredError(target, output) as tf.Scalar;
         },
         weights,
@@ -152,7 +176,9 @@ for (const device of await testDevices()) {
       );
       expect(relativeGap(await output.data(), get('last_hidden_state').data)).toBeLessThan(outputs);
       const short = tf.tidy(() =>
-        model.forward(makeContext(model, { mode: 'evaluate', parameters: weights }), { ids: tf.tensor2d(get('input_ids.short').data as Int32Array, [2, 7], 'int32') }),
+        model.forward(makeContext(model, { mode: 'evaluate', parameters: weights }), {
+          ids: tf.tensor2d(get('input_ids.short').data as Int32Array, [2, 7], 'int32'),
+        }),
       );
       expect(relativeGap(await short.data(), get('last_hidden_state.short').data)).toBeLessThan(outputs);
       let compared = 0;
@@ -160,7 +186,9 @@ for (const device of await testDevices()) {
         const expected = io.get(`grad.${spec.path.slice('text_encoder.'.length)}`);
         if (!expected) continue;
         compared++;
-        expect(relativeGap(toFile((await grads[spec.path].data()) as Float32Array, spec), expected.data), spec.path).toBeLessThan(gradients);
+        expect(relativeGap(toFile((await grads[spec.path].data()) as Float32Array, spec), expected.data), spec.path).toBeLessThan(
+          gradients,
+        );
       }
       expect(compared).toBe(3);
     });

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 
 /** Names under which a device may register a kernel of ours. Without one, plain TensorFlow.js operations do the work. */
 export const FUSED = {

@@ -1,124 +1,130 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { free, run, sizeOf, view, type WasmBackendParts } from './wasm-heap.js';
+import { address, free, sizeOf, view, type WasmBackendParts } from './wasm-heap.js';
+import { type Kernels, kernelsOf } from './wasm-module.js';
 
-// Fused kernels over the wasm backend's heap. Plain loops: one pass where TensorFlow.js would make five tensors.
-// Exponentials go through the module's own vectorized sigmoid, ten times as fast as Math.exp.
+// Fused kernels over the wasm backend's heap: one pass where TensorFlow.js would make five tensors. The long loops are in
+// the module of assembly/index.ts; what is per channel or group is done here, in double precision.
 
 type Attributes = Record<string, number | boolean>;
 
 const like = (backend: WasmBackendParts, x: TensorInfo): TensorInfo => backend.makeOutput([...x.shape], 'float32');
-
-/** Per group: mean and 1 / standard deviation, of x [n, pixels, c]. */
-function statistics(x: Float32Array, n: number, pixels: number, c: number, groups: number, epsilon: number) {
-  const d = c / groups;
-  const mean = new Float64Array(n * groups);
-  const rstd = new Float64Array(n * groups);
-  const sums = new Float64Array(c);
-  const count = pixels * d;
-  for (let i = 0; i < n; i++) {
-    const from = i * pixels * c;
-    sums.fill(0);
-    for (let p = 0, at = from; p < pixels; p++) for (let j = 0; j < c; j++, at++) sums[j] += x[at];
-    for (let j = 0; j < c; j++) mean[i * groups + Math.floor(j / d)] += sums[j] / count;
-    const means = Float64Array.from({ length: c }, (_, j) => mean[i * groups + Math.floor(j / d)]);
-    sums.fill(0);
-    for (let p = 0, at = from; p < pixels; p++)
-      for (let j = 0; j < c; j++, at++) {
-        const z = x[at] - means[j];
-        sums[j] += z * z;
-      }
-    for (let j = 0; j < c; j++) rstd[i * groups + Math.floor(j / d)] += sums[j] / count;
-  }
-  for (let k = 0; k < rstd.length; k++) rstd[k] = 1 / Math.sqrt(rstd[k] + epsilon);
-  return { mean, rstd, d };
-}
-
-/** out = (x - mean) rstd gamma + beta, as one factor and one addend per channel. */
-function affine(x: Float32Array, gamma: Float32Array, beta: Float32Array, out: Float32Array, n: number, pixels: number, c: number, stats: ReturnType<typeof statistics>, groups: number) {
-  const factor = new Float64Array(c);
-  const addend = new Float64Array(c);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < c; j++) {
-      const g = i * groups + Math.floor(j / stats.d);
-      factor[j] = stats.rstd[g] * gamma[j];
-      addend[j] = beta[j] - stats.mean[g] * factor[j];
-    }
-    for (let p = 0, at = i * pixels * c; p < pixels; p++) for (let j = 0; j < c; j++, at++) out[at] = x[at] * factor[j] + addend[j];
-  }
-}
 
 const sizes = (x: TensorInfo) => {
   const [n, c] = [x.shape[0], x.shape[x.shape.length - 1]];
   return { n, c, pixels: sizeOf(x.shape) / n / c };
 };
 
+/** Rows of c numbers in the heap for the module to read and write: their addresses, and views to fill and read them. */
+function rows(backend: WasmBackendParts, count: number, c: number) {
+  const block = backend.makeOutput([count, c], 'float32');
+  const start = address(backend, block);
+  const all = view(backend, block);
+  return {
+    at: (row: number) => start + row * c * 4,
+    row: (row: number) => all.subarray(row * c, (row + 1) * c),
+    free: () => free(backend, block),
+  };
+}
+
+/** Per channel: the mean and 1 / standard deviation of its group, for one example of [pixels, c]. */
+function statistics(x: number, pixels: number, c: number, groups: number, epsilon: number, use: ReturnType<typeof rows>, kernels: Kernels) {
+  const d = c / groups;
+  const [mean, sums] = [use.row(0), use.row(1)];
+  const rstd = new Float64Array(c);
+  const perGroup = (into: { [j: number]: number }, finish: (mean: number) => number) => {
+    for (let g = 0; g < groups; g++) {
+      let total = 0;
+      for (let j = g * d; j < (g + 1) * d; j++) total += sums[j];
+      const value = finish(total / (pixels * d));
+      for (let j = g * d; j < (g + 1) * d; j++) into[j] = value;
+    }
+  };
+  kernels.columnSums(x, pixels, c, use.at(1));
+  perGroup(mean, (m) => m);
+  kernels.columnSquares(x, use.at(0), pixels, c, use.at(1));
+  perGroup(rstd, (variance) => 1 / Math.sqrt(variance + epsilon));
+  return { mean, rstd };
+}
+
 export function groupNorm(backend: WasmBackendParts, [x, gamma, beta]: TensorInfo[], attributes: Attributes): TensorInfo[] {
   const { n, c, pixels } = sizes(x);
-  const groups = attributes.groups as number;
+  const kernels = kernelsOf(backend);
   const out = like(backend, x);
-  const data = view(backend, x);
-  affine(data, view(backend, gamma), view(backend, beta), view(backend, out), n, pixels, c, statistics(data, n, pixels, c, groups, attributes.epsilon as number), groups);
-  if (!attributes.activate) return [out];
-  const s = run('Sigmoid', backend, { x: out });
-  const [z, sig] = [view(backend, out), view(backend, s)];
-  for (let i = 0; i < z.length; i++) z[i] *= sig[i];
-  free(backend, s);
+  const use = rows(backend, 4, c);
+  normalized(backend, x, gamma, beta, out, attributes, use, kernels);
+  const [at, count] = [address(backend, out), n * pixels * c];
+  if (attributes.activate) kernels.silu(at, at, count);
+  use.free();
   return [out];
+}
+
+/** out = (x - mean) rstd gamma + beta, as one factor and one addend per channel. */
+function normalized(
+  backend: WasmBackendParts,
+  x: TensorInfo,
+  gamma: TensorInfo,
+  beta: TensorInfo,
+  out: TensorInfo,
+  attributes: Attributes,
+  use: ReturnType<typeof rows>,
+  kernels: Kernels,
+): void {
+  const { n, c, pixels } = sizes(x);
+  const [weight, bias] = [view(backend, gamma), view(backend, beta)];
+  const [factor, addend] = [use.row(2), use.row(3)];
+  for (let i = 0; i < n; i++) {
+    const step = i * pixels * c * 4;
+    const { mean, rstd } = statistics(address(backend, x) + step, pixels, c, attributes.groups as number, attributes.epsilon as number, use, kernels);
+    for (let j = 0; j < c; j++) {
+      factor[j] = rstd[j] * weight[j];
+      addend[j] = bias[j] - mean[j] * rstd[j] * weight[j];
+    }
+    kernels.scaleShift(address(backend, x) + step, use.at(2), use.at(3), address(backend, out) + step, pixels, c);
+  }
 }
 
 export function groupNormGrad(backend: WasmBackendParts, [x, dy, gamma, beta]: TensorInfo[], attributes: Attributes): TensorInfo[] {
   const { n, c, pixels } = sizes(x);
   const groups = attributes.groups as number;
+  const d = c / groups;
+  const kernels = kernelsOf(backend);
   const dx = like(backend, x);
   const [dgamma, dbeta] = [backend.makeOutput([c], 'float32'), backend.makeOutput([c], 'float32')];
-  const z = attributes.activate ? like(backend, x) : null;
-  const stats = statistics(view(backend, x), n, pixels, c, groups, attributes.epsilon as number);
-  if (z) affine(view(backend, x), view(backend, gamma), view(backend, beta), view(backend, z), n, pixels, c, stats, groups);
-  const s = z ? run('Sigmoid', backend, { x: z }) : null;
-  const [data, g, out, weight] = [view(backend, x), view(backend, dy), view(backend, dx), view(backend, gamma)];
-  const [dg, db] = [view(backend, dgamma), view(backend, dbeta)];
-  if (z && s) {
-    const [zs, sig] = [view(backend, z), view(backend, s)];
-    for (let i = 0; i < out.length; i++) out[i] = g[i] * sig[i] * (1 + zs[i] * (1 - sig[i]));
-    free(backend, z, s);
-  } else out.set(g);
-  const { mean, rstd, d } = stats;
-  const count = pixels * d;
-  const [sumG, sumGN, totalG, totalGN] = [new Float64Array(c), new Float64Array(c), new Float64Array(c), new Float64Array(c)];
-  const [m, r, a, b] = [new Float64Array(c), new Float64Array(c), new Float64Array(groups), new Float64Array(groups)];
+  const use = rows(backend, 7, c);
+  const count = n * pixels * c;
+  if (attributes.activate) {
+    normalized(backend, x, gamma, beta, dx, attributes, use, kernels);
+    kernels.siluGrad(address(backend, dx), address(backend, dy), address(backend, dx), count);
+  } else view(backend, dx).set(view(backend, dy));
+  const [weight, dg, db] = [view(backend, gamma), new Float64Array(c), new Float64Array(c)];
+  const [sumG, sumGX, k1, k2, k3] = [2, 3, 4, 5, 6].map(use.row);
   for (let i = 0; i < n; i++) {
-    sumG.fill(0);
-    sumGN.fill(0);
-    for (let j = 0; j < c; j++) {
-      m[j] = mean[i * groups + Math.floor(j / d)];
-      r[j] = rstd[i * groups + Math.floor(j / d)];
-    }
-    const from = i * pixels * c;
-    for (let p = 0, at = from; p < pixels; p++)
-      for (let j = 0; j < c; j++, at++) {
-        sumG[j] += out[at];
-        sumGN[j] += out[at] * (data[at] - m[j]) * r[j];
+    const step = i * pixels * c * 4;
+    const [from, into] = [address(backend, x) + step, address(backend, dx) + step];
+    const { mean, rstd } = statistics(from, pixels, c, groups, attributes.epsilon as number, use, kernels);
+    kernels.gradientSums(into, from, use.at(0), pixels, c, use.at(2), use.at(3));
+    for (let g = 0; g < groups; g++) {
+      let a = 0;
+      let b = 0;
+      for (let j = g * d; j < (g + 1) * d; j++) {
+        const along = sumGX[j] * rstd[j];
+        dg[j] += along;
+        db[j] += sumG[j];
+        a += (sumG[j] * weight[j]) / (pixels * d);
+        b += (along * weight[j]) / (pixels * d);
       }
-    a.fill(0);
-    b.fill(0);
-    for (let j = 0; j < c; j++) {
-      totalG[j] += sumG[j];
-      totalGN[j] += sumGN[j];
-      a[Math.floor(j / d)] += (sumG[j] * weight[j]) / count;
-      b[Math.floor(j / d)] += (sumGN[j] * weight[j]) / count;
+      // dx = (g gamma - a - normal b) rstd, with what is constant per channel taken out of the loop.
+      for (let j = g * d; j < (g + 1) * d; j++) {
+        k1[j] = weight[j] * rstd[j];
+        k2[j] = b * rstd[j] * rstd[j];
+        k3[j] = mean[j] * b * rstd[j] * rstd[j] - a * rstd[j];
+      }
     }
-    // dx = (g gamma - a - normal b) rstd, with what is constant per channel taken out of the loop.
-    const [k1, k2, k3] = [sumG, sumGN, new Float64Array(c)];
-    for (let j = 0; j < c; j++) {
-      const group = Math.floor(j / d);
-      k1[j] = weight[j] * r[j];
-      k2[j] = b[group] * r[j] * r[j];
-      k3[j] = m[j] * k2[j] - a[group] * r[j];
-    }
-    for (let p = 0, at = from; p < pixels; p++) for (let j = 0; j < c; j++, at++) out[at] = out[at] * k1[j] - data[at] * k2[j] + k3[j];
+    kernels.combine(into, from, use.at(4), use.at(5), use.at(6), pixels, c);
   }
-  dg.set(totalGN);
-  db.set(totalG);
+  view(backend, dgamma).set(dg);
+  view(backend, dbeta).set(db);
+  use.free();
   return [dx, dgamma, dbeta];
 }
 
@@ -181,52 +187,36 @@ export function softmaxGrad(backend: WasmBackendParts, [p, dp]: TensorInfo[], { 
   return [ds];
 }
 
+export function softmax(backend: WasmBackendParts, [x]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
+  const c = x.shape[x.shape.length - 1];
+  const out = like(backend, x);
+  kernelsOf(backend).softmax(address(backend, x), address(backend, out), sizeOf(x.shape) / c, c, scale as number);
+  return [out];
+}
+
 export function silu(backend: WasmBackendParts, [x]: TensorInfo[]): TensorInfo[] {
-  const s = run('Sigmoid', backend, { x });
-  const [data, out] = [view(backend, x), view(backend, s)];
-  for (let i = 0; i < out.length; i++) out[i] *= data[i];
-  return [s];
+  const out = like(backend, x);
+  kernelsOf(backend).silu(address(backend, x), address(backend, out), sizeOf(x.shape));
+  return [out];
 }
 
 export function siluGrad(backend: WasmBackendParts, [x, dy]: TensorInfo[]): TensorInfo[] {
-  const s = run('Sigmoid', backend, { x });
-  const [data, g, out] = [view(backend, x), view(backend, dy), view(backend, s)];
-  for (let i = 0; i < out.length; i++) out[i] = g[i] * out[i] * (1 + data[i] * (1 - out[i]));
-  return [s];
-}
-
-/** Abramowitz and Stegun 7.1.26, off by at most 1.5e-7; `e` is exp(-x x). */
-function erfOf(x: number, e: number): number {
-  const t = 1 / (1 + 0.3275911 * Math.abs(x));
-  const y = 1 - ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t * e;
-  return x < 0 ? -y : y;
+  const out = like(backend, x);
+  kernelsOf(backend).siluGrad(address(backend, x), address(backend, dy), address(backend, out), sizeOf(x.shape));
+  return [out];
 }
 
 export function geglu(backend: WasmBackendParts, [x]: TensorInfo[]): TensorInfo[] {
   const c = x.shape[x.shape.length - 1] / 2;
-  const y = backend.makeOutput([...x.shape.slice(0, -1), c], 'float32');
-  const [data, out] = [view(backend, x), view(backend, y)];
-  for (let row = 0, at = 0; at < out.length; row += 2 * c)
-    for (let j = 0; j < c; j++, at++) {
-      const gate = data[row + c + j];
-      out[at] = data[row + j] * 0.5 * gate * (1 + erfOf(gate * Math.SQRT1_2, Math.exp(-0.5 * gate * gate)));
-    }
-  return [y];
+  const out = backend.makeOutput([...x.shape.slice(0, -1), c], 'float32');
+  kernelsOf(backend).geglu(address(backend, x), address(backend, out), sizeOf(x.shape) / c / 2, c);
+  return [out];
 }
 
 export function gegluGrad(backend: WasmBackendParts, [x, dy]: TensorInfo[]): TensorInfo[] {
   const c = x.shape[x.shape.length - 1] / 2;
   const dx = like(backend, x);
-  const [data, g, out] = [view(backend, x), view(backend, dy), view(backend, dx)];
-  const density = 1 / Math.sqrt(2 * Math.PI);
-  for (let row = 0, at = 0; at < g.length; row += 2 * c)
-    for (let j = 0; j < c; j++, at++) {
-      const gate = data[row + c + j];
-      const e = Math.exp(-0.5 * gate * gate);
-      const phi = 0.5 * (1 + erfOf(gate * Math.SQRT1_2, e));
-      out[row + j] = g[at] * gate * phi;
-      out[row + c + j] = g[at] * data[row + j] * (phi + gate * e * density);
-    }
+  kernelsOf(backend).gegluGrad(address(backend, x), address(backend, dy), address(backend, dx), sizeOf(x.shape) / c / 2, c);
   return [dx];
 }
 

@@ -1,16 +1,20 @@
-import * as tf from '@tensorflow/tfjs';
 import type { DataType, TensorInfo } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 
 /** The parts of TensorFlow.js's wasm backend that our kernels reach into (version 4.22). */
 export interface WasmBackendParts {
   readonly wasm: {
     readonly HEAPU8: Uint8Array;
+    /** The threaded build's shared memory; the plain build has its own among its exports. */
+    readonly wasmMemory?: WebAssembly.Memory;
+    readonly asm?: { readonly memory?: WebAssembly.Memory };
     cwrap(name: string, result: string | null, parameters: string[]): (...args: unknown[]) => unknown;
     readonly tfjs: { registerTensor(id: number, size: number, offset: number): void; disposeData(id: number): void };
   };
   readonly dataIdMap: { get(id: object): { id: number; memoryOffset: number; shape: number[]; dtype: DataType } };
   dataIdNextNumber: number;
   makeOutput(shape: number[], dtype: DataType): TensorInfo;
+  incRef(id: object): void;
   disposeData(id: object): boolean;
 }
 
@@ -27,6 +31,9 @@ export function floats(backend: WasmBackendParts): Float32Array {
 
 /** Where a tensor begins in {@link floats}. */
 export const startOf = (backend: WasmBackendParts, { dataId }: TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset / 4;
+
+/** A tensor's address in bytes. */
+export const address = (backend: WasmBackendParts, { dataId }: TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset;
 
 /** A tensor's numbers, in the heap. */
 export const view = (backend: WasmBackendParts, tensor: TensorInfo): Float32Array => {
@@ -45,7 +52,12 @@ export function forgetPacked(backend: WasmBackendParts, { dataId, shape }: Tenso
 }
 
 /** Runs one of the backend's kernels. */
-export const run = (name: string, backend: WasmBackendParts, inputs: Record<string, TensorInfo>, attrs: Record<string, unknown> = {}): TensorInfo =>
+export const run = (
+  name: string,
+  backend: WasmBackendParts,
+  inputs: Record<string, TensorInfo>,
+  attrs: Record<string, unknown> = {},
+): TensorInfo =>
   (tf.getKernel(name, 'wasm') as tf.KernelConfig).kernelFunc({ inputs, attrs: attrs as never, backend: backend as never }) as TensorInfo;
 
 export const free = (backend: WasmBackendParts, ...tensors: TensorInfo[]): void => {

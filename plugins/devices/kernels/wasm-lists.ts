@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { TensorInfo } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { FUSED, registerLists } from './names.js';
 import { forgetPacked, view, type WasmBackendParts } from './wasm-heap.js';
 

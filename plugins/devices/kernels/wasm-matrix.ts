@@ -1,7 +1,18 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { floats, free, run, sizeOf, startOf, type WasmBackendParts } from './wasm-heap.js';
+import { address, floats, free, run, sizeOf, startOf, type WasmBackendParts } from './wasm-heap.js';
+import { kernelsOf } from './wasm-module.js';
 
-type Multiply = (a: number, aShape: Uint8Array, aRank: number, b: number, bShape: Uint8Array, bRank: number, ta: number, tb: number, out: number) => void;
+type Multiply = (
+  a: number,
+  aShape: Uint8Array,
+  aRank: number,
+  b: number,
+  bShape: Uint8Array,
+  bRank: number,
+  ta: number,
+  tb: number,
+  out: number,
+) => void;
 
 const multipliers = new WeakMap<WasmBackendParts, Multiply>();
 
@@ -9,7 +20,17 @@ const multipliers = new WeakMap<WasmBackendParts, Multiply>();
 function multiplier(backend: WasmBackendParts): Multiply {
   let found = multipliers.get(backend);
   if (!found) {
-    found = backend.wasm.cwrap('BatchMatMul', null, ['number', 'array', 'number', 'number', 'array', 'number', 'number', 'number', 'number']) as unknown as Multiply;
+    found = backend.wasm.cwrap('BatchMatMul', null, [
+      'number',
+      'array',
+      'number',
+      'number',
+      'array',
+      'number',
+      'number',
+      'number',
+      'number',
+    ]) as unknown as Multiply;
     multipliers.set(backend, found);
   }
   return found;
@@ -24,8 +45,16 @@ export function transposed(backend: WasmBackendParts, x: TensorInfo): TensorInfo
   return run('Transpose', backend, { x }, { perm });
 }
 
-/** a [.., m, k] times b [.., k, n]; every product of a batch goes through XNNPACK, on views into the heap. */
+/** Products of a batch smaller than this, in multiplications, cost XNNPACK more to begin than to do. */
+const SMALL = 1 << 19;
+/** With so few rows or columns (adapters have them) XNNPACK is busy packing the other operand. */
+const NARROW = 16;
+
+/** a [.., m, k] times b [.., k, n]; small products of a batch go to our own module, others through XNNPACK on views into the heap. */
 export function matMul(backend: WasmBackendParts, a: TensorInfo, b: TensorInfo, transposeA: boolean, transposeB: boolean): TensorInfo {
+  const [rows, inner] = transposeA ? [a.shape[a.shape.length - 1], a.shape[a.shape.length - 2]] : a.shape.slice(-2);
+  const columns = transposeB ? b.shape[b.shape.length - 2] : b.shape[b.shape.length - 1];
+  if (rows * inner * columns < SMALL || Math.min(rows, columns) <= NARROW) return smallMatMul(backend, a, b, transposeA, transposeB, rows, inner, columns);
   const left = transposeA ? transposed(backend, a) : a;
   const right = transposeB ? transposed(backend, b) : b;
   const [m, k] = left.shape.slice(-2);
@@ -50,6 +79,27 @@ export function matMul(backend: WasmBackendParts, a: TensorInfo, b: TensorInfo, 
     for (let j = 0; j < 3; j++) tfjs.disposeData(first + j);
   }
   if (left !== a) free(backend, left);
+  if (right !== b) free(backend, right);
+  return out;
+}
+
+function smallMatMul(
+  backend: WasmBackendParts,
+  a: TensorInfo,
+  b: TensorInfo,
+  transposeA: boolean,
+  transposeB: boolean,
+  m: number,
+  k: number,
+  n: number,
+): TensorInfo {
+  const right = transposeB ? transposed(backend, b) : b;
+  const [batchA, batchB] = [sizeOf(a.shape.slice(0, -2)), sizeOf(b.shape.slice(0, -2))];
+  const outer = (a.shape.length >= b.shape.length ? a : b).shape.slice(0, -2);
+  const out = backend.makeOutput([...outer, m, n], 'float32');
+  const [at, strides] = [address(backend, a), transposeA ? [1, m] : [k, 1]];
+  const batch = Math.max(batchA, batchB);
+  kernelsOf(backend).multiply(at, address(backend, right), address(backend, out), batch, m, k, n, strides[0], strides[1], batchA > 1 ? m * k : 0, batchB > 1 ? k * n : 0);
   if (right !== b) free(backend, right);
   return out;
 }
@@ -95,12 +145,22 @@ export function conv2dInputGradient(backend: WasmBackendParts, dy: TensorInfo, f
   }
   const [top, left] = [kh - 1 - c.padInfo.top, kw - 1 - c.padInfo.left];
   const [bottom, right] = [c.inHeight - spreadH - top + kh - 1, c.inWidth - spreadW - left + kw - 1];
-  const out = run('Conv2D', backend, { x: spread, filter: turned }, {
-    strides: 1,
-    pad: [[0, 0], [top, bottom], [left, right], [0, 0]],
-    dataFormat: 'NHWC',
-    dilations: 1,
-  });
+  const out = run(
+    'Conv2D',
+    backend,
+    { x: spread, filter: turned },
+    {
+      strides: 1,
+      pad: [
+        [0, 0],
+        [top, bottom],
+        [left, right],
+        [0, 0],
+      ],
+      dataFormat: 'NHWC',
+      dilations: 1,
+    },
+  );
   free(backend, turned);
   if (strided) free(backend, spread);
   return out;
@@ -111,6 +171,28 @@ const GATHERED = 1 << 23;
 
 /** dw as dy transposed times the pixels under each place of the filter, gathered row by row. */
 export function conv2dFilterGradient(backend: WasmBackendParts, x: TensorInfo, dy: TensorInfo, c: ConvSizes): TensorInfo {
+  if (c.outChannels <= NARROW) {
+    const out = backend.makeOutput([c.filterHeight, c.filterWidth, c.inChannels, c.outChannels], 'float32');
+    kernelsOf(backend).filterGradient(
+      address(backend, x),
+      address(backend, dy),
+      address(backend, out),
+      c.batchSize,
+      c.inHeight,
+      c.inWidth,
+      c.inChannels,
+      c.outHeight,
+      c.outWidth,
+      c.outChannels,
+      c.filterHeight,
+      c.filterWidth,
+      c.strideHeight,
+      c.strideWidth,
+      c.padInfo.top,
+      c.padInfo.left,
+    );
+    return out;
+  }
   const taps = c.filterHeight * c.filterWidth * c.inChannels;
   const area = c.outHeight * c.outWidth;
   const perChunk = Math.max(1, Math.min(c.batchSize, Math.floor(GATHERED / (area * taps))));

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { FUSED } from './names.js';
 import * as fused from './wasm-fused.js';
 import { run, sizeOf, type WasmBackendParts } from './wasm-heap.js';
@@ -14,7 +14,14 @@ const register = (kernelName: string, kernelFunc: (call: Call) => TensorInfo | T
 };
 
 /** Kernels that the backend lacks, or whose result is wrong, and that are rare: the cpu backend's, on copies. */
-const BORROWED = ['DepthwiseConv2dNativeBackpropFilter', 'DepthwiseConv2dNativeBackpropInput', 'UnsortedSegmentSum', 'Einsum', 'MaxPoolGrad', 'Conv3DBackpropInputV2'];
+const BORROWED = [
+  'DepthwiseConv2dNativeBackpropFilter',
+  'DepthwiseConv2dNativeBackpropInput',
+  'UnsortedSegmentSum',
+  'Einsum',
+  'MaxPoolGrad',
+  'Conv3DBackpropInputV2',
+];
 
 function borrow(kernelName: string): void {
   register(kernelName, ({ inputs, attrs, backend }) => {
@@ -24,9 +31,15 @@ function borrow(kernelName: string): void {
       readSync(id: object): Float32Array;
       disposeData(id: object): void;
     };
-    const wasm = backend as unknown as { readSync(id: object): Float32Array; makeOutput(shape: number[], dtype: string): TensorInfo; typedArrayFromHeap(t: TensorInfo): Float32Array };
+    const wasm = backend as unknown as {
+      readSync(id: object): Float32Array;
+      makeOutput(shape: number[], dtype: string): TensorInfo;
+      typedArrayFromHeap(t: TensorInfo): Float32Array;
+    };
     // Einsum takes a list, whose keys are its places.
-    const copies = Object.fromEntries(Object.entries(inputs).map(([key, t]) => [key, cpu.makeTensorInfo(t.shape, t.dtype, wasm.readSync(t.dataId))]));
+    const copies = Object.fromEntries(
+      Object.entries(inputs).map(([key, t]) => [key, cpu.makeTensorInfo(t.shape, t.dtype, wasm.readSync(t.dataId))]),
+    );
     const given = Array.isArray(inputs) ? Object.values(copies) : copies;
     const result = kernel.kernelFunc({ inputs: given as never, attrs: attrs as never, backend: cpu as never }) as TensorInfo;
     const out = wasm.makeOutput(result.shape, result.dtype);
@@ -43,7 +56,14 @@ export function registerWasmKernels(): void {
   if (done) return;
   done = true;
   for (const name of BORROWED) borrow(name);
-  register('BatchMatMul', ({ inputs, attrs, backend }) => matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean));
+  // The backend's own copies the numbers, although it counts references: every saved activation was written twice.
+  register('Identity', ({ inputs: { x }, backend }) => {
+    backend.incRef(x.dataId);
+    return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
+  });
+  register('BatchMatMul', ({ inputs, attrs, backend }) =>
+    matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+  );
 
   const own = tf.getKernel('_FusedMatMul', 'wasm').kernelFunc;
   register('_FusedMatMul', (call) => {
@@ -59,7 +79,14 @@ export function registerWasmKernels(): void {
   });
 
   const info = (x: readonly number[], filter: readonly number[], { strides, pad, dimRoundingMode }: Record<string, unknown>) =>
-    tf.backend_util.computeConv2DInfo(x as Tensor4D['shape'], filter as Tensor4D['shape'], strides as number, 1, pad as number, dimRoundingMode as undefined);
+    tf.backend_util.computeConv2DInfo(
+      x as Tensor4D['shape'],
+      filter as Tensor4D['shape'],
+      strides as number,
+      1,
+      pad as number,
+      dimRoundingMode as undefined,
+    );
   register('Conv2DBackpropInput', ({ inputs, attrs, backend }) =>
     matrix.conv2dInputGradient(backend, inputs.dy, inputs.filter, info(attrs.inputShape as number[], inputs.filter.shape, attrs)),
   );
@@ -67,12 +94,23 @@ export function registerWasmKernels(): void {
     matrix.conv2dFilterGradient(backend, inputs.x, inputs.dy, info(inputs.x.shape, attrs.filterShape as number[], attrs)),
   );
 
-  const add = (name: string, inputs: string[], compute: (backend: WasmBackendParts, tensors: TensorInfo[], attributes: never) => TensorInfo[]) =>
-    register(name, (call) => compute(call.backend, inputs.map((key) => call.inputs[key]), call.attrs as never));
+  const add = (
+    name: string,
+    inputs: string[],
+    compute: (backend: WasmBackendParts, tensors: TensorInfo[], attributes: never) => TensorInfo[],
+  ) =>
+    register(name, (call) =>
+      compute(
+        call.backend,
+        inputs.map((key) => call.inputs[key]),
+        call.attrs as never,
+      ),
+    );
   add(FUSED.groupNorm, ['x', 'gamma', 'beta'], fused.groupNorm);
   add(FUSED.groupNormGrad, ['x', 'dy', 'gamma', 'beta'], fused.groupNormGrad);
   add(FUSED.layerNorm, ['x', 'gamma', 'beta'], fused.layerNorm);
   add(FUSED.layerNormGrad, ['x', 'dy', 'gamma'], fused.layerNormGrad);
+  add(FUSED.softmax, ['x'], fused.softmax);
   add(FUSED.softmaxGrad, ['p', 'dp'], fused.softmaxGrad);
   add(FUSED.silu, ['x'], fused.silu);
   add(FUSED.siluGrad, ['x', 'dy'], fused.siluGrad);
@@ -82,7 +120,14 @@ export function registerWasmKernels(): void {
   registerWasmLists();
 }
 
-const ACTIVATIONS: Record<string, string> = { relu: 'Relu', relu6: 'Relu6', elu: 'Elu', sigmoid: 'Sigmoid', leakyrelu: 'LeakyRelu', prelu: 'Prelu' };
+const ACTIVATIONS: Record<string, string> = {
+  relu: 'Relu',
+  relu6: 'Relu6',
+  elu: 'Elu',
+  sigmoid: 'Sigmoid',
+  leakyrelu: 'LeakyRelu',
+  prelu: 'Prelu',
+};
 
 function activated(backend: WasmBackendParts, x: TensorInfo, attrs: Record<string, unknown>, alpha?: TensorInfo): TensorInfo {
   const kernel = ACTIVATIONS[attrs.activation as string];

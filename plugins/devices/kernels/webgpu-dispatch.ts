@@ -61,7 +61,10 @@ export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, gro
   if (!cache) pipelines.set(backend, (cache = new Map()));
   let made = cache.get(pipelineKey);
   if (!made) {
-    const pipeline = backend.device.createComputePipeline({ layout: 'auto', compute: { module: backend.device.createShaderModule({ code: code() }), entryPoint: 'main' } });
+    const pipeline = backend.device.createComputePipeline({
+      layout: 'auto',
+      compute: { module: backend.device.createShaderModule({ code: code() }), entryPoint: 'main' },
+    });
     made = { pipeline, layout: pipeline.getBindGroupLayout(0), groups: new Map() };
     cache.set(pipelineKey, made);
   }
@@ -77,7 +80,10 @@ export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, gro
   }
   let group = made.groups.get(key);
   if (!group) {
-    const entries = tensors.map(({ dataId }, binding) => ({ binding, resource: { buffer: backend.tensorMap.get(dataId).resource as GPUBuffer } }));
+    const entries = tensors.map(({ dataId }, binding) => ({
+      binding,
+      resource: { buffer: backend.tensorMap.get(dataId).resource as GPUBuffer },
+    }));
     group = backend.device.createBindGroup({ layout: made.layout, entries });
     if (made.groups.size >= KEPT) made.groups.clear();
     made.groups.set(key, group);

@@ -40,7 +40,11 @@ const statistics = (count: number, epsilon: number, load: string): string => `
   for (var e = local; e < ${count}u; e += 256u) { ${load} squares += (value - mean) * (value - mean); }
   let rstd = inverseSqrt(groupSum(squares, local) / ${count}f + ${epsilon});`;
 
-export function groupNorm(backend: WebGPUBackendParts, [x, gamma, beta]: TensorInfo[], { groups, epsilon, activate }: Attributes): TensorInfo[] {
+export function groupNorm(
+  backend: WebGPUBackendParts,
+  [x, gamma, beta]: TensorInfo[],
+  { groups, epsilon, activate }: Attributes,
+): TensorInfo[] {
   const { n, c, d, pixels } = perGroup(x, groups as number);
   const out = backend.makeTensorInfo([...x.shape], 'float32');
   const at = `let channel = group.x * ${d}u + e % ${d}u; let index = (group.y * ${pixels}u + e / ${d}u) * ${c}u + channel;`;
@@ -64,7 +68,11 @@ ${SIGMOID}
 }
 
 /** dx, dgamma, dbeta; the latter two as one row per example, added by a second kernel. */
-export function groupNormGrad(backend: WebGPUBackendParts, [x, dy, gamma, beta]: TensorInfo[], { groups, epsilon, activate }: Attributes): TensorInfo[] {
+export function groupNormGrad(
+  backend: WebGPUBackendParts,
+  [x, dy, gamma, beta]: TensorInfo[],
+  { groups, epsilon, activate }: Attributes,
+): TensorInfo[] {
   const { n, c, d, pixels } = perGroup(x, groups as number);
   const dx = backend.makeTensorInfo([...x.shape], 'float32');
   const partial = backend.makeTensorInfo([n, 2, c], 'float32');
@@ -301,10 +309,23 @@ ${head}
 }
 
 /** An element-wise kernel: `body` sets result[i]. */
-function pointwise(backend: WebGPUBackendParts, name: string, read: string[], inputs: TensorInfo[], shape: number[], functions: string, body: string): TensorInfo[] {
+function pointwise(
+  backend: WebGPUBackendParts,
+  name: string,
+  read: string[],
+  inputs: TensorInfo[],
+  shape: number[],
+  functions: string,
+  body: string,
+): TensorInfo[] {
   const out = backend.makeTensorInfo(shape, 'float32');
   const { groups, head } = flat(sizeOf(shape));
-  dispatch(backend, { name, code: () => `${buffers(read, ['result'])}\n${functions}\n${head}\n${body}\n}`, tensors: [...inputs, out], groups });
+  dispatch(backend, {
+    name,
+    code: () => `${buffers(read, ['result'])}\n${functions}\n${head}\n${body}\n}`,
+    tensors: [...inputs, out],
+    groups,
+  });
   return [out];
 }
 
@@ -312,7 +333,15 @@ export const silu = (backend: WebGPUBackendParts, [x]: TensorInfo[]): TensorInfo
   pointwise(backend, 'silu', ['x'], [x], [...x.shape], SIGMOID, 'result[i] = x[i] * sigmoid(x[i]);');
 
 export const siluGrad = (backend: WebGPUBackendParts, [x, dy]: TensorInfo[]): TensorInfo[] =>
-  pointwise(backend, 'siluGrad', ['x', 'dy'], [x, dy], [...x.shape], SIGMOID, 'let s = sigmoid(x[i]); result[i] = dy[i] * s * (1f + x[i] * (1f - s));');
+  pointwise(
+    backend,
+    'siluGrad',
+    ['x', 'dy'],
+    [x, dy],
+    [...x.shape],
+    SIGMOID,
+    'let s = sigmoid(x[i]); result[i] = dy[i] * s * (1f + x[i] * (1f - s));',
+  );
 
 export function geglu(backend: WebGPUBackendParts, [x]: TensorInfo[]): TensorInfo[] {
   const c = x.shape[x.shape.length - 1] / 2;

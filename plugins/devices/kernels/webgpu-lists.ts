@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { FUSED, registerLists } from './names.js';
 import { buffers, dispatch, flat, type WebGPUBackendParts } from './webgpu-dispatch.js';
 
@@ -36,7 +36,9 @@ ${head}
     [FUSED.sumSquares](tensors) {
       const backend = current();
       const counts = tensors.map((t) => Math.ceil(t.size / PER_GROUP));
-      const partial = tf.engine().makeTensorFromTensorInfo(backend.makeTensorInfo([counts.reduce((a, b) => a + b, 0)], 'float32')) as Tensor;
+      const partial = tf
+        .engine()
+        .makeTensorFromTensorInfo(backend.makeTensorInfo([counts.reduce((a, b) => a + b, 0)], 'float32')) as Tensor;
       // Where a tensor's sums go is told by a buffer, so that tensors of one size share a pipeline.
       let first = 0;
       for (const [k, t] of tensors.entries()) {

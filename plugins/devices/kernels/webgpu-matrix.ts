@@ -28,7 +28,7 @@ function tiles(m: number, n: number, batch: number): [number, number] {
   if (n <= 16) return [64, 16];
   const columns = n % 64 === 0 || n > 128 ? 64 : n % 32 === 0 || n <= 32 ? 32 : n % 48 === 0 ? 48 : 64;
   if (m >= 64 && groups(64, columns) >= 128) return [64, columns];
-  return [32, columns > 32 ? 32 : columns];
+  return [32, Math.min(columns, 32)];
 }
 
 const INNER = 16;
@@ -38,8 +38,7 @@ function shader(p: Product, slices: number): { name: string; code: () => string;
   const [rows, columns] = tiles(p.m, p.n, batch * slices);
   const [perRow, perColumn] = [rows / 16, columns / 16];
   const depth = Math.ceil(p.k / slices / INNER) * INNER;
-  const loads = (size: number, body: (at: string) => string) =>
-    `for (var e = local; e < ${size}u; e += 256u) { ${body('e')} }`;
+  const loads = (size: number, body: (at: string) => string) => `for (var e = local; e < ${size}u; e += 256u) { ${body('e')} }`;
   const each = (count: number, body: (i: number) => string) => Array.from({ length: count }, (_, i) => body(i)).join('\n');
   const code = () => `${buffers(p.read, ['result'])}
 var<workgroup> tileA: array<f32, ${INNER * (rows + 1)}>;
@@ -118,7 +117,14 @@ export function product(backend: WebGPUBackendParts, p: Product, inputs: readonl
 }
 
 /** a [.., m, k] times b [.., k, n], either transposed; a batch of 1 is shared. */
-export function matMul(backend: WebGPUBackendParts, a: TensorInfo, b: TensorInfo, transposeA: boolean, transposeB: boolean, bias?: TensorInfo): TensorInfo {
+export function matMul(
+  backend: WebGPUBackendParts,
+  a: TensorInfo,
+  b: TensorInfo,
+  transposeA: boolean,
+  transposeB: boolean,
+  bias?: TensorInfo,
+): TensorInfo {
   const [ra, rb] = [a.shape.length, b.shape.length];
   const [m, k] = transposeA ? [a.shape[ra - 1], a.shape[ra - 2]] : [a.shape[ra - 2], a.shape[ra - 1]];
   const n = transposeB ? b.shape[rb - 2] : b.shape[rb - 1];

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { FUSED } from './names.js';
 import type { WebGPUBackendParts } from './webgpu-dispatch.js';
 import * as fused from './webgpu-fused.js';
@@ -21,7 +21,12 @@ let done = false;
 export function registerWebGPUKernels(): void {
   if (done) return;
   done = true;
-  replace('BatchMatMul', () => ({ inputs, attrs, backend }) => matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean));
+  replace(
+    'BatchMatMul',
+    () =>
+      ({ inputs, attrs, backend }) =>
+        matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+  );
   replace('_FusedMatMul', (own) => (call) => {
     const { inputs, attrs, backend } = call;
     const plain = !attrs.activation && !inputs.preluActivationWeights;
@@ -61,8 +66,20 @@ export function registerWebGPUKernels(): void {
     return matrix.conv2dFilterGradient(backend, inputs.x, inputs.dy, info(inputs.x.shape, attrs.filterShape as number[], attrs));
   });
 
-  const add = (name: string, inputs: string[], run: (backend: WebGPUBackendParts, tensors: TensorInfo[], attributes: never) => TensorInfo[]) =>
-    replace(name, () => (call) => run(call.backend, inputs.map((key) => call.inputs[key]), call.attrs as never));
+  const add = (
+    name: string,
+    inputs: string[],
+    run: (backend: WebGPUBackendParts, tensors: TensorInfo[], attributes: never) => TensorInfo[],
+  ) =>
+    replace(
+      name,
+      () => (call) =>
+        run(
+          call.backend,
+          inputs.map((key) => call.inputs[key]),
+          call.attrs as never,
+        ),
+    );
   add(FUSED.groupNorm, ['x', 'gamma', 'beta'], fused.groupNorm);
   add(FUSED.groupNormGrad, ['x', 'dy', 'gamma', 'beta'], fused.groupNormGrad);
   add(FUSED.layerNorm, ['x', 'gamma', 'beta'], fused.layerNorm);

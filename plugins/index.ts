@@ -1,0 +1,16 @@
+// Every plugin, and what composes with them. index.browser.ts leaves out what needs Node.
+
+export * from './data/emoji.js';
+export * from './data/image-folder.js';
+export { DEVICES, type DeviceName, device, tryDevice } from './devices/pick.js';
+export { tfjsNode, tfjsNodeGpu } from './devices/tfjs-node.js';
+export { type WasmOptions, wasm } from './devices/wasm.js';
+export * from './index.browser.js';
+export { type JsonlOptions, jsonl } from './observe/jsonl.js';
+export { writeGrid } from './observe/png.js';
+export { type ProgressOptions, progress } from './observe/progress.js';
+export { samples } from './observe/samples.js';
+export { plotRecords, readLog, summary } from './observe/summary.js';
+export { type CheckpointOptions, checkpoint } from './persist/checkpoint.js';
+export { folder } from './persist/folder.js';
+export { saveLora } from './persist/save-lora.js';

@@ -1,0 +1,172 @@
+#!/usr/bin/env node
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { type Composition, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../core/index.js';
+import { addOptions, checkOptions, givenOptions, readConfig } from './cli-options.js';
+import { packageRoot } from './package-root.js';
+import { PRESETS, type Preset } from './registry.js';
+
+/** The exit code for what is wrong before anything was trained, and for a run that Ctrl-C stopped. */
+const USAGE = 2;
+const INTERRUPTED = 130;
+
+const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+
+const program = new Command('steploom')
+  .version(version)
+  .description('Fine-tune models with TensorFlow.js.')
+  .exitOverride()
+  .showHelpAfterError('(steploom --help shows what there is)');
+
+/** Adds a command per preset below `parent`. */
+function perPreset(
+  parent: Command,
+  act: (composition: Composition, command: Command) => Promise<void>,
+  extra: (command: Command) => void = () => undefined,
+): void {
+  for (const [name, preset] of Object.entries(PRESETS)) {
+    const command = parent.command(name).description(preset.summary).exitOverride();
+    command.addOption(new Option('--config <file>', 'Options and plugins from a .ts, .js, .json or .yaml file; flags win over it.'));
+    addOptions(command, preset.options);
+    extra(command);
+    command.action(async () => act(await makeComposition(preset, command), command));
+  }
+}
+
+async function makeComposition(preset: Preset, command: Command): Promise<Composition> {
+  const config = command.opts().config ? await readConfig(command.opts().config) : { options: {}, plugins: [] };
+  const options = { ...config.options, ...givenOptions(command, preset.options) };
+  checkOptions(preset.options, options);
+  const composition = await preset.make(options as never);
+  return config.plugins.length > 0 ? composition.with(...config.plugins) : composition;
+}
+
+perPreset(
+  program.command('train').description('Train a preset.'),
+  train,
+  (command) => void command.option('--profile', 'Print the time spent in each hook by each plugin.'),
+);
+perPreset(
+  program.command('explain').description('Show what a preset would do: who runs when, and the plan. Trains nothing.'),
+  async (composition) => {
+    const trainer = new Trainer(composition);
+    try {
+      console.log((await trainer.explain()).text);
+    } finally {
+      await trainer.dispose();
+    }
+  },
+);
+
+async function train(composition: Composition, command: Command): Promise<void> {
+  const trainer = new Trainer(composition, { profile: command.opts().profile === true });
+  const { device } = await trainer.explain().catch(async (error) => {
+    await trainer.dispose();
+    throw error;
+  });
+  console.error(`training on ${device}`);
+  const controller = new AbortController();
+  const interrupt = () => {
+    if (controller.signal.aborted) process.exit(INTERRUPTED);
+    console.error('\nstopping after this step; Ctrl-C again ends at once');
+    controller.abort();
+  };
+  process.on('SIGINT', interrupt);
+  try {
+    const result = await trainer.train({ signal: controller.signal });
+    if (result.profile) printProfile(result.profile);
+    if (controller.signal.aborted && result.stopped) process.exitCode = INTERRUPTED;
+  } catch (error) {
+    report(error);
+    process.exitCode = 1;
+  } finally {
+    process.off('SIGINT', interrupt);
+  }
+}
+
+function printProfile(times: readonly TapTime[]): void {
+  console.log(`\n${'hook'.padEnd(16)}${'plugin'.padEnd(20)}${'calls'.padStart(8)}${'ms'.padStart(12)}`);
+  for (const { hook, plugin, calls, milliseconds } of [...times].sort((a, b) => b.milliseconds - a.milliseconds))
+    if (calls > 0) console.log(`${hook.padEnd(16)}${plugin.padEnd(20)}${String(calls).padStart(8)}${milliseconds.toFixed(1).padStart(12)}`);
+}
+
+const number = (text: string): number => Number(text);
+const withModel = (command: Command): Command =>
+  command
+    .exitOverride()
+    .option('--pretrained_model_name_or_path <folder>', 'A model in diffusers’ folder layout; the packaged emoji base by default.')
+    .option('--device <name>', 'Where to compute.', 'auto');
+
+withModel(program.command('sample').description('Draw pictures.'))
+  .requiredOption('--prompt <text...>', 'What to draw; several give a grid.')
+  .option('--lora <path>', 'An adapter: a .safetensors file, or the folder of a run.')
+  .option('--sampler <name>', 'ddim or dpm-solver++.', 'ddim')
+  .option('--num_inference_steps <n>', 'Sampling steps.', number, 25)
+  .option('--guidance_scale <x>', 'Classifier-free guidance; 1 turns it off.', number, 2)
+  .option('--seed <n>', 'Another seed gives another picture.', number, 0)
+  .option('--output <file>', 'The PNG to write.', 'sample.png')
+  .action(async (o) => {
+    const { openModel, drawTo } = await import('./tools.js');
+    const model = await openModel(o.pretrained_model_name_or_path, o.device, loraPath(o.lora));
+    await drawTo(model, o.prompt, { ...o, steps: o.num_inference_steps, guidance: o.guidance_scale, random: seededRandom(o.seed) });
+    console.log(`wrote ${o.output}`);
+  });
+
+withModel(program.command('merge').description('Add an adapter to its model’s own weights and save the model.'))
+  .requiredOption('--lora <path>', 'An adapter: a .safetensors file, or the folder of a run.')
+  .requiredOption('--output_dir <folder>', 'Where the model is written.')
+  .option('--half', 'Write float16.')
+  .action(async (o) => {
+    const { openModel, saveTo } = await import('./tools.js');
+    const model = await openModel(o.pretrained_model_name_or_path, o.device, loraPath(o.lora));
+    await saveTo(o.output_dir, model, weightsOf(model), o.half === true);
+    console.log(`wrote ${o.output_dir}`);
+  });
+
+program
+  .command('devices')
+  .description('Show which devices work here, and why others do not.')
+  .exitOverride()
+  .action(async () => {
+    const { DEVICES, tryDevice } = await import('../plugins/devices/pick.js');
+    for (const name of DEVICES) {
+      const found = await tryDevice(name);
+      console.log(`${name.padEnd(16)}${'report' in found ? `works: ${found.report.detail}` : `does not work: ${found.why}`}`);
+    }
+  });
+
+/** A run's folder stands for the adapter in it. */
+function loraPath(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return statSync(path).isDirectory() ? join(path, 'pytorch_lora_weights.safetensors') : path;
+  } catch {
+    return path;
+  }
+}
+
+function report(error: unknown): void {
+  if (error instanceof SteploomError)
+    for (const { code, plugin, what, fix } of error.problems) console.error(`error ${code} (${plugin}): ${what}. ${fix}`);
+  else console.error(error);
+}
+
+/** --learning-rate is --learning_rate; what follows = and single dashes stay as they are. */
+const underscored = (argument: string): string => {
+  if (!argument.startsWith('--')) return argument;
+  const [name, ...value] = argument.split('=');
+  return [`--${name.slice(2).replaceAll('-', '_')}`, ...value].join('=');
+};
+
+try {
+  await program.parseAsync(process.argv.slice(2).map(underscored), { from: 'user' });
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE;
+  else {
+    report(error);
+    process.exitCode = error instanceof SteploomError ? USAGE : 1;
+  }
+}
+// Threads of devices would keep the process alive.
+process.stdout.write('', () => process.exit());

@@ -1,0 +1,1 @@
+export { type LoraInMemoryOptions, loraInMemory } from './lora-in-memory.js';

@@ -1,0 +1,42 @@
+import { type Composition, compose, type Plugin, run, type TensorData } from '../core/index.js';
+import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
+import { arrays } from '../plugins/data/arrays.js';
+import { clipping } from '../plugins/gradients/clipping.js';
+import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
+import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { type DenoisingOptions, denoising } from '../plugins/objectives/denoising.js';
+import { adamw } from '../plugins/optimizers/adamw.js';
+import type { Files } from '../plugins/persist/files.js';
+import { cosine } from '../plugins/schedules/cosine.js';
+import { warmup } from '../plugins/schedules/warmup.js';
+
+export interface LoraInMemoryOptions extends DenoisingOptions {
+  /** Where the model's files are: fetched(url), inMemory(), or a folder. */
+  readonly model: Files;
+  readonly device: Plugin;
+  /** [n, side, side, 3] in [-1, 1], and one caption each. */
+  readonly images: TensorData;
+  readonly captions: readonly string[];
+  readonly steps: number;
+  readonly batchSize?: number;
+  readonly learningRate?: number;
+  readonly warmupSteps?: number;
+  readonly seed?: number;
+  readonly lora?: LoraOptions;
+}
+
+/** LoRA on images in memory: nothing in it needs Node, so it trains in a browser too. */
+export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
+  compose(
+    run({ learningRate: o.learningRate ?? 1e-3, steps: o.steps, warmupSteps: o.warmupSteps ?? 0, seed: o.seed ?? 0 }),
+    o.device,
+    textToImageModel({ from: o.model, train: 'nothing' }),
+    lora(o.lora),
+    arrays({ images: o.images }, { batchSize: o.batchSize ?? 8, texts: o.captions }),
+    denoising(o),
+    adamw(),
+    cosine(),
+    warmup(),
+    clipping(),
+    nonFiniteGuard(),
+  );
