@@ -108,20 +108,19 @@ export class Session implements Run {
     const early = new Problems();
     this.validateRun(run, early);
     await hooks.validate.promise(early);
-    // A configuration that is wrong already is reported without looking at the data, except on other ranks' account.
+    // Ranks go on together or not at all: one that skipped a step would leave the others waiting in a collective call.
+    const fine = async () => (await this.resolve(COLLECTIVE).sum(early.list.length)) === 0;
     let source: Source | null = null;
-    if (early.list.length === 0) {
+    if (await fine()) {
       try {
         this.device = await this.resolve(DEVICE).setUp();
-        source = await this.resolve(DATA).open(early);
-        this.source = source;
-        source = await hooks.prepareData.promise(source, early);
-        this.source = source;
+        this.source = source = await this.resolve(DATA).open(early);
+        this.source = source = await hooks.prepareData.promise(source, early);
       } catch (error) {
         early.catch(error, 'SETUP_FAILED', 'core', 'Mend what it says; nothing was trained.');
       }
+      if ((await fine()) && source) await this.makePlan(source, early);
     }
-    if (source && early.list.length === 0) await this.makePlan(source, early);
     await this.report(early);
 
     const random = this.resolve(RANDOM);

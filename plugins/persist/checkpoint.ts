@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fail, type Host, type Snapshot, STORE } from '../../core/index.js';
+import { COLLECTIVE, fail, type Host, type Snapshot, STORE } from '../../core/index.js';
 import { folder } from './folder.js';
 import { readSnapshot, writeSnapshot } from './snapshot-files.js';
 
@@ -21,6 +21,7 @@ export const checkpoint = ({ into, every, atEnd = false, resume }: CheckpointOpt
   return {
     name: 'checkpoint',
     fills: STORE,
+    after: [COLLECTIVE],
     apply({ hooks }: Host) {
       hooks.validate.tap('checkpoint', (problems) => {
         if (every !== undefined && !(Number.isInteger(every) && every > 0))
@@ -28,9 +29,11 @@ export const checkpoint = ({ into, every, atEnd = false, resume }: CheckpointOpt
         return undefined;
       });
       hooks.onRequest.tap('checkpoint', (requests, { step, last }) => {
-        const due = (every !== undefined && (step + 1) % every === 0) || (atEnd && (last || requests.stop > 0));
+        const due = (every !== undefined && (step + 1) % every === 0) || (atEnd && last);
         return due ? { ...requests, checkpoint: 1 } : requests;
       });
+      // Whoever asked for a stop, on whichever rank: behind the all-reduce all ranks know of it.
+      hooks.onSync.tap('checkpoint', (sum) => (atEnd && sum.requests.stop > 0 ? { ...sum, requests: { ...sum.requests, checkpoint: 1 } } : sum));
       hooks.onCheckpoint.tapPromise('checkpoint', save);
     },
     async read(): Promise<Snapshot | null> {

@@ -27,7 +27,7 @@ describe('silent failures of tapable are named by plugin and hook', () => {
     expect([error.code, error.hook]).toEqual(['HOOK_ASYNC', 'afterStep']);
   });
   test('an async function tapped synchronously in an asynchronous hook', async () => {
-    const error = await failing(({ hooks }) => hooks.onRecord.tap('mine', (async () => undefined) as Any));
+    const error = await failing(({ hooks }) => hooks.onStart.tap('mine', (async () => undefined) as Any));
     expect(error.code).toBe('HOOK_ASYNC');
   }, 10_000);
   test('what a tap throws, with its cause', async () => {

@@ -1,0 +1,164 @@
+import { readFile } from 'node:fs/promises';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { makeContext, type Model, type Parameter, seededRandom, type Tensor, type TensorData, weightsOf } from '../../core/index.js';
+import { lora, loraModules, loraPaths, mergeLora, withLora } from '../../plugins/adapters/lora.js';
+import { readLora, writeLora } from '../../plugins/adapters/lora-file.js';
+import { unet2DCondition } from '../../plugins/models/unet2d-condition.js';
+import { makeParameters } from '../../plugins/models/weights.js';
+import { readSafetensors, writeSafetensors } from '../../plugins/persist/safetensors.js';
+import { relativeGap, use } from '../support/devices.js';
+
+const fixture = (path: string) => readFile(new URL(`../fixtures/unet-tiny/${path}`, import.meta.url));
+
+async function tiny(): Promise<Model> {
+  const unet = unet2DCondition(JSON.parse(await readFile(new URL('../fixtures/unet-tiny/config.json', import.meta.url), 'utf8')));
+  const raw = readSafetensors(await fixture('diffusion_pytorch_model.safetensors')).tensors;
+  const tensors = new Map([...raw].map(([name, value]) => [`unet.${name}`, value]));
+  return {
+    parameters: makeParameters(unet.specs, { trainable: true, group: 'unet', random: seededRandom(0), tensors }),
+    modules: unet.modules,
+    wraps: new Map(),
+    forward: (context, { sample, text }) => unet.forward(context, sample as Tensor, [17, 801], text as Tensor),
+  };
+}
+
+/** Applies the plugin to a model, as the core would. */
+async function applied(model: Model, options: Parameters<typeof lora>[0]) {
+  const problems: string[] = [];
+  let adapted = model;
+  const hooks = {
+    validate: { tap: (_: string, fn: (p: unknown) => void) => fn({ add: (_c: string, _p: string, what: string) => problems.push(what) }) },
+    prepareModel: {
+      tap: (_: string, fn: (m: Model, p: unknown) => Model) => {
+        adapted = fn(model, { add: (_c: string, _p: string, what: string) => problems.push(what) });
+      },
+    },
+  };
+  lora(options).apply({ hooks, resolve: () => seededRandom(1) } as never);
+  return { adapted, problems };
+}
+
+const inputs = () => {
+  const draw = (name: string, shape: number[]) => tf.tensor(seededRandom(2).named(name).normals(new Float32Array(shape.reduce((a, b) => a * b, 1))), shape);
+  return { sample: draw('sample', [2, 8, 8, 3]), text: draw('text', [2, 5, 12]) };
+};
+const output = (model: Model) => tf.tidy(() => model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), inputs())).data();
+const ALL = ['to_q', 'to_k', 'to_v', 'to_out.0', 'ff.net.0.proj', 'ff.net.2', 'proj_in', 'conv1', 'conv_shortcut', 'downsamplers.0.conv', 'time_emb_proj'];
+const randomB = (model: Model) => {
+  for (const [path, { variable }] of model.parameters)
+    if (path.endsWith('lora_B.weight')) variable.assign(tf.tensor(seededRandom(3).named(path).normals(new Float32Array(variable.size)).map((x) => 0.2 * x), variable.shape) as tf.Tensor<tf.Rank>);
+};
+
+beforeAll(() => use('wasm'));
+
+test('the first output is the base model’s, whose weights are frozen', async () => {
+  const model = await tiny();
+  const { adapted, problems } = await applied(model, { rank: 3, targets: ALL });
+  expect(problems).toEqual([]);
+  expect(await output(adapted)).toEqual(await output(model));
+  const trained = [...adapted.parameters].filter(([, p]) => p.trainable).map(([path]) => path);
+  expect(trained.every((path) => path.includes('lora_'))).toBe(true);
+  expect(trained).toHaveLength(2 * loraModules(adapted, weightsOf(adapted)).length);
+});
+
+test('A starts as peft has it: gaussian with std 1 / r, or kaiming', async () => {
+  const std = async (start: 'gaussian' | 'kaiming') => {
+    const { adapted } = await applied(await tiny(), { rank: 4, start, targets: ['ff.net.2'] });
+    const values = [...adapted.parameters].filter(([path]) => path.includes('lora_A')).flatMap(([, p]) => [...p.variable.dataSync()]);
+    return Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+  };
+  expect(await std('gaussian')).toBeCloseTo(0.25, 1);
+  // Uniform within 1 / sqrt(64): its deviation is that by sqrt(3).
+  expect(await std('kaiming')).toBeCloseTo(1 / Math.sqrt(64 * 3), 2);
+});
+
+test('dropout belongs to step, microBatch and layer, and to training', async () => {
+  const model = await tiny();
+  const { adapted } = await applied(model, { rank: 2, dropout: 0.5 });
+  randomB(adapted);
+  const run = (mode: 'train' | 'evaluate', step: number) =>
+    tf.tidy(() => adapted.forward(makeContext(adapted, { mode, parameters: weightsOf(adapted), drawHere: (name) => seededRandom(0).micro(name, step, 0) }), inputs())).dataSync();
+  expect(run('train', 1)).toEqual(run('train', 1));
+  expect(run('train', 2)).not.toEqual(run('train', 1));
+  expect(run('evaluate', 1)).toEqual(run('evaluate', 2));
+});
+
+test.each([false, true])('merged weights give the adapted output, and unmerging the base’s (rslora %s)', async (rslora) => {
+  const model = await tiny();
+  const plain = await output(model);
+  const { adapted } = await applied(model, { rank: 4, alpha: 3, rslora, targets: ALL });
+  randomB(adapted);
+  const wanted = await output(adapted);
+  expect(relativeGap(wanted, plain)).toBeGreaterThan(0.05);
+  const modules = loraModules(adapted, weightsOf(adapted));
+  const scale = 3 / (rslora ? 2 : 4);
+  await mergeLora(model, modules, scale);
+  expect(relativeGap(await output(model), wanted)).toBeLessThan(1e-5);
+  await mergeLora(model, modules, scale, -1);
+  expect(relativeGap(await output(model), plain)).toBeLessThan(1e-5);
+});
+
+test('a merge that is not finite is refused, and changes nothing', async () => {
+  const model = await tiny();
+  const { adapted } = await applied(model, { rank: 1 });
+  const plain = await output(model);
+  const modules = loraModules(adapted, weightsOf(adapted));
+  (adapted.parameters.get(loraPaths(modules.at(-1)?.path as string).b) as Parameter).variable.assign(tf.fill((modules.at(-1) as { b: Tensor }).b.shape, Number.POSITIVE_INFINITY) as never);
+  await expect(mergeLora(model, modules, 1)).rejects.toThrow('LORA_NOT_FINITE');
+  expect(await output(model)).toEqual(plain);
+});
+
+describe('files', () => {
+  const keys = (bytes: Uint8Array) => [...readSafetensors(bytes).tensors.keys()].sort();
+
+  test('attention alone is written under diffusers’ own keys, with alpha', async () => {
+    const model = await tiny();
+    const { adapted } = await applied(model, { rank: 2, alpha: 3 });
+    randomB(adapted);
+    const bytes = await writeLora(adapted, weightsOf(adapted), { rank: 2, alpha: 3 });
+    expect(keys(bytes)).toEqual(keys(await fixture('pytorch_lora_weights_with_metadata.safetensors')));
+    const back = readLora(bytes, model);
+    expect([back.rank, back.alpha, back.scale]).toEqual([2, 3, 1.5]);
+    const again = withLora(model, back.modules.map((m) => ({ ...m, group: 'unet', facts: model.modules.get(m.path) as never })), back.scale);
+    expect(await output(again)).toEqual(await output(adapted));
+  });
+
+  test('with any other module the whole file uses peft’s keys', async () => {
+    const model = await tiny();
+    const { adapted } = await applied(model, { rank: 2, targets: [...ALL] });
+    randomB(adapted);
+    const bytes = await writeLora(adapted, weightsOf(adapted), { rank: 2, alpha: 2 });
+    expect(keys(bytes).every((key) => /^unet\..*\.lora_[AB]\.weight$/.test(key))).toBe(true);
+    const shape = readSafetensors(bytes).tensors.get('unet.down_blocks.0.downsamplers.0.conv.lora_A.weight')?.shape;
+    expect(shape).toEqual([2, 8, 3, 3]);
+    const back = readLora(bytes, model);
+    const wanted = await output(adapted);
+    await mergeLora(model, back.modules, back.scale);
+    expect(relativeGap(await output(model), wanted)).toBeLessThan(1e-5);
+  });
+
+  test('mixed keys are read; without metadata the scale is 1; an alpha beside the matrices counts', async () => {
+    const model = await tiny();
+    const { tensors } = readSafetensors(await fixture('pytorch_lora_weights.safetensors'));
+    expect(readLora(await fixture('pytorch_lora_weights.safetensors'), model).scale).toBe(1);
+    const mixed: Record<string, TensorData> = {};
+    for (const [i, [key, value]] of [...tensors].entries()) mixed[i % 4 < 2 ? key : key.replace('.lora.down.', '.lora_A.').replace('.lora.up.', '.lora_B.')] = value;
+    const first = [...tensors.keys()][0].replace(/\.lora\..*/, '');
+    expect(readLora(writeSafetensors(mixed), model).modules).toHaveLength(32);
+    mixed[`${first}.alpha`] = { dtype: 'float32', shape: [], data: new Float32Array([6]) };
+    expect(readLora(writeSafetensors(mixed), model)).toMatchObject({ alpha: 6, scale: 3 });
+  });
+
+  test('faults are named', async () => {
+    const model = await tiny();
+    const one = (key: string, shape: number[]) => ({ [key]: { dtype: 'float32' as const, shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) } });
+    const to_q = 'unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q';
+    expect(() => readLora(writeSafetensors(one('unet.nowhere.lora_A.weight', [2, 4])), model)).toThrow(/no module unet.nowhere/);
+    expect(() => readLora(writeSafetensors(one(`${to_q}.lora_A.weight`, [2, 16])), model)).toThrow(/only one of its two matrices/);
+    expect(() => readLora(writeSafetensors({ ...one(`${to_q}.lora_A.weight`, [2, 15]), ...one(`${to_q}.lora_B.weight`, [16, 2]) }), model)).toThrow(/expected \[2,16\]/);
+    expect(() => readLora(writeSafetensors(one('text.weight', [2])), model)).toThrow(/belong to no adapter/);
+    expect((await applied(model, { rank: 0.5, alpha: -1, targets: [] })).problems).toHaveLength(3);
+    expect((await applied(model, { targets: ['to_z', /nowhere/] })).problems).toHaveLength(2);
+  });
+});
