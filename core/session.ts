@@ -66,6 +66,8 @@ export class Session implements Run {
   private readonly hasRole: (role: Role) => boolean;
   private readonly warn: (text: string) => void;
   private source?: Source;
+  /** All weights, and the trained ones: the variables themselves, which stay the same throughout. */
+  private weights: Tensors = {};
   private trained: Tensors = {};
   private groups: string[] = [];
   private order: { epoch: number; ids: ArrayLike<number> } | null = null;
@@ -81,7 +83,12 @@ export class Session implements Run {
     guardHooks(this.hooks, this.times, () => performance.now());
     const { ready, container } = assemble(plugins);
     this.ready = ready;
-    this.resolveRole = (role) => container.resolve(role as symbol);
+    // Remembered: the container takes microseconds, and a step asks several times.
+    const known = new Map<symbol, unknown>();
+    this.resolveRole = <N extends RoleName>(role: Role<N>) => {
+      if (!known.has(role)) known.set(role, container.resolve(role as symbol));
+      return known.get(role) as Roles[N];
+    };
     this.hasRole = (role) => container.isRegistered(role as symbol);
   }
 
@@ -129,6 +136,7 @@ export class Session implements Run {
     this.model = await hooks.prepareModel.promise(this.model, late);
     this.checkModel(late);
     await this.report(late);
+    this.weights = weightsOf(this.model);
     for (const path of trainablePaths(this.model)) this.trained[path] = (this.model.parameters.get(path) as { variable: Tensor }).variable;
     this.groups = [...new Set([...this.model.parameters.values()].filter((p) => p.trainable).map((p) => p.group))];
     this.optimizer = this.resolve(OPTIMIZER);
@@ -156,7 +164,7 @@ export class Session implements Run {
       request: (name) => this.request(name),
       model: () => this.model ?? early('the model'),
       plan: () => this.plan ?? early('the plan'),
-      weights: (purpose) => this.hooks.onWeights.call(weightsOf(this.model), purpose),
+      weights: (purpose) => this.hooks.onWeights.call({ ...this.weights }, purpose),
       evaluation: (parameters, draws) =>
         makeContext(this.model, {
           mode: 'evaluate',
@@ -268,7 +276,7 @@ export class Session implements Run {
     try {
       const context = makeContext(model, {
         mode: 'train',
-        parameters: weightsOf(model),
+        parameters: this.weights,
         draw: (name, id) => random.item(name, micro.epoch, id),
         drawHere: (name) => random.micro(name, micro.step, micro.index),
       });

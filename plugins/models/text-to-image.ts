@@ -185,10 +185,10 @@ async function save(
   weights: Tensors,
   model: {
     unet: { specs: readonly WeightSpec[]; config: object };
-    text: { specs: readonly WeightSpec[]; config: { vocab_size: number } };
+    text: { specs: readonly WeightSpec[] };
     noise: NoiseSchedule;
     tokenizer: Tokenizer;
-    parts: { block: number };
+    parts: { block: number; text: object };
   },
   half: boolean,
 ): Promise<void> {
@@ -206,7 +206,8 @@ async function save(
   await files.write(WEIGHTS.unet, await collect(model.unet.specs, (p) => p.replace(/^unet\./, '')));
   await files.write(
     'text_encoder/config.json',
-    json({ architectures: ['CLIPTextModel'], ...model.text.config, bos_token_id: 0, eos_token_id: 1, pad_token_id: 1, torch_dtype: dtype }),
+    // As it was given: transformers refuses 1 where it expects 1.0, and JSON here cannot tell them apart.
+    json({ architectures: ['CLIPTextModel'], model_type: 'clip_text_model', bos_token_id: 0, eos_token_id: 1, pad_token_id: 1, ...model.parts.text, dtype }),
   );
   await files.write(WEIGHTS.text, await collect(model.text.specs, (p) => p.replace(/^text_encoder\./, 'text_model.')));
   await files.write(
