@@ -207,7 +207,15 @@ async function save(
   await files.write(
     'text_encoder/config.json',
     // As it was given: transformers refuses 1 where it expects 1.0, and JSON here cannot tell them apart.
-    json({ architectures: ['CLIPTextModel'], model_type: 'clip_text_model', bos_token_id: 0, eos_token_id: 1, pad_token_id: 1, ...model.parts.text, dtype }),
+    json({
+      architectures: ['CLIPTextModel'],
+      model_type: 'clip_text_model',
+      bos_token_id: 0,
+      eos_token_id: 1,
+      pad_token_id: 1,
+      ...model.parts.text,
+      dtype,
+    }),
   );
   await files.write(WEIGHTS.text, await collect(model.text.specs, (p) => p.replace(/^text_encoder\./, 'text_model.')));
   await files.write(

@@ -33,7 +33,9 @@ export const checkpoint = ({ into, every, atEnd = false, resume }: CheckpointOpt
         return due ? { ...requests, checkpoint: 1 } : requests;
       });
       // Whoever asked for a stop, on whichever rank: behind the all-reduce all ranks know of it.
-      hooks.onSync.tap('checkpoint', (sum) => (atEnd && sum.requests.stop > 0 ? { ...sum, requests: { ...sum.requests, checkpoint: 1 } } : sum));
+      hooks.onSync.tap('checkpoint', (sum) =>
+        atEnd && sum.requests.stop > 0 ? { ...sum, requests: { ...sum.requests, checkpoint: 1 } } : sum,
+      );
       hooks.onCheckpoint.tapPromise('checkpoint', save);
     },
     async read(): Promise<Snapshot | null> {

@@ -28,11 +28,20 @@ function byHand() {
   let norm = null;
   return async () => {
     const x = tf.tensor1d([1, 2, 3, 4]);
-    const { loss, gradients } = backward(() => lossOf(model.forward({ parameters: variables }), x), variables, () => 4);
+    const { loss, gradients } = backward(
+      () => lossOf(model.forward({ parameters: variables }), x),
+      variables,
+      () => 4,
+    );
     const sum = loss.mul(4);
     loss.dispose();
     norm?.dispose();
-    norm = tf.tidy(() => tf.tidy(() => tf.addN(Object.values(gradients).map((g) => g.square().sum()))).sqrt().mul(1 / 4));
+    norm = tf.tidy(() =>
+      tf
+        .tidy(() => tf.addN(Object.values(gradients).map((g) => g.square().sum())))
+        .sqrt()
+        .mul(1 / 4),
+    );
     const scale = tf.tidy(() => tf.minimum(1, tf.div(1, norm.add(1e-6))).mul(1 / 4));
     optimizer.update({ gradients, scale, finite: 1 }, { g: { learningRate: rate(s, 100, 1e6), weightDecay: 0.01 } }, s);
     for (const g of Object.values(gradients)) g.dispose();
@@ -111,7 +120,9 @@ for (let i = 0; i < STEPS / 10; i++) {
   for (const [step, into] of i % 2 ? round : round.reverse()) for (let j = 0; j < 10; j++) await time(step, into);
 }
 const [o, a, b] = [times.ours, times.one, times.two].map(median);
-console.log(`a step, median of ${STEPS} interleaved: by hand ${a.toFixed(1)} us, the same again ${b.toFixed(1)} us, steploom ${o.toFixed(1)} us`);
+console.log(
+  `a step, median of ${STEPS} interleaved: by hand ${a.toFixed(1)} us, the same again ${b.toFixed(1)} us, steploom ${o.toFixed(1)} us`,
+);
 console.log(`more than by hand: ${(o - Math.min(a, b)).toFixed(1)} us (null comparison: ${Math.abs(a - b).toFixed(1)} us; bound 25)`);
 
 // The loop alone: 12 plugins that tap what such plugins tap, no computation.
@@ -143,7 +154,12 @@ const stub = {
   load: async () => null,
   gradients: () => sum,
   requests: () => ({ stop: 0, checkpoint: 0, evaluate: 0 }),
-  rates: (step) => ({ g: { learningRate: hooks.onSchedule.call(1, { step, group: 'g', warmupSteps: 0, totalSteps: steps, baseLearningRate: 1, metrics: {} }), weightDecay: 0 } }),
+  rates: (step) => ({
+    g: {
+      learningRate: hooks.onSchedule.call(1, { step, group: 'g', warmupSteps: 0, totalSteps: steps, baseLearningRate: 1, metrics: {} }),
+      weightDecay: 0,
+    },
+  }),
   log: async () => {},
   evaluate: async () => {},
   checkpoint: async () => {},
@@ -153,6 +169,8 @@ const stub = {
 await loop(stub);
 const start = performance.now();
 await loop(stub);
-console.log(`the loop with 12 plugins, computation stubbed: ${(((performance.now() - start) * 1000) / steps).toFixed(2)} us a step (bound 10)`);
+console.log(
+  `the loop with 12 plugins, computation stubbed: ${(((performance.now() - start) * 1000) / steps).toFixed(2)} us a step (bound 10)`,
+);
 
 process.exit();

@@ -1,4 +1,4 @@
-import { injectable, inject } from 'tsyringe';
+import { inject, injectable } from 'tsyringe';
 import { describe, expect, test } from 'vitest';
 import { compose, type Host, OPTIMIZER, type Plugin, RUN, type RunOptions, SCHEDULE, SteploomError, Trainer } from '../../core/index.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
@@ -49,7 +49,13 @@ describe('composing', () => {
     const rival: Plugin = { name: 'rival', conflicts: ['needy'] };
     const badly = { name: 'badly', fills: OPTIMIZER } as unknown as Plugin;
     const list = compose(...smallRun().without('adamw', 'arrays'), needy, rival, badly, { name: 'rival' });
-    expect((await codes(() => explained(list))).sort()).toEqual(['NAME_TAKEN', 'PLUGIN_CONFLICT', 'PLUGIN_MISSING', 'ROLE_MISSING', 'ROLE_SHAPE']);
+    expect((await codes(() => explained(list))).sort()).toEqual([
+      'NAME_TAKEN',
+      'PLUGIN_CONFLICT',
+      'PLUGIN_MISSING',
+      'ROLE_MISSING',
+      'ROLE_SHAPE',
+    ]);
   });
 
   test('plugins are sorted by requires and after, ties in the order given', async () => {
@@ -60,7 +66,9 @@ describe('composing', () => {
   });
 
   test('a cycle is named', async () => {
-    expect(await codes(() => explained(compose(...smallRun(), { name: 'a', after: ['b'] }, { name: 'b', after: ['a'] })))).toEqual(['PLUGIN_CYCLE']);
+    expect(await codes(() => explained(compose(...smallRun(), { name: 'a', after: ['b'] }, { name: 'b', after: ['a'] })))).toEqual([
+      'PLUGIN_CYCLE',
+    ]);
   });
 
   test('a plugin object belongs to one run', async () => {
@@ -88,7 +96,11 @@ describe('composing', () => {
   });
 
   test('bad run options, an unknown group and an unusual length end before training', async () => {
-    expect(await codes(() => explained(smallRun({ learningRate: Number.NaN, seed: 0.5, steps: 0 })))).toEqual(['RUN_INVALID', 'RUN_INVALID', 'RUN_INVALID']);
+    expect(await codes(() => explained(smallRun({ learningRate: Number.NaN, seed: 0.5, steps: 0 })))).toEqual([
+      'RUN_INVALID',
+      'RUN_INVALID',
+      'RUN_INVALID',
+    ]);
     expect(await codes(() => explained(smallRun({ warmupSteps: 7 })))).toEqual(['WARMUP_TOO_LONG']);
     expect(await codes(() => explained(smallRun({ groups: { nobody: {} } })))).toEqual(['GROUP_UNKNOWN']);
     expect(await codes(() => explained(smallRun({ steps: undefined }).with(cosine())))).toEqual(['SCHEDULE_LENGTH_UNKNOWN']);

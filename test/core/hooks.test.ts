@@ -74,7 +74,11 @@ describe('silent failures of tapable are named by plugin and hook', () => {
 
 test('onError and dispose run when a step throws, in reverse order', async () => {
   const seen: string[] = [];
-  const one: Plugin = { name: 'one', apply: ({ hooks }) => hooks.onError.tap('one', () => void seen.push('error')), dispose: () => void seen.push('one') };
+  const one: Plugin = {
+    name: 'one',
+    apply: ({ hooks }) => hooks.onError.tap('one', () => void seen.push('error')),
+    dispose: () => void seen.push('one'),
+  };
   const two: Plugin = {
     name: 'two',
     apply: ({ hooks }) =>

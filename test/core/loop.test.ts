@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { type Collective, COLLECTIVE, compose, type Plugin, type Sum, type Tensors, Trainer } from '../../core/index.js';
+import { COLLECTIVE, compose, type Plugin, type Sum, type Tensors, Trainer } from '../../core/index.js';
 import { makePlan, microBatches, positionOf } from '../../core/plan.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
@@ -30,7 +30,12 @@ describe('counting', () => {
     const all = Array.from({ length: made.steps }, (_, s) => positionOf(made, s));
     expect(all.map((at) => microBatches(made, at).length)).toEqual([...windows, ...windows]);
     expect(all.filter((at) => at.endsEpoch).map((at) => at.step)).toEqual([steps - 1, 2 * steps - 1]);
-    for (const at of all) expect(microBatches(made, at).map((m) => m.endsWindow).indexOf(true)).toBe(microBatches(made, at).length - 1);
+    for (const at of all)
+      expect(
+        microBatches(made, at)
+          .map((m) => m.endsWindow)
+          .indexOf(true),
+      ).toBe(microBatches(made, at).length - 1);
   });
 });
 
@@ -49,11 +54,33 @@ test('hooks run in the order of docs/loop.md', async () => {
   const spy: Plugin = {
     name: 'spy',
     apply({ hooks, request }) {
-      for (const hook of ['validate', 'onStart', 'beforeEpoch', 'afterStep', 'onRecord', 'onCheckpoint', 'afterEpoch', 'onEnd', 'onDispose'] as const)
+      for (const hook of [
+        'validate',
+        'onStart',
+        'beforeEpoch',
+        'afterStep',
+        'onRecord',
+        'onCheckpoint',
+        'afterEpoch',
+        'onEnd',
+        'onDispose',
+      ] as const)
         hooks[hook].tap('spy', look(hook));
-      for (const hook of ['onBatch', 'onLoss', 'scaleLoss', 'afterBackward', 'onAccumulate', 'onRequest', 'onUnscale', 'onSchedule', 'beforeStep', 'onWeights'] as const)
+      for (const hook of [
+        'onBatch',
+        'onLoss',
+        'scaleLoss',
+        'afterBackward',
+        'onAccumulate',
+        'onRequest',
+        'onUnscale',
+        'onSchedule',
+        'beforeStep',
+        'onWeights',
+      ] as const)
         hooks[hook].tap('spy', note(hook) as never);
-      for (const hook of ['prepareData', 'prepareModel', 'shareModel', 'onSync', 'onEvaluate', 'onLog'] as const) hooks[hook].tap('spy', note(hook) as never);
+      for (const hook of ['prepareData', 'prepareModel', 'shareModel', 'onSync', 'onEvaluate', 'onLog'] as const)
+        hooks[hook].tap('spy', note(hook) as never);
       hooks.shouldLog.tap('spy', () => {
         seen.push('shouldLog');
         return true;
@@ -65,7 +92,9 @@ test('hooks run in the order of docs/loop.md', async () => {
   await new Trainer(smallRun({ steps: 1, items: 4 }).with(spy)).train();
   const page = await readFile(new URL('../../docs/loop.md', import.meta.url), 'utf8');
   const block = /```text\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
-  const documented = [...block.matchAll(/\b(validate|should\w+|prepare\w+|share\w+|scaleLoss|(?:on|before|after)[A-Z]\w*)\b/g)].map((m) => m[1]);
+  const documented = [...block.matchAll(/\b(validate|should\w+|prepare\w+|share\w+|scaleLoss|(?:on|before|after)[A-Z]\w*)\b/g)].map(
+    (m) => m[1],
+  );
   const conditional = ['onError', 'onWeights'];
   const expected = documented.filter((hook) => !conditional.includes(hook));
   // onRecord of the log is written in the background, and may come later than the next hook.
@@ -97,7 +126,8 @@ describe('windows', () => {
       const accumulated = await weights(smallRun({ items, batchSize: 2, epochs: 3 }).with(accumulation(2), sgd()));
       const whole = await weights(smallRun({ items, batchSize: 4, epochs: 3 }).with(sgd()));
       expect(accumulated.steps).toHaveLength(whole.steps.length);
-      for (const [i, step] of whole.steps.entries()) for (const path of ['w', 'b']) for (const [j, x] of step[path].entries()) expect(accumulated.steps[i][path][j]).toBeCloseTo(x, 5);
+      for (const [i, step] of whole.steps.entries())
+        for (const path of ['w', 'b']) for (const [j, x] of step[path].entries()) expect(accumulated.steps[i][path][j]).toBeCloseTo(x, 5);
       for (const [i, loss] of whole.losses.entries()) expect(accumulated.losses[i]).toBeCloseTo(loss, 5);
     }
   });
@@ -113,7 +143,13 @@ describe('windows', () => {
             return update;
           }),
       };
-      await new Trainer(smallRun({ items: 6, batchSize: 2, epochs: 1, learningRate: 0, shuffle: false }).with(accumulation(2, { partialWindow: mode }), sgd(), spy)).train();
+      await new Trainer(
+        smallRun({ items: 6, batchSize: 2, epochs: 1, learningRate: 0, shuffle: false }).with(
+          accumulation(2, { partialWindow: mode }),
+          sgd(),
+          spy,
+        ),
+      ).train();
       return seen.map((s) => s.gradient);
     };
     const [items, accelerate] = [await step('items'), await step('accelerate')];
@@ -139,7 +175,7 @@ function pair() {
   return (rank: number): Plugin[] => {
     let calls = 0;
     let step = 0;
-    const collective: Plugin & Collective = {
+    const collective: Plugin = {
       name: 'pair',
       fills: COLLECTIVE,
       rank,
@@ -159,10 +195,15 @@ function pair() {
           for (const path of Object.keys(own.gradients)) gradients[path] = tf.add(all[0].gradients[path], all[1].gradients[path]);
           const loss = all[0].loss.add(all[1].loss) as tf.Scalar;
           const [a, b] = all.map((s) => s.requests);
-          return { gradients, loss, items: all[0].items + all[1].items, requests: { stop: a.stop + b.stop, checkpoint: a.checkpoint + b.checkpoint, evaluate: a.evaluate + b.evaluate } };
+          return {
+            gradients,
+            loss,
+            items: all[0].items + all[1].items,
+            requests: { stop: a.stop + b.stop, checkpoint: a.checkpoint + b.checkpoint, evaluate: a.evaluate + b.evaluate },
+          };
         });
       },
-    } as never;
+    };
     return [collective];
   };
 }
@@ -181,7 +222,13 @@ describe('two ranks', () => {
   test('uneven shards take part in every window, and give what one rank gives', async () => {
     const ranks = pair();
     const recorders = [weightsRecorder(), weightsRecorder()];
-    await Promise.all([0, 1].map((rank) => new Trainer(smallRun({ items: 12, batchSize: 2, epochs: 2 }).with(sgd(), ...ranks(rank), shard(rank, 8), recorders[rank].plugin)).train()));
+    await Promise.all(
+      [0, 1].map((rank) =>
+        new Trainer(
+          smallRun({ items: 12, batchSize: 2, epochs: 2 }).with(sgd(), ...ranks(rank), shard(rank, 8), recorders[rank].plugin),
+        ).train(),
+      ),
+    );
     expect(recorders[0].steps).toHaveLength(8);
     expect(recorders[0].steps).toEqual(recorders[1].steps);
     // Steps 3 and 4 of an epoch see rank 0's data alone; each item weighs the same.
@@ -191,7 +238,11 @@ describe('two ranks', () => {
   test('a stop asked for on one rank stops both after the same step', async () => {
     const ranks = pair();
     const results = await Promise.all(
-      [0, 1].map((rank) => new Trainer(smallRun({ items: 12, batchSize: 2, epochs: 5 }).with(...ranks(rank), shard(rank, 6), ...(rank === 1 ? [stopAfter(4)] : []))).train()),
+      [0, 1].map((rank) =>
+        new Trainer(
+          smallRun({ items: 12, batchSize: 2, epochs: 5 }).with(...ranks(rank), shard(rank, 6), ...(rank === 1 ? [stopAfter(4)] : [])),
+        ).train(),
+      ),
     );
     expect(results.map((r) => [r.step, r.stopped])).toEqual([
       [4, true],
@@ -210,7 +261,9 @@ describe('two ranks', () => {
         }),
     };
     const good: Plugin = { name: 'good' };
-    const errors = await Promise.all([0, 1].map((rank) => new Trainer(smallRun().with(...ranks(rank), rank === 1 ? bad : good)).train().catch((e) => e.code)));
+    const errors = await Promise.all(
+      [0, 1].map((rank) => new Trainer(smallRun().with(...ranks(rank), rank === 1 ? bad : good)).train().catch((e) => e.code)),
+    );
     expect(errors[1]).toBe('OPTION_INVALID');
     expect(errors[0]).toBe('OTHER_RANK');
   });
@@ -250,7 +303,15 @@ describe('stopping', () => {
 });
 
 describe('snapshots', () => {
-  const plugins = () => smallRun({ epochs: 4, items: 13, batchSize: 2, warmupSteps: 3 }).with(accumulation(2), clipping(0.5), nonFiniteGuard(), ema({ decay: 0.9 }), cosine(), warmup());
+  const plugins = () =>
+    smallRun({ epochs: 4, items: 13, batchSize: 2, warmupSteps: 3 }).with(
+      accumulation(2),
+      clipping(0.5),
+      nonFiniteGuard(),
+      ema({ decay: 0.9 }),
+      cosine(),
+      warmup(),
+    );
 
   test('k steps, stop, restore, N - k are N steps, bit for bit, mid-epoch too', async () => {
     const [whole, wholeStore] = [weightsRecorder(), memoryStore(1)];
@@ -269,11 +330,14 @@ describe('snapshots', () => {
   test('a snapshot of another run is refused with all its differences', async () => {
     const store = memoryStore(2);
     await new Trainer(plugins().with(store.plugin, stopAfter(2))).train();
-    const other = (options: object) => new Trainer(smallRun({ epochs: 4, items: 13, ...options }).with(accumulation(2), memoryStore(1, store.snapshots[0]).plugin)).train();
+    const other = (options: object) =>
+      new Trainer(smallRun({ epochs: 4, items: 13, ...options }).with(accumulation(2), memoryStore(1, store.snapshots[0]).plugin)).train();
     await expect(other({ batchSize: 3, seed: 9 })).rejects.toThrow(/SNAPSHOT_OTHER_RUN.*seed was 0, is 9.*batchSize was 2, is 3/);
     await expect(other({ batchSize: 2 })).rejects.toThrow(/SNAPSHOT_MISMATCH.*ema is saved but not in this run/);
     const torn = { ...store.snapshots[0], parameters: { w: store.snapshots[0].parameters.w, x: store.snapshots[0].parameters.b } };
-    await expect(new Trainer(plugins().with(memoryStore(1, torn).plugin)).train()).rejects.toThrow(/SNAPSHOT_MISMATCH.*b is missing.*x is unexpected/);
+    await expect(new Trainer(plugins().with(memoryStore(1, torn).plugin)).train()).rejects.toThrow(
+      /SNAPSHOT_MISMATCH.*b is missing.*x is unexpected/,
+    );
   });
 });
 
@@ -288,7 +352,16 @@ test('a run leaves no tensor behind, and keeps none from step to step', async ()
         return undefined;
       }),
   };
-  const plugins = compose(...smallRun({ epochs: 8, items: 13, batchSize: 2 })).with(accumulation(3), clipping(1), nonFiniteGuard(), ema(), cosine(), warmup(), weightsRecorder().plugin, counter);
+  const plugins = compose(...smallRun({ epochs: 8, items: 13, batchSize: 2 })).with(
+    accumulation(3),
+    clipping(1),
+    nonFiniteGuard(),
+    ema(),
+    cosine(),
+    warmup(),
+    weightsRecorder().plugin,
+    counter,
+  );
   await new Trainer(plugins).train();
   expect(new Set(counts.slice(1, -1)).size).toBe(1);
   expect(tf.memory().numTensors).toBe(before);

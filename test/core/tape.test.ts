@@ -1,9 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
-import { backward, SteploomError } from '../../core/index.js';
+import { backward, type SteploomError } from '../../core/index.js';
 
 test('gradients equal tf.variableGrads, for reused, unused and branching tensors', () => {
-  const variables = { a: tf.variable(tf.tensor2d([1, 2, 3, 4], [2, 2])), b: tf.variable(tf.tensor2d([0.5, -1, 2, 0.25], [2, 2])), unused: tf.variable(tf.tensor1d([7])) };
+  const variables = {
+    a: tf.variable(tf.tensor2d([1, 2, 3, 4], [2, 2])),
+    b: tf.variable(tf.tensor2d([0.5, -1, 2, 0.25], [2, 2])),
+    unused: tf.variable(tf.tensor1d([7])),
+  };
   const forward = () =>
     tf.tidy(() => {
       const c = tf.matMul(variables.a, variables.b).add(variables.a);
@@ -37,13 +41,23 @@ test('a throw in the forward pass leaves no tensor and no open tape', () => {
     ),
   ).toThrow('no');
   expect(tf.memory().numTensors).toBe(before);
-  expect(backward(() => a.square() as tf.Scalar, { a }, () => 1).gradients.a.dataSync()[0]).toBe(4);
+  expect(
+    backward(
+      () => a.square() as tf.Scalar,
+      { a },
+      () => 1,
+    ).gradients.a.dataSync()[0],
+  ).toBe(4);
 });
 
 test('an operation without a gradient is named', () => {
   const a = tf.variable(tf.tensor2d([1, 2, 3, 4], [2, 2]));
   try {
-    backward(() => tf.topk(a, 1).values.sum() as tf.Scalar, { a }, () => 1);
+    backward(
+      () => tf.topk(a, 1).values.sum() as tf.Scalar,
+      { a },
+      () => 1,
+    );
     expect.unreachable();
   } catch (error) {
     expect((error as SteploomError).message).toMatch(/NO_GRADIENT.*TopK/);

@@ -3,14 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Plugin, seededRandom, type Source, Trainer } from '../../core/index.js';
+import { type Plugin, type Source, seededRandom, Trainer } from '../../core/index.js';
 import { delft, renderEmoji, splitEmoji } from '../../plugins/data/emoji.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { smallRun } from '../support/small-run.js';
 
 let folder: string;
 const path = (...names: string[]) => join(folder, ...names);
-const solid = (file: string, width: number, height: number, background: string) => sharp({ create: { width, height, channels: 3, background } }).toFile(file);
+const solid = (file: string, width: number, height: number, background: string) =>
+  sharp({ create: { width, height, channels: 3, background } }).toFile(file);
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'steploom-'));
@@ -24,15 +25,23 @@ const metadata = (...lines: string[]) => writeFile(path('metadata.jsonl'), lines
 /** Opens a data plugin as the core does. */
 async function open(plugin: ReturnType<typeof imageFolder>, seed = 0): Promise<{ source: Source; problems: string[] }> {
   const problems: string[] = [];
-  let validate = async (_: unknown) => undefined as void;
-  plugin.apply({ hooks: { validate: { tapPromise: (_: string, fn: typeof validate) => void (validate = fn) } }, resolve: () => seededRandom(seed) } as never);
+  let validate: (problems: unknown) => Promise<void> = async () => {};
+  plugin.apply({
+    hooks: { validate: { tapPromise: (_: string, fn: typeof validate) => void (validate = fn) } },
+    resolve: () => seededRandom(seed),
+  } as never);
   await validate({ add: (_c: string, _p: string, what: string) => problems.push(what) });
   return { source: await plugin.open(), problems };
 }
 
 describe('an image folder', () => {
   test('metadata.jsonl gives captions; images are cut square and scaled to [-1, 1]', async () => {
-    await metadata('{"file_name": "red.png", "text": "a red one"}', '', '{"file_name": "blue.webp", "text": "a blue one"}', '{"file_name": "green.jpg", "text": "a green one"}');
+    await metadata(
+      '{"file_name": "red.png", "text": "a red one"}',
+      '',
+      '{"file_name": "blue.webp", "text": "a blue one"}',
+      '{"file_name": "green.jpg", "text": "a green one"}',
+    );
     const { source, problems } = await open(imageFolder(folder, { batchSize: 2, resolution: 4, shuffle: false }));
     expect(problems).toEqual([]);
     expect(source.items).toBe(3);
@@ -70,7 +79,9 @@ describe('an image folder', () => {
     expect(batch.texts).toEqual(['blue thing']);
     batch.tensors.images.dispose();
     await rm(path('red.txt'));
-    expect((await open(imageFolder(folder, { batchSize: 2, resolution: 4 }))).problems).toEqual([expect.stringMatching(/1 images in .* have no caption: red.png/)]);
+    expect((await open(imageFolder(folder, { batchSize: 2, resolution: 4 }))).problems).toEqual([
+      expect.stringMatching(/1 images in .* have no caption: red.png/),
+    ]);
   });
 
   test('every fault is named with file and line', async () => {
@@ -84,7 +95,9 @@ describe('an image folder', () => {
       expect.stringMatching(/line 4: there is no image gone.png/),
       expect.stringMatching(/names no image/),
     ]);
-    expect((await open(imageFolder(path('absent'), { batchSize: 1, resolution: 4 }))).problems).toEqual([expect.stringMatching(/there is no folder/)]);
+    expect((await open(imageFolder(path('absent'), { batchSize: 1, resolution: 4 }))).problems).toEqual([
+      expect.stringMatching(/there is no folder/),
+    ]);
     await writeFile(path('broken.png'), 'not a picture');
     await metadata('{"file_name": "broken.png", "text": "x"}');
     const { source } = await open(imageFolder(folder, { batchSize: 1, resolution: 4 }));

@@ -2,7 +2,20 @@ import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, seededRandom, type Tensor, type Tensors } from '../../core/index.js';
 import { kernelsOf } from '../../plugins/devices/kernels/wasm-module.js';
-import { attention, columnSum, conv2d, embedding, geglu, gelu, groupNorm, layerNorm, linear, quickGelu, silu, upsample2x } from '../../plugins/models/ops.js';
+import {
+  attention,
+  columnSum,
+  conv2d,
+  embedding,
+  geglu,
+  gelu,
+  groupNorm,
+  layerNorm,
+  linear,
+  quickGelu,
+  silu,
+  upsample2x,
+} from '../../plugins/models/ops.js';
 import { relativeGap, testDevices, use } from '../support/devices.js';
 
 const random = seededRandom(11);
@@ -16,10 +29,23 @@ const draw = (name: string, shape: number[], scale = 1): Tensor =>
   );
 
 /** sum of weights times an operation's output: a scalar whose gradient reaches every element differently. */
-const scalarOf = (y: Tensor): tf.Scalar => y.mul(tf.tensor(Float32Array.from({ length: y.size }, (_, i) => Math.sin(1 + i)), y.shape)).sum() as tf.Scalar;
+const scalarOf = (y: Tensor): tf.Scalar =>
+  y
+    .mul(
+      tf.tensor(
+        Float32Array.from({ length: y.size }, (_, i) => Math.sin(1 + i)),
+        y.shape,
+      ),
+    )
+    .sum() as tf.Scalar;
 
 /** Central differences, computed in the cpu backend's arithmetic. */
-async function differences(f: (inputs: Tensors) => Tensor, values: Record<string, { data: Float32Array; shape: number[] }>, name: string, step: number) {
+async function differences(
+  f: (inputs: Tensors) => Tensor,
+  values: Record<string, { data: Float32Array; shape: number[] }>,
+  name: string,
+  step: number,
+) {
   const out = new Float32Array(values[name].data.length);
   for (let i = 0; i < out.length; i++) {
     const at = (delta: number) =>
@@ -51,7 +77,11 @@ const cases: [name: string, shapes: Shapes, f: (t: Tensors) => Tensor][] = [
   ['groupNorm and silu', { x: [2, 3, 3, 8], g: [8], b: [8] }, ({ x, g, b }) => groupNorm(x, g, b, 4, 1e-5, true)],
   ['layerNorm', { x: [2, 3, 7], g: [7], b: [7] }, ({ x, g, b }) => layerNorm(x, g, b, 1e-5)],
   ['attention', { q: [2, 5, 8], k: [2, 3, 8], v: [2, 3, 8] }, ({ q, k, v }) => attention(q, k, v, 2)],
-  ['attention with a mask', { q: [1, 3, 4], k: [1, 3, 4], v: [1, 3, 4] }, ({ q, k, v }) => attention(q, k, v, 2, tf.tensor2d([0, -1e9, -1e9, 0, 0, -1e9, 0, 0, 0], [3, 3]))],
+  [
+    'attention with a mask',
+    { q: [1, 3, 4], k: [1, 3, 4], v: [1, 3, 4] },
+    ({ q, k, v }) => attention(q, k, v, 2, tf.tensor2d([0, -1e9, -1e9, 0, 0, -1e9, 0, 0, 0], [3, 3])),
+  ],
   ['silu', { x: [3, 5] }, ({ x }) => silu(x)],
   ['geglu', { x: [3, 10] }, ({ x }) => geglu(x)],
   ['gelu', { x: [3, 5] }, ({ x }) => gelu(x)],
@@ -73,17 +103,25 @@ for (const device of await testDevices()) {
           }),
         ),
       );
-      const expected = await tf.tidy(() => f(Object.fromEntries(Object.entries(values).map(([key, { data, shape }]) => [key, tf.tensor(data, shape)])))).data();
+      const expected = await tf
+        .tidy(() => f(Object.fromEntries(Object.entries(values).map(([key, { data, shape }]) => [key, tf.tensor(data, shape)]))))
+        .data();
       const slopes: Record<string, Float32Array> = {};
       for (const key of Object.keys(values)) slopes[key] = await differences(f, values, key, 1e-2);
 
       await use(device);
-      const variables: Tensors = Object.fromEntries(Object.entries(values).map(([key, { data, shape }]) => [key, tf.variable(tf.tensor(data, shape))]));
+      const variables: Tensors = Object.fromEntries(
+        Object.entries(values).map(([key, { data, shape }]) => [key, tf.variable(tf.tensor(data, shape))]),
+      );
       const before = tf.memory().numTensors;
       const output = tf.tidy(() => f(variables));
       expect(relativeGap(await output.data(), expected)).toBeLessThan(device === 'webgpu' ? 1e-4 : 1e-5);
       output.dispose();
-      const { loss, gradients } = backward(() => scalarOf(f(variables)), variables, () => 1);
+      const { loss, gradients } = backward(
+        () => scalarOf(f(variables)),
+        variables,
+        () => 1,
+      );
       for (const key of Object.keys(values)) expect(relativeGap(await gradients[key].data(), slopes[key]), key).toBeLessThan(5e-3);
       tf.dispose([loss, gradients]);
       expect(tf.memory().numTensors).toBe(before);
@@ -102,8 +140,16 @@ describe('kernels supplied to wasm, against finite differences', () => {
   const cases: [string, Shapes, (t: Tensors) => Tensor][] = [
     ['a product with both transposed', { a: [3, 4, 2], b: [3, 5, 4] }, ({ a, b }) => tf.matMul(a, b, true, true)],
     ['a large product, transposed', { a: [40, 2], b: [3, 40] }, ({ a, b }) => tf.matMul(a, b, true, true)],
-    ['fused product with bias and transpose', { a: [4, 3], b: [5, 3], bias: [5] }, ({ a, b, bias }) => tf.fused.matMul({ a: a as tf.Tensor2D, b: b as tf.Tensor2D, transposeB: true, bias, activation: 'sigmoid' })],
-    ['depthwise convolution', { x: [1, 4, 4, 2], w: [3, 3, 2, 1] }, ({ x, w }) => tf.depthwiseConv2d(x as tf.Tensor4D, w as tf.Tensor4D, 1, 'same')],
+    [
+      'fused product with bias and transpose',
+      { a: [4, 3], b: [5, 3], bias: [5] },
+      ({ a, b, bias }) => tf.fused.matMul({ a: a as tf.Tensor2D, b: b as tf.Tensor2D, transposeB: true, bias, activation: 'sigmoid' }),
+    ],
+    [
+      'depthwise convolution',
+      { x: [1, 4, 4, 2], w: [3, 3, 2, 1] },
+      ({ x, w }) => tf.depthwiseConv2d(x as tf.Tensor4D, w as tf.Tensor4D, 1, 'same'),
+    ],
     ['max pooling of negative numbers', { x: [1, 4, 4, 2] }, ({ x }) => tf.maxPool(x.sub(10) as tf.Tensor4D, 2, 2, 'valid')],
     ['gather', { x: [5, 3] }, ({ x }) => tf.gather(x, tf.tensor1d([1, 1, 4], 'int32'))],
     ['conv3d', { x: [1, 3, 3, 3, 2], w: [2, 2, 2, 2, 2] }, ({ x, w }) => tf.conv3d(x as tf.Tensor5D, w as tf.Tensor5D, 1, 'same')],
@@ -111,15 +157,27 @@ describe('kernels supplied to wasm, against finite differences', () => {
   test.each(cases)('%s', async (name, shapes, f) => {
     await use('cpu');
     const values = Object.fromEntries(
-      await Promise.all(Object.entries(shapes).map(async ([key, shape]) => [key, { data: Float32Array.from(await draw(`${name}:${key}`, shape).data()), shape }] as const)),
+      await Promise.all(
+        Object.entries(shapes).map(
+          async ([key, shape]) => [key, { data: Float32Array.from(await draw(`${name}:${key}`, shape).data()), shape }] as const,
+        ),
+      ),
     );
     const slopes: Record<string, Float32Array> = {};
     for (const key of Object.keys(values)) slopes[key] = await differences(f, values, key, 1e-2);
-    const expected = await tf.tidy(() => f(Object.fromEntries(Object.entries(values).map(([key, { data, shape }]) => [key, tf.tensor(data, shape)])))).data();
+    const expected = await tf
+      .tidy(() => f(Object.fromEntries(Object.entries(values).map(([key, { data, shape }]) => [key, tf.tensor(data, shape)]))))
+      .data();
     await use('wasm');
-    const variables: Tensors = Object.fromEntries(Object.entries(values).map(([key, { data, shape }]) => [key, tf.variable(tf.tensor(data, shape))]));
+    const variables: Tensors = Object.fromEntries(
+      Object.entries(values).map(([key, { data, shape }]) => [key, tf.variable(tf.tensor(data, shape))]),
+    );
     expect(relativeGap(await tf.tidy(() => f(variables)).data(), expected)).toBeLessThan(1e-5);
-    const { gradients } = backward(() => scalarOf(f(variables)), variables, () => 1);
+    const { gradients } = backward(
+      () => scalarOf(f(variables)),
+      variables,
+      () => 1,
+    );
     for (const key of Object.keys(values)) expect(relativeGap(await gradients[key].data(), slopes[key]), key).toBeLessThan(5e-3);
   });
 
@@ -135,11 +193,17 @@ describe('kernels supplied to wasm, against finite differences', () => {
     const x = draw('x', [64, 64]);
     const image = draw('image', [1, 4, 4, 32]);
     const variables = { w: tf.variable(draw('w', [64, 64])), filter: tf.variable(draw('filter', [3, 3, 32, 32])) };
-    const outputs = async () => [await tf.tidy(() => tf.matMul(x as tf.Tensor2D, variables.w as tf.Tensor2D)).data(), await tf.tidy(() => tf.conv2d(image as tf.Tensor4D, variables.filter as tf.Tensor4D, 1, 'same')).data()];
+    const outputs = async () => [
+      await tf.tidy(() => tf.matMul(x as tf.Tensor2D, variables.w as tf.Tensor2D)).data(),
+      await tf.tidy(() => tf.conv2d(image as tf.Tensor4D, variables.filter as tf.Tensor4D, 1, 'same')).data(),
+    ];
     const before = await outputs();
     const optimizer = adamw();
     optimizer.start(new Map(Object.entries(variables).map(([path, variable]) => [path, { variable, trainable: true, group: 'g' }])));
-    optimizer.update({ gradients: { w: tf.onesLike(variables.w), filter: tf.onesLike(variables.filter) }, scale: 1, finite: 1 }, { g: { learningRate: 1, weightDecay: 0 } });
+    optimizer.update(
+      { gradients: { w: tf.onesLike(variables.w), filter: tf.onesLike(variables.filter) }, scale: 1, finite: 1 },
+      { g: { learningRate: 1, weightDecay: 0 } },
+    );
     const after = await outputs();
     const fresh = { w: tf.tensor(await variables.w.data(), [64, 64]), filter: tf.tensor(await variables.filter.data(), [3, 3, 32, 32]) };
     expect(relativeGap(after[0], await tf.matMul(x as tf.Tensor2D, fresh.w as tf.Tensor2D).data())).toBeLessThan(1e-5);

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { makeContext, type Model, type Parameter, seededRandom, type Tensor, type TensorData, weightsOf } from '../../core/index.js';
+import { type Model, makeContext, type Parameter, seededRandom, type Tensor, type TensorData, weightsOf } from '../../core/index.js';
 import { lora, loraModules, loraPaths, mergeLora, withLora } from '../../plugins/adapters/lora.js';
 import { readLora, writeLora } from '../../plugins/adapters/lora-file.js';
 import { unet2DCondition } from '../../plugins/models/unet2d-condition.js';
@@ -40,14 +40,42 @@ async function applied(model: Model, options: Parameters<typeof lora>[0]) {
 }
 
 const inputs = () => {
-  const draw = (name: string, shape: number[]) => tf.tensor(seededRandom(2).named(name).normals(new Float32Array(shape.reduce((a, b) => a * b, 1))), shape);
+  const draw = (name: string, shape: number[]) =>
+    tf.tensor(
+      seededRandom(2)
+        .named(name)
+        .normals(new Float32Array(shape.reduce((a, b) => a * b, 1))),
+      shape,
+    );
   return { sample: draw('sample', [2, 8, 8, 3]), text: draw('text', [2, 5, 12]) };
 };
-const output = (model: Model) => tf.tidy(() => model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), inputs())).data();
-const ALL = ['to_q', 'to_k', 'to_v', 'to_out.0', 'ff.net.0.proj', 'ff.net.2', 'proj_in', 'conv1', 'conv_shortcut', 'downsamplers.0.conv', 'time_emb_proj'];
+const output = (model: Model) =>
+  tf.tidy(() => model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), inputs())).data();
+const ALL = [
+  'to_q',
+  'to_k',
+  'to_v',
+  'to_out.0',
+  'ff.net.0.proj',
+  'ff.net.2',
+  'proj_in',
+  'conv1',
+  'conv_shortcut',
+  'downsamplers.0.conv',
+  'time_emb_proj',
+];
 const randomB = (model: Model) => {
   for (const [path, { variable }] of model.parameters)
-    if (path.endsWith('lora_B.weight')) variable.assign(tf.tensor(seededRandom(3).named(path).normals(new Float32Array(variable.size)).map((x) => 0.2 * x), variable.shape) as tf.Tensor<tf.Rank>);
+    if (path.endsWith('lora_B.weight'))
+      variable.assign(
+        tf.tensor(
+          seededRandom(3)
+            .named(path)
+            .normals(new Float32Array(variable.size))
+            .map((x) => 0.2 * x),
+          variable.shape,
+        ) as tf.Tensor<tf.Rank>,
+      );
 };
 
 beforeAll(() => use('wasm'));
@@ -78,7 +106,14 @@ test('dropout belongs to step, microBatch and layer, and to training', async () 
   const { adapted } = await applied(model, { rank: 2, dropout: 0.5 });
   randomB(adapted);
   const run = (mode: 'train' | 'evaluate', step: number) =>
-    tf.tidy(() => adapted.forward(makeContext(adapted, { mode, parameters: weightsOf(adapted), drawHere: (name) => seededRandom(0).micro(name, step, 0) }), inputs())).dataSync();
+    tf
+      .tidy(() =>
+        adapted.forward(
+          makeContext(adapted, { mode, parameters: weightsOf(adapted), drawHere: (name) => seededRandom(0).micro(name, step, 0) }),
+          inputs(),
+        ),
+      )
+      .dataSync();
   expect(run('train', 1)).toEqual(run('train', 1));
   expect(run('train', 2)).not.toEqual(run('train', 1));
   expect(run('evaluate', 1)).toEqual(run('evaluate', 2));
@@ -104,7 +139,9 @@ test('a merge that is not finite is refused, and changes nothing', async () => {
   const { adapted } = await applied(model, { rank: 1 });
   const plain = await output(model);
   const modules = loraModules(adapted, weightsOf(adapted));
-  (adapted.parameters.get(loraPaths(modules.at(-1)?.path as string).b) as Parameter).variable.assign(tf.fill((modules.at(-1) as { b: Tensor }).b.shape, Number.POSITIVE_INFINITY) as never);
+  (adapted.parameters.get(loraPaths(modules.at(-1)?.path as string).b) as Parameter).variable.assign(
+    tf.fill((modules.at(-1) as { b: Tensor }).b.shape, Number.POSITIVE_INFINITY) as never,
+  );
   await expect(mergeLora(model, modules, 1)).rejects.toThrow('LORA_NOT_FINITE');
   expect(await output(model)).toEqual(plain);
 });
@@ -120,7 +157,11 @@ describe('files', () => {
     expect(keys(bytes)).toEqual(keys(await fixture('pytorch_lora_weights_with_metadata.safetensors')));
     const back = readLora(bytes, model);
     expect([back.rank, back.alpha, back.scale]).toEqual([2, 3, 1.5]);
-    const again = withLora(model, back.modules.map((m) => ({ ...m, group: 'unet', facts: model.modules.get(m.path) as never })), back.scale);
+    const again = withLora(
+      model,
+      back.modules.map((m) => ({ ...m, group: 'unet', facts: model.modules.get(m.path) as never })),
+      back.scale,
+    );
     expect(await output(again)).toEqual(await output(adapted));
   });
 
@@ -143,7 +184,8 @@ describe('files', () => {
     const { tensors } = readSafetensors(await fixture('pytorch_lora_weights.safetensors'));
     expect(readLora(await fixture('pytorch_lora_weights.safetensors'), model).scale).toBe(1);
     const mixed: Record<string, TensorData> = {};
-    for (const [i, [key, value]] of [...tensors].entries()) mixed[i % 4 < 2 ? key : key.replace('.lora.down.', '.lora_A.').replace('.lora.up.', '.lora_B.')] = value;
+    for (const [i, [key, value]] of [...tensors].entries())
+      mixed[i % 4 < 2 ? key : key.replace('.lora.down.', '.lora_A.').replace('.lora.up.', '.lora_B.')] = value;
     const first = [...tensors.keys()][0].replace(/\.lora\..*/, '');
     expect(readLora(writeSafetensors(mixed), model).modules).toHaveLength(32);
     mixed[`${first}.alpha`] = { dtype: 'float32', shape: [], data: new Float32Array([6]) };
@@ -152,11 +194,15 @@ describe('files', () => {
 
   test('faults are named', async () => {
     const model = await tiny();
-    const one = (key: string, shape: number[]) => ({ [key]: { dtype: 'float32' as const, shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) } });
+    const one = (key: string, shape: number[]) => ({
+      [key]: { dtype: 'float32' as const, shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) },
+    });
     const to_q = 'unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q';
     expect(() => readLora(writeSafetensors(one('unet.nowhere.lora_A.weight', [2, 4])), model)).toThrow(/no module unet.nowhere/);
     expect(() => readLora(writeSafetensors(one(`${to_q}.lora_A.weight`, [2, 16])), model)).toThrow(/only one of its two matrices/);
-    expect(() => readLora(writeSafetensors({ ...one(`${to_q}.lora_A.weight`, [2, 15]), ...one(`${to_q}.lora_B.weight`, [16, 2]) }), model)).toThrow(/expected \[2,16\]/);
+    expect(() =>
+      readLora(writeSafetensors({ ...one(`${to_q}.lora_A.weight`, [2, 15]), ...one(`${to_q}.lora_B.weight`, [16, 2]) }), model),
+    ).toThrow(/expected \[2,16\]/);
     expect(() => readLora(writeSafetensors(one('text.weight', [2])), model)).toThrow(/belong to no adapter/);
     expect((await applied(model, { rank: 0.5, alpha: -1, targets: [] })).problems).toHaveLength(3);
     expect((await applied(model, { targets: ['to_z', /nowhere/] })).problems).toHaveLength(2);

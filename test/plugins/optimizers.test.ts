@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { type Optimizer, type Parameter, seededRandom, type State } from '../../core/index.js';
+import { type Optimizer, type Parameter, type State, seededRandom } from '../../core/index.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
 import { relativeGap, testDevices, use } from '../support/devices.js';
@@ -43,7 +43,10 @@ for (const device of await testDevices()) {
       expect(relativeGap(await run.variable.data(), [0.8015828, -1.8694683, 0.4043637])).toBeLessThan(1e-6);
       for (const { options, rows } of golden.adamw) {
         const { lr, betas = [0.9, 0.999], eps = 1e-8, weight_decay } = options;
-        const other = single(() => adamw({ beta1: betas[0], beta2: betas[1], epsilon: eps }), [1, -2, 0.5], { learningRate: lr, weightDecay: weight_decay });
+        const other = single(() => adamw({ beta1: betas[0], beta2: betas[1], epsilon: eps }), [1, -2, 0.5], {
+          learningRate: lr,
+          weightDecay: weight_decay,
+        });
         for (const [i, row] of rows.entries()) {
           other.step(gradient(i + 1));
           expect(relativeGap(await other.variable.data(), row)).toBeLessThan(2e-6);

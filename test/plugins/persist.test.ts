@@ -21,8 +21,19 @@ afterAll(() => rm(folder, { recursive: true }));
 
 test('float16 rounds to the nearest half, ties to even, both ways', () => {
   const cases: [number, number][] = [
-    [0, 0], [1, 0x3c00], [-2, 0xc000], [65504, 0x7bff], [65520, 0x7c00], [1e9, 0x7c00], [Number.NEGATIVE_INFINITY, 0xfc00],
-    [2 ** -14, 0x0400], [2 ** -24, 0x0001], [2 ** -25, 0x0000], [1.5 * 2 ** -25, 0x0001], [1 + 2 ** -11, 0x3c00], [1 + 3 * 2 ** -11, 0x3c02],
+    [0, 0],
+    [1, 0x3c00],
+    [-2, 0xc000],
+    [65504, 0x7bff],
+    [65520, 0x7c00],
+    [1e9, 0x7c00],
+    [Number.NEGATIVE_INFINITY, 0xfc00],
+    [2 ** -14, 0x0400],
+    [2 ** -24, 0x0001],
+    [2 ** -25, 0x0000],
+    [1.5 * 2 ** -25, 0x0001],
+    [1 + 2 ** -11, 0x3c00],
+    [1 + 3 * 2 ** -11, 0x3c02],
   ];
   expect([...toFloat16(cases.map(([x]) => x))]).toEqual(cases.map(([, h]) => h));
   const all = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7c00) !== 0x7c00 || (h & 0x3ff) === 0);
@@ -58,7 +69,10 @@ describe('safetensors', () => {
     expect(() => readSafetensors(broken(writeSafetensors(tensors)), 'x.safetensors')).toThrow(/BAD_SAFETENSORS.*x\.safetensors/);
   });
   test('overlapping tensors are refused', () => {
-    const header = JSON.stringify({ a: { dtype: 'U8', shape: [4], data_offsets: [0, 4] }, b: { dtype: 'U8', shape: [4], data_offsets: [2, 6] } });
+    const header = JSON.stringify({
+      a: { dtype: 'U8', shape: [4], data_offsets: [0, 4] },
+      b: { dtype: 'U8', shape: [4], data_offsets: [2, 6] },
+    });
     const bytes = new Uint8Array(8 + header.length + 6);
     new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
     bytes.set(new TextEncoder().encode(header), 8);
@@ -68,7 +82,12 @@ describe('safetensors', () => {
 
 describe('checkpoint', () => {
   const plugins = (name: string, more: object, device?: ReturnType<typeof wasm>) =>
-    smallRun({ epochs: 3, items: 11, batchSize: 2, ...(device ? { device: device as never } : {}) }).with(accumulation(2), nonFiniteGuard(), ema({ decay: 0.8 }), checkpoint({ into: join(folder, name), ...more }));
+    smallRun({ epochs: 3, items: 11, batchSize: 2, ...(device ? { device: device as never } : {}) }).with(
+      accumulation(2),
+      nonFiniteGuard(),
+      ema({ decay: 0.8 }),
+      checkpoint({ into: join(folder, name), ...more }),
+    );
 
   for (const threads of [0, 1])
     test(`resume from a folder is bitwise on ${threads ? 'wasm' : 'cpu'}, mid-epoch`, async () => {
@@ -91,7 +110,9 @@ describe('checkpoint', () => {
   test('faults are named', async () => {
     await expect(new Trainer(plugins('none', { resume: join(folder, 'absent') })).train()).rejects.toThrow(/FILE_MISSING.*absent/);
     await new Trainer(plugins('other', { every: 2 }).with(stopAfter(2))).train();
-    await expect(new Trainer(plugins('other', { resume: 'latest' }).with(sgd())).train()).rejects.toThrow(/SNAPSHOT_MISMATCH.*adamw is saved but not in this run/);
+    await expect(new Trainer(plugins('other', { resume: 'latest' }).with(sgd())).train()).rejects.toThrow(
+      /SNAPSHOT_MISMATCH.*adamw is saved but not in this run/,
+    );
     await writeFile(join(folder, 'other', 'checkpoint-2', 'state.json'), '{');
     await expect(new Trainer(plugins('other', { resume: 'latest' })).train()).rejects.toThrow(/BAD_JSON.*state\.json/);
     await expect(new Trainer(plugins('bad', { every: 0.5 })).train()).rejects.toThrow(/OPTION_INVALID.*every is 0.5/);

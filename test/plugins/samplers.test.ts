@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { noiseSchedule } from '../../plugins/objectives/noise-schedule.js';
 import { minSnrWeight } from '../../plugins/objectives/denoising.js';
+import { noiseSchedule } from '../../plugins/objectives/noise-schedule.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-pp.js';
 import { relativeGap } from '../support/devices.js';
@@ -10,7 +10,15 @@ import { relativeGap } from '../support/devices.js';
 interface Golden {
   start: number[];
   alphasCumprodEvery111: Record<string, number[]>;
-  cases: { sampler: string; config: object; steps: number; call: { use_clipped_model_output?: boolean }; timesteps: number[]; first: number[]; last: number[] }[];
+  cases: {
+    sampler: string;
+    config: object;
+    steps: number;
+    call: { use_clipped_model_output?: boolean };
+    timesteps: number[];
+    first: number[];
+    last: number[];
+  }[];
 }
 const golden = JSON.parse(readFileSync(new URL('../fixtures/samplers-golden.json', import.meta.url), 'utf8')) as Golden;
 const NCHW: [number, number, number, number] = [1, 2, 4, 4];
@@ -27,7 +35,10 @@ describe('walks of diffusers’ schedulers', () => {
       let sample = tf.tensor4d(golden.start, NCHW);
       for (const [index, t] of walk.timesteps.entries()) {
         const next = tf.tidy(() => {
-          const prediction = tf.sin(sample.add(0.001 * t)).mul(0.5).add(sample.mul(0.1)) as tf.Tensor4D;
+          const prediction = tf
+            .sin(sample.add(0.001 * t))
+            .mul(0.5)
+            .add(sample.mul(0.1)) as tf.Tensor4D;
           return walk.step(prediction, index, sample, () => tf.zerosLike(sample));
         });
         sample.dispose();
@@ -44,8 +55,17 @@ describe('walks of diffusers’ schedulers', () => {
 test('the signal left at each step is diffusers’', () => {
   for (const [name, values] of Object.entries(golden.alphasCumprodEvery111)) {
     const [beta_schedule, rescaled] = name.split(' ');
-    const { alphasCumprod } = noiseSchedule({ beta_schedule, rescale_betas_zero_snr: rescaled !== undefined, prediction_type: 'v_prediction' });
-    expect(relativeGap(values.map((_, i) => alphasCumprod[i * 111]), values)).toBeLessThan(1e-5);
+    const { alphasCumprod } = noiseSchedule({
+      beta_schedule,
+      rescale_betas_zero_snr: rescaled !== undefined,
+      prediction_type: 'v_prediction',
+    });
+    expect(
+      relativeGap(
+        values.map((_, i) => alphasCumprod[i * 111]),
+        values,
+      ),
+    ).toBeLessThan(1e-5);
     if (rescaled) expect(alphasCumprod[999]).toBe(0);
   }
 });

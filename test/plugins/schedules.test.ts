@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { Plugin, ScheduleInput } from '../../core/index.js';
 import { compose, Trainer } from '../../core/index.js';
 import { type ScheduleName, scheduleByName } from '../../plugins/schedules/by-name.js';
 import { constant } from '../../plugins/schedules/constant.js';
@@ -12,13 +13,19 @@ import { polynomial } from '../../plugins/schedules/polynomial.js';
 import { sequence } from '../../plugins/schedules/sequence.js';
 import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
-import type { Plugin, ScheduleInput } from '../../core/index.js';
 import { smallRun } from '../support/small-run.js';
 
 interface Case {
   name: ScheduleName;
   through: 'function' | 'get_scheduler';
-  params: { num_warmup_steps?: number; num_training_steps?: number; num_cycles?: number; power?: number; lr_end?: number; step_rules?: string };
+  params: {
+    num_warmup_steps?: number;
+    num_training_steps?: number;
+    num_cycles?: number;
+    power?: number;
+    lr_end?: number;
+    step_rules?: string;
+  };
   baseLearningRate: number;
   steps: number[];
   learningRates: number[];
@@ -28,9 +35,13 @@ const { cases } = JSON.parse(readFileSync(new URL('../fixtures/schedules-golden.
 /** The learning rate of a list of schedule plugins, as the core asks for it. */
 function rates(plugins: readonly Plugin[], input: Omit<ScheduleInput, 'step' | 'group' | 'metrics'>) {
   const taps: ((rate: number, input: ScheduleInput) => number)[] = [];
-  const hooks = { validate: { tap: () => undefined }, onSchedule: { tap: (_: string, fn: (rate: number, input: ScheduleInput) => number) => void taps.push(fn) } };
+  const hooks = {
+    validate: { tap: () => undefined },
+    onSchedule: { tap: (_: string, fn: (rate: number, input: ScheduleInput) => number) => void taps.push(fn) },
+  };
   for (const plugin of plugins) plugin.apply?.({ hooks } as never);
-  return (step: number) => input.baseLearningRate * taps.reduce((rate, tap) => tap(rate, { ...input, step, group: 'main', metrics: {} }), 1);
+  return (step: number) =>
+    input.baseLearningRate * taps.reduce((rate, tap) => tap(rate, { ...input, step, group: 'main', metrics: {} }), 1);
 }
 
 describe('diffusers’ golden values', () => {
@@ -100,7 +111,10 @@ describe('beyond diffusers', () => {
     expect(rate(19)).toBeLessThan(0.05);
   });
   test('a user’s scheduler of three lines', () => {
-    const halving: Plugin = { name: 'halving', apply: ({ hooks }) => hooks.onSchedule.tap('halving', (rate, { step }) => rate / 2 ** Math.floor(step / 10)) };
+    const halving: Plugin = {
+      name: 'halving',
+      apply: ({ hooks }) => hooks.onSchedule.tap('halving', (rate, { step }) => rate / 2 ** Math.floor(step / 10)),
+    };
     expect([0, 10, 25].map(rates([halving], { ...input, warmupSteps: 0 }))).toEqual([2, 1, 0.5]);
   });
 });
@@ -108,13 +122,16 @@ describe('beyond diffusers', () => {
 describe('errors', () => {
   const problems = async (plugin: Plugin, learningRate = 0.1) =>
     (await new Trainer(compose(...smallRun({ learningRate }), plugin), {}).train().catch((error) => error)).message as string;
-  test('an unknown name lists the known ones', () => expect(() => scheduleByName('cosin' as ScheduleName)).toThrow(/OPTION_INVALID.*linear, cosine/));
+  test('an unknown name lists the known ones', () =>
+    expect(() => scheduleByName('cosin' as ScheduleName)).toThrow(/OPTION_INVALID.*linear, cosine/));
   test('rules without a trailing value, or that are no numbers', () => {
     expect(() => piecewiseConstant('1:10,0.1:20')).toThrow(/without a value for the rest/);
     expect(() => piecewiseConstant('1:x,0.1')).toThrow(/"x", which is no number/);
     expect(() => piecewiseConstant('1:20,0.5:10,0.1')).toThrow(/do not rise/);
     expect(() => scheduleByName('piecewise_constant')).toThrow(/OPTION_MISSING/);
   });
-  test('a base rate at or below the end', async () => expect(await problems(polynomial({ end: 0.1 }))).toMatch(/end rate 0.1 is not below the learning rate 0.1/));
-  test('a sequence without lengths', async () => expect(await problems(sequence([linear()], [cosine()]))).toMatch(/part 1 has undefined steps/));
+  test('a base rate at or below the end', async () =>
+    expect(await problems(polynomial({ end: 0.1 }))).toMatch(/end rate 0.1 is not below the learning rate 0.1/));
+  test('a sequence without lengths', async () =>
+    expect(await problems(sequence([linear()], [cosine()]))).toMatch(/part 1 has undefined steps/));
 });

@@ -119,7 +119,8 @@ export function memoryStore(every: number, saved: Snapshot | null = null) {
 /** Stops after a number of steps. */
 export const stopAfter = (steps: number): Plugin => ({
   name: 'stop-after',
-  apply: ({ hooks }) => hooks.onRequest.tap('stop-after', (requests, { step }) => (step + 1 === steps ? { ...requests, stop: 1 } : requests)),
+  apply: ({ hooks }) =>
+    hooks.onRequest.tap('stop-after', (requests, { step }) => (step + 1 === steps ? { ...requests, stop: 1 } : requests)),
 });
 
 export { type AnyPlugin, makeContext };

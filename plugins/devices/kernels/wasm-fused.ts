@@ -74,7 +74,15 @@ function normalized(
   const [factor, addend] = [use.row(2), use.row(3)];
   for (let i = 0; i < n; i++) {
     const step = i * pixels * c * 4;
-    const { mean, rstd } = statistics(address(backend, x) + step, pixels, c, attributes.groups as number, attributes.epsilon as number, use, kernels);
+    const { mean, rstd } = statistics(
+      address(backend, x) + step,
+      pixels,
+      c,
+      attributes.groups as number,
+      attributes.epsilon as number,
+      use,
+      kernels,
+    );
     for (let j = 0; j < c; j++) {
       factor[j] = rstd[j] * weight[j];
       addend[j] = bias[j] - mean[j] * rstd[j] * weight[j];

@@ -54,7 +54,8 @@ const NARROW = 16;
 export function matMul(backend: WasmBackendParts, a: TensorInfo, b: TensorInfo, transposeA: boolean, transposeB: boolean): TensorInfo {
   const [rows, inner] = transposeA ? [a.shape[a.shape.length - 1], a.shape[a.shape.length - 2]] : a.shape.slice(-2);
   const columns = transposeB ? b.shape[b.shape.length - 2] : b.shape[b.shape.length - 1];
-  if (rows * inner * columns < SMALL || Math.min(rows, columns) <= NARROW) return smallMatMul(backend, a, b, transposeA, transposeB, rows, inner, columns);
+  if (rows * inner * columns < SMALL || Math.min(rows, columns) <= NARROW)
+    return smallMatMul(backend, a, b, transposeA, transposeB, rows, inner, columns);
   const left = transposeA ? transposed(backend, a) : a;
   const right = transposeB ? transposed(backend, b) : b;
   const [m, k] = left.shape.slice(-2);
@@ -99,7 +100,19 @@ function smallMatMul(
   const out = backend.makeOutput([...outer, m, n], 'float32');
   const [at, strides] = [address(backend, a), transposeA ? [1, m] : [k, 1]];
   const batch = Math.max(batchA, batchB);
-  kernelsOf(backend).multiply(at, address(backend, right), address(backend, out), batch, m, k, n, strides[0], strides[1], batchA > 1 ? m * k : 0, batchB > 1 ? k * n : 0);
+  kernelsOf(backend).multiply(
+    at,
+    address(backend, right),
+    address(backend, out),
+    batch,
+    m,
+    k,
+    n,
+    strides[0],
+    strides[1],
+    batchA > 1 ? m * k : 0,
+    batchB > 1 ? k * n : 0,
+  );
   if (right !== b) free(backend, right);
   return out;
 }

@@ -3,12 +3,38 @@ import type { WasmBackendParts } from './wasm-heap.js';
 
 /** The functions of assembly/index.ts; addresses are in bytes. */
 export interface Kernels {
-  multiply(a: number, b: number, c: number, batch: number, m: number, k: number, n: number, aRow: number, aColumn: number, aBatch: number, bBatch: number): void;
+  multiply(
+    a: number,
+    b: number,
+    c: number,
+    batch: number,
+    m: number,
+    k: number,
+    n: number,
+    aRow: number,
+    aColumn: number,
+    aBatch: number,
+    bBatch: number,
+  ): void;
   filterGradient(
     x: number,
     dy: number,
     dw: number,
-    ...sizes: [n: number, ih: number, iw: number, ci: number, oh: number, ow: number, co: number, kh: number, kw: number, sh: number, sw: number, top: number, left: number]
+    ...sizes: [
+      n: number,
+      ih: number,
+      iw: number,
+      ci: number,
+      oh: number,
+      ow: number,
+      co: number,
+      kh: number,
+      kw: number,
+      sh: number,
+      sw: number,
+      top: number,
+      left: number,
+    ]
   ): void;
   columnSums(x: number, pixels: number, c: number, sums: number): void;
   columnSquares(x: number, mean: number, pixels: number, c: number, sums: number): void;

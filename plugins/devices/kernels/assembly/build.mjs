@@ -9,7 +9,18 @@ const target = fileURLToPath(new URL('../wasm-binary.ts', import.meta.url));
 
 async function compile(shared) {
   let binary;
-  const options = ['--optimizeLevel', '3', '--runtime', 'stub', '--noAssert', '--importMemory', '--enable', 'simd', '--disable', 'bulk-memory'];
+  const options = [
+    '--optimizeLevel',
+    '3',
+    '--runtime',
+    'stub',
+    '--noAssert',
+    '--importMemory',
+    '--enable',
+    'simd',
+    '--disable',
+    'bulk-memory',
+  ];
   if (shared) options.push('--enable', 'threads', '--sharedMemory', '--maximumMemory', '65536');
   const { error, stderr } = await asc.main(['index.ts', ...options, '--outFile', 'out.wasm'], {
     readFile: (name) => (name === 'index.ts' ? readFile(source, 'utf8') : null),
@@ -22,4 +33,7 @@ async function compile(shared) {
   return Buffer.from(binary).toString('base64');
 }
 
-await writeFile(target, `// Made by assembly/build.mjs from assembly/index.ts.\nexport const PLAIN =\n  '${await compile(false)}';\nexport const SHARED =\n  '${await compile(true)}';\n`);
+await writeFile(
+  target,
+  `// Made by assembly/build.mjs from assembly/index.ts.\nexport const PLAIN =\n  '${await compile(false)}';\nexport const SHARED =\n  '${await compile(true)}';\n`,
+);

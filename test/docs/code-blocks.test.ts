@@ -1,0 +1,83 @@
+import { execFileSync } from 'node:child_process';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, test } from 'vitest';
+import { snake } from '../../presets/options.js';
+import { PRESETS } from '../../presets/registry.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const scratch = join(root, 'test', 'docs', '.blocks');
+afterAll(() => rm(scratch, { recursive: true, force: true }));
+
+interface Block {
+  page: string;
+  language: string;
+  code: string;
+}
+const pages = ['README.md', ...(await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
+const blocks: Block[] = [];
+for (const page of pages) {
+  const text = await readFile(join(root, page), 'utf8');
+  for (const [, language, code] of text.matchAll(/```(\w*)\n([\s\S]*?)```/g)) blocks.push({ page, language, code });
+}
+
+test('every code block says what it is', () => {
+  expect(blocks.length).toBeGreaterThan(5);
+  for (const { page, language } of blocks) expect(['ts', 'sh', 'text', 'json'], page).toContain(language);
+});
+
+test('TypeScript in README and docs type-checks against the package', async () => {
+  await mkdir(scratch, { recursive: true });
+  const ts = blocks.filter((b) => b.language === 'ts');
+  for (const [i, { code }] of ts.entries()) await writeFile(join(scratch, `block${i}.ts`), `${code}\nexport {};\n`);
+  await writeFile(
+    join(scratch, 'tsconfig.json'),
+    JSON.stringify({
+      extends: '../../../tsconfig.json',
+      compilerOptions: { noEmit: true, rootDir: '../../..', declaration: false },
+      include: ['*.ts'],
+      exclude: [],
+    }),
+  );
+  try {
+    execFileSync(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', scratch], { encoding: 'utf8' });
+  } catch (error) {
+    expect.fail((error as { stdout: string }).stdout);
+  }
+});
+
+test('commands in README and docs exist, with the options they are given', async () => {
+  const scripts = Object.keys(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).scripts);
+  for (const { page, code } of blocks.filter((b) => b.language === 'sh'))
+    for (const line of code.trim().split('\n'))
+      for (const command of line.replace(/\s+#.*/, '').split(' && ')) {
+        const [program, ...args] = command.trim().split(/\s+/);
+        if (program === 'npm')
+          expect(['ci', 'start', 'test', ...scripts], `${page}: ${command}`).toContain(args[0] === 'run' ? args[1] : args[0]);
+        else if (program === 'python') await readFile(join(root, args[0]));
+        else {
+          expect(program, page).toBe('steploom');
+          expect(['train', 'explain', 'sample', 'merge', 'devices']).toContain(args[0]);
+          if (args[0] !== 'train' && args[0] !== 'explain') continue;
+          const known = Object.keys(PRESETS[args[1]].options.shape).map((name) => `--${snake(name)}`);
+          for (const flag of args.filter((a) => a.startsWith('--') && a !== '--config'))
+            expect(known, `${page}: ${command}`).toContain(flag);
+        }
+      }
+});
+
+test('every error code that is thrown is documented, and no other', async () => {
+  const codes = new Set<string>();
+  for (const part of ['core', 'plugins', 'presets'])
+    for (const file of (await readdir(join(root, part), { recursive: true })).filter((name) => name.endsWith('.ts'))) {
+      const source = await readFile(join(root, part, file), 'utf8');
+      for (const [, code] of source.matchAll(/'([A-Z]+(?:_[A-Z]+)+)'/g)) codes.add(code);
+    }
+  const page = await readFile(join(root, 'docs/errors.md'), 'utf8');
+  const documented = page
+    .split('\n')
+    .flatMap((line) => (line.startsWith('| ') ? [...line.split('|')[1].matchAll(/[A-Z]+(?:_[A-Z]+)+/g)].map((m) => m[0]) : []));
+  const foreign = new Set(['WASM_HAS_MULTITHREAD_SUPPORT', 'WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE']);
+  expect([...codes].filter((code) => !foreign.has(code)).sort()).toEqual(documented.sort());
+});

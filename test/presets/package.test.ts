@@ -1,0 +1,87 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'steploom-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test('the packed tarball holds what a user needs, installs into an empty folder and trains there', async () => {
+  const run = (command: string, args: string[], cwd: string) =>
+    execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  // dist/ was built before the tests; prepare would build it again under the feet of the others.
+  const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], root)) as {
+    filename: string;
+    files: { path: string }[];
+  }[];
+  const paths = files.map((f) => f.path);
+  for (const wanted of [
+    'package.json',
+    'README.md',
+    'LICENSE',
+    'dist/core/index.js',
+    'dist/core/index.d.ts',
+    'dist/plugins/optimizers/adamw.js',
+    'dist/presets/cli.js',
+    'presets/emoji/base/MODEL_CARD.md',
+  ])
+    expect(paths).toContain(wanted);
+  expect(paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|LICENSE)$/.test(path))).toEqual([]);
+  expect(paths.filter((path) => /test|\.map$/.test(path))).toEqual([]);
+
+  await writeFile(join(folder, 'package.json'), '{"type": "module", "private": true}');
+  run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', `./${filename}`], folder);
+  await writeFile(
+    join(folder, 'train.mjs'),
+    `import { Trainer } from 'steploom';
+     import { wasm } from 'steploom/plugins/devices/wasm';
+     import { folder } from 'steploom/plugins';
+     import { emojiBaseFolder, loraInMemory } from 'steploom/presets';
+     const seen = [];
+     const mine = { name: 'mine', apply: ({ hooks }) => hooks.onSchedule.tap('mine', (rate, { step }) => (seen.push(step), rate / 2)) };
+     const images = { dtype: 'float32', shape: [2, 32, 32, 3], data: new Float32Array(2 * 32 * 32 * 3).fill(0.5) };
+     const preset = loraInMemory({ model: folder(emojiBaseFolder()), device: wasm(), images, captions: ['a', 'b'], steps: 2, batchSize: 2 });
+     const { step } = await new Trainer(preset.with(mine)).train();
+     console.log(JSON.stringify({ step, seen }));
+     process.exit();`,
+  );
+  expect(JSON.parse(run(process.execPath, ['train.mjs'], folder).trim().split('\n').at(-1) as string)).toEqual({ step: 2, seen: [0, 1] });
+  expect(run(join(folder, 'node_modules', '.bin', 'steploom'), ['--version'], folder).trim()).toBe('0.1.0');
+  expect((await readdir(join(folder, 'node_modules', 'steploom'))).sort()).toEqual([
+    'LICENSE',
+    'README.md',
+    'dist',
+    'docs',
+    'package.json',
+    'presets',
+  ]);
+});
+
+test('core, plugins and presets bundle for browsers without a module of Node', async () => {
+  const result = await build({
+    stdin: { contents: "export * from 'steploom'; export * from 'steploom/plugins'; export * from 'steploom/presets';", resolveDir: root },
+    bundle: true,
+    write: false,
+    platform: 'browser',
+    conditions: ['browser'],
+    format: 'esm',
+    logLevel: 'silent',
+    metafile: true,
+    // An optional package that only Node needs; browsers have WebGPU of their own.
+    external: ['webgpu'],
+  });
+  const inputs = Object.keys(result.metafile.inputs);
+  expect(inputs.some((path) => path.endsWith('dist/plugins/optimizers/adamw.js'))).toBe(true);
+  expect(
+    inputs.filter((path) => /dist\/(plugins|presets).*(folder|wasm|tfjs-node|pick|image-folder|progress|jsonl|cli)\.js$/.test(path)),
+  ).toEqual([]);
+  const outside = Object.values(result.metafile.outputs).flatMap((output) => output.imports.filter((i) => i.external).map((i) => i.path));
+  expect(outside.filter((path) => path !== 'webgpu')).toEqual([]);
+});
