@@ -73,7 +73,13 @@ test('min-SNR weights the examples', () => {
 
 test('captions are dropped in training only, by example', () => {
   const texts: string[][] = [];
-  const spy: TextToImage = { ...model, encode: (c, given) => (texts.push([...given]), model.encode(c, given)) };
+  const spy: TextToImage = {
+    ...model,
+    encode(c, given) {
+      texts.push([...given]);
+      return model.encode(c, given);
+    },
+  };
   const ids = Array.from({ length: 40 }, (_, i) => i);
   for (const mode of ['train', 'train', 'evaluate'] as const)
     tf.tidy(() => denoising({ captionDropout: 0.5 }).lossAt(context(mode), spy, batchOf(...ids)));

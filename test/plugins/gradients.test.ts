@@ -17,7 +17,7 @@ function watch() {
     apply({ hooks }) {
       const number = (x: number | tf.Scalar) => (typeof x === 'number' ? x : x.dataSync()[0]);
       hooks.beforeStep.tap('watch', (update) => {
-        const norm = Math.sqrt(Object.values(update.gradients).reduce((sum, g) => sum + g.dataSync().reduce((s, x) => s + x * x, 0), 0));
+        const norm = Math.sqrt(Object.values(update.gradients).reduce((sum, g) => sum + (g.square().sum().dataSync()[0] as number), 0));
         updates.push({ norm, scale: number(update.scale), finite: number(update.finite) });
         return update;
       });
