@@ -40,7 +40,7 @@ import {
   WINDOW,
 } from './roles.js';
 import { allToHost, assignAll, checkSnapshot, SNAPSHOT_VERSION, type Snapshot, type State, trainableVariables } from './snapshot.js';
-import { backward, disposeReplaced, isTensor, timesItems, zeroSum } from './tape.js';
+import { backward, disposeAll, isTensor, timesItems, zeroSum } from './tape.js';
 
 export interface SessionOptions {
   /** Time and count every tap. */
@@ -287,7 +287,7 @@ export class Session implements Run {
       );
       return hooks.afterBackward.call({ gradients, loss: timesItems(loss, used.items), items: used.items }, micro);
     } finally {
-      disposeReplaced(Object.values(used.tensors));
+      disposeAll(used.tensors);
     }
   }
 
@@ -387,8 +387,10 @@ export class Session implements Run {
   }
 
   release(sum: Sum, update: Update): void {
-    const scalars = [update.scale, update.finite].filter((value): value is Scalar => isTensor(value));
-    disposeReplaced([...Object.values(update.gradients), ...scalars, sum.loss]);
+    disposeAll(update.gradients);
+    if (isTensor(update.scale)) update.scale.dispose();
+    if (isTensor(update.finite)) update.finite.dispose();
+    sum.loss.dispose();
   }
 
   /** Lets timers and signals in if 8 ms have passed: with a synchronous backend awaits alone would starve them. */

@@ -121,9 +121,9 @@ export function timesItems(loss: Scalar, items: number): Scalar {
   return sum;
 }
 
-/** Frees tensors of `old` that are not in `now`. */
-export function disposeReplaced(old: readonly Tensor[], now: readonly Tensor[] = []): void {
-  for (const tensor of old) if (!now.includes(tensor) && !tensor.isDisposed) tensor.dispose();
+/** Frees tensors that a step is done with; those a tap has freed already are passed over. */
+export function disposeAll(tensors: Tensors): void {
+  for (const name in tensors) if (!tensors[name].isDisposed) tensors[name].dispose();
 }
 
 export const isTensor = (value: unknown): value is Tensor => value instanceof tf.Tensor;
