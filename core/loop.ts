@@ -35,7 +35,7 @@ export async function loop(run: Run): Promise<{ step: number; stopped: boolean }
     let own!: Sum;
     for (const micro of microBatches(plan, at)) own = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
     const requests = hooks.onRequest.call(run.requests(), at, run.metrics);
-    const sum = await hooks.onSync.promise({ ...own, requests }, step);
+    const sum = await hooks.onSync.promise({ gradients: own.gradients, loss: own.loss, items: own.items, requests }, step);
     let update = hooks.onUnscale.call({ gradients: sum.gradients, scale: 1 / sum.items, finite: 1 }, step);
     const rates = run.rates(step);
     update = hooks.beforeStep.call(update, step);

@@ -89,11 +89,7 @@ export function positionOf(plan: Plan, step: number): Position {
 export function microBatches(plan: Plan, { step, epoch, stepInEpoch }: Position): Micro[] {
   const first = stepInEpoch * plan.windowLength;
   const count = Math.min(plan.windowLength, plan.microBatchesPerEpoch - first);
-  return Array.from({ length: count }, (_, index) => ({
-    step,
-    epoch,
-    index,
-    inEpoch: first + index,
-    endsWindow: index === count - 1,
-  }));
+  const micros: Micro[] = [];
+  for (let index = 0; index < count; index++) micros.push({ step, epoch, index, inEpoch: first + index, endsWindow: index === count - 1 });
+  return micros;
 }

@@ -110,14 +110,14 @@ await ours.ready;
 const [one, two] = [byHand(), byHand()];
 for (let i = 0; i < 3000; i++) for (const step of [ours.step, one, two]) await step();
 const times = { ours: [], one: [], two: [] };
-// In turns of ten steps, in alternating order: in turns of one the difference was 48 to 71 us (docs/performance.md).
-for (let i = 0; i < STEPS / 10; i++) {
+// Step by step, in alternating order.
+for (let i = 0; i < STEPS; i++) {
   const round = [
     [ours.step, times.ours],
     [one, times.one],
     [two, times.two],
   ];
-  for (const [step, into] of i % 2 ? round : round.reverse()) for (let j = 0; j < 10; j++) await time(step, into);
+  for (const [step, into] of i % 2 ? round : round.reverse()) await time(step, into);
 }
 const [o, a, b] = [times.ours, times.one, times.two].map(median);
 console.log(

@@ -1,10 +1,20 @@
-import { describe, expect, test } from 'vitest';
-import { Trainer } from '../../core/index.js';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type AnyPlugin, Trainer } from '../../core/index.js';
+import { wasm } from '../../plugins/devices/wasm.js';
+import { folder } from '../../plugins/persist/folder.js';
 import { emoji } from '../../presets/emoji/emoji.js';
 import { emojiBase } from '../../presets/emoji/emoji-base.js';
+import { loraInMemory } from '../../presets/lora-in-memory.js';
+import { loraTextToImage } from '../../presets/lora-text-to-image.js';
+import { emojiBaseFolder } from '../../presets/package-root.js';
+import { textToImage } from '../../presets/text-to-image.js';
 
 /** Explains a preset without training. */
-async function explained(preset: Awaited<ReturnType<typeof emoji>>) {
+async function explained(preset: readonly AnyPlugin[]) {
   const trainer = new Trainer(preset, { warn: () => undefined });
   try {
     return await trainer.explain();
@@ -15,7 +25,23 @@ async function explained(preset: Awaited<ReturnType<typeof emoji>>) {
 
 const taps = (explanation: Awaited<ReturnType<typeof explained>>, hook: string) => explanation.hooks.find((h) => h.hook === hook)?.taps;
 
+const UNET = 3_019_100;
+const TEXT_ENCODER = 188_544;
+
 describe('explain', () => {
+  let images: string;
+  beforeAll(async () => {
+    images = mkdtempSync(join(tmpdir(), 'steploom-explain-'));
+    for (let i = 0; i < 10; i++) {
+      const background = { r: 25 * i, g: 0, b: 0 };
+      await sharp({ create: { width: 32, height: 32, channels: 3, background } })
+        .png()
+        .toFile(join(images, `${i}.png`));
+      writeFileSync(join(images, `${i}.txt`), `red ${i}`);
+    }
+  });
+  afterAll(() => rmSync(images, { recursive: true }));
+
   test('the main job', async () => {
     const e = await explained(await emoji({ device: 'wasm', quiet: true }));
     expect([e.plan.steps, e.plan.stepsPerEpoch, e.plan.effectiveBatch, e.plan.warmupSteps]).toEqual([250, 8, 8, 10]);
@@ -37,8 +63,47 @@ describe('explain', () => {
 
   test('the base', async () => {
     const e = await explained(await emojiBase({ device: 'wasm', quiet: true }));
-    expect([e.plan.steps, e.plan.items, e.trainableParameters]).toEqual([4400, 1067, 3_207_644]);
+    expect([e.plan.steps, e.plan.items, e.trainableParameters]).toEqual([4400, 1067, UNET + TEXT_ENCODER]);
     expect(taps(e, 'afterStep')).toEqual(['ema']);
     expect(taps(e, 'onWeights')).toEqual(['ema']);
+  });
+
+  const options = { device: 'wasm', quiet: true, trainBatchSize: 4, lrWarmupSteps: 0 } as const;
+
+  test('textToImage', async () => {
+    const given = { ...options, trainDataDir: images, maxTrainSteps: 12, gradientAccumulationSteps: 2, useEma: true };
+    const e = await explained(await textToImage(given));
+    expect([e.plan.steps, e.plan.stepsPerEpoch, e.plan.effectiveBatch, e.plan.items]).toEqual([12, 2, 8, 10]);
+    expect(e.trainableParameters).toBe(UNET);
+    expect(taps(e, 'onWeights')).toEqual(['ema']);
+    expect(taps(e, 'onSchedule')).toEqual(['constant']);
+    const both = await explained(await textToImage({ ...given, trainTextEncoder: true }));
+    expect(both.trainableParameters).toBe(UNET + TEXT_ENCODER);
+  });
+
+  test('loraTextToImage', async () => {
+    const e = await explained(await loraTextToImage({ ...options, trainDataDir: images, numTrainEpochs: 3, rank: 2 }));
+    expect([e.plan.steps, e.plan.epochs, e.plan.stepsPerEpoch]).toEqual([9, 3, 3]);
+    expect(taps(e, 'prepareModel')).toEqual(['lora']);
+    expect(e.plan.windowLength).toBe(1);
+  });
+
+  test('loraInMemory', async () => {
+    const data = new Float32Array(6 * 32 * 32 * 3);
+    const e = await explained(
+      loraInMemory({
+        model: folder(emojiBaseFolder()),
+        device: wasm(),
+        images: { dtype: 'float32', shape: [6, 32, 32, 3], data },
+        captions: ['a', 'b', 'c', 'd', 'e', 'f'],
+        steps: 5,
+        batchSize: 3,
+        warmupSteps: 1,
+      }),
+    );
+    expect([e.plan.steps, e.plan.stepsPerEpoch, e.plan.warmupSteps]).toEqual([5, 2, 1]);
+    expect(e.learningRates?.map(({ rates }) => rates.unet).slice(0, 2)).toEqual([0, 1e-3]);
+    expect(taps(e, 'onSchedule')).toEqual(['cosine', 'warmup']);
+    expect(taps(e, 'onEnd')).toEqual(['non-finite-guard']);
   });
 });
