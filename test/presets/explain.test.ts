@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type AnyPlugin, Trainer } from '../../core/index.js';
+import { type Composition, Trainer } from '../../core/index.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { folder } from '../../plugins/persist/folder.js';
 import { emoji } from '../../presets/emoji/emoji.js';
@@ -14,7 +14,7 @@ import { emojiBaseFolder } from '../../presets/package-root.js';
 import { textToImage } from '../../presets/text-to-image.js';
 
 /** Explains a preset without training. */
-async function explained(preset: readonly AnyPlugin[]) {
+async function explained(preset: Composition) {
   const trainer = new Trainer(preset, { warn: () => undefined });
   try {
     return await trainer.explain();
