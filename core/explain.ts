@@ -25,7 +25,7 @@ export function explainSession(session: Session): Explanation {
   const sizes = trainablePaths(model).map((path) => model.parameters.get(path)?.variable.size ?? 0);
   const parameters = [...model.parameters.values()].reduce((sum, p) => sum + p.variable.size, 0);
   const trainableParameters = sizes.reduce((sum, size) => sum + size, 0);
-  const optimizerBytes = session.optimizer.stateBytes(sizes);
+  const optimizerBytes = session.optimizer.stateBytes();
   const marks = [0, 1, plan.warmupSteps, Math.floor(plan.steps / 2), plan.steps - 1].filter((s) => s >= 0 && s < plan.steps);
   const learningRates = session.resolve(SCHEDULE).unknown
     ? null

@@ -82,8 +82,8 @@ export interface Optimizer {
   start(parameters: ReadonlyMap<string, Parameter>): void;
   /** Applies one step in place. Must not read back from the device. Disposes nothing of `update`. */
   update(update: Update, rates: Readonly<Record<string, Rates>>, step: number): void;
-  /** Bytes of state for parameters of these sizes (in elements). */
-  stateBytes(sizes: readonly number[]): number;
+  /** Bytes of state held, once started. */
+  stateBytes(): number;
 }
 
 /** Role SCHEDULE: the plugin taps onSchedule; this says what it needs to know. */

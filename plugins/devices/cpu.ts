@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport } from '../../core/index.js';
+import { registerCPULists } from './kernels/cpu-lists.js';
 
 /** TensorFlow.js's plain JavaScript backend: works everywhere, slowly. */
 export const cpu = () => ({
@@ -8,6 +9,7 @@ export const cpu = () => ({
   async setUp(): Promise<DeviceReport> {
     await tf.setBackend('cpu');
     await tf.ready();
+    registerCPULists();
     return { name: 'cpu', detail: 'plain JavaScript' };
   },
 });

@@ -6,6 +6,17 @@ import { BATCH } from './kernels/webgpu-dispatch.js';
 /** Dawn's handle lives as long as the process: a device whose instance is collected is lost. */
 let instance: unknown;
 
+/** What of the adapter's limits is asked for; a device gets the smallest otherwise. */
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
+
 /** navigator.gpu where there is one, else Dawn from the npm package `webgpu`. */
 async function findGPU(): Promise<GPU> {
   const here = (globalThis.navigator as Navigator | undefined)?.gpu;
@@ -53,23 +64,9 @@ export const webgpu = () => ({
       const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
       // Importing the package registers its own factory, which asks for few limits and dies of a null adapter.
       tf.removeBackend('webgpu');
-      const {
-        maxBufferSize,
-        maxStorageBufferBindingSize,
-        maxComputeWorkgroupStorageSize,
-        maxComputeInvocationsPerWorkgroup,
-        maxComputeWorkgroupSizeX,
-        maxComputeWorkgroupsPerDimension,
-      } = adapter.limits;
+      const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
       const device = await adapter.requestDevice({
-        requiredLimits: {
-          maxBufferSize,
-          maxStorageBufferBindingSize,
-          maxComputeWorkgroupStorageSize,
-          maxComputeInvocationsPerWorkgroup,
-          maxComputeWorkgroupSizeX,
-          maxComputeWorkgroupsPerDimension,
-        },
+        requiredLimits,
         requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
       });
       tf.registerBackend('webgpu', () => new WebGPUBackend(device, info as never) as never, 3);

@@ -1,6 +1,8 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, type Sum, type Tensors, WINDOW } from '../../core/index.js';
+import { FUSED, listKernel } from '../devices/kernels/names.js';
+import { apply, type Program } from '../devices/kernels/program.js';
 
 export interface AccumulationOptions {
   /**
@@ -9,6 +11,18 @@ export interface AccumulationOptions {
    */
   readonly partialWindow?: 'items' | 'accelerate';
 }
+
+/** a += b */
+const plusInto: Program = {
+  name: 'accumulate',
+  arrays: ['a', 'b'],
+  writes: ['a'],
+  factors: [],
+  body: (x, { a, b }) => ({ a: x.add(a, b) }),
+};
+
+/** Whether a tensor may be added to in place: there is a kernel for it, and no other tensor looks at the same memory. */
+const ownsMemory = (x: tf.Tensor): boolean => listKernel(FUSED.program) !== undefined && tf.backend().refCount(x.dataId) === 1;
 
 /** Gradient accumulation: `length` microBatches make one step. Gradients are added as sums over items and divided once. */
 export const accumulation = (length: number, { partialWindow = 'items' }: AccumulationOptions = {}) => {
@@ -33,7 +47,16 @@ export const accumulation = (length: number, { partialWindow = 'items' }: Accumu
       return out;
     };
     const gradients: Tensors = {};
-    for (const path of Object.keys(a.gradients)) gradients[path] = plus(a.gradients[path], b.gradients[path]);
+    const inPlace: { a: tf.Tensor; b: tf.Tensor }[] = [];
+    for (const [path, x] of Object.entries(a.gradients)) {
+      const y = b.gradients[path];
+      if (ownsMemory(x)) {
+        inPlace.push({ a: x, b: y });
+        gradients[path] = x;
+      } else gradients[path] = plus(x, y);
+    }
+    apply(plusInto, inPlace);
+    for (const { b: y } of inPlace) y.dispose();
     return { gradients, loss: plus<Scalar>(a.loss, b.loss), items: a.items + b.items };
   };
   return {

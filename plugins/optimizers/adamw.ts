@@ -1,92 +1,72 @@
-import type { Variable } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { FUSED, listKernel } from '../devices/kernels/names.js';
-import { finishedGradient, OptimizerState, onDevice } from './state.js';
+import { apply, type Program } from '../devices/kernels/program.js';
+import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state.js';
 
 export interface AdamWOptions {
   readonly beta1?: number;
   readonly beta2?: number;
   readonly epsilon?: number;
+  /** Another name, where a group of parameters has an AdamW of its own. */
+  readonly name?: string;
 }
+
+/** The update over p, its gradient g, and the running means m and v. */
+export const adamwProgram = (beta1: number, beta2: number, epsilon: number): Program => ({
+  name: `adamw ${beta1} ${beta2} ${epsilon}`,
+  arrays: ['p', 'g', 'm', 'v'],
+  writes: ['p', 'm', 'v'],
+  factors: ['rate', 'decay', 'scale', 'correction1', 'correction2'],
+  body: (a, { p, g, m, v, rate, decay, scale, correction1, correction2 }) => {
+    const x = a.mul(g, scale);
+    const mean = a.add(m, a.mul(a.sub(x, m), 1 - beta1));
+    const square = a.add(v, a.mul(a.sub(a.mul(x, x), v), 1 - beta2));
+    const direction = a.div(a.mul(mean, correction1), a.add(a.sqrt(a.mul(square, correction2)), epsilon));
+    return { p: a.sub(p, a.mul(rate, a.add(direction, a.mul(decay, p)))), m: mean, v: square };
+  },
+});
 
 /**
  * AdamW (Loshchilov and Hutter 2019, algorithm 2; PyTorch's form): m and v are running means of g and g^2, and
  * p -= rate (mhat / (sqrt(vhat) + epsilon) + decay p). State: 8 bytes an element. Bias correction counts applied updates.
  */
-export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamWOptions = {}) => {
-  const state = new OptimizerState('adamw');
-  let parameters: ReadonlyMap<string, Parameter> = new Map();
+export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adamw' }: AdamWOptions = {}) => {
+  const state = new OptimizerState(name);
+  const program = adamwProgram(beta1, beta2, epsilon);
+  let groups: ReturnType<typeof byGroup> = new Map();
 
   return {
-    name: 'adamw',
+    name,
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
-      hooks.validate.tap('adamw', (problems) => {
-        for (const [name, value] of Object.entries({ beta1, beta2 }))
-          if (!(value >= 0 && value < 1))
-            problems.add('OPTION_INVALID', 'adamw', `${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
-        if (!(epsilon > 0)) problems.add('OPTION_INVALID', 'adamw', `epsilon is ${epsilon}`, 'Give a number above 0.');
+      hooks.validate.tap(name, (problems) => {
+        checkBetas(problems, name, { beta1, beta2 });
+        checkPositive(problems, name, { epsilon });
         return undefined;
       });
     },
-    start(given: ReadonlyMap<string, Parameter>) {
-      parameters = given;
-      state.zerosLike('m', given);
-      state.zerosLike('v', given);
-      // 1 - beta^t, kept on the device: the host does not know whether a step was applied. Starting at 0 and moving
-      // towards 1 by 1 - beta loses no digits, as computing the power would.
+    start(parameters: ReadonlyMap<string, Parameter>) {
+      groups = byGroup(parameters);
+      state.zerosLike('m', parameters);
+      state.zerosLike('v', parameters);
       state.scalar('correction1');
       state.scalar('correction2');
     },
-    update(update: Update, rates: Readonly<Record<string, Rates>>) {
+    update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
       tf.tidy(() => {
-        const finite = onDevice(update.finite);
-        const advance = (name: string, beta: number) => {
-          const before = state.get(name);
-          const after = before.add(finite.mul(1 - beta).mul(tf.sub(1, before)));
-          before.assign(after as tf.Scalar);
-          return after.maximum(1e-30);
-        };
-        const [correction1, correction2] = [advance('correction1', beta1), advance('correction2', beta2)];
-        const fused = listKernel(FUSED.adamw);
-        for (const [group, { learningRate, weightDecay }] of Object.entries(rates)) {
-          const own = [...parameters].filter(([, p]) => p.group === group);
-          if (fused) {
-            const factors = tf.concat([
-              tf.tensor1d([learningRate, weightDecay]),
-              ...[onDevice(update.scale), finite, correction1, correction2].map((x) => x.reshape([1])),
-            ]);
-            const list = own.map(([path, { variable }]) => ({
-              p: variable,
-              g: update.gradients[path],
-              m: state.get(`m/${path}`),
-              v: state.get(`v/${path}`),
-            }));
-            fused({ parameters: list, factors, beta1, beta2, epsilon });
-            continue;
-          }
-          const k1 = finite.mul(1 - beta1);
-          const k2 = finite.mul(1 - beta2);
-          for (const [path, { variable }] of own)
-            tf.tidy(() => {
-              const g = finishedGradient(update.gradients[path], update);
-              const [m, v] = [state.get(`m/${path}`), state.get(`v/${path}`)];
-              const m1 = m.add(g.sub(m).mul(k1));
-              const v1 = v.add(g.square().sub(v).mul(k2));
-              const direction = m1.div(correction1).div(v1.div(correction2).sqrt().add(epsilon)).add(variable.mul(weightDecay));
-              assign(variable, variable.sub(direction.mul(finite.mul(learningRate))));
-              assign(m, m1);
-              assign(v, v1);
-            });
+        const applied = onDevice(finite);
+        const correction1 = state.biasCorrection('correction1', beta1, applied);
+        const correction2 = state.biasCorrection('correction2', beta2, applied);
+        for (const [group, own] of groups) {
+          const { learningRate, weightDecay } = rates[group];
+          const list = own.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`), v: state.get(`v/${path}`) }));
+          apply(program, list, { rate: learningRate, decay: weightDecay, scale, correction1, correction2 }, finite);
         }
       });
     },
-    stateBytes: (sizes: readonly number[]) => sizes.reduce((sum, size) => sum + 8 * size, 8),
+    stateBytes: state.bytes,
     capture: state.capture,
     restore: state.restore,
     dispose: state.dispose,
   } satisfies Optimizer & Record<string, unknown>;
 };
-
-const assign = (variable: Variable, value: tf.Tensor): void => variable.assign(value as tf.Tensor<tf.Rank>);

@@ -16,11 +16,12 @@ export class OptimizerState {
     for (const [path, { variable }] of parameters) this.add(`${kind}/${path}`, tf.zeros(variable.shape));
   }
 
-  scalar(name: string): Variable {
-    return this.add(name, tf.scalar(0));
+  scalar(name: string, value = 0): Variable {
+    return this.add(name, tf.scalar(value));
   }
 
-  private add(name: string, value: Tensor): Variable {
+  /** A variable that starts as `value`, which is disposed. */
+  add(name: string, value: Tensor): Variable {
     const variable = tf.variable(value as Tensor<tf.Rank>, false);
     value.dispose();
     this.variables.set(name, variable);
@@ -30,6 +31,26 @@ export class OptimizerState {
   get(name: string): Variable {
     return this.variables.get(name) as Variable;
   }
+
+  /** Sets a scalar where `finite` is 1. Inside a tidy. */
+  set(name: string, value: Tensor, finite: Scalar): void {
+    const before = this.get(name);
+    before.assign(tf.where(finite.greater(0), value, before) as Scalar);
+  }
+
+  /**
+   * 1 / (1 - beta^t) for t applied steps, this one included, on the device: the host does not know whether a step was applied.
+   * 1 - beta^t starts at 0 and moves towards 1 by 1 - beta, which loses no digits, as computing the power would. Inside a tidy.
+   */
+  biasCorrection(name: string, beta: number, finite: Scalar): Scalar {
+    const before = this.get(name);
+    const after = before.add(finite.mul(1 - beta).mul(tf.sub(1, before)));
+    before.assign(after as Scalar);
+    return tf.div(1, after.maximum(1e-30));
+  }
+
+  /** Bytes held. */
+  bytes = (): number => [...this.variables.values()].reduce((sum, { size }) => sum + 4 * size, 0);
 
   capture = (): Promise<State> => allToHost(Object.fromEntries(this.variables));
 
@@ -48,4 +69,36 @@ export const onDevice = (value: number | Scalar): Scalar => (typeof value === 'n
 export function finishedGradient(gradient: Tensor, { scale, finite }: Update): Tensor {
   const mean = gradient.mul(scale);
   return typeof finite === 'number' ? mean : tf.where(finite.greater(0).broadcastTo(mean.shape), mean, tf.zerosLike(mean));
+}
+
+/** Parameters by group, each with its path. */
+export function byGroup(parameters: ReadonlyMap<string, Parameter>): Map<string, { path: string; p: Variable }[]> {
+  const groups = new Map<string, { path: string; p: Variable }[]>();
+  for (const [path, { variable, group }] of parameters) {
+    const own = groups.get(group);
+    if (own) own.push({ path, p: variable });
+    else groups.set(group, [{ path, p: variable }]);
+  }
+  return groups;
+}
+
+/** Complains of constants outside [0, 1). */
+export function checkBetas(
+  problems: { add(code: string, plugin: string, what: string, fix: string): void },
+  plugin: string,
+  betas: object,
+): void {
+  for (const [name, value] of Object.entries(betas))
+    if (!(value >= 0 && value < 1))
+      problems.add('OPTION_INVALID', plugin, `${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
+}
+
+/** Complains of constants that are not above 0. */
+export function checkPositive(
+  problems: { add(code: string, plugin: string, what: string, fix: string): void },
+  plugin: string,
+  values: object,
+): void {
+  for (const [name, value] of Object.entries(values))
+    if (!(value > 0)) problems.add('OPTION_INVALID', plugin, `${name} is ${value}`, 'Give a number above 0.');
 }

@@ -1,12 +1,21 @@
 import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Host, type State, type Tensors, trainablePaths } from '../../core/index.js';
-import { FUSED, listKernel } from '../devices/kernels/names.js';
+import { apply, type Program } from '../devices/kernels/program.js';
 
 export interface EMAOptions {
   readonly decay?: number;
   /** From this step on the average starts anew from the weights of that step: early ones then leave no trace. */
   readonly restartAt?: number;
 }
+
+/** a += (b - a) weight */
+const towards: Program = {
+  name: 'lerp',
+  arrays: ['a', 'b'],
+  writes: ['a'],
+  factors: ['weight'],
+  body: (x, { a, b, weight }) => ({ a: x.add(a, x.mul(x.sub(b, a), weight)) }),
+};
 
 /**
  * An exponential moving average of the trained weights: average += (weight - average) (1 - decay) after each step.
@@ -36,10 +45,11 @@ export const ema = ({ decay = 0.999, restartAt }: EMAOptions = {}) => {
       hooks.afterStep.tap('ema', (step) => {
         // A skipped step leaves the weights as they are; averaging them once more does no harm and asks no question.
         const weight = step === restartAt ? 1 : 1 - decay;
-        const pairs = [...averages].map(([path, a]) => ({ a, b: variable(path) }));
-        const fused = listKernel(FUSED.lerp);
-        if (fused) fused(pairs, weight);
-        else for (const { a, b } of pairs) tf.tidy(() => a.assign(a.add(b.sub(a).mul(weight)) as tf.Tensor<tf.Rank>));
+        apply(
+          towards,
+          [...averages].map(([path, a]) => ({ a, b: variable(path) })),
+          { weight },
+        );
         return undefined;
       });
       hooks.onWeights.tap('ema', (parameters): Tensors => ({ ...parameters, ...Object.fromEntries(averages) }));

@@ -20,7 +20,11 @@ import { jsonl } from '../../plugins/observe/jsonl.js';
 import { progress } from '../../plugins/observe/progress.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
+import { adafactor } from '../../plugins/optimizers/adafactor.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';
+import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
+import { lion } from '../../plugins/optimizers/lion.js';
+import { prodigy } from '../../plugins/optimizers/prodigy.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
 import { folder as files } from '../../plugins/persist/folder.js';
 import { saveLora } from '../../plugins/persist/save-lora.js';
@@ -95,6 +99,10 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'observe/samples.ts': () => [samples(['red'], out, sampling)],
   'observe/summary.ts': () => [summary(out)],
   'optimizers/adamw.ts': () => [],
+  'optimizers/adafactor.ts': () => [adafactor()],
+  'optimizers/adamw8bit.ts': () => [adamw8bit({ min8bitSize: 16 })],
+  'optimizers/lion.ts': () => [lion()],
+  'optimizers/prodigy.ts': () => [prodigy({ d0: 1e-3 })],
   'optimizers/sgd.ts': () => [sgd({ momentum: 0.9, nesterov: true })],
   'persist/checkpoint.ts': () => [],
   'persist/save-lora.ts': () => [lora({ rank: 2 }), saveLora(out, { rank: 2, alpha: 2 })],
@@ -115,7 +123,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
 
 /** Files that hold no plugin, and devices that have tests of their own. */
 const NO_PLUGIN =
-  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/state|schedules\/(by-name|schedule)|data\/emoji|devices\/(cpu|webgpu|tfjs-node)/;
+  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns)|schedules\/(by-name|schedule)|data\/emoji|devices\/(cpu|webgpu|tfjs-node)/;
 
 test('every plugin is here', async () => {
   const folder = fileURLToPath(new URL('../../plugins', import.meta.url));

@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { type Optimizer, type Parameter, type State, seededRandom } from '../../core/index.js';
+import { BLOCK, SIGNED, UNSIGNED } from '../../plugins/devices/kernels/dynamic-map.js';
+import { registerLists } from '../../plugins/devices/kernels/names.js';
+import { adafactor } from '../../plugins/optimizers/adafactor.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';
+import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
+import { lion } from '../../plugins/optimizers/lion.js';
+import { prodigy } from '../../plugins/optimizers/prodigy.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
 import { relativeGap, testDevices, use } from '../support/devices.js';
 
@@ -28,8 +34,71 @@ function single(make: () => Ours, start: number[], rates: { learningRate: number
 interface Golden {
   sgd: { options: { lr: number; momentum?: number; nesterov?: boolean; weight_decay?: number }; rows: number[][] }[];
   adamw: { options: { lr: number; betas?: [number, number]; eps?: number; weight_decay: number }; rows: number[][] }[];
+  lion: { options: { lr: number; betas?: [number, number]; weight_decay?: number }; rows: number[][] }[];
+  prodigy: {
+    options: {
+      lr: number;
+      betas?: [number, number];
+      weight_decay?: number;
+      use_bias_correction?: boolean;
+      safeguard_warmup?: boolean;
+      d_coef?: number;
+      growth_rate?: number;
+    };
+    rows: number[][];
+  }[];
+  adafactor: {
+    options: { lr: number; weight_decay?: number; beta2_decay?: number; eps?: [number, number]; d?: number };
+    rows: number[][];
+  }[];
 }
 const golden = JSON.parse(readFileSync(new URL('../fixtures/optimizers-golden.json', import.meta.url), 'utf8')) as Golden;
+interface Golden8bit {
+  maps: { signed: number[]; unsigned: number[] };
+  steps: Record<'1' | '5', { m: string; v: string; absmaxM: number[]; absmaxV: number[]; p: number[] }>;
+}
+const golden8bit = JSON.parse(readFileSync(new URL('../fixtures/adamw8bit-golden.json', import.meta.url), 'utf8')) as Golden8bit;
+
+/** The fixtures' vector and matrix under an optimizer: the values after each step. */
+async function twoParameters(make: () => Ours, rates: { learningRate: number; weightDecay: number }, steps: number) {
+  const a = tf.variable(tf.tensor1d([1, -2, 0.5]));
+  const b = tf.variable(
+    tf.tensor2d([
+      [0.1, 0.2, 0.3],
+      [0.4, 0.5, 0.6],
+    ]),
+  );
+  const optimizer = make();
+  const parameter = (variable: tf.Variable) => ({ variable, trainable: true, group: 'main' });
+  optimizer.start(
+    new Map([
+      ['a', parameter(a)],
+      ['b', parameter(b)],
+    ] as [string, Parameter][]),
+  );
+  const rows: number[][] = [];
+  for (let k = 1; k <= steps; k++) {
+    const gradients = {
+      a: tf.tensor1d([Math.sin(k) + 1.5, Math.cos(2 * k) - 1.5, 0.3]),
+      b: tf.tensor2d([0, 1].map((i) => [0, 1, 2].map((j) => Math.cos(k + i) + 0.5 * j))),
+    };
+    optimizer.update({ gradients, scale: 1, finite: 1 }, { main: rates }, k - 1);
+    rows.push([...(await a.data()), ...(await b.data())]);
+    tf.dispose(gradients);
+  }
+  optimizer.dispose();
+  return rows;
+}
+
+const OPTIMIZERS: [string, () => Ours][] = [
+  ['adamw', adamw],
+  ['adamw8bit', () => adamw8bit({ min8bitSize: 0 })],
+  ['sgd', () => sgd({ momentum: 0.9 })],
+  ['lion', lion],
+  ['prodigy', () => prodigy({ d0: 1e-3 })],
+  ['adafactor', adafactor],
+];
+
 const gradient = (k: number) => [Math.sin(k), Math.cos(2 * k), 0.3 * k - 1];
 
 for (const device of await testDevices()) {
@@ -88,10 +157,62 @@ for (const device of await testDevices()) {
       }
     });
 
-    test.each([
-      ['adamw', adamw],
-      ['sgd', () => sgd({ momentum: 0.9 })],
-    ] as [string, () => Ours][])('%s applies the scale, and keeps every old value where finite is 0', async (_, make) => {
+    test('lion, prodigy and adafactor give what their references give', async () => {
+      await use(device);
+      const compare = async (name: string, make: () => Ours, lr: number, decay: number, rows: number[][]) => {
+        const ours = await twoParameters(make, { learningRate: lr, weightDecay: decay }, rows.length);
+        for (const [i, row] of rows.entries()) expect(relativeGap(ours[i], row), `${name}, step ${i + 1}`).toBeLessThan(5e-6);
+      };
+      for (const { options: o, rows } of golden.lion)
+        await compare('lion', () => lion({ beta1: o.betas?.[0], beta2: o.betas?.[1] }), o.lr, o.weight_decay ?? 0, rows);
+      for (const { options: o, rows } of golden.prodigy) {
+        const options = {
+          beta1: o.betas?.[0],
+          beta2: o.betas?.[1],
+          biasCorrection: o.use_bias_correction,
+          safeguardWarmup: o.safeguard_warmup,
+          dCoefficient: o.d_coef,
+          growthRate: o.growth_rate,
+        };
+        await compare('prodigy', () => prodigy(options), o.lr, o.weight_decay ?? 0, rows);
+      }
+      for (const { options: o, rows } of golden.adafactor) {
+        const options = { decayPower: o.beta2_decay, epsilon1: o.eps?.[0], epsilon2: o.eps?.[1], clipThreshold: o.d };
+        await compare('adafactor', () => adafactor(options), o.lr, o.weight_decay ?? 0, rows);
+      }
+    });
+
+    test('adamw8bit has bitsandbytes’ codes', async () => {
+      await use(device);
+      await goldenCodes(device === 'webgpu' ? 'nearly' : 'all');
+    });
+
+    test('adamw8bit holds 2 + 8/256 bytes an element, small and named tensors 8', async () => {
+      await use(device);
+      const variables = { large: [64, 256], named: [64, 256], small: [100] };
+      const parameters = new Map<string, Parameter>(
+        Object.entries(variables).map(([path, shape]) => [path, { variable: tf.variable(tf.zeros(shape)), trainable: true, group: 'g' }]),
+      );
+      const bytes = tf.memory().numBytes;
+      const optimizer = adamw8bit({ keep32bit: ['named'] });
+      optimizer.start(parameters);
+      expect(optimizer.stateBytes()).toBe(16384 * (2 + 8 / 256) + 8 * 16384 + 8 * 100 + 8);
+      expect(tf.memory().numBytes - bytes).toBe(optimizer.stateBytes());
+      optimizer.dispose();
+      expect(() => adamw8bit({ keep32bit: ['nothing'] }).start(parameters)).toThrow(/PATTERN_UNMATCHED.*nothing/);
+    });
+
+    test('adamw8bit: a gradient 1e4 times its neighbours does not make them explode', async () => {
+      await use(device);
+      const run = single(() => adamw8bit({ min8bitSize: 0 }), new Array(256).fill(0), { learningRate: 1e-3, weightDecay: 0 });
+      const g = new Array(256).fill(0).map((_, i) => 1e-3 * Math.sin(i + 1));
+      run.step(g);
+      run.step(g.map((x, i) => (i === 7 ? 10 : x)));
+      for (let k = 0; k < 30; k++) run.step(g.map((x) => 0.1 * x));
+      expect(Math.max(...(await run.variable.data()).map(Math.abs))).toBeLessThan(32 * 3.2e-3);
+    });
+
+    test.each(OPTIMIZERS)('%s applies the scale, and keeps every old value where finite is 0', async (_, make) => {
       await use(device);
       const rates = { learningRate: 0.1, weightDecay: 0.01 };
       const [whole, scaled] = [single(make, [1, -2, 0.5], rates), single(make, [1, -2, 0.5], rates)];
@@ -110,10 +231,7 @@ for (const device of await testDevices()) {
       expect(relativeGap(await scaled.variable.data(), await whole.variable.data())).toBeLessThan(1e-7);
     });
 
-    test.each([
-      ['adamw', adamw],
-      ['sgd', () => sgd({ momentum: 0.9 })],
-    ] as [string, () => Ours][])('%s resumes bit for bit, and leaks no tensor', async (_, make) => {
+    test.each(OPTIMIZERS)('%s resumes bit for bit, and leaks no tensor', async (_, make) => {
       await use(device);
       const rates = { learningRate: 0.1, weightDecay: 0.01 };
       const first = single(make, [1, -2, 0.5], rates);
@@ -129,3 +247,69 @@ for (const device of await testDevices()) {
     });
   });
 }
+
+/** The fixture's five steps, on the current device. */
+async function goldenCodes(demand: 'all' | 'nearly') {
+  const n = 4369;
+  const start = Float32Array.from({ length: n }, (_, i) => 0.1 * Math.cos(0.05 * i));
+  const run = single(adamw8bit, [...start], { learningRate: 1e-3, weightDecay: 1e-2 });
+  for (let k = 1; k <= 5; k++) {
+    run.step(Float32Array.from({ length: n }, (_, i) => 0.01 * Math.sin(0.37 * i + 0.11 * k * k) * (1 + (i % 7))));
+    if (k !== 1 && k !== 5) continue;
+    const expected = golden8bit.steps[k === 1 ? '1' : '5'];
+    const state = (await run.optimizer.capture()) as Record<string, { data: Uint8Array | Float32Array }>;
+    for (const kind of ['m', 'v'] as const) {
+      const ours = state[`codes/${kind}/p`].data;
+      const theirs = Buffer.from(expected[kind], 'hex');
+      const other = [...theirs.keys()].filter((i) => ours[i] !== theirs[i]);
+      if (demand === 'all') expect(other, `${kind} after step ${k}`).toEqual([]);
+      expect(other.length).toBeLessThan(n / 1000);
+      for (const i of other) expect(Math.abs(ours[i] - theirs[i])).toBe(1);
+    }
+    expect(relativeGap(state['absmax/p'].data, [...expected.absmaxM, ...expected.absmaxV])).toBeLessThan(1e-6);
+    expect(relativeGap(await run.variable.data(), expected.p)).toBeLessThan(1e-6);
+  }
+  run.optimizer.dispose();
+}
+
+describe('8-bit codes', () => {
+  test('the maps are bitsandbytes’, to the last bit', () => {
+    expect([...SIGNED]).toEqual(golden8bit.maps.signed);
+    expect([...UNSIGNED]).toEqual(golden8bit.maps.unsigned);
+    expect([SIGNED[0], SIGNED[127], SIGNED[255], UNSIGNED[254], BLOCK]).toEqual([
+      expect.closeTo(-0.99296874, 8),
+      0,
+      1,
+      expect.closeTo(0.9964844, 7),
+      256,
+    ]);
+  });
+
+  test('a device without a kernel computes the same with TensorFlow.js operations', async () => {
+    await use('cpu');
+    registerLists('cpu', {});
+    try {
+      await goldenCodes('all');
+    } finally {
+      await use('cpu');
+    }
+  });
+
+  test('drifts from AdamW as far as bitsandbytes does', async () => {
+    await use('wasm');
+    const n = 8192;
+    const random = seededRandom(3).named('drift');
+    const start = random.normals(new Float32Array(n)).map((x) => 0.1 * x);
+    const rates = { learningRate: 1e-3, weightDecay: 1e-2 };
+    const [small, whole] = [single(adamw8bit, [...start], rates), single(adamw, [...start], rates)];
+    for (let k = 0; k < 50; k++) {
+      const g = random.normals(new Float32Array(n)).map((x) => 0.01 * x);
+      for (const run of [small, whole]) run.step(g);
+    }
+    const [a, b] = [await small.variable.data(), await whole.variable.data()];
+    const drift = a.reduce((sum, x, i) => sum + Math.abs(x - b[i]), 0) / n;
+    // SPEC: 1.24e-4 after 50 steps.
+    expect(drift).toBeGreaterThan(1e-4);
+    expect(drift).toBeLessThan(1.5e-4);
+  });
+});

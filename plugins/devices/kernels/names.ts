@@ -1,5 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import type { Arrays, Program } from './program.js';
 
 /** Names under which a device may register a kernel of ours. Without one, plain TensorFlow.js operations do the work. */
 export const FUSED = {
@@ -14,28 +15,46 @@ export const FUSED = {
   geglu: 'SteploomGeglu',
   gegluGrad: 'SteploomGegluGrad',
   columnSum: 'SteploomColumnSum',
-  /** In place: p, m and v of a list of parameters. See {@link AdamWList}. */
-  adamw: 'SteploomAdamW',
-  /** The sum of squares over a list of tensors, as a scalar. */
-  sumSquares: 'SteploomSumSquares',
-  /** In place: a += (b - a) * weight over a list of tensors. */
-  lerp: 'SteploomLerp',
+  /** Runs a {@link Program} over a list of tensors, in place. */
+  program: 'SteploomProgram',
+  /** 8-bit AdamW over a list of tensors, in place. */
+  adamw8bit: 'SteploomAdamW8bit',
 } as const;
 
-/** One parameter and its state, for the in-place AdamW kernel. */
-export interface AdamWList {
-  readonly parameters: readonly { readonly p: Tensor; readonly g: Tensor; readonly m: Tensor; readonly v: Tensor }[];
-  /** [learning rate, weight decay, scale, finite, bias correction 1, bias correction 2] */
-  readonly factors: Tensor;
+/** One parameter and its 8-bit state; codes are packed four to an int32, absmax holds m's blocks, then v's. */
+export interface Parameter8bit {
+  readonly p: Tensor;
+  readonly g: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+  readonly absmax: Tensor;
+}
+
+export interface Factors8bit {
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly scale: number | Scalar;
+  readonly correction1: Scalar;
+  readonly correction2: Scalar;
+}
+
+export interface Constants8bit {
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
+  /** The largest step, in learning rates. */
+  readonly bound: number;
 }
 
 interface ListKernels {
-  [FUSED.adamw]: (list: AdamWList) => void;
-  [FUSED.sumSquares]: (tensors: readonly Tensor[]) => Tensor;
-  [FUSED.lerp]: (pairs: readonly { readonly a: Tensor; readonly b: Tensor }[], weight: number) => void;
+  /** The sum, where the program has one. */
+  [FUSED.program]: (
+    program: Program,
+    list: readonly Arrays[],
+    factors: Readonly<Record<string, number | Scalar>>,
+    finite: number | Scalar,
+  ) => Scalar | null;
+  [FUSED.adamw8bit]: (list: readonly Parameter8bit[], factors: Factors8bit, finite: number | Scalar, constants: Constants8bit) => void;
 }
 
 const lists = new Map<string, Partial<ListKernels>>();

@@ -8,6 +8,8 @@ export interface WasmBackendParts {
     /** The threaded build's shared memory; the plain build has its own among its exports. */
     readonly wasmMemory?: WebAssembly.Memory;
     readonly asm?: { readonly memory?: WebAssembly.Memory };
+    _malloc(bytes: number): number;
+    _free(address: number): void;
     cwrap(name: string, result: string | null, parameters: string[]): (...args: unknown[]) => unknown;
     readonly tfjs: { registerTensor(id: number, size: number, offset: number): void; disposeData(id: number): void };
   };

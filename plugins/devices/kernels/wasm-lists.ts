@@ -1,49 +1,118 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import { codeTable, SIGNED, UNSIGNED } from './dynamic-map.js';
 import { FUSED, registerLists } from './names.js';
-import { forgetPacked, view, type WasmBackendParts } from './wasm-heap.js';
+import type { Program } from './program.js';
+import { address, floats, forgetPacked, sizeOf, startOf, type WasmBackendParts } from './wasm-heap.js';
+import { isShared, kernelsOf, memoryOf } from './wasm-module.js';
+import { compile, type Run } from './wasm-program.js';
 
 const current = (): WasmBackendParts => tf.backend() as unknown as WasmBackendParts;
 
-/** In-place kernels of optimizers and averages over the wasm heap. */
+/** A scalar's value: in this backend it lies in memory that the host shares. */
+const numberIn = (backend: WasmBackendParts, x: number | Scalar): number =>
+  typeof x === 'number' ? x : floats(backend)[startOf(backend, x)];
+
+interface Scratch {
+  readonly bytes: number;
+  readonly at: number;
+}
+
+/** Memory for tables of addresses, kept by its use and grown where that is not enough. */
+const scratches = new WeakMap<WasmBackendParts, Map<string, Scratch>>();
+
+function scratch(backend: WasmBackendParts, use: string, bytes: number): number {
+  let known = scratches.get(backend);
+  if (!known) scratches.set(backend, (known = new Map()));
+  const found = known.get(use);
+  if (found && found.bytes >= bytes) return found.at;
+  if (found) backend.wasm._free(found.at);
+  const at = backend.wasm._malloc(bytes);
+  if (at === 0) throw new Error(`the wasm backend has no ${bytes} bytes left`);
+  known.set(use, { bytes, at });
+  return at;
+}
+
+const runs = new WeakMap<WasmBackendParts, Map<string, Run>>();
+
+/** A program's function, made once. */
+function runOf(backend: WasmBackendParts, program: Program): Run {
+  let known = runs.get(backend);
+  if (!known) runs.set(backend, (known = new Map()));
+  let found = known.get(program.name);
+  if (!found) {
+    const module = new WebAssembly.Module(compile(program, isShared(backend)) as BufferSource);
+    found = new WebAssembly.Instance(module, { env: { memory: memoryOf(backend) } }).exports.run as Run;
+    known.set(program.name, found);
+  }
+  return found;
+}
+
+/** The code maps and their tables of codes, written once. */
+function tablesOf(backend: WasmBackendParts): number {
+  const known = scratches.get(backend)?.get('tables');
+  if (known) return known.at;
+  const [codesM, codesV] = [codeTable(SIGNED), codeTable(UNSIGNED)];
+  const at = scratch(backend, 'tables', 4 * (512 + codesM.length + codesV.length));
+  floats(backend).set(SIGNED, at / 4);
+  floats(backend).set(UNSIGNED, at / 4 + 256);
+  const words = new Uint32Array(backend.wasm.HEAPU8.buffer);
+  words.set(codesM, at / 4 + 512);
+  words.set(codesV, at / 4 + 512 + codesM.length);
+  return at;
+}
+
+/** Lists of tensors in one call of our own modules, in the backend's memory. */
 export const registerWasmLists = (): void =>
   registerLists('wasm', {
-    [FUSED.adamw]({ parameters, factors, beta1, beta2, epsilon }) {
+    [FUSED.program](program, list, factors, finite) {
       const backend = current();
-      const [rate, decay, scale, finite, correction1, correction2] = view(backend, factors);
-      if (finite === 0) return;
-      for (const { p, g, m, v } of parameters) {
-        const [weight, gradient, first, second] = [p, g, m, v].map((t: TensorInfo) => view(backend, t));
-        for (let i = 0; i < weight.length; i++) {
-          const x = gradient[i] * scale;
-          const m1 = first[i] + (x - first[i]) * (1 - beta1);
-          const v1 = second[i] + (x * x - second[i]) * (1 - beta2);
-          first[i] = m1;
-          second[i] = v1;
-          weight[i] -= rate * (m1 / correction1 / (Math.sqrt(v1 / correction2) + epsilon) + decay * weight[i]);
-        }
+      const run = runOf(backend, program);
+      const hasSum = program.writes.length === 0;
+      if (!hasSum && numberIn(backend, finite) === 0) return null;
+      const { arrays } = program;
+      const width = 1 + arrays.length;
+      const table = scratch(backend, 'table', 4 * width * list.length);
+      const values = scratch(backend, 'factors', 4 * Math.max(1, program.factors.length));
+      const numbers = new Int32Array(backend.wasm.HEAPU8.buffer);
+      for (const [k, name] of program.factors.entries()) floats(backend)[values / 4 + k] = numberIn(backend, factors[name]);
+      let at = table / 4;
+      for (const group of list) {
+        numbers[at++] = group[arrays[0]].size;
+        for (const name of arrays) numbers[at++] = address(backend, group[name]);
+      }
+      const sum = run(table, list.length, values);
+      for (const group of list) for (const name of program.writes) forgetPacked(backend, group[name]);
+      return hasSum ? tf.scalar(sum) : null;
+    },
+
+    [FUSED.adamw8bit](list, factors, finite, { beta1, beta2, epsilon, bound }) {
+      const backend = current();
+      if (numberIn(backend, finite) === 0) return;
+      const { adamw8bit } = kernelsOf(backend);
+      const tables = tablesOf(backend);
+      const room = scratch(backend, 'room', 4 * 512);
+      const [scale, correction1, correction2] = [factors.scale, factors.correction1, factors.correction2].map((x) => numberIn(backend, x));
+      for (const { p, g, m, v, absmax } of list) {
+        const size = sizeOf(p.shape);
+        const [toP, toG, toM, toV, toAbsmax] = [p, g, m, v, absmax].map((t) => address(backend, t));
+        adamw8bit(
+          ...([toP, toG, toM, toV, toAbsmax, size, 0, sizeOf(absmax.shape) / 2, tables, room] as const),
+          ...([
+            factors.learningRate,
+            factors.weightDecay,
+            scale,
+            correction1,
+            correction2,
+            beta1,
+            1 - beta1,
+            beta2,
+            1 - beta2,
+            epsilon,
+            bound,
+          ] as const),
+        );
         forgetPacked(backend, p);
-      }
-    },
-
-    [FUSED.sumSquares](tensors) {
-      const backend = current();
-      let total = 0;
-      for (const tensor of tensors) {
-        const data = view(backend, tensor);
-        let sum = 0;
-        for (let i = 0; i < data.length; i++) sum += data[i] * data[i];
-        total += sum;
-      }
-      return tf.scalar(total);
-    },
-
-    [FUSED.lerp](pairs, weight) {
-      const backend = current();
-      for (const { a, b } of pairs) {
-        const [into, from] = [view(backend, a), view(backend, b)];
-        for (let i = 0; i < into.length; i++) into[i] += (from[i] - into[i]) * weight;
-        forgetPacked(backend, a);
       }
     },
   });

@@ -46,19 +46,52 @@ export interface Kernels {
   geglu(x: number, out: number, rows: number, c: number): void;
   gegluGrad(x: number, dy: number, dx: number, rows: number, c: number): void;
   softmax(x: number, out: number, rows: number, c: number, scale: number): void;
+  adamw8bit(
+    p: number,
+    g: number,
+    m: number,
+    v: number,
+    absmax: number,
+    size: number,
+    from: number,
+    to: number,
+    tables: number,
+    room: number,
+    ...factors: [
+      learningRate: number,
+      weightDecay: number,
+      scale: number,
+      correction1: number,
+      correction2: number,
+      beta1: number,
+      k1: number,
+      beta2: number,
+      k2: number,
+      epsilon: number,
+      bound: number,
+    ]
+  ): void;
 }
 
 const instances = new WeakMap<WasmBackendParts, Kernels>();
+
+/** Whether the backend runs threads, whose memory is shared. */
+export const isShared = (backend: WasmBackendParts): boolean =>
+  typeof SharedArrayBuffer !== 'undefined' && backend.wasm.HEAPU8.buffer instanceof SharedArrayBuffer;
+
+/** The backend's own memory. */
+export function memoryOf(backend: WasmBackendParts): WebAssembly.Memory {
+  const memory = backend.wasm.wasmMemory ?? backend.wasm.asm?.memory;
+  if (!memory) throw new Error('this version of @tensorflow/tfjs-backend-wasm keeps its memory where steploom does not find it');
+  return memory;
+}
 
 /** Our module, working in the backend's own memory. */
 export function kernelsOf(backend: WasmBackendParts): Kernels {
   let found = instances.get(backend);
   if (!found) {
-    const shared = backend.wasm.HEAPU8.buffer instanceof SharedArrayBuffer;
-    const memory = backend.wasm.wasmMemory ?? backend.wasm.asm?.memory;
-    if (!memory) throw new Error('this version of @tensorflow/tfjs-backend-wasm keeps its memory where steploom does not find it');
-    const bytes = Uint8Array.from(atob(shared ? SHARED : PLAIN), (letter) => letter.charCodeAt(0));
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
+    const bytes = Uint8Array.from(atob(isShared(backend) ? SHARED : PLAIN), (letter) => letter.charCodeAt(0));
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: memoryOf(backend) } });
     found = instance.exports as unknown as Kernels;
     instances.set(backend, found);
   }

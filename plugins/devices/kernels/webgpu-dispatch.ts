@@ -47,6 +47,8 @@ export interface Dispatch {
   readonly code: () => string;
   /** Buffers in the order of their bindings. */
   readonly tensors: readonly TensorInfo[];
+  /** Those whose buffers hold integers; all others must hold floats. */
+  readonly integers?: readonly TensorInfo[];
   readonly groups: readonly [number, number?, number?];
 }
 
@@ -54,7 +56,7 @@ export interface Dispatch {
  * Records one compute shader in the backend's own pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
  * be written in place: their host copies are dropped.
  */
-export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, groups }: Dispatch): void {
+export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, integers, groups }: Dispatch): void {
   let pipelineKey = name;
   for (const { shape } of tensors) pipelineKey += `|${shape.join()}`;
   let cache = pipelines.get(backend);
@@ -69,11 +71,13 @@ export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, gro
     cache.set(pipelineKey, made);
   }
   let key = '';
-  for (const { dataId } of tensors) {
+  for (const tensor of tensors) {
+    const { dataId } = tensor;
     backend.uploadToGPU(dataId);
     const data = backend.tensorMap.get(dataId);
     // TensorFlow.js casts integers to floats by renaming them; the buffer still holds integers.
-    if (data.dtype !== 'float32') throw new Error(`a kernel of steploom was given a buffer of ${data.dtype}: multiply by 1 first`);
+    if (data.dtype !== 'float32' && !integers?.includes(tensor))
+      throw new Error(`a kernel of steploom was given a buffer of ${data.dtype}: multiply by 1 first`);
     data.values = null;
     backend.commandQueueOwnedIds.add(dataId);
     key += `${numberOf(data.resource as GPUBuffer)},`;

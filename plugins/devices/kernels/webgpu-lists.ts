@@ -1,97 +1,165 @@
-import type { Tensor } from '@tensorflow/tfjs';
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { FUSED, registerLists } from './names.js';
-import { buffers, dispatch, flat, type WebGPUBackendParts } from './webgpu-dispatch.js';
+import { type Arrays, type Program, record } from './program.js';
+import { adamw8bitCode } from './webgpu-adamw8bit.js';
+import { dispatch, flat, type WebGPUBackendParts } from './webgpu-dispatch.js';
 
 const current = (): WebGPUBackendParts => tf.backend() as unknown as WebGPUBackendParts;
 
-/** Numbers a thread of the sum of squares adds. */
+/** Numbers and scalars of a call in one buffer. Inside a tidy. */
+function gathered(values: readonly (number | Scalar)[]): Tensor {
+  const parts: Tensor[] = [];
+  for (let i = 0; i < values.length; ) {
+    const numbers: number[] = [];
+    while (i < values.length && typeof values[i] === 'number') numbers.push(values[i++] as number);
+    if (numbers.length > 0) parts.push(tf.tensor1d(numbers));
+    else parts.push((values[i++] as Scalar).reshape([1]));
+  }
+  return parts.length === 1 ? parts[0] : tf.concat(parts);
+}
+
+/** Elements that one workgroup of a sum adds up. */
 const PER_GROUP = 256 * 64;
 
-/** In-place kernels of optimizers and averages. Variables keep their buffers: nothing is copied. */
-export const registerWebGPULists = (): void =>
-  registerLists('webgpu', {
-    [FUSED.adamw]({ parameters, factors, beta1, beta2, epsilon }) {
-      const backend = current();
-      for (const { p, g, m, v } of parameters) {
-        const { groups, head } = flat(p.size);
-        dispatch(backend, {
-          name: `adamw ${beta1} ${beta2} ${epsilon}`,
-          code: () => `${buffers(['g', 'factors'], ['p', 'm', 'v'])}
-${head}
-  if (factors[3] == 0f) { return; }
-  let x = g[i] * factors[2];
-  let m1 = m[i] + (x - m[i]) * ${1 - beta1};
-  let v1 = v[i] + (x * x - v[i]) * ${1 - beta2};
-  m[i] = m1;
-  v[i] = v1;
-  p[i] -= factors[0] * (m1 / factors[4] / (sqrt(v1 / factors[5]) + ${epsilon}) + factors[1] * p[i]);
-}`,
-          tensors: [g, factors, p, m, v],
-          groups,
-        });
-      }
-    },
+/** The statements that compute a program for the arrays of group k, and the expressions of its results. */
+function statements(program: Program, k: number): { lines: string[]; results: { name: string; value: string }[] } {
+  const { nodes, results } = record(program);
+  const lines: string[] = [];
+  const spell = (value: number) => (Number.isInteger(value) ? `${value}f` : `${Math.fround(value)}f`);
+  const names = nodes.map((node, i) => {
+    const name = `t${i}`;
+    const [a, b] = [(node as { a: number }).a, (node as { b: number }).b].map((at) => `t${at}`);
+    const infix = { add: '+', sub: '-', mul: '*', div: '/' };
+    const value =
+      node.op === 'array'
+        ? `${node.name}${k}[i]`
+        : node.op === 'factor'
+          ? `factors[${program.factors.indexOf(node.name)}]`
+          : node.op === 'constant'
+            ? spell(node.value)
+            : node.op in infix
+              ? `${a} ${infix[node.op as keyof typeof infix]} ${b}`
+              : node.op === 'min' || node.op === 'max'
+                ? `${node.op}(${a}, ${b})`
+                : `${node.op}(${a})`;
+    lines.push(`let ${name} = ${value};`);
+    return name;
+  });
+  return { lines, results: results.map(({ name, node }) => ({ name, value: names[node] })) };
+}
 
-    [FUSED.sumSquares](tensors) {
-      const backend = current();
-      const counts = tensors.map((t) => Math.ceil(t.size / PER_GROUP));
-      const partial = tf
-        .engine()
-        .makeTensorFromTensorInfo(backend.makeTensorInfo([counts.reduce((a, b) => a + b, 0)], 'float32')) as Tensor;
-      // Where a tensor's sums go is told by a buffer, so that tensors of one size share a pipeline.
-      let first = 0;
-      for (const [k, t] of tensors.entries()) {
-        const at = place(first);
-        first += counts[k];
-        dispatch(backend, {
-          name: 'sumSquares',
-          code: () => `${buffers(['x', 'place'], ['partial'])}
+/** Bindings: factors (where there are some), then the arrays of each group; written ones are read_write. */
+function bindings(program: Program, groups: number, first: readonly string[]): string {
+  const lines = first.map((text, i) => `@group(0) @binding(${i}) ${text}`);
+  for (let k = 0; k < groups; k++)
+    for (const name of program.arrays) {
+      const access = program.writes.includes(name) ? 'read_write' : 'read';
+      lines.push(`@group(0) @binding(${lines.length}) var<storage, ${access}> ${name}${k}: array<f32>;`);
+    }
+  return lines.join('\n');
+}
+
+/** In place: one shader for as many groups of arrays as it can bind. */
+function update(program: Program, part: readonly Arrays[], factors: Tensor): void {
+  const sizes = part.map((group) => group[program.arrays[0]].size);
+  const { groups } = flat(Math.max(...sizes));
+  const finite = program.factors.length;
+  dispatch(current(), {
+    name: program.name,
+    code: () => `${bindings(program, part.length, ['var<storage, read> factors: array<f32>;'])}
+@compute @workgroup_size(256) fn main(@builtin(global_invocation_id) gid: vec3u) {
+  if (factors[${finite}] == 0f) { return; }
+  let i = gid.x + gid.y * ${groups[0] * 256}u;
+${part
+  .map((_, k) => {
+    const { lines, results } = statements(program, k);
+    return `  if (gid.z == ${k}u && i < ${sizes[k]}u) {
+    ${[...lines, ...results.map(({ name, value }) => `${name}${k}[i] = ${value};`)].join('\n    ')}
+  }`;
+  })
+  .join('\n')}
+}`,
+    tensors: [factors, ...part.flatMap((group) => program.arrays.map((name) => group[name]))],
+    groups: [groups[0], groups[1], part.length],
+  });
+}
+
+/** Partial sums of several groups of arrays; the caller adds them up. Inside a tidy. */
+function partialSums(program: Program, part: readonly Arrays[], factors: Tensor | null): Tensor {
+  const backend = current();
+  const sizes = part.map((group) => group[program.arrays[0]].size);
+  const counts = sizes.map((size) => Math.ceil(size / PER_GROUP));
+  const most = Math.max(...counts);
+  const out = tf.engine().makeTensorFromTensorInfo(backend.makeTensorInfo([part.length * most], 'float32')) as Tensor;
+  const first = ['var<storage, read_write> partial: array<f32>;', ...(factors ? ['var<storage, read> factors: array<f32>;'] : [])];
+  dispatch(backend, {
+    name: `sum ${program.name}`,
+    code: () => `${bindings(program, part.length, first)}
 var<workgroup> scratch: array<f32, 256>;
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   var sum = 0f;
-  for (var i = group.x * ${PER_GROUP}u + local; i < min(${t.size}u, (group.x + 1u) * ${PER_GROUP}u); i += 256u) { sum += x[i] * x[i]; }
+${part
+  .map((_, k) => {
+    const { lines, results } = statements(program, k);
+    return `  if (group.y == ${k}u) {
+    for (var i = group.x * ${PER_GROUP}u + local; i < min(${sizes[k]}u, (group.x + 1u) * ${PER_GROUP}u); i += 256u) {
+      ${[...lines, `sum += ${results[0].value};`].join('\n      ')}
+    }
+  }`;
+  })
+  .join('\n')}
   scratch[local] = sum;
   workgroupBarrier();
   for (var width = 128u; width > 0u; width /= 2u) {
     if (local < width) { scratch[local] += scratch[local + width]; }
     workgroupBarrier();
   }
-  if (local == 0u) { partial[u32(place[0]) + group.x] = scratch[0]; }
+  if (local == 0u) { partial[group.y * ${most}u + group.x] = scratch[0]; }
 }`,
-          tensors: [t, at, partial],
-          groups: [counts[k]],
-        });
-      }
-      const total = partial.sum();
-      partial.dispose();
-      return total;
+    tensors: [out, ...(factors ? [factors] : []), ...part.flatMap((group) => program.arrays.map((name) => group[name]))],
+    groups: [most, part.length],
+  });
+  return out;
+}
+
+/** Kernels over lists of tensors. Variables keep their buffers: nothing is copied, and nothing read back. */
+export const registerWebGPULists = (): void =>
+  registerLists('webgpu', {
+    [FUSED.program](program, list, factors, finite) {
+      const { maxStorageBuffersPerShaderStage: most } = current().device.limits;
+      const isSum = program.writes.length === 0;
+      const atOnce = Math.floor((most - 1 - (isSum ? 1 : 0)) / program.arrays.length);
+      const sum = tf.tidy((): Scalar | [] => {
+        const values = program.factors.map((name) => factors[name]);
+        const wanted = isSum ? values : [...values, finite];
+        const buffer = wanted.length > 0 ? gathered(wanted) : null;
+        const partial: Tensor[] = [];
+        for (let at = 0; at < list.length; at += atOnce) {
+          const part = list.slice(at, at + atOnce);
+          if (isSum) partial.push(partialSums(program, part, buffer));
+          else update(program, part, buffer as Tensor);
+        }
+        return isSum ? ((partial.length === 1 ? partial[0] : tf.concat(partial)).sum() as Scalar) : [];
+      });
+      return Array.isArray(sum) ? null : sum;
     },
 
-    [FUSED.lerp](pairs, weight) {
-      const backend = current();
-      const w = tf.scalar(weight);
-      for (const { a, b } of pairs) {
-        const { groups, head } = flat(a.size);
-        dispatch(backend, {
-          name: 'lerp',
-          code: () => `${buffers(['b', 'weight'], ['a'])}\n${head}\n  a[i] += (b[i] - a[i]) * weight[0];\n}`,
-          tensors: [b, w, a],
-          groups,
-        });
-      }
-      w.dispose();
+    [FUSED.adamw8bit](list, factors, finite, { beta1, beta2, epsilon, bound }) {
+      tf.tidy(() => {
+        const { learningRate, weightDecay, scale, correction1, correction2 } = factors;
+        const buffer = gathered([learningRate, weightDecay, scale, finite, correction1, correction2]);
+        for (const { p, g, m, v, absmax } of list) {
+          const blocks = absmax.size / 2;
+          const x = Math.min(blocks, 32768);
+          dispatch(current(), {
+            name: `adamw8bit ${beta1} ${beta2} ${epsilon} ${bound}`,
+            code: () => adamw8bitCode({ size: p.size, blocks, rowOfBlocks: x, beta1, beta2, epsilon, bound }),
+            tensors: [buffer, g, p, m, v, absmax],
+            integers: [m, v],
+            groups: [x, Math.ceil(blocks / x)],
+          });
+        }
+      });
     },
   });
-
-const places = new WeakMap<object, Map<number, Tensor>>();
-
-/** A kept scalar with this value on the current device; offsets repeat every step. */
-function place(value: number): Tensor {
-  const backend = tf.backend();
-  let known = places.get(backend);
-  if (!known) places.set(backend, (known = new Map()));
-  let made = known.get(value);
-  if (!made) known.set(value, (made = tf.keep(tf.scalar(value))));
-  return made;
-}

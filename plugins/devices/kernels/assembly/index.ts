@@ -346,3 +346,91 @@ export function softmax(x: usize, out: usize, rows: i32, c: i32, scale: f32): vo
     out = at(out, c);
   }
 }
+
+// ------------------------------------------------------------------ 8-bit AdamW
+
+@inline
+function decoded(codes: usize, map: usize): v128 {
+  let x = v128.load32_zero(map + (<usize>load<u8>(codes) << 2));
+  x = v128.load_lane<f32>(map + (<usize>load<u8>(codes, 1) << 2), x, 1);
+  x = v128.load_lane<f32>(map + (<usize>load<u8>(codes, 2) << 2), x, 2);
+  return v128.load_lane<f32>(map + (<usize>load<u8>(codes, 3) << 2), x, 3);
+}
+
+/** A code out of a table whose entry for the upper half of a number's bits is (code << 16) + 65536 - the lower half where the next code begins. */
+@inline
+function coded(bits: usize, table: usize): u32 {
+  const x = load<u32>(bits);
+  return (load<u32>(table + ((x >>> 16) << 2)) + (x & 0xffff)) >>> 16;
+}
+
+@inline
+function fourCodes(bits: usize, table: usize): u32 {
+  return coded(bits, table) | (coded(bits + 4, table) << 8) | (coded(bits + 8, table) << 16) | (coded(bits + 12, table) << 24);
+}
+
+@inline
+function largest(x: v128): f32 {
+  return max(max(f32x4.extract_lane(x, 0), f32x4.extract_lane(x, 1)), max(f32x4.extract_lane(x, 2), f32x4.extract_lane(x, 3)));
+}
+
+/**
+ * One step of 8-bit AdamW. m and v hold a code a byte, absmax the largest |m| of each block of 256, then the largest v.
+ * tables: the signed map and the unsigned one, 256 floats each; 33,026 entries for codes of m, 16,257 for those of v. room: 512 floats.
+ * correction1 = 1 / (1 - beta1^t), correction2 the same of beta2; k1 = 1 - beta1, k2 = 1 - beta2. Blocks from..to - 1 are updated.
+ */
+export function adamw8bit(
+  p: usize, g: usize, m: usize, v: usize, absmax: usize, size: i32, from: i32, to: i32, tables: usize, room: usize, rate: f32, decay: f32,
+  scale: f32, correction1: f32, correction2: f32, beta1: f32, k1: f32, beta2: f32, k2: f32, epsilon: f32, bound: f32,
+): void {
+  const blocks = (size + 255) >> 8;
+  const tableM = tables + 2048, tableV = tableM + 4 * 33026;
+  const means = room, squares = room + 1024;
+  const zero = f32x4.splat(0), correct1 = f32x4.splat(correction1), correct2 = f32x4.splat(correction2);
+  const most = f32x4.splat(bound), least = f32x4.splat(-bound);
+  for (let block = from; block < to; block++) {
+    const first: usize = <usize>block << 8;
+    const count = min(256, size - (block << 8));
+    const topM = at(absmax, block), topV = at(absmax, blocks + block);
+    const keepM = f32x4.splat(load<f32>(topM)), keepV = f32x4.splat(load<f32>(topV));
+    const pAt = p + (first << 2), gAt = g + (first << 2), mAt = m + first, vAt = v + first;
+    let newM = zero, newV = zero;
+    for (let i = 0; i < count; i += 4) {
+      const rest = count - i;
+      const gradient = f32x4.mul(some(at(gAt, i), rest), f32x4.splat(scale));
+      const mean = f32x4.add(
+        f32x4.mul(f32x4.mul(decoded(mAt + i, tables), keepM), f32x4.splat(beta1)),
+        f32x4.mul(gradient, f32x4.splat(k1)),
+      );
+      const square = f32x4.add(
+        f32x4.mul(f32x4.mul(decoded(vAt + i, tables + 1024), keepV), f32x4.splat(beta2)),
+        f32x4.mul(f32x4.mul(gradient, gradient), f32x4.splat(k2)),
+      );
+      v128.store(at(means, i), mean);
+      v128.store(at(squares, i), square);
+      newM = f32x4.pmax(newM, f32x4.abs(mean));
+      newV = f32x4.pmax(newV, square);
+      const below = f32x4.add(f32x4.sqrt(f32x4.mul(square, correct2)), f32x4.splat(epsilon));
+      const direction = f32x4.pmax(f32x4.pmin(f32x4.div(f32x4.mul(mean, correct1), below), most), least);
+      const weight = some(at(pAt, i), rest);
+      const change = f32x4.mul(f32x4.add(direction, f32x4.mul(weight, f32x4.splat(decay))), f32x4.splat(rate));
+      put(at(pAt, i), f32x4.sub(weight, change), rest);
+    }
+    const largestM = largest(newM), largestV = largest(newV);
+    const divideM: f32 = largestM == 0 ? 1 : largestM, divideV: f32 = largestV == 0 ? 1 : largestV;
+    store<f32>(topM, divideM);
+    store<f32>(topV, divideV);
+    const shareM = f32x4.splat(1 / divideM), shareV = f32x4.splat(1 / divideV);
+    for (let i = 0; i < count; i += 4) {
+      // Adding 0 turns -0 into 0. Then bits in the order of the numbers, starting at -1: negative ones are turned round.
+      const x = f32x4.add(f32x4.mul(v128.load(at(means, i)), shareM), zero);
+      const turned = v128.xor(x, v128.and(i32x4.shr_s(x, 31), i32x4.splat(0x7fffffff)));
+      v128.store(at(means, i), i32x4.add(turned, i32x4.splat(0x3f810000)));
+      v128.store(at(squares, i), f32x4.mul(v128.load(at(squares, i)), shareV));
+    }
+    for (let i = 0; i < count; i += 4) {
+      store<u32>(mAt + i, fourCodes(at(means, i), tableM));
+      store<u32>(vAt + i, fourCodes(at(squares, i), tableV));
+    }
+  }
+}

@@ -1,0 +1,131 @@
+// The optimizers' steps: one large tensor, and 512 tensors of 4 x 320 as LoRA has them; beside torch where a Python with it
+// is named. Everything of one run is measured side by side; read the ratios.
+//   npm run build && node test/bench/optimizers.mjs [wasm|cpu|webgpu] [python]
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs';
+import { registerLists } from '../../dist/plugins/devices/kernels/names.js';
+import { globalNorm } from '../../dist/plugins/gradients/global-norm.js';
+import { accumulation, adamw, adamw8bit, device, lion } from '../../dist/plugins/index.js';
+
+const [name = 'wasm', python] = process.argv.slice(2);
+const gpu = name !== 'wasm' && name !== 'cpu';
+const report = await device(name).setUp();
+console.log(`${report.name}: ${report.detail}`);
+
+const SIZES = gpu ? 1e8 : 4_194_304;
+const shapes = { one: [[SIZES]], many: Array.from({ length: 512 }, () => [4, 320]) };
+const rates = { g: { learningRate: 1e-3, weightDecay: 1e-2 } };
+const noise = (shape, scale) => tf.tidy(() => tf.randomUniform(shape, -scale, scale, 'float32', 1));
+
+/** Waits until the device has done everything so far. */
+const settle = async () => {
+  const x = tf.scalar(1).mul(1);
+  await x.data();
+  x.dispose();
+};
+
+/** The median of milliseconds a call, over calls in a row that are waited for once where the device works behind. */
+async function measure(call, repeats = 15, inRow = gpu ? 10 : 1) {
+  const times = [];
+  for (let i = 0; i < repeats + 3; i++) {
+    await settle();
+    const start = performance.now();
+    for (let j = 0; j < inRow; j++) call();
+    if (gpu) await settle();
+    if (i >= 3) times.push((performance.now() - start) / inRow);
+  }
+  return times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+}
+
+async function optimizerTime(make, list) {
+  const parameters = new Map(list.map((shape, i) => [`p${i}`, { variable: tf.variable(noise(shape, 0.1)), trainable: true, group: 'g' }]));
+  const gradients = Object.fromEntries(list.map((shape, i) => [`p${i}`, noise(shape, 0.01)]));
+  const optimizer = make();
+  optimizer.start(parameters);
+  let step = 0;
+  const time = await measure(() => optimizer.update({ gradients, scale: 1, finite: 1 }, rates, step++));
+  optimizer.dispose();
+  const norm = await measure(() => globalNorm(gradients, 1).dispose());
+  for (const { variable } of parameters.values()) variable.dispose();
+  tf.dispose(gradients);
+  return { time, norm };
+}
+
+async function accumulateTime(list) {
+  let tap;
+  accumulation(1e9).apply({ hooks: { onAccumulate: { tap: (_, fn) => (tap = fn) } } });
+  const sums = () => ({
+    gradients: Object.fromEntries(list.map((shape, i) => [`p${i}`, noise(shape, 0.01)])),
+    loss: tf.scalar(1),
+    items: 1,
+  });
+  tap(sums(), { index: 0, endsWindow: false });
+  const given = Array.from({ length: 18 }, sums);
+  return measure(() => tap(given.pop(), { index: 1, endsWindow: false }), 15, 1);
+}
+
+const rows = {};
+for (const [kind, list] of Object.entries(shapes)) {
+  const { time, norm } = await optimizerTime(adamw, list);
+  rows[kind] = { adamw: time, norm, lion: (await optimizerTime(lion, list)).time };
+  if (kind === 'one') rows[kind].adamw8bit = (await optimizerTime(adamw8bit, list)).time;
+  if (!gpu) rows[kind].accumulate = await accumulateTime(list);
+}
+if (!gpu) {
+  registerLists(name, {});
+  rows.many.portable = (await optimizerTime(adamw, shapes.many)).time;
+  rows.one.portable = (await optimizerTime(adamw, shapes.one)).time;
+}
+for (const [kind, row] of Object.entries(rows))
+  console.log(
+    `${kind === 'one' ? `one tensor of ${SIZES.toLocaleString('en-US')}` : '512 tensors of 4 x 320'}: ${Object.entries(row)
+      .map(([what, ms]) => `${what} ${ms.toFixed(2)} ms`)
+      .join(', ')}`,
+  );
+if (gpu) {
+  // Bytes that must move: AdamW reads p, g, m, v and writes p, m, v; 8-bit reads and writes two codes in place of m and v.
+  const rate = (bytes, ms) => (bytes * SIZES) / ms / 1e6;
+  const copy = await copyTime();
+  const bandwidth = (8 * (SIZES / 2)) / copy / 1e6;
+  console.log(`copying: ${bandwidth.toFixed(0)} GB/s`);
+  console.log(`AdamW: ${rate(28, rows.one.adamw).toFixed(0)} GB/s, ${((100 * rate(28, rows.one.adamw)) / bandwidth).toFixed(0)} % of it`);
+  console.log(
+    `8-bit: ${rate(16.0625, rows.one.adamw8bit).toFixed(0)} GB/s, ${((100 * rate(16.0625, rows.one.adamw8bit)) / bandwidth).toFixed(0)} % of it`,
+  );
+} else console.log(`8-bit to 32-bit: ${(rows.one.adamw8bit / rows.one.adamw).toFixed(2)}`);
+
+if (python) {
+  const script = fileURLToPath(new URL('optimizers_torch.py', import.meta.url));
+  const { stdout, stderr, status } = spawnSync(python, [script, gpu ? 'cuda' : 'cpu'], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+  const torch = JSON.parse(stdout.trim().split('\n').pop());
+  console.log(
+    `torch fused AdamW: one ${torch.one.toFixed(2)} ms, 512 ${torch.many.toFixed(2)} ms; bitsandbytes AdamW8bit: one ${torch.one8bit?.toFixed(2)} ms`,
+  );
+  console.log(
+    `ours to theirs: one ${(rows.one.adamw / torch.one).toFixed(2)}, 512 ${(rows.many.adamw / torch.many).toFixed(2)}, 8-bit ${(rows.one.adamw8bit / torch.one8bit).toFixed(2)}`,
+  );
+}
+process.exit();
+
+/** A copy of half as many floats from one buffer to another, by the device's own copy. */
+async function copyTime() {
+  const { device: d } = tf.backend();
+  const size = 4 * (SIZES / 2);
+  const usage = 4 | 8;
+  const [from, to] = [0, 1].map(() => d.createBuffer({ size, usage }));
+  const times = [];
+  for (let i = 0; i < 8; i++) {
+    await d.queue.onSubmittedWorkDone();
+    const start = performance.now();
+    for (let j = 0; j < 10; j++) {
+      const encoder = d.createCommandEncoder();
+      encoder.copyBufferToBuffer(from, 0, to, 0, size);
+      d.queue.submit([encoder.finish()]);
+    }
+    await d.queue.onSubmittedWorkDone();
+    if (i >= 3) times.push((performance.now() - start) / 10);
+  }
+  return times.sort((a, b) => a - b)[2];
+}
