@@ -7,6 +7,7 @@ export type { Explanation } from './explain.js';
 export type { Ending, FinishedRecord, HookName, LogRecord, Metrics, PluginHooks, Requests, ScheduleInput, Sum, TapTime } from './hooks.js';
 export {
   type Context,
+  type GroupSettings,
   type Inputs,
   type Model,
   type ModuleFacts,

@@ -1,5 +1,6 @@
 import type { Tensor, Tensor2D, Variable } from '@tensorflow/tfjs';
 import type { Generator } from './random.js';
+import type { Optimizer } from './roles.js';
 
 /** Tensors by path. */
 export type Tensors = Record<string, Tensor>;
@@ -38,11 +39,20 @@ export interface Context {
   drawHere(name: string): Generator;
 }
 
+/** A parameter group's own rate, decay and optimizer; what is absent is the run's. */
+export interface GroupSettings {
+  readonly learningRate?: number | undefined;
+  readonly weightDecay?: number | undefined;
+  readonly optimizer?: Optimizer | undefined;
+}
+
 /** A differentiable model. `forward` takes named tensors (texts as strings, timesteps as numbers) and returns one tensor. */
 export interface Model {
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly modules: ReadonlyMap<string, ModuleFacts>;
   readonly wraps: ReadonlyMap<string, readonly Wrap[]>;
+  /** What parameter groups have of their own; the rest is the run's. */
+  readonly groups?: Readonly<Record<string, GroupSettings>>;
   forward(context: Context, inputs: Inputs): Tensor;
   /** Frees what the model holds beside its parameters. */
   dispose?(): void;

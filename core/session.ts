@@ -39,6 +39,7 @@ import {
   type Update,
   WINDOW,
 } from './roles.js';
+import { routed } from './routed.js';
 import { allToHost, assignAll, checkSnapshot, SNAPSHOT_VERSION, type Snapshot, type State, trainableVariables } from './snapshot.js';
 import { backward, disposeAll, isTensor, timesItems, zeroSum } from './tape.js';
 
@@ -139,7 +140,7 @@ export class Session implements Run {
     this.weights = weightsOf(this.model);
     for (const path of trainablePaths(this.model)) this.trained[path] = (this.model.parameters.get(path) as { variable: Tensor }).variable;
     this.groups = [...new Set([...this.model.parameters.values()].filter((p) => p.trainable).map((p) => p.group))];
-    this.optimizer = this.resolve(OPTIMIZER);
+    this.optimizer = this.model.groups ? routed(this.resolve(OPTIMIZER), this.model) : this.resolve(OPTIMIZER);
     this.optimizer.start(new Map([...this.model.parameters].filter(([, p]) => p.trainable)));
 
     const { rank } = this.resolve(COLLECTIVE);
@@ -295,7 +296,7 @@ export class Session implements Run {
     const run = this.resolve(RUN);
     const rates: Record<string, Rates> = {};
     for (const group of this.groups) {
-      const own = run.groups[group];
+      const own = this.model.groups?.[group] ?? run.groups[group];
       const baseLearningRate = own?.learningRate ?? run.learningRate;
       const multiplier = this.hooks.onSchedule.call(1, {
         step,

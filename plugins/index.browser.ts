@@ -19,7 +19,10 @@ export { type NoiseConfig, type NoiseSchedule, noiseSchedule } from './objective
 export { type AdafactorOptions, adafactor } from './optimizers/adafactor.js';
 export { type AdamWOptions, adamw } from './optimizers/adamw.js';
 export { type AdamW8bitOptions, adamw8bit } from './optimizers/adamw8bit.js';
+export { OPTIMIZERS, type OptimizerName, optimizerByName } from './optimizers/by-name.js';
+export { BIASES_AND_NORMS, type GroupOptions, groups } from './optimizers/groups.js';
 export { type LionOptions, lion } from './optimizers/lion.js';
+export { matches, type NamePattern } from './optimizers/patterns.js';
 export { type ProdigyOptions, prodigy } from './optimizers/prodigy.js';
 export { type SGDOptions, sgd } from './optimizers/sgd.js';
 export { type Files, fetched, inMemory } from './persist/files.js';

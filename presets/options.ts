@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DEVICES } from '../plugins/devices/pick.js';
+import { OPTIMIZERS } from '../plugins/optimizers/by-name.js';
 import { SCHEDULES } from '../plugins/schedules/by-name.js';
 
 // The options presets share, under the names of diffusers' training scripts in camel case; the command line spells them
@@ -37,8 +38,14 @@ export const optimizerOptions = {
   lrPower: positive().optional().describe('Power of the polynomial schedule.'),
   lrEnd: z.coerce.number().min(0).optional().describe('Last rate of the polynomial schedule.'),
   lrStepRules: z.string().optional().describe('Rules of piecewise_constant, as "1:500,0.1:2000,0.01".'),
-  adamBeta1: share().default(0.9).describe('Decay of the mean of gradients.'),
-  adamBeta2: share().default(0.999).describe('Decay of the mean of squared gradients.'),
+  optimizer: z.enum(OPTIMIZERS).default('adamw').describe('The optimizer; prodigy wants a learning rate of 1.'),
+  use8bitAdam: flag().default(false).describe('AdamW with 8-bit state: the same as optimizer adamw8bit.'),
+  decayExclude: z
+    .union([z.array(z.string()), z.string().transform((text) => text.split(','))])
+    .optional()
+    .describe('Parameters without weight decay, by the names in their paths, with commas between: "bias,*norm*" is usual.'),
+  adamBeta1: share().default(0.9).describe('Decay of the mean of gradients (adamw, adamw8bit, prodigy).'),
+  adamBeta2: share().default(0.999).describe('Decay of the mean of squared gradients (the same).'),
   adamEpsilon: positive().default(1e-8).describe('Keeps the division from 0.'),
   adamWeightDecay: z.coerce.number().min(0).default(0.01).describe('Decoupled weight decay.'),
   gradientAccumulationSteps: count().default(1).describe('MicroBatches that make one step.'),

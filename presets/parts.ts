@@ -1,12 +1,13 @@
 import { join } from 'node:path';
-import { type AnyPlugin, type Plugin, run } from '../core/index.js';
+import { type AnyPlugin, fail, type Plugin, run } from '../core/index.js';
 import { type DeviceName, device } from '../plugins/devices/pick.js';
 import { accumulation } from '../plugins/gradients/accumulation.js';
 import { clipping } from '../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
 import { jsonl } from '../plugins/observe/jsonl.js';
 import { progress } from '../plugins/observe/progress.js';
-import { adamw } from '../plugins/optimizers/adamw.js';
+import { type OptimizerName, optimizerByName } from '../plugins/optimizers/by-name.js';
+import { groups } from '../plugins/optimizers/groups.js';
 import { checkpoint } from '../plugins/persist/checkpoint.js';
 import { type ScheduleName, scheduleByName, warmsUp } from '../plugins/schedules/by-name.js';
 
@@ -30,6 +31,9 @@ export interface CommonOptions {
   readonly lrPower?: number;
   readonly lrEnd?: number;
   readonly lrStepRules?: string;
+  readonly optimizer: OptimizerName;
+  readonly use8bitAdam: boolean;
+  readonly decayExclude?: readonly string[];
   readonly adamBeta1: number;
   readonly adamBeta2: number;
   readonly adamEpsilon: number;
@@ -44,6 +48,12 @@ export const scaledLearningRate = (
   { learningRate, scaleLr, gradientAccumulationSteps, trainBatchSize }: CommonOptions,
   worldSize = 1,
 ): number => (scaleLr ? learningRate * gradientAccumulationSteps * trainBatchSize * worldSize : learningRate);
+
+function optimizerOf(o: CommonOptions): AnyPlugin {
+  if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
+    fail('OPTION_INVALID', 'use8bitAdam', `use_8bit_adam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
+  return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
+}
 
 /** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
 export function commonPlugins(o: CommonOptions): AnyPlugin[] {
@@ -66,7 +76,8 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     }),
     device(o.device, o.threads === undefined ? {} : { threads: o.threads }),
     ...(notes.length > 0 ? [notice(notes)] : []),
-    adamw({ beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon }),
+    optimizerOf(o),
+    ...(o.decayExclude ? [...groups({ undecayed: { match: o.decayExclude, weightDecay: 0 } })] : []),
     ...scheduleByName(o.lrScheduler, { cycles: o.lrNumCycles, power: o.lrPower, end: o.lrEnd, rules: o.lrStepRules }),
     accumulation(o.gradientAccumulationSteps),
     ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),

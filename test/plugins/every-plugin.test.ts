@@ -23,6 +23,7 @@ import { summary } from '../../plugins/observe/summary.js';
 import { adafactor } from '../../plugins/optimizers/adafactor.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';
 import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
+import { BIASES_AND_NORMS, groups } from '../../plugins/optimizers/groups.js';
 import { lion } from '../../plugins/optimizers/lion.js';
 import { prodigy } from '../../plugins/optimizers/prodigy.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
@@ -101,6 +102,9 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'optimizers/adamw.ts': () => [],
   'optimizers/adafactor.ts': () => [adafactor()],
   'optimizers/adamw8bit.ts': () => [adamw8bit({ min8bitSize: 16 })],
+  'optimizers/groups.ts': () => [
+    ...groups({ flat: { match: BIASES_AND_NORMS, weightDecay: 0 }, first: { match: 'conv_in.*', rateFactor: 0.5, optimizer: lion } }),
+  ],
   'optimizers/lion.ts': () => [lion()],
   'optimizers/prodigy.ts': () => [prodigy({ d0: 1e-3 })],
   'optimizers/sgd.ts': () => [sgd({ momentum: 0.9, nesterov: true })],
@@ -123,7 +127,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
 
 /** Files that hold no plugin, and devices that have tests of their own. */
 const NO_PLUGIN =
-  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns)|schedules\/(by-name|schedule)|data\/emoji|devices\/(cpu|webgpu|tfjs-node)/;
+  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|devices\/(cpu|webgpu|tfjs-node)/;
 
 test('every plugin is here', async () => {
   const folder = fileURLToPath(new URL('../../plugins', import.meta.url));
