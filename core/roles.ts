@@ -49,6 +49,8 @@ export interface DeviceReport {
   readonly name: string;
   /** Threads, adapter, driver: whatever tells a user what this device is. */
   readonly detail: string;
+  /** How much memory it has, or the most it can use. */
+  readonly memory?: string;
 }
 
 /** Role MODEL: builds the model once the device is up. */

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { type Composition, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../core/index.js';
+import { DEVICES } from '../plugins/devices/pick.js';
 import { addOptions, checkOptions, givenOptions, readConfig } from './cli-options.js';
 import { packageRoot } from './package-root.js';
 import { PRESETS, type Preset } from './registry.js';
@@ -126,14 +127,15 @@ withModel(program.command('merge').description('Add an adapter to its model’s 
 
 program
   .command('devices')
-  .description('Show which devices work here, and why others do not.')
+  .description('Show which devices work here, how fast they are, and what would make others work.')
   .exitOverride()
-  .action(async () => {
-    const { DEVICES, tryDevice } = await import('../plugins/devices/pick.js');
-    for (const name of DEVICES) {
-      const found = await tryDevice(name);
-      console.log(`${name.padEnd(16)}${'report' in found ? `works: ${found.report.detail}` : `does not work: ${found.why}`}`);
-    }
+  .addOption(new Option('--only <name>', 'Look at one device, in this process.').choices([...DEVICES]))
+  .option('--json', 'Print a line of JSON for each.')
+  .action(async (o) => {
+    const { describe, lookAt, lookAtAll } = await import('./devices.js');
+    const lines = o.only ? [await lookAt(o.only)] : await lookAtAll();
+    if (o.json) for (const line of lines) console.log(JSON.stringify(line));
+    else console.log(describe(lines));
   });
 
 /** A run's folder stands for the adapter in it. */

@@ -11,16 +11,21 @@ const make = (name: DeviceName, options: WasmOptions): Device =>
   ({ 'tfjs-node-gpu': tfjsNodeGpu, webgpu, 'tfjs-node': tfjsNode, wasm: () => wasm(options), cpu })[name]();
 
 /** Starts one device and says what came of it. */
-export async function tryDevice(name: DeviceName, options: WasmOptions = {}): Promise<{ report: DeviceReport } | { why: string }> {
+export async function tryDevice(
+  name: DeviceName,
+  options: WasmOptions = {},
+): Promise<{ report: DeviceReport } | { why: string; what: string; fix: string }> {
   try {
     return { report: await make(name, options).setUp() };
   } catch (error) {
-    return { why: error instanceof SteploomError ? `${error.problems[0].what}. ${error.problems[0].fix}` : (error as Error).message };
+    const { what, fix } =
+      error instanceof SteploomError ? error.problems[0] : { what: (error as Error).message.replace(/\.$/, ''), fix: 'See its messages.' };
+    return { why: `${what}. ${fix}`, what, fix };
   }
 }
 
 /** A software renderer drives WebGPU slower than wasm does its work. */
-const isSoftware = ({ detail }: DeviceReport) => /swiftshader|llvmpipe|software/i.test(detail);
+export const isSoftware = ({ detail }: DeviceReport) => /swiftshader|llvmpipe|software/i.test(detail);
 
 /** The device of that name, or with 'auto' the best that works: GPUs first, then TensorFlow, wasm, cpu. */
 export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}) => ({

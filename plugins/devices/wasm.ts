@@ -44,7 +44,8 @@ export const wasm = ({ threads = os.availableParallelism() }: WasmOptions = {}) 
       }
     } else await tf.setBackend('wasm');
     registerWasmKernels();
-    return { name: 'wasm', detail: `SIMD, ${backend.getThreadsCount()} thread${backend.getThreadsCount() === 1 ? '' : 's'}` };
+    const count = backend.getThreadsCount();
+    return { name: 'wasm', detail: `SIMD, ${count} thread${count === 1 ? '' : 's'}`, memory: 'up to 4 GiB' };
   },
 });
 

@@ -77,6 +77,6 @@ export const webgpu = () => ({
       fail('DEVICE_UNAVAILABLE', 'webgpu', 'TensorFlow.js could not start it', 'See the messages above.');
     await tf.ready();
     void instance;
-    return { name: 'webgpu', detail };
+    return { name: 'webgpu', detail, memory: `buffers up to ${(adapter.limits.maxBufferSize / 2 ** 30).toFixed(1)} GiB` };
   },
 });

@@ -1,6 +1,8 @@
+import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { apply, type Program } from '../devices/kernels/program.js';
+import { type ConstantsAdamW, type FactorsAdamW, FUSED, listKernel, type ParameterAdamW } from '../devices/kernels/names.js';
+import { type Arrays, apply, type Program } from '../devices/kernels/program.js';
 import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state.js';
 
 export interface AdamWOptions {
@@ -26,12 +28,26 @@ export const adamwProgram = (beta1: number, beta2: number, epsilon: number): Pro
   },
 });
 
+/** One step over a list, by the device's own AdamW if it has one. */
+export function applyAdamW(
+  list: readonly ParameterAdamW[],
+  factors: FactorsAdamW,
+  finite: number | Scalar,
+  constants: ConstantsAdamW,
+  program: Program,
+): void {
+  const own = listKernel(FUSED.adamw);
+  if (own) own(list, factors, finite, constants);
+  else apply(program, list as unknown as readonly Arrays[], { ...factors }, finite);
+}
+
 /**
  * AdamW (Loshchilov and Hutter 2019, algorithm 2; PyTorch's form): m and v are running means of g and g^2, and
  * p -= rate (mhat / (sqrt(vhat) + epsilon) + decay p). State: 8 bytes an element. Bias correction counts applied updates.
  */
 export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adamw' }: AdamWOptions = {}) => {
   const state = new OptimizerState(name);
+  const constants = { beta1, beta2, epsilon };
   const program = adamwProgram(beta1, beta2, epsilon);
   let groups: ReturnType<typeof byGroup> = new Map();
 
@@ -60,7 +76,7 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
         for (const [group, own] of groups) {
           const { learningRate, weightDecay } = rates[group];
           const list = own.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`), v: state.get(`v/${path}`) }));
-          apply(program, list, { rate: learningRate, decay: weightDecay, scale, correction1, correction2 }, finite);
+          applyAdamW(list, { rate: learningRate, decay: weightDecay, scale, correction1, correction2 }, finite, constants, program);
         }
       });
     },

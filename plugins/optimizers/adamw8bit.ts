@@ -15,8 +15,7 @@ import {
 } from '../../core/index.js';
 import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../devices/kernels/dynamic-map.js';
 import { FUSED, listKernel, type Parameter8bit } from '../devices/kernels/names.js';
-import { apply } from '../devices/kernels/program.js';
-import { type AdamWOptions, adamwProgram } from './adamw.js';
+import { type AdamWOptions, adamwProgram, applyAdamW } from './adamw.js';
 import { matches, type NamePattern } from './patterns.js';
 import { byGroup, checkBetas, checkPositive, finishedGradient, OptimizerState, onDevice } from './state.js';
 
@@ -47,7 +46,7 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
   let packed = true;
 
   const addCodes = (key: string, size: number, code: number) => {
-    const value = tf.tidy(() => asStored(new Uint8Array(size).fill(code), code));
+    const value = tf.tidy(() => (packed ? asStored(new Uint8Array(size).fill(code), code) : toBytes(tf.fill([size], code, 'int32'))));
     codes.set(key, tf.variable(value as Tensor<tf.Rank>, false));
     value.dispose();
     sizes.set(key, size);
@@ -100,7 +99,13 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
           const { learningRate, weightDecay } = rates[group];
           const small = own.filter(({ path }) => !codes.has(`m/${path}`));
           const list = small.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`), v: state.get(`v/${path}`) }));
-          apply(program, list, { rate: learningRate, decay: weightDecay, scale, correction1, correction2 }, finite);
+          applyAdamW(
+            list,
+            { rate: learningRate, decay: weightDecay, scale, correction1, correction2 },
+            finite,
+            { beta1, beta2, epsilon },
+            program,
+          );
           const large = own
             .filter(({ path }) => codes.has(`m/${path}`))
             .map(({ path, p }) => {
@@ -119,7 +124,9 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
     async capture(): Promise<State> {
       const captured: Record<string, TensorData> = await allToHost(Object.fromEntries(state.variables));
       for (const [key, variable] of codes) {
-        const values = await variable.data();
+        const whole = tf.tidy(() => (packed ? variable.clone() : toIntegers(variable).clone()));
+        const values = await whole.data();
+        whole.dispose();
         const size = sizes.get(key) as number;
         const bytes = packed ? new Uint8Array((values as Int32Array).slice().buffer, 0, size).slice() : Uint8Array.from(values);
         captured[`codes/${key}`] = { dtype: 'uint8', shape: [size], data: bytes };
@@ -185,7 +192,11 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
       let code = nearest(x.div(divide).reshape([-1]), map).slice(0, p.size);
       // A negative number never takes the code of 0.
       if (map === SIGNED)
-        code = tf.where(tf.logicalAnd(x.reshape([-1]).slice(0, p.size).less(0), code.equal(SIGNED_ZERO)), code.sub(1), code);
+        code = tf.where(
+          tf.logicalAnd(x.reshape([-1]).slice(0, p.size).less(0), code.equal(SIGNED_ZERO)),
+          code.sub(tf.scalar(1, 'int32')),
+          code,
+        );
       old.assign(toBytes(tf.where(finite.greater(0), code, toIntegers(old)).toInt()) as Tensor<tf.Rank>);
       return divide;
     };
@@ -203,14 +214,12 @@ interface TensorFlowBackend {
     TF_INT32: number;
     TF_UINT8: number;
   };
-  executeSingleOutput(name: string, attributes: { name: string; type: number; value: unknown }[], inputs: Tensor[]): tf.TensorInfo;
+  executeSingleOutput(name: string, attributes: { name: string; type: number; value: unknown }[], inputs: Tensor[]): Tensor;
 }
 
 /** TensorFlow's own backend, which has bytes and a search; null elsewhere. */
 const tensorflow = (): TensorFlowBackend | null =>
   tf.getBackend() === 'tensorflow' ? (tf.backend() as unknown as TensorFlowBackend) : null;
-
-const wrap = (info: tf.TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(info);
 
 const cast = (backend: TensorFlowBackend, x: Tensor, from: number, to: number): Tensor => {
   const { TF_ATTR_TYPE, TF_ATTR_BOOL } = backend.binding;
@@ -219,7 +228,7 @@ const cast = (backend: TensorFlowBackend, x: Tensor, from: number, to: number): 
     { name: 'DstT', type: TF_ATTR_TYPE, value: to },
     { name: 'Truncate', type: TF_ATTR_BOOL, value: false },
   ];
-  return wrap(backend.executeSingleOutput('Cast', attributes, [x]));
+  return backend.executeSingleOutput('Cast', attributes, [x]);
 };
 
 /** Integers 0 to 255, one byte each where the device has bytes (TensorFlow.js goes on calling them int32). */
@@ -243,5 +252,5 @@ function nearest(x: Tensor, map: Float32Array): Tensor {
     { name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT },
     { name: 'boundaries', type: TF_ATTR_FLOAT, value: edges },
   ];
-  return wrap(backend.executeSingleOutput('Bucketize', attributes, [x]));
+  return backend.executeSingleOutput('Bucketize', attributes, [x]);
 }

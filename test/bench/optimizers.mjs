@@ -1,6 +1,6 @@
 // The optimizers' steps: one large tensor, and 512 tensors of 4 x 320 as LoRA has them; beside torch where a Python with it
 // is named. Everything of one run is measured side by side; read the ratios.
-//   npm run build && node test/bench/optimizers.mjs [wasm|cpu|webgpu] [python]
+//   npm run build && node test/bench/optimizers.mjs [wasm|cpu|webgpu|tfjs-node|tfjs-node-gpu] [python]
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
@@ -9,7 +9,7 @@ import { globalNorm } from '../../dist/plugins/gradients/global-norm.js';
 import { accumulation, adamw, adamw8bit, device, lion } from '../../dist/plugins/index.js';
 
 const [name = 'wasm', python] = process.argv.slice(2);
-const gpu = name !== 'wasm' && name !== 'cpu';
+const gpu = name === 'webgpu' || name === 'tfjs-node-gpu';
 const report = await device(name).setUp();
 console.log(`${report.name}: ${report.detail}`);
 
@@ -72,8 +72,9 @@ for (const [kind, list] of Object.entries(shapes)) {
   if (kind === 'one') rows[kind].adamw8bit = (await optimizerTime(adamw8bit, list)).time;
   if (!gpu) rows[kind].accumulate = await accumulateTime(list);
 }
-if (!gpu) {
-  registerLists(name, {});
+// The same without kernels of ours: the statement of the update as TensorFlow.js operations.
+if (name !== 'webgpu') {
+  registerLists(tf.getBackend(), {});
   rows.many.portable = (await optimizerTime(adamw, shapes.many)).time;
   rows.one.portable = (await optimizerTime(adamw, shapes.one)).time;
 }
@@ -109,8 +110,12 @@ if (python) {
 }
 process.exit();
 
-/** A copy of half as many floats from one buffer to another, by the device's own copy. */
+/** A copy of half as many floats from one buffer to another, by the device's own copy (TensorFlow: a negation). */
 async function copyTime() {
+  if (name !== 'webgpu') {
+    const x = noise([SIZES / 2], 1);
+    return measure(() => tf.neg(x).dispose());
+  }
   const { device: d } = tf.backend();
   const size = 4 * (SIZES / 2);
   const usage = 4 | 8;

@@ -184,7 +184,10 @@ for (const device of await testDevices()) {
 
     test('adamw8bit has bitsandbytes’ codes', async () => {
       await use(device);
-      await goldenCodes(device === 'webgpu' ? 'nearly' : 'all');
+      const demand = device === 'webgpu' ? 'nearly' : 'all';
+      await goldenCodes(demand);
+      // Whole blocks, a multiple of four: some kernels take four at a time then.
+      await goldenCodes(demand, 4352);
     });
 
     test('adamw8bit holds 2 + 8/256 bytes an element, small and named tensors 8', async () => {
@@ -194,12 +197,29 @@ for (const device of await testDevices()) {
         Object.entries(variables).map(([path, shape]) => [path, { variable: tf.variable(tf.zeros(shape)), trainable: true, group: 'g' }]),
       );
       const bytes = tf.memory().numBytes;
+      // TensorFlow.js counts four bytes for what TensorFlow holds in one: there resident memory is measured instead, below.
+      const counted = device === 'tfjs-node' ? 3 * 2 * 16384 : 0;
       const optimizer = adamw8bit({ keep32bit: ['named'] });
       optimizer.start(parameters);
       expect(optimizer.stateBytes()).toBe(16384 * (2 + 8 / 256) + 8 * 16384 + 8 * 100 + 8);
-      expect(tf.memory().numBytes - bytes).toBe(optimizer.stateBytes());
+      expect(tf.memory().numBytes - bytes).toBe(optimizer.stateBytes() + counted);
       optimizer.dispose();
       expect(() => adamw8bit({ keep32bit: ['nothing'] }).start(parameters)).toThrow(/PATTERN_UNMATCHED.*nothing/);
+      if (device !== 'tfjs-node') return;
+      const size = 2 ** 24;
+      const variable = tf.variable(tf.zeros([size]));
+      // Several, as TensorFlow keeps the memory that the first needed on its way for the next.
+      const several = Array.from({ length: 6 }, () => adamw8bit());
+      let resident = 0;
+      for (const [i, one] of several.entries()) {
+        one.start(new Map([['p', { variable, trainable: true, group: 'g' }]]));
+        if (i === 1) resident = process.memoryUsage().rss;
+      }
+      const bytesEach = (process.memoryUsage().rss - resident) / 4 / size;
+      expect(bytesEach).toBeGreaterThan(1.9);
+      expect(bytesEach).toBeLessThan(2.2);
+      for (const one of several) one.dispose();
+      variable.dispose();
     });
 
     test('adamw8bit: a gradient 1e4 times its neighbours does not make them explode', async () => {
@@ -249,8 +269,7 @@ for (const device of await testDevices()) {
 }
 
 /** The fixture's five steps, on the current device. */
-async function goldenCodes(demand: 'all' | 'nearly') {
-  const n = 4369;
+async function goldenCodes(demand: 'all' | 'nearly', n = 4369) {
   const start = Float32Array.from({ length: n }, (_, i) => 0.1 * Math.cos(0.05 * i));
   const run = single(adamw8bit, [...start], { learningRate: 1e-3, weightDecay: 1e-2 });
   for (let k = 1; k <= 5; k++) {
@@ -260,14 +279,16 @@ async function goldenCodes(demand: 'all' | 'nearly') {
     const state = (await run.optimizer.capture()) as Record<string, { data: Uint8Array | Float32Array }>;
     for (const kind of ['m', 'v'] as const) {
       const ours = state[`codes/${kind}/p`].data;
-      const theirs = Buffer.from(expected[kind], 'hex');
+      const theirs = Buffer.from(expected[kind], 'hex').subarray(0, n);
       const other = [...theirs.keys()].filter((i) => ours[i] !== theirs[i]);
       if (demand === 'all') expect(other, `${kind} after step ${k}`).toEqual([]);
       expect(other.length).toBeLessThan(n / 1000);
       for (const i of other) expect(Math.abs(ours[i] - theirs[i])).toBe(1);
     }
-    expect(relativeGap(state['absmax/p'].data, [...expected.absmaxM, ...expected.absmaxV])).toBeLessThan(1e-6);
-    expect(relativeGap(await run.variable.data(), expected.p)).toBeLessThan(1e-6);
+    const blocks = Math.ceil(n / BLOCK);
+    const absmax = [...expected.absmaxM.slice(0, blocks), ...expected.absmaxV.slice(0, blocks)];
+    expect(relativeGap(state['absmax/p'].data, absmax)).toBeLessThan(1e-6);
+    expect(relativeGap(await run.variable.data(), expected.p.slice(0, n))).toBeLessThan(1e-6);
   }
   run.optimizer.dispose();
 }

@@ -6,8 +6,13 @@ import { type DeviceName, tryDevice } from '../../plugins/devices/pick.js';
 const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
 if (!process.env.VK_DRIVER_FILES && existsSync(SWIFTSHADER)) process.env.VK_DRIVER_FILES = SWIFTSHADER;
 
-/** The devices that tests of kernels and models run on here. WebGPU is left out, in one line, where no driver is found. */
+/**
+ * The devices that tests of kernels and models run on here. WebGPU is left out, in one line, where no driver is found.
+ * STEPLOOM_TEST_DEVICE=tfjs-node has them run on that one alone.
+ */
 export async function testDevices(): Promise<DeviceName[]> {
+  const named = process.env.STEPLOOM_TEST_DEVICE as DeviceName | undefined;
+  if (named) return [named];
   const found = await tryDevice('webgpu');
   if ('report' in found) return ['cpu', 'wasm', 'webgpu'];
   console.log(`not tested here: webgpu (${found.why})`);

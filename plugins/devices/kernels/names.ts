@@ -17,6 +17,8 @@ export const FUSED = {
   columnSum: 'SteploomColumnSum',
   /** Runs a {@link Program} over a list of tensors, in place. */
   program: 'SteploomProgram',
+  /** AdamW over a list of tensors, in place: for a device that has it but runs no programs. */
+  adamw: 'SteploomAdamW',
   /** 8-bit AdamW over a list of tensors, in place. */
   adamw8bit: 'SteploomAdamW8bit',
 } as const;
@@ -30,6 +32,28 @@ export interface Parameter8bit {
   readonly absmax: Tensor;
 }
 
+export interface ParameterAdamW {
+  readonly p: Tensor;
+  readonly g: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+}
+
+/** The corrections are 1 / (1 - beta^t). */
+export interface FactorsAdamW {
+  readonly rate: number;
+  readonly decay: number;
+  readonly scale: number | Scalar;
+  readonly correction1: Scalar;
+  readonly correction2: Scalar;
+}
+
+export interface ConstantsAdamW {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+}
+
 export interface Factors8bit {
   readonly learningRate: number;
   readonly weightDecay: number;
@@ -38,10 +62,7 @@ export interface Factors8bit {
   readonly correction2: Scalar;
 }
 
-export interface Constants8bit {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
+export interface Constants8bit extends ConstantsAdamW {
   /** The largest step, in learning rates. */
   readonly bound: number;
 }
@@ -54,6 +75,7 @@ interface ListKernels {
     factors: Readonly<Record<string, number | Scalar>>,
     finite: number | Scalar,
   ) => Scalar | null;
+  [FUSED.adamw]: (list: readonly ParameterAdamW[], factors: FactorsAdamW, finite: number | Scalar, constants: ConstantsAdamW) => void;
   [FUSED.adamw8bit]: (list: readonly Parameter8bit[], factors: Factors8bit, finite: number | Scalar, constants: Constants8bit) => void;
 }
 

@@ -23,9 +23,31 @@ export function adamw8bitCode(o: {
         return `  if (a >= ${f(edge(i, n))}) { scale = ${f((n * 10 ** (6 - i)) / 0.9)}; cells = ${f(n)}; }`;
       })
       .join('\n');
+  const mix = (x: string, old: string, keep: number) => `${old} * ${f(keep)} + ${x} * ${f(1 - keep)}`;
+  const direction = (mean: string, square: string, same: (x: string) => string) =>
+    `clamp(${mean} * factors[4] / (sqrt(${square} * factors[5]) + ${f(o.epsilon)}), ${same(f(-o.bound))}, ${same(f(o.bound))})`;
+  const wide = o.size % 4 === 0;
+  const number = wide ? 'vec4f' : 'f32';
+  const oneByOne = `    for (var j = 0u; j < 4u; j++) {
+      let i = start + j;
+      if (i >= ${o.size}u) { break; }
+      let x = g[i] * factors[2];
+      let mean = ${mix('x', 'fromSigned(extractBits(codesM, 8u * j, 8u)) * topM', o.beta1)};
+      let square = ${mix('x * x', 'fromUnsigned(extractBits(codesV, 8u * j, 8u)) * topV', o.beta2)};
+      means[j] = mean;
+      squares[j] = square;
+      p[i] -= factors[0] * (${direction('mean', 'square', (x) => x)} + factors[1] * p[i]);
+    }`;
+  const each = (name: string, codes: string) =>
+    `vec4f(${[0, 8, 16, 24].map((at) => `${name}(extractBits(${codes}, ${at}u, 8u))`).join(', ')})`;
+  const fourAtOnce = `    let x = g[word] * factors[2];
+    let weight = p[word];
+    means = ${mix('x', `${each('fromSigned', 'codesM')} * topM`, o.beta1)};
+    squares = ${mix('x * x', `${each('fromUnsigned', 'codesV')} * topV`, o.beta2)};
+    p[word] = weight - factors[0] * (${direction('means', 'squares', (x) => `vec4f(${x})`)} + factors[1] * weight);`;
   return `@group(0) @binding(0) var<storage, read> factors: array<f32>;
-@group(0) @binding(1) var<storage, read> g: array<f32>;
-@group(0) @binding(2) var<storage, read_write> p: array<f32>;
+@group(0) @binding(1) var<storage, read> g: array<${number}>;
+@group(0) @binding(2) var<storage, read_write> p: array<${number}>;
 @group(0) @binding(3) var<storage, read_write> m: array<u32>;
 @group(0) @binding(4) var<storage, read_write> v: array<u32>;
 @group(0) @binding(5) var<storage, read_write> absmax: array<f32>;
@@ -91,17 +113,7 @@ fn toUnsigned(x: f32) -> u32 {
     let topV = absmax[${o.blocks}u + block];
     let codesM = m[word];
     let codesV = v[word];
-    for (var j = 0u; j < 4u; j++) {
-      let i = start + j;
-      if (i >= ${o.size}u) { break; }
-      let x = g[i] * factors[2];
-      let mean = fromSigned(extractBits(codesM, 8u * j, 8u)) * topM * ${f(o.beta1)} + x * ${f(1 - o.beta1)};
-      let square = fromUnsigned(extractBits(codesV, 8u * j, 8u)) * topV * ${f(o.beta2)} + x * x * ${f(1 - o.beta2)};
-      means[j] = mean;
-      squares[j] = square;
-      let direction = clamp(mean * factors[4] / (sqrt(square * factors[5]) + ${f(o.epsilon)}), ${f(-o.bound)}, ${f(o.bound)});
-      p[i] -= factors[0] * (direction + factors[1] * p[i]);
-    }
+${wide ? fourAtOnce : oneByOne}
   }
   let a = abs(means);
   tops[local] = vec2f(max(max(a.x, a.y), max(a.z, a.w)), max(max(squares.x, squares.y), max(squares.z, squares.w)));

@@ -22,11 +22,15 @@ function gathered(values: readonly (number | Scalar)[]): Tensor {
 /** Elements that one workgroup of a sum adds up. */
 const PER_GROUP = 256 * 64;
 
+/** Four numbers at a time where every array's length allows it: wide loads are what fills the memory's bandwidth. */
+const isWide = (sizes: readonly number[]): boolean => sizes.every((size) => size % 4 === 0);
+
 /** The statements that compute a program for the arrays of group k, and the expressions of its results. */
-function statements(program: Program, k: number): { lines: string[]; results: { name: string; value: string }[] } {
+function statements(program: Program, k: number, wide: boolean): { lines: string[]; results: { name: string; value: string }[] } {
   const { nodes, results } = record(program);
   const lines: string[] = [];
-  const spell = (value: number) => (Number.isInteger(value) ? `${value}f` : `${Math.fround(value)}f`);
+  const same = (scalar: string) => (wide ? `vec4f(${scalar})` : scalar);
+  const spell = (value: number) => same(`${Number.isInteger(value) ? value : Math.fround(value)}f`);
   const names = nodes.map((node, i) => {
     const name = `t${i}`;
     const [a, b] = [(node as { a: number }).a, (node as { b: number }).b].map((at) => `t${at}`);
@@ -35,7 +39,7 @@ function statements(program: Program, k: number): { lines: string[]; results: { 
       node.op === 'array'
         ? `${node.name}${k}[i]`
         : node.op === 'factor'
-          ? `factors[${program.factors.indexOf(node.name)}]`
+          ? same(`factors[${program.factors.indexOf(node.name)}]`)
           : node.op === 'constant'
             ? spell(node.value)
             : node.op in infix
@@ -50,30 +54,32 @@ function statements(program: Program, k: number): { lines: string[]; results: { 
 }
 
 /** Bindings: factors (where there are some), then the arrays of each group; written ones are read_write. */
-function bindings(program: Program, groups: number, first: readonly string[]): string {
+function bindings(program: Program, groups: number, first: readonly string[], wide: boolean): string {
   const lines = first.map((text, i) => `@group(0) @binding(${i}) ${text}`);
   for (let k = 0; k < groups; k++)
     for (const name of program.arrays) {
       const access = program.writes.includes(name) ? 'read_write' : 'read';
-      lines.push(`@group(0) @binding(${lines.length}) var<storage, ${access}> ${name}${k}: array<f32>;`);
+      lines.push(`@group(0) @binding(${lines.length}) var<storage, ${access}> ${name}${k}: array<${wide ? 'vec4f' : 'f32'}>;`);
     }
   return lines.join('\n');
 }
 
 /** In place: one shader for as many groups of arrays as it can bind. */
 function update(program: Program, part: readonly Arrays[], factors: Tensor): void {
-  const sizes = part.map((group) => group[program.arrays[0]].size);
+  const elements = part.map((group) => group[program.arrays[0]].size);
+  const wide = isWide(elements);
+  const sizes = elements.map((size) => (wide ? size / 4 : size));
   const { groups } = flat(Math.max(...sizes));
   const finite = program.factors.length;
   dispatch(current(), {
     name: program.name,
-    code: () => `${bindings(program, part.length, ['var<storage, read> factors: array<f32>;'])}
+    code: () => `${bindings(program, part.length, ['var<storage, read> factors: array<f32>;'], wide)}
 @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) gid: vec3u) {
   if (factors[${finite}] == 0f) { return; }
   let i = gid.x + gid.y * ${groups[0] * 256}u;
 ${part
   .map((_, k) => {
-    const { lines, results } = statements(program, k);
+    const { lines, results } = statements(program, k, wide);
     return `  if (gid.z == ${k}u && i < ${sizes[k]}u) {
     ${[...lines, ...results.map(({ name, value }) => `${name}${k}[i] = ${value};`)].join('\n    ')}
   }`;
@@ -88,20 +94,22 @@ ${part
 /** Partial sums of several groups of arrays; the caller adds them up. Inside a tidy. */
 function partialSums(program: Program, part: readonly Arrays[], factors: Tensor | null): Tensor {
   const backend = current();
-  const sizes = part.map((group) => group[program.arrays[0]].size);
+  const elements = part.map((group) => group[program.arrays[0]].size);
+  const wide = isWide(elements);
+  const sizes = elements.map((size) => (wide ? size / 4 : size));
   const counts = sizes.map((size) => Math.ceil(size / PER_GROUP));
   const most = Math.max(...counts);
   const out = tf.engine().makeTensorFromTensorInfo(backend.makeTensorInfo([part.length * most], 'float32')) as Tensor;
   const first = ['var<storage, read_write> partial: array<f32>;', ...(factors ? ['var<storage, read> factors: array<f32>;'] : [])];
   dispatch(backend, {
     name: `sum ${program.name}`,
-    code: () => `${bindings(program, part.length, first)}
+    code: () => `${bindings(program, part.length, first, wide)}
 var<workgroup> scratch: array<f32, 256>;
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  var sum = 0f;
+  var sum = ${wide ? 'vec4f(0f)' : '0f'};
 ${part
   .map((_, k) => {
-    const { lines, results } = statements(program, k);
+    const { lines, results } = statements(program, k, wide);
     return `  if (group.y == ${k}u) {
     for (var i = group.x * ${PER_GROUP}u + local; i < min(${sizes[k]}u, (group.x + 1u) * ${PER_GROUP}u); i += 256u) {
       ${[...lines, `sum += ${results[0].value};`].join('\n      ')}
@@ -109,7 +117,7 @@ ${part
   }`;
   })
   .join('\n')}
-  scratch[local] = sum;
+  scratch[local] = ${wide ? 'dot(sum, vec4f(1f))' : 'sum'};
   workgroupBarrier();
   for (var width = 128u; width > 0u; width /= 2u) {
     if (local < width) { scratch[local] += scratch[local + width]; }
