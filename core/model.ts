@@ -10,6 +10,8 @@ export interface Parameter {
   readonly variable: Variable;
   readonly trainable: boolean;
   readonly group: string;
+  /** The variable is somebody else's (a LayersModel's, say): it is trained, and outlives the run. */
+  readonly lent?: boolean;
 }
 
 /**
@@ -21,7 +23,8 @@ export interface ModuleFacts {
   readonly weight: string;
   readonly shape: readonly number[];
   readonly stride?: number;
-  readonly padding?: number;
+  /** Pixels on every side, or TensorFlow's `same`, which may put one more below and to the right. */
+  readonly padding?: number | 'same';
 }
 
 /** Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. */
@@ -33,6 +36,8 @@ export interface Context {
   readonly parameters: Tensors;
   /** Calls the module at `path` through the model's wraps. `fn` is pure in inputs, parameters and keyed draws. */
   module(path: string, inputs: Tensor[], fn: (inputs: Tensor[]) => Tensor): Tensor;
+  /** Whether anything wraps the module at `path`; where nothing does, a model may take a shorter way. */
+  wrapped(path: string): boolean;
   /** The draw `name` of the example `id`: the same whatever the rank, batch or order. */
   draw(name: string, id: number): Generator;
   /** The draw `name` of this microBatch (dropout): a function of seed, step, micro and name. */
@@ -54,6 +59,8 @@ export interface Model {
   /** What parameter groups have of their own; the rest is the run's. */
   readonly groups?: Readonly<Record<string, GroupSettings>>;
   forward(context: Context, inputs: Inputs): Tensor;
+  /** What a classifier's outputs are, where the model knows; logits otherwise. */
+  readonly gives?: 'probabilities' | 'logits';
   /** Frees what the model holds beside its parameters. */
   dispose?(): void;
 }
@@ -80,6 +87,7 @@ export function makeContext(
     parameters: more.parameters,
     draw: more.draw ?? noDraws,
     drawHere: more.drawHere ?? noDraws,
+    wrapped: (path) => model.wraps.has(path),
     module(path, inputs, fn) {
       const wraps = model.wraps.get(path);
       if (!wraps) return fn(inputs);

@@ -425,7 +425,7 @@ export class Session implements Run {
     await attempt(() => this.source?.dispose?.());
     if (this.model) {
       await attempt(() => this.model.dispose?.());
-      for (const { variable } of this.model.parameters.values()) if (!variable.isDisposed) variable.dispose();
+      for (const { variable, lent } of this.model.parameters.values()) if (!lent && !variable.isDisposed) variable.dispose();
     }
     if (errors.length > 0) throw errors[0];
   }

@@ -1,7 +1,9 @@
 // The plugins that run in a browser as well as in Node.
 export { type LoraOptions, lora, loraModules, mergeLora, withLora } from './adapters/lora.js';
 export { LORA_FILE, readLora, writeLora } from './adapters/lora-file.js';
+export { mergeAtEnd } from './adapters/merge-at-end.js';
 export { type ArraysOptions, arrays, epochOrder } from './data/arrays.js';
+export { type StreamElement, type StreamOptions, stream } from './data/stream.js';
 export { cpu } from './devices/cpu.js';
 export { webgpu } from './devices/webgpu.js';
 export { type AccumulationOptions, accumulation } from './gradients/accumulation.js';
@@ -10,12 +12,23 @@ export { globalNorm } from './gradients/global-norm.js';
 export { type NonFiniteGuardOptions, nonFiniteGuard } from './gradients/non-finite-guard.js';
 export { type CLIPTextConfig, clipText } from './models/clip-text.js';
 export { type Codec, spaceToDepth } from './models/codec.js';
+export { type FunctionModelOptions, functionModel } from './models/function-model.js';
+export { type LayersModelOptions, layersModel } from './models/layers-model.js';
 export { buildTextToImage, type TextToImage, type TextToImageOptions, textToImageModel } from './models/text-to-image.js';
 export { clipTokenizer, loadTokenizer, type Tokenizer, wordTokenizer } from './models/tokenizer.js';
 export { type UNetConfig, unet2DCondition } from './models/unet2d-condition.js';
 export { makeParameters, type WeightSpec } from './models/weights.js';
 export { type DenoisingOptions, denoising, isTextToImage, minSnrWeight } from './objectives/denoising.js';
+export { accuracy, topK } from './objectives/metrics.js';
 export { type NoiseConfig, type NoiseSchedule, noiseSchedule } from './objectives/noise-schedule.js';
+export {
+  type Comparison,
+  LOSSES,
+  type LossName,
+  type SupervisedOptions,
+  supervised as supervisedObjective,
+} from './objectives/supervised.js';
+export { type EvaluationOptions, evaluation } from './observe/evaluation.js';
 export { type AdafactorOptions, adafactor } from './optimizers/adafactor.js';
 export { type AdamWOptions, adamw } from './optimizers/adamw.js';
 export { type AdamW8bitOptions, adamw8bit } from './optimizers/adamw8bit.js';
@@ -26,6 +39,7 @@ export { matches, type NamePattern } from './optimizers/patterns.js';
 export { type ProdigyOptions, prodigy } from './optimizers/prodigy.js';
 export { type SGDOptions, sgd } from './optimizers/sgd.js';
 export { type Files, fetched, inMemory } from './persist/files.js';
+export { layersFiles } from './persist/layers-files.js';
 export { readSafetensors, writeSafetensors } from './persist/safetensors.js';
 export { saveModel } from './persist/save-model.js';
 export { readSnapshot, writeSnapshot } from './persist/snapshot-files.js';

@@ -63,19 +63,20 @@ export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
   );
 }
 
-/** x [n, h, w, in] convolved with w [kh, kw, in, out], padded the same on all sides, plus bias [out]. */
-export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: number, pad: number): Tensor {
-  if (w.shape[0] === 1 && w.shape[1] === 1 && stride === 1 && pad === 0)
+/** x [n, h, w, in] convolved with w [kh, kw, in, out], padded the same on all sides (or TensorFlow's way), plus bias [out]. */
+export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: number, pad: number | 'same'): Tensor {
+  if (w.shape[0] === 1 && w.shape[1] === 1 && stride === 1 && (pad === 0 || pad === 'same'))
     return linear(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), bias);
+  const border = pad === 'same' ? 0 : pad;
   const around: [[number, number], [number, number], [number, number], [number, number]] = [
     [0, 0],
-    [pad, pad],
-    [pad, pad],
+    [border, border],
+    [border, border],
     [0, 0],
   ];
-  const same = stride === 1 && w.shape[0] === 2 * pad + 1 && w.shape[1] === 2 * pad + 1;
+  const same = pad === 'same' || (stride === 1 && w.shape[0] === 2 * pad + 1 && w.shape[1] === 2 * pad + 1);
   // TensorFlow's own kernels have no gradient with the padding spelt out.
-  if (pad > 0 && !same && tf.getBackend() === 'tensorflow') return conv2d(tf.pad(x, around), w, bias, stride, 0);
+  if (border > 0 && !same && tf.getBackend() === 'tensorflow') return conv2d(tf.pad(x, around), w, bias, stride, 0);
   const padding = pad === 0 ? 'valid' : same ? 'same' : around;
   const attributes = { strides: stride, pad: padding, dataFormat: 'NHWC', dimRoundingMode: undefined };
   return op(

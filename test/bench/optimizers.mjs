@@ -27,6 +27,15 @@ const noise = (shape, scale) =>
 
 /** Waits until the device has done everything so far. */
 const settle = async () => {
+  const backend = tf.backend();
+  if (name === 'webgpu') {
+    // Reading a scalar back would not do: small operations stay on the host.
+    if (backend.commandEncoder) {
+      backend.endComputePassEncoder();
+      backend.submitQueue();
+    }
+    return backend.device.queue.onSubmittedWorkDone();
+  }
   const x = tf.scalar(1).mul(1);
   await x.data();
   x.dispose();
@@ -108,6 +117,10 @@ if (python) {
   const { stdout, stderr, status } = spawnSync(python, [script, gpu ? 'cuda' : 'cpu'], { encoding: 'utf8' });
   if (status !== 0) throw new Error(stderr);
   const torch = JSON.parse(stdout.trim().split('\n').pop());
+  if (torch.copy)
+    console.log(
+      `torch copies at ${torch.copy.toFixed(0)} GB/s: AdamW has ${(((28 * SIZES) / rows.one.adamw / 1e6 / torch.copy) * 100).toFixed(0)} % of it, 8-bit ${(((16.0625 * SIZES) / rows.one.adamw8bit / 1e6 / torch.copy) * 100).toFixed(0)} %`,
+    );
   console.log(
     `torch fused AdamW: one ${torch.one.toFixed(2)} ms, 512 ${torch.many.toFixed(2)} ms; bitsandbytes AdamW8bit: one ${torch.one8bit?.toFixed(2)} ms`,
   );

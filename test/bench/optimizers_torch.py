@@ -49,4 +49,16 @@ try:
     out["one8bit"] = measure(adamw8bit, one, 10)
 except Exception as error:  # not installed here
     out["note"] = str(error).splitlines()[0]
+if device == "cuda":
+    # Copying half as many floats from one place to another, bytes read and written: the bandwidth to be compared with.
+    a, b = torch.randn(50_000_000, device=device), torch.empty(50_000_000, device=device)
+    times = []
+    for i in range(25):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(10):
+            b.copy_(a)
+        torch.cuda.synchronize()
+        times.append((time.perf_counter() - start) / 10)
+    out["copy"] = 400e6 / sorted(times)[12] / 1e9
 print(json.dumps(out))

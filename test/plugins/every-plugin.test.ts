@@ -5,15 +5,17 @@ import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type AnyPlugin, compose, type Plugin, run, Trainer } from '../../core/index.js';
+import { type AnyPlugin, type Composition, compose, type Plugin, run, Trainer } from '../../core/index.js';
 import { lora } from '../../plugins/adapters/lora.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
+import { stream } from '../../plugins/data/stream.js';
 import { device } from '../../plugins/devices/pick.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
+import { functionModel } from '../../plugins/models/function-model.js';
 import { textToImageModel } from '../../plugins/models/text-to-image.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { jsonl } from '../../plugins/observe/jsonl.js';
@@ -44,6 +46,7 @@ import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
 import { ema } from '../../plugins/weights/ema.js';
 import { emojiModel } from '../../presets/emoji/emoji-base.js';
+import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
 import { memoryStore, stopAfter, weightsRecorder } from '../support/small-run.js';
 
 let out: string;
@@ -125,21 +128,79 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'weights/ema.ts': () => [ema({ decay: 0.5 })],
 };
 
+/** Plugins for models other than denoisers, in a small job of their own. */
+const digits = (): Columns => ({
+  x: { dtype: 'float32', shape: [5, 4], data: Float32Array.from({ length: 20 }, (_, i) => Math.cos(i)) },
+  y: { dtype: 'int32', shape: [5], data: Int32Array.of(0, 1, 2, 1, 0) },
+});
+const classifier = () => {
+  const model = tf.sequential({
+    layers: [
+      tf.layers.dense({
+        name: 'first',
+        inputShape: [4],
+        units: 6,
+        activation: 'relu',
+        kernelInitializer: tf.initializers.glorotNormal({ seed: 1 }),
+      }),
+      tf.layers.batchNormalization(),
+      tf.layers.dropout({ rate: 0.2 }),
+      tf.layers.dense({ name: 'last', units: 3, kernelInitializer: tf.initializers.glorotNormal({ seed: 2 }) }),
+    ],
+  });
+  lent.push(model);
+  return model;
+};
+const classify = (more: Partial<SupervisedPresetOptions> = {}) =>
+  supervised({
+    model: classifier(),
+    device: wasm({ threads: 2 }),
+    data: digits(),
+    loss: 'cross-entropy',
+    steps: 6,
+    batchSize: 2,
+    ...more,
+  } as SupervisedPresetOptions);
+async function* one() {
+  for (let i = 0; i < 5; i++) yield { xs: digits().x.data.subarray(4 * i, 4 * i + 4) as Float32Array, ys: digits().y.data[i] };
+}
+const supervisedJobs: Record<string, () => Composition> = {
+  'adapters/merge-at-end.ts': () => classify({ lora: { rank: 2, targets: ['first', 'last'] } }),
+  'data/stream.ts': () => classify({ data: stream(() => one(), { batchSize: 2 }) as never }),
+  'models/function-model.ts': () => {
+    const w = tf.tidy(() => tf.variable(tf.ones([4, 3])));
+    lent.push(w);
+    return classify({ model: functionModel({ w }, (weights, { x }) => (x as tf.Tensor2D).matMul(weights.w as tf.Tensor2D)) });
+  },
+  'models/layers-model.ts': () => classify(),
+  'objectives/supervised.ts': () => classify({ labelSmoothing: 0.1 }),
+  'observe/evaluation.ts': () => classify({ validation: digits(), metrics: ['accuracy'], evaluateEvery: 2 }),
+};
+/** Variables that outlive their runs. */
+const lent: { dispose(): unknown }[] = [];
+
 /** Files that hold no plugin, and devices that have tests of their own. */
 const NO_PLUGIN =
-  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|devices\/(cpu|webgpu|tfjs-node)/;
+  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)/;
 
 test('every plugin is here', async () => {
   const folder = fileURLToPath(new URL('../../plugins', import.meta.url));
   const found = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith('.ts'));
-  const missing = found.filter((name) => !(name in plugins) && !(NO_PLUGIN.test(name) && name !== 'data/image-folder.ts'));
+  const missing = found.filter(
+    (name) => !(name in plugins) && !(name in supervisedJobs) && !(NO_PLUGIN.test(name) && name !== 'data/image-folder.ts'),
+  );
   expect(missing).toEqual([]);
 });
 
-describe.each(Object.entries(plugins))('%s', (_, make) => {
+const jobs: [string, () => Composition][] = [
+  ...Object.entries(plugins).map(([name, make]): [string, () => Composition] => [name, () => job().with(...make())]),
+  ...Object.entries(supervisedJobs),
+];
+describe.each(jobs)('%s', (_, make) => {
   const train = async (...more: AnyPlugin[]) => {
-    const composition = job().with(...make());
+    const composition = make();
     await new Trainer(composition.with(...more), { warn: () => undefined }).train();
+    for (const own of lent.splice(0)) own.dispose();
   };
 
   test('leaks no tensor, and resumes bit for bit', async () => {

@@ -151,6 +151,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
       ({ x, w }) => tf.depthwiseConv2d(x as tf.Tensor4D, w as tf.Tensor4D, 1, 'same'),
     ],
     ['max pooling of negative numbers', { x: [1, 4, 4, 2] }, ({ x }) => tf.maxPool(x.sub(10) as tf.Tensor4D, 2, 2, 'valid')],
+    ['max pooling of overlapping windows, padded', { x: [1, 4, 5, 1] }, ({ x }) => tf.maxPool(x.sub(1) as tf.Tensor4D, 3, 2, 'same')],
     ['gather', { x: [5, 3] }, ({ x }) => tf.gather(x, tf.tensor1d([1, 1, 4], 'int32'))],
     ['conv3d', { x: [1, 3, 3, 3, 2], w: [2, 2, 2, 2, 2] }, ({ x, w }) => tf.conv3d(x as tf.Tensor5D, w as tf.Tensor5D, 1, 'same')],
   ];

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -62,6 +62,38 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
     'package.json',
     'presets',
   ]);
+});
+
+test('tfjs-node-gpu that is installed but broken says so, and what Node 23 took away is there when it is imported', async () => {
+  const devices = (only: string) =>
+    JSON.parse(
+      execFileSync(
+        process.execPath,
+        [join(folder, 'node_modules', 'steploom', 'dist', 'presets', 'cli.js'), 'devices', '--only', only, '--json'],
+        {
+          cwd: folder,
+          encoding: 'utf8',
+        },
+      ),
+    ) as { works: boolean; why: string; fix: string };
+  expect(devices('tfjs-node-gpu')).toMatchObject({ works: false, why: '@tensorflow/tfjs-node-gpu is not installed' });
+  const fake = join(folder, 'node_modules', '@tensorflow', 'tfjs-node-gpu');
+  await mkdir(fake);
+  await writeFile(join(fake, 'package.json'), '{"name": "@tensorflow/tfjs-node-gpu", "version": "4.22.0", "main": "index.js"}');
+  await writeFile(
+    join(fake, 'index.js'),
+    `const util = require('node:util');
+     if (!util.isNullOrUndefined(undefined) || !util.isArray([]) || process.env.TF_FORCE_GPU_ALLOW_GROWTH !== 'true') throw new Error('not mended');
+     if (process.env.CUDA_VISIBLE_DEVICES !== '0') throw new Error('every GPU is visible');
+     throw new Error('The Node.js native addon module (tfjs_binding.node) can not be found at path: somewhere');`,
+  );
+  const { works, why, fix } = devices('tfjs-node-gpu');
+  expect(works).toBe(false);
+  expect(why).toMatch(/installed but does not load \(its binary is missing: .*tfjs_binding\.node/);
+  expect(fix).toContain('docs/tfjs-node-gpu.md');
+  // Where only the package for GPUs is there, the processor is tried with it.
+  await writeFile(join(fake, 'index.js'), `throw new Error('libcudart.so: cannot open shared object file');`);
+  expect(devices('tfjs-node').why).toMatch(/tfjs-node-gpu is installed but does not load \(libcudart/);
 });
 
 test('core, plugins and presets bundle for browsers without a module of Node', async () => {

@@ -5,6 +5,7 @@ import * as fused from './wasm-fused.js';
 import { run, sizeOf, type WasmBackendParts } from './wasm-heap.js';
 import { registerWasmLists } from './wasm-lists.js';
 import * as matrix from './wasm-matrix.js';
+import { maxPoolGradient } from './wasm-pool.js';
 
 type Call = { inputs: Record<string, TensorInfo>; attrs: Record<string, unknown>; backend: WasmBackendParts };
 
@@ -19,7 +20,6 @@ const BORROWED = [
   'DepthwiseConv2dNativeBackpropInput',
   'UnsortedSegmentSum',
   'Einsum',
-  'MaxPoolGrad',
   'Conv3DBackpropInputV2',
 ];
 
@@ -93,6 +93,16 @@ export function registerWasmKernels(): void {
   register('Conv2DBackpropFilter', ({ inputs, attrs, backend }) =>
     matrix.conv2dFilterGradient(backend, inputs.x, inputs.dy, info(inputs.x.shape, attrs.filterShape as number[], attrs)),
   );
+
+  register('MaxPoolGrad', ({ inputs: { dy, input }, attrs: { filterSize, strides, pad, dimRoundingMode }, backend }) => {
+    const shape = input.shape as Tensor4D['shape'];
+    return maxPoolGradient(
+      backend,
+      dy,
+      input,
+      tf.backend_util.computePool2DInfo(shape, filterSize as number, strides as number, 1, pad as number, dimRoundingMode as undefined),
+    );
+  });
 
   const add = (
     name: string,

@@ -1,0 +1,13 @@
+import type { Host } from '../../core/index.js';
+import { loraModules, mergeLora } from './lora.js';
+
+/** Adds the trained adapters to the model's own weights when the run ends, so that a model of the caller's is left fine-tuned. */
+export const mergeAtEnd = ({ scale }: { readonly scale: number }) => ({
+  name: 'merge-at-end',
+  requires: ['lora'],
+  apply: (host: Host) =>
+    host.hooks.onEnd.tapPromise('merge-at-end', () => {
+      const model = host.model();
+      return mergeLora(model, loraModules(model, host.weights('export')), scale);
+    }),
+});

@@ -1,0 +1,72 @@
+import * as tf from '@tensorflow/tfjs';
+import { type Batch, type Data, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
+import { type Comparison, type Outputs, predict } from '../objectives/supervised.js';
+
+export interface EvaluationOptions {
+  /** Every so many steps; at each epoch's end by default. */
+  readonly every?: number;
+  /** Compared with the targets, by the name they are reported under. */
+  readonly metrics?: Readonly<Record<string, Comparison>>;
+  /** As the objective has it; by default what the model says of itself. */
+  readonly outputs?: Outputs;
+}
+
+/**
+ * The loss and metrics on data that is not trained on, with the weights that onWeights gives for evaluation. They are reported
+ * as `loss.held` and by the metrics' names, each example weighing the same.
+ */
+export const evaluation = (data: Data & { apply?(host: Host): void }, { every, metrics = {}, outputs }: EvaluationOptions = {}) => {
+  let source: Source | null = null;
+  return {
+    name: 'evaluation',
+    apply(host: Host) {
+      const { hooks, resolve } = host;
+      // The data plugin is not one of the run's, so nobody else applies it; its hooks lead nowhere.
+      const nowhere = new Proxy({}, { get: () => ({ tap: () => undefined, tapPromise: () => undefined }) });
+      data.apply?.({ ...host, hooks: nowhere as Host['hooks'] });
+      hooks.prepareData.tapPromise('evaluation', async (given, problems) => {
+        const found = new Problems();
+        source = await data.open(found);
+        for (const { code, what, fix } of found.list) problems.add(code, 'evaluation', what, fix);
+        return given;
+      });
+      hooks.validate.tap('evaluation', (problems) => {
+        if (every !== undefined && !(Number.isInteger(every) && every > 0))
+          problems.add('OPTION_INVALID', 'evaluation', `every is ${every}`, 'Give a whole number above 0, or leave it out for each epoch.');
+        return undefined;
+      });
+      hooks.onRequest.tap('evaluation', (requests, { step, endsEpoch, last }) =>
+        (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,
+      );
+      hooks.onEvaluate.tapPromise('evaluation', async (before) => {
+        const { items, batchSize, ids, load } = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
+        const order = Array.from(ids(0));
+        const weights = host.weights('evaluate');
+        const sums: Record<string, number> = {};
+        for (let at = 0; at < items; at += batchSize) {
+          const batch: Batch = await load(order.slice(at, at + batchSize), {
+            epoch: 0,
+            upcoming: order.slice(at + batchSize, at + 2 * batchSize),
+          });
+          const values = tf.tidy(() => {
+            const context = host.evaluation(weights);
+            const found: Record<string, tf.Scalar> = { 'loss.held': resolve(OBJECTIVE).loss(context, host.model(), batch) };
+            if (Object.keys(metrics).length > 0) {
+              const { predicted, target } = predict(context, host.model(), batch);
+              for (const [name, metric] of Object.entries(metrics))
+                found[name] = metric(predicted, target, outputs ?? host.model().gives ?? 'logits').mean() as tf.Scalar;
+            }
+            return found;
+          });
+          for (const [name, value] of Object.entries(values)) {
+            sums[name] = (sums[name] ?? 0) + (await value.data())[0] * batch.items;
+            value.dispose();
+          }
+          tf.dispose(batch.tensors);
+        }
+        return { ...before, ...Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / items])) };
+      });
+    },
+    dispose: async () => source?.dispose?.(),
+  };
+};

@@ -1,0 +1,103 @@
+import type { LayersModel } from '@tensorflow/tfjs';
+import {
+  type AnyPlugin,
+  type Composition,
+  compose,
+  type DATA,
+  type Data,
+  fail,
+  type MODEL,
+  type Plugin,
+  run,
+  type TensorData,
+} from '../core/index.js';
+import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
+import { mergeAtEnd } from '../plugins/adapters/merge-at-end.js';
+import { arrays } from '../plugins/data/arrays.js';
+import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
+import { layersModel } from '../plugins/models/layers-model.js';
+import { accuracy, topK } from '../plugins/objectives/metrics.js';
+import { type Comparison, supervised as objective, type SupervisedOptions } from '../plugins/objectives/supervised.js';
+import { evaluation } from '../plugins/observe/evaluation.js';
+import { adamw } from '../plugins/optimizers/adamw.js';
+import type { NamePattern } from '../plugins/optimizers/patterns.js';
+import { warmup } from '../plugins/schedules/warmup.js';
+
+/** Columns by name, each [examples, ...]: `y` the targets, `x` (or the model's input names) the inputs. */
+export type Columns = Readonly<Record<string, TensorData>>;
+
+export interface SupervisedPresetOptions extends SupervisedOptions {
+  /** A tf.LayersModel, a function that loads one, or any plugin that fills MODEL. */
+  readonly model: LayersModel | (() => Promise<LayersModel>) | Extract<Plugin, { fills: typeof MODEL }>;
+  readonly device: Plugin;
+  /** Arrays, or any plugin that fills DATA. */
+  readonly data: Columns | Extract<Plugin, { fills: typeof DATA }>;
+  /** Held out: looked at each epoch, or every `evaluateEvery` steps. */
+  readonly validation?: Columns | (Data & Plugin);
+  readonly evaluateEvery?: number;
+  /** `accuracy`, `top-5` and the like, or comparisons of one's own by name. */
+  readonly metrics?: readonly string[] | Readonly<Record<string, Comparison>>;
+  readonly epochs?: number;
+  readonly steps?: number;
+  /** Of arrays; a data plugin has its own. */
+  readonly batchSize?: number;
+  readonly learningRate?: number;
+  readonly weightDecay?: number;
+  readonly warmupSteps?: number;
+  readonly seed?: number;
+  /** Which of a LayersModel's weights are trained; those it allows by default. */
+  readonly train?: readonly NamePattern[];
+  /** Trains adapters on the named layers in place of the weights, and merges them when the run ends. */
+  readonly lora?: LoraOptions & { readonly targets: readonly (string | RegExp)[] };
+}
+
+const isPlugin = (value: object): value is Plugin => 'name' in value && 'fills' in value;
+
+function metricsOf(given: SupervisedPresetOptions['metrics']): Record<string, Comparison> {
+  if (!Array.isArray(given)) return { ...(given as Record<string, Comparison> | undefined) };
+  return Object.fromEntries(
+    given.map((name: string) => {
+      if (name === 'accuracy') return [name, accuracy()];
+      const k = Number(/^top-(\d+)$/.exec(name)?.[1]);
+      if (!(k > 0))
+        fail(
+          'OPTION_INVALID',
+          'supervised',
+          `there is no metric "${name}"`,
+          'There are accuracy and top-K (top-5, say); or give functions by name.',
+        );
+      return [name, topK(k)];
+    }),
+  );
+}
+
+/** Supervised training of any TensorFlow.js model, whole or with LoRA. Nothing in it needs Node. */
+export function supervised(o: SupervisedPresetOptions): Composition {
+  const batchSize = o.batchSize ?? 32;
+  const seed = o.seed ?? 0;
+  const model =
+    typeof o.model === 'function' || !isPlugin(o.model) ? layersModel(o.model as LayersModel, o.train ? { train: o.train } : {}) : o.model;
+  const data = isPlugin(o.data) ? o.data : arrays(o.data, { batchSize });
+  const held = o.validation && (isPlugin(o.validation) ? o.validation : arrays(o.validation as Columns, { batchSize, shuffle: false }));
+  const adapter = o.lora && lora({ below: '', ...o.lora });
+  const length = o.steps === undefined ? { epochs: o.epochs ?? 1 } : { steps: o.steps };
+  const plugins: (AnyPlugin | undefined)[] = [
+    run({ learningRate: o.learningRate ?? 1e-3, weightDecay: o.weightDecay ?? 0, warmupSteps: o.warmupSteps ?? 0, seed, ...length }),
+    o.device,
+    model,
+    adapter,
+    data as AnyPlugin,
+    objective(o),
+    adamw(),
+    warmup(),
+    nonFiniteGuard(),
+    held &&
+      evaluation(held as Data, {
+        metrics: metricsOf(o.metrics),
+        ...(o.outputs ? { outputs: o.outputs } : {}),
+        ...(o.evaluateEvery ? { every: o.evaluateEvery } : {}),
+      }),
+    adapter && mergeAtEnd(adapter),
+  ];
+  return compose(...plugins.filter((plugin) => plugin !== undefined));
+}
