@@ -43,8 +43,8 @@ export const wasm = ({ threads = os.availableParallelism() }: WasmOptions = {}) 
         restore();
       }
     } else await tf.setBackend('wasm');
-    registerWasmKernels();
     const count = backend.getThreadsCount();
+    registerWasmKernels(count);
     return { name: 'wasm', detail: `SIMD, ${count} thread${count === 1 ? '' : 's'}`, memory: 'up to 4 GiB' };
   },
 });

@@ -4,8 +4,9 @@ import { codeTable, SIGNED, UNSIGNED } from './dynamic-map.js';
 import { FUSED, registerLists } from './names.js';
 import type { Program } from './program.js';
 import { address, floats, forgetPacked, sizeOf, startOf, type WasmBackendParts } from './wasm-heap.js';
-import { isShared, kernelsOf, memoryOf } from './wasm-module.js';
+import { isShared, kernelsOf, memoryOf, moduleBytes } from './wasm-module.js';
 import { compile, type Run } from './wasm-program.js';
+import { Workers } from './wasm-workers.js';
 
 const current = (): WasmBackendParts => tf.backend() as unknown as WasmBackendParts;
 
@@ -62,8 +63,26 @@ function tablesOf(backend: WasmBackendParts): number {
   return at;
 }
 
+/** What a thread computes in: see adamw8bit in assembly/index.ts. */
+const ROOM = 8192;
+/** Blocks of 256 a thread takes at a time, some 50 us of work; a tensor of less than a few is not worth waking anyone for. */
+const CHUNK = 64;
+
+const pools = new WeakMap<WasmBackendParts, Workers>();
+
+/** Threads beside the main one, started when a tensor is first large enough. */
+function workersOf(backend: WasmBackendParts, threads: number): Workers {
+  let found = pools.get(backend);
+  if (!found) {
+    const room = (thread: number) => scratch(backend, `room ${thread}`, ROOM);
+    const options = { threads, bytes: moduleBytes(true), memory: memoryOf(backend), names: ['adamw8bit'], room };
+    pools.set(backend, (found = new Workers(options, kernelsOf(backend) as never)));
+  }
+  return found;
+}
+
 /** Lists of tensors in one call of our own modules, in the backend's memory. */
-export const registerWasmLists = (): void =>
+export const registerWasmLists = (threads: number): void =>
   registerLists('wasm', {
     [FUSED.program](program, list, factors, finite) {
       const backend = current();
@@ -91,27 +110,18 @@ export const registerWasmLists = (): void =>
       if (numberIn(backend, finite) === 0) return;
       const { adamw8bit } = kernelsOf(backend);
       const tables = tablesOf(backend);
-      const room = scratch(backend, 'room', 4 * 512);
+      const room = scratch(backend, 'room', ROOM);
+      const { learningRate, weightDecay } = factors;
       const [scale, correction1, correction2] = [factors.scale, factors.correction1, factors.correction2].map((x) => numberIn(backend, x));
+      const constants = [correction1, correction2, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, bound];
       for (const { p, g, m, v, absmax } of list) {
         const size = sizeOf(p.shape);
         const [toP, toG, toM, toV, toAbsmax] = [p, g, m, v, absmax].map((t) => address(backend, t));
-        adamw8bit(
-          ...([toP, toG, toM, toV, toAbsmax, size, 0, sizeOf(absmax.shape) / 2, tables, room] as const),
-          ...([
-            factors.learningRate,
-            factors.weightDecay,
-            scale,
-            correction1,
-            correction2,
-            beta1,
-            1 - beta1,
-            beta2,
-            1 - beta2,
-            epsilon,
-            bound,
-          ] as const),
-        );
+        const blocks = sizeOf(absmax.shape) / 2;
+        const args = [toP, toG, toM, toV, toAbsmax, size, 0, blocks, tables, room, learningRate, weightDecay, scale, ...constants];
+        if (threads > 1 && isShared(backend) && blocks >= 4 * CHUNK)
+          workersOf(backend, threads).run({ kernel: 'adamw8bit', args, places: { from: 6, to: 7, room: 9 }, blocks, chunk: CHUNK }, room);
+        else (adamw8bit as (...args: number[]) => void)(...args);
         forgetPacked(backend, p);
       }
     },

@@ -86,11 +86,15 @@ export function memoryOf(backend: WasmBackendParts): WebAssembly.Memory {
   return memory;
 }
 
+/** Our module, compiled, for one kind of memory. */
+export const moduleBytes = (shared: boolean): Uint8Array =>
+  Uint8Array.from(atob(shared ? SHARED : PLAIN), (letter) => letter.charCodeAt(0));
+
 /** Our module, working in the backend's own memory. */
 export function kernelsOf(backend: WasmBackendParts): Kernels {
   let found = instances.get(backend);
   if (!found) {
-    const bytes = Uint8Array.from(atob(isShared(backend) ? SHARED : PLAIN), (letter) => letter.charCodeAt(0));
+    const bytes = moduleBytes(isShared(backend)) as BufferSource;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: memoryOf(backend) } });
     found = instance.exports as unknown as Kernels;
     instances.set(backend, found);

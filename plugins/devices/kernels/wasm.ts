@@ -51,8 +51,8 @@ function borrow(kernelName: string): void {
 
 let done = false;
 
-/** Registers our kernels for the wasm backend; call once it runs. */
-export function registerWasmKernels(): void {
+/** Registers our kernels for the wasm backend, which may use so many threads; call once it runs. */
+export function registerWasmKernels(threads: number): void {
   if (done) return;
   done = true;
   for (const name of BORROWED) borrow(name);
@@ -127,7 +127,7 @@ export function registerWasmKernels(): void {
   add(FUSED.geglu, ['x'], fused.geglu);
   add(FUSED.gegluGrad, ['x', 'dy'], fused.gegluGrad);
   add(FUSED.columnSum, ['x'], fused.columnSum);
-  registerWasmLists();
+  registerWasmLists(threads);
 }
 
 const ACTIVATIONS: Record<string, string> = {
