@@ -402,10 +402,9 @@ export function adamw8bit(
   const tableM = tables + 2048, tableV = tableM + 4 * 33026;
   const means = room, squares = room + 1024, addresses = room + 2048;
   const padP = room + 2304, padG = padP + 1024, padM = padG + 1024, padV = padM + 256;
-  const zero = f32x4.splat(0), correct1 = f32x4.splat(correction1), correct2 = f32x4.splat(correction2);
-  const most = f32x4.splat(bound), least = f32x4.splat(-bound), small = f32x4.splat(epsilon), factor = f32x4.splat(scale);
-  const stay1 = f32x4.splat(beta1), move1 = f32x4.splat(k1), stay2 = f32x4.splat(beta2), move2 = f32x4.splat(k2);
-  const speed = f32x4.splat(rate), kept = f32x4.splat(1 - rate * decay);
+  const correct = f32x4.splat(correction2), small = f32x4.splat(epsilon), kept = f32x4.splat(1 - rate * decay);
+  const speed = f32x4.splat(rate * correction1), most = f32x4.splat(rate * bound), least = f32x4.splat(-rate * bound);
+  const moveM = f32x4.splat(scale * k1), moveV = f32x4.splat(scale * scale * k2);
   for (let block = from; block < to; block++) {
     const first: usize = <usize>block << 8;
     const count = min(256, size - (block << 8));
@@ -425,23 +424,20 @@ export function adamw8bit(
       vAt = padV;
     }
     const topM = at(absmax, block), topV = at(absmax, blocks + block);
-    const keepM = f32x4.splat(load<f32>(topM)), keepV = f32x4.splat(load<f32>(topV));
-    let newM = zero, newV = zero;
-    // Pointers that move: addresses out of an index would cost as much as the arithmetic.
+    const stayM = f32x4.splat(load<f32>(topM) * beta1), stayV = f32x4.splat(load<f32>(topV) * beta2);
+    let newM = f32x4.splat(0), newV = newM;
+    // Pointers that move, as addresses out of an index would cost as much as the arithmetic; and no more constants than registers.
     for (let pp = pAt, gp = gAt, mp = mAt, vp = vAt, to = means; to < squares; pp += 16, gp += 16, mp += 4, vp += 4, to += 16) {
-      const gradient = f32x4.mul(v128.load(gp), factor);
-      const mean = f32x4.add(f32x4.mul(f32x4.mul(decoded(mp, tables), keepM), stay1), f32x4.mul(gradient, move1));
-      const square = f32x4.add(
-        f32x4.mul(f32x4.mul(decoded(vp, tables + 1024), keepV), stay2),
-        f32x4.mul(f32x4.mul(gradient, gradient), move2),
-      );
+      const gradient = v128.load(gp);
+      const mean = f32x4.add(f32x4.mul(decoded(mp, tables), stayM), f32x4.mul(gradient, moveM));
+      const square = f32x4.add(f32x4.mul(decoded(vp, tables + 1024), stayV), f32x4.mul(f32x4.mul(gradient, gradient), moveV));
       v128.store(to, mean);
       v128.store(to, square, 1024);
       newM = f32x4.pmax(newM, f32x4.abs(mean));
       newV = f32x4.pmax(newV, square);
-      const below = f32x4.add(f32x4.sqrt(f32x4.mul(square, correct2)), small);
-      const direction = f32x4.pmax(f32x4.pmin(f32x4.div(f32x4.mul(mean, correct1), below), most), least);
-      v128.store(pp, f32x4.sub(f32x4.mul(v128.load(pp), kept), f32x4.mul(direction, speed)));
+      const below = f32x4.add(f32x4.sqrt(f32x4.mul(square, correct)), small);
+      const step = f32x4.pmax(f32x4.pmin(f32x4.div(f32x4.mul(mean, speed), below), most), least);
+      v128.store(pp, f32x4.sub(f32x4.mul(v128.load(pp), kept), step));
     }
     const largestM = largest(newM), largestV = largest(newV);
     const divideM: f32 = largestM == 0 ? 1 : largestM, divideV: f32 = largestV == 0 ? 1 : largestV;
