@@ -1,16 +1,20 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Composition, Trainer } from '../../core/index.js';
 import { wasm } from '../../plugins/devices/wasm.js';
+import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
+import { OPTIMIZERS } from '../../plugins/optimizers/by-name.js';
 import { folder } from '../../plugins/persist/folder.js';
 import { emoji } from '../../presets/emoji/emoji.js';
 import { emojiBase } from '../../presets/emoji/emoji-base.js';
 import { loraInMemory } from '../../presets/lora-in-memory.js';
 import { loraTextToImage } from '../../presets/lora-text-to-image.js';
 import { emojiBaseFolder } from '../../presets/package-root.js';
+import { supervised } from '../../presets/supervised.js';
 import { textToImage } from '../../presets/text-to-image.js';
 
 /** Explains a preset without training. */
@@ -86,6 +90,47 @@ describe('explain', () => {
     expect([e.plan.steps, e.plan.epochs, e.plan.stepsPerEpoch]).toEqual([9, 3, 3]);
     expect(taps(e, 'prepareModel')).toEqual(['lora']);
     expect(e.plan.windowLength).toBe(1);
+  });
+
+  test('another optimizer by an option or by a word in code: the same run, nothing else changed', async () => {
+    const given = { ...options, trainDataDir: images, maxTrainSteps: 4, rank: 64 };
+    const plain = await explained(await loraTextToImage(given));
+    const others = await Promise.all([
+      loraTextToImage({ ...given, use8bitAdam: true }),
+      loraTextToImage({ ...given, optimizer: 'adamw8bit' }),
+      loraTextToImage(given).then((preset) => preset.with(adamw8bit())),
+    ]);
+    for (const preset of others) {
+      const e = await explained(preset);
+      expect(e.plugins).toEqual(plain.plugins.map((p) => (p.fills === 'OPTIMIZER' ? { ...p, name: 'adamw8bit' } : p)));
+      expect([e.plan, e.learningRates, e.trainableParameters]).toEqual([plain.plan, plain.learningRates, plain.trainableParameters]);
+      expect(e.optimizerBytes).toBeLessThan(plain.optimizerBytes / 3);
+    }
+    for (const optimizer of OPTIMIZERS) {
+      const e = await explained(await loraTextToImage({ ...given, optimizer }));
+      expect(e.plugins.find(({ fills }) => fills === 'OPTIMIZER')?.name).toBe(optimizer);
+    }
+    await expect(loraTextToImage({ ...given, optimizer: 'lion', use8bitAdam: true })).rejects.toThrow(/OPTION_INVALID.*exclude each other/);
+  });
+
+  test('parameters without decay are named by an option', async () => {
+    const e = await explained(await textToImage({ ...options, trainDataDir: images, maxTrainSteps: 4, decayExclude: ['bias', '*norm*'] }));
+    expect(taps(e, 'prepareModel')).toEqual(['groups']);
+    expect(Object.keys(e.learningRates?.[0].rates ?? {}).sort()).toEqual(['undecayed', 'unet']);
+  });
+
+  test('supervised', async () => {
+    const model = tf.sequential({ layers: [tf.layers.dense({ inputShape: [3], units: 2 })] });
+    const data = {
+      x: { dtype: 'float32' as const, shape: [10, 3], data: new Float32Array(30) },
+      y: { dtype: 'int32' as const, shape: [10], data: new Int32Array(10) },
+    };
+    const e = await explained(
+      supervised({ model, device: wasm(), data, validation: data, loss: 'cross-entropy', epochs: 3, batchSize: 4 }),
+    );
+    expect([e.plan.steps, e.plan.stepsPerEpoch, e.trainableParameters]).toEqual([9, 3, 8]);
+    expect(taps(e, 'onEvaluate')).toEqual(['evaluation']);
+    model.dispose();
   });
 
   test('loraInMemory', async () => {
