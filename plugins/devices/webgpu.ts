@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport, fail } from '../../core/index.js';
 import { registerWebGPUKernels } from './kernels/webgpu.js';
-import { BATCH } from './kernels/webgpu-dispatch.js';
+import { BATCH, lighten, type WebGPUBackendParts } from './kernels/webgpu-backend.js';
 
 /** Dawn's handle lives as long as the process: a device whose instance is collected is lost. */
 let instance: unknown;
@@ -69,7 +69,9 @@ export const webgpu = () => ({
         requiredLimits,
         requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
       });
-      tf.registerBackend('webgpu', () => new WebGPUBackend(device, info as never) as never, 3);
+      const backend = new WebGPUBackend(device, info as never);
+      lighten(backend as unknown as WebGPUBackendParts);
+      tf.registerBackend('webgpu', () => backend as never, 3);
     }
     registerWebGPUKernels();
     tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', BATCH);

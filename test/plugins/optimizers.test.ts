@@ -232,6 +232,61 @@ for (const device of await testDevices()) {
       expect(Math.max(...(await run.variable.data()).map(Math.abs))).toBeLessThan(32 * 3.2e-3);
     });
 
+    test('many small tensors step as each alone does, are read, replaced and given back', async () => {
+      await use(device);
+      const random = seededRandom(5);
+      const shapes = Array.from({ length: 45 }, (_, i) => (i % 4 === 3 ? [7, 1 + (i % 3)] : [4, 8 * (1 + (i % 5))]));
+      const drawn = (name: string, shape: number[], scale: number) => {
+        const values = random.named(name).normals(new Float32Array(shape[0] * shape[1]));
+        return tf.tensor(
+          values.map((x) => scale * x),
+          shape,
+        );
+      };
+      const before = tf.memory();
+      const rates = { main: { learningRate: 1e-2, weightDecay: 1e-2 } };
+      const run = async (together: boolean) => {
+        const variables = shapes.map((shape, i) => tf.tidy(() => tf.variable(drawn(`p${i}`, shape, 1))));
+        const parameters = variables.map((variable, i) => [`p${i}`, { variable, trainable: true, group: 'main' }] as [string, Parameter]);
+        const parts = together ? [parameters] : parameters.map((one) => [one]);
+        const optimizers = parts.map((part) => {
+          const optimizer = adamw();
+          optimizer.start(new Map(part));
+          return optimizer;
+        });
+        for (let step = 0; step < 4; step++) {
+          tf.tidy(() => {
+            for (const [k, part] of parts.entries()) {
+              const gradients = Object.fromEntries(
+                part.map(([path, { variable }]) => [path, drawn(`${path} ${step}`, variable.shape, 0.1)]),
+              );
+              optimizers[k].update({ gradients, scale: 0.5, finite: 1 }, rates);
+            }
+          });
+          // A variable that gets another value has other memory, before and after it was read.
+          if (step === 1) tf.tidy(() => variables[5].assign(variables[5].mul(2)));
+          if (step === 2) await variables[6].data();
+        }
+        const values = await Promise.all(variables.map((variable) => variable.data()));
+        const state = await Promise.all(optimizers.map((optimizer) => optimizer.capture()));
+        for (const optimizer of optimizers) optimizer.dispose();
+        for (const variable of variables) variable.dispose();
+        return { values, state: Object.assign({}, ...state) as Record<string, { data: Float32Array }> };
+      };
+      const [apart, together] = [await run(false), await run(true)];
+      for (const [i, values] of together.values.entries()) expect(relativeGap(values, apart.values[i]), `p${i}`).toBeLessThan(1e-6);
+      expect(Object.keys(together.state).length).toBeGreaterThan(2 * shapes.length);
+      for (const path of ['m/p0', 'v/p3', 'm/p44'])
+        expect(relativeGap(together.state[path].data, apart.state[path].data), path).toBeLessThan(1e-6);
+      // Memory comes back when what is recorded was sent, which reading something does.
+      const probe = tf.tidy(() => tf.ones([64, 64]).mul(2));
+      await probe.data();
+      probe.dispose();
+      expect(tf.memory().numTensors).toBe(before.numTensors);
+      const inUse = (memory: tf.MemoryInfo) => (memory as { numBytesInGPU?: number }).numBytesInGPU ?? 0;
+      expect(inUse(tf.memory()) - inUse(before)).toBeLessThan(40_000);
+    });
+
     test.each(OPTIMIZERS)('%s applies the scale, and keeps every old value where finite is 0', async (_, make) => {
       await use(device);
       const rates = { learningRate: 0.1, weightDecay: 0.01 };

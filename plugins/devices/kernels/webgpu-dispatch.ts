@@ -1,44 +1,7 @@
-import type { DataType, TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '@tensorflow/tfjs';
+import { bindingOf, recordDispatch, type WebGPUBackendParts } from './webgpu-backend.js';
 
-/** The parts of TensorFlow.js's WebGPU backend that our kernels reach into (version 4.22). */
-export interface WebGPUBackendParts {
-  readonly device: GPUDevice;
-  readonly tensorMap: { get(id: object): { resource?: GPUBuffer; values: unknown; dtype: DataType } };
-  commandEncoder: GPUCommandEncoder | null;
-  computePassEncoder: GPUComputePassEncoder | null;
-  dispatchCountInPass: number;
-  readonly commandQueueOwnedIds: WeakSet<object>;
-  uploadToGPU(id: object): void;
-  makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
-  ensureCommandEncoderReady(): void;
-  endComputePassEncoder(): void;
-  submitQueue(): void;
-  disposeData(id: object): boolean;
-}
-
-interface Pipeline {
-  readonly pipeline: GPUComputePipeline;
-  readonly layout: GPUBindGroupLayout;
-  /** Bind groups by the numbers of their buffers. Buffers are pooled, so a step meets those of the step before. */
-  readonly groups: Map<string, GPUBindGroup>;
-}
-
-const numbers = new WeakMap<GPUBuffer, number>();
-let lastNumber = 0;
-
-function numberOf(buffer: GPUBuffer): number {
-  let number = numbers.get(buffer);
-  if (number === undefined) numbers.set(buffer, (number = ++lastNumber));
-  return number;
-}
-
-/** Bind groups kept per shader before they are forgotten: buffers of shapes that no longer come would pile up. */
-const KEPT = 2048;
-
-const pipelines = new WeakMap<WebGPUBackendParts, Map<string, Pipeline>>();
-
-/** Dispatches recorded before they are sent. More saves calls; memory of disposed tensors comes back on sending. */
-export const BATCH = 96;
+const pipelines = new WeakMap<WebGPUBackendParts, Map<string, GPUComputePipeline>>();
 
 export interface Dispatch {
   /** What the shader is, with every constant in it that the tensors' shapes do not tell: with these it names the pipeline. */
@@ -49,6 +12,10 @@ export interface Dispatch {
   readonly tensors: readonly TensorInfo[];
   /** Those whose buffers hold integers; all others must hold floats. */
   readonly integers?: readonly TensorInfo[];
+  /** Buffers bound after the tensors. Where there are some, the shader depends on its name alone, not on shapes. */
+  readonly shared?: readonly GPUBuffer[];
+  /** Tensors that lie in the shared buffers. */
+  readonly touched?: readonly TensorInfo[];
   readonly groups: readonly [number, number?, number?];
 }
 
@@ -56,22 +23,20 @@ export interface Dispatch {
  * Records one compute shader in the backend's own pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
  * be written in place: their host copies are dropped.
  */
-export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, integers, groups }: Dispatch): void {
-  let pipelineKey = name;
-  for (const { shape } of tensors) pipelineKey += `|${shape.join()}`;
-  let cache = pipelines.get(backend);
-  if (!cache) pipelines.set(backend, (cache = new Map()));
-  let made = cache.get(pipelineKey);
-  if (!made) {
-    const pipeline = backend.device.createComputePipeline({
+export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, integers, shared, touched, groups }: Dispatch): void {
+  let key = name;
+  if (!shared) for (const { shape } of tensors) key += `|${shape.join()}`;
+  let made = pipelines.get(backend);
+  if (!made) pipelines.set(backend, (made = new Map()));
+  let pipeline = made.get(key);
+  if (!pipeline) {
+    pipeline = backend.device.createComputePipeline({
       layout: 'auto',
       compute: { module: backend.device.createShaderModule({ code: code() }), entryPoint: 'main' },
     });
-    made = { pipeline, layout: pipeline.getBindGroupLayout(0), groups: new Map() };
-    cache.set(pipelineKey, made);
+    made.set(key, pipeline);
   }
-  let key = '';
-  for (const tensor of tensors) {
+  const bindings = tensors.map((tensor) => {
     const { dataId } = tensor;
     backend.uploadToGPU(dataId);
     const data = backend.tensorMap.get(dataId);
@@ -80,30 +45,15 @@ export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, int
       throw new Error(`a kernel of steploom was given a buffer of ${data.dtype}: multiply by 1 first`);
     data.values = null;
     backend.commandQueueOwnedIds.add(dataId);
-    key += `${numberOf(data.resource as GPUBuffer)},`;
+    return bindingOf(backend, dataId);
+  });
+  for (const { dataId } of touched ?? []) {
+    backend.tensorMap.get(dataId).values = null;
+    backend.commandQueueOwnedIds.add(dataId);
   }
-  let group = made.groups.get(key);
-  if (!group) {
-    const entries = tensors.map(({ dataId }, binding) => ({
-      binding,
-      resource: { buffer: backend.tensorMap.get(dataId).resource as GPUBuffer },
-    }));
-    group = backend.device.createBindGroup({ layout: made.layout, entries });
-    if (made.groups.size >= KEPT) made.groups.clear();
-    made.groups.set(key, group);
-  }
-  backend.ensureCommandEncoderReady();
-  backend.computePassEncoder ??= (backend.commandEncoder as GPUCommandEncoder).beginComputePass();
-  backend.computePassEncoder.setPipeline(made.pipeline);
-  backend.computePassEncoder.setBindGroup(0, group);
-  backend.computePassEncoder.dispatchWorkgroups(groups[0], groups[1] ?? 1, groups[2] ?? 1);
-  if (++backend.dispatchCountInPass >= BATCH) {
-    backend.endComputePassEncoder();
-    backend.submitQueue();
-  }
+  for (const buffer of shared ?? []) bindings.push({ buffer });
+  recordDispatch(backend, pipeline, bindings, groups);
 }
-
-export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /** Bindings 0..n-1: what is read, then what is written. */
 export const buffers = (read: readonly string[], written: readonly string[]): string =>

@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { buffers, dispatch, flat, sizeOf, type WebGPUBackendParts } from './webgpu-dispatch.js';
+import { sizeOf, type WebGPUBackendParts } from './webgpu-backend.js';
+import { buffers, dispatch, flat } from './webgpu-dispatch.js';
 
 /** A sum over the 256 threads of a group, for everybody. `scratch` is used up to the next barrier. */
 const GROUP_SUM = `var<workgroup> scratch: array<f32, 256>;

@@ -3,7 +3,9 @@ import * as tf from '@tensorflow/tfjs';
 import { FUSED, registerLists } from './names.js';
 import { type Arrays, type Program, record } from './program.js';
 import { adamw8bitCode } from './webgpu-adamw8bit.js';
-import { dispatch, flat, type WebGPUBackendParts } from './webgpu-dispatch.js';
+import { constantBuffer, pack, type Slab, type WebGPUBackendParts } from './webgpu-backend.js';
+import { numberOf } from './webgpu-buffers.js';
+import { dispatch, flat } from './webgpu-dispatch.js';
 
 const current = (): WebGPUBackendParts => tf.backend() as unknown as WebGPUBackendParts;
 
@@ -25,8 +27,12 @@ const PER_GROUP = 256 * 64;
 /** Four numbers at a time where every array's length allows it: wide loads are what fills the memory's bandwidth. */
 const isWide = (sizes: readonly number[]): boolean => sizes.every((size) => size % 4 === 0);
 
-/** The statements that compute a program for the arrays of group k, and the expressions of its results. */
-function statements(program: Program, k: number, wide: boolean): { lines: string[]; results: { name: string; value: string }[] } {
+/** The statements that compute a program, given how an element of an array is read, and the expressions of its results. */
+function statements(
+  program: Program,
+  element: (array: string) => string,
+  wide: boolean,
+): { lines: string[]; results: { name: string; value: string }[] } {
   const { nodes, results } = record(program);
   const lines: string[] = [];
   const same = (scalar: string) => (wide ? `vec4f(${scalar})` : scalar);
@@ -37,7 +43,7 @@ function statements(program: Program, k: number, wide: boolean): { lines: string
     const infix = { add: '+', sub: '-', mul: '*', div: '/' };
     const value =
       node.op === 'array'
-        ? `${node.name}${k}[i]`
+        ? element(node.name)
         : node.op === 'factor'
           ? same(`factors[${program.factors.indexOf(node.name)}]`)
           : node.op === 'constant'
@@ -79,7 +85,7 @@ function update(program: Program, part: readonly Arrays[], factors: Tensor): voi
   let i = gid.x + gid.y * ${groups[0] * 256}u;
 ${part
   .map((_, k) => {
-    const { lines, results } = statements(program, k, wide);
+    const { lines, results } = statements(program, (name) => `${name}${k}[i]`, wide);
     return `  if (gid.z == ${k}u && i < ${sizes[k]}u) {
     ${[...lines, ...results.map(({ name, value }) => `${name}${k}[i] = ${value};`)].join('\n    ')}
   }`;
@@ -89,6 +95,134 @@ ${part
     tensors: [factors, ...part.flatMap((group) => program.arrays.map((name) => group[name]))],
     groups: [groups[0], groups[1], part.length],
   });
+}
+
+/** Tensors above this size have a dispatch for few of them; the shader for many takes no more. */
+const SMALL = 1 << 20;
+
+/** Elements, or groups of four, that a workgroup of the shader for many updates. */
+const CHUNK = 512;
+
+/** Whether what a program writes are variables, which keep their memory from step to step, and small. */
+const isPackable = (program: Program, group: Arrays): boolean =>
+  program.writes.every((name) => group[name] instanceof tf.Variable && group[name].size <= SMALL);
+
+/**
+ * In place, over many small tensors: those that are written lie in a slab for each array, so that the bindings a shader may have
+ * go to the others alone (gradients), and where there are no others, one dispatch takes all.
+ */
+function updateMany(program: Program, list: readonly Arrays[], factors: Tensor): void {
+  const backend = current();
+  const placeOf = (tensor: Tensor) => backend.tensorMap.get(tensor.dataId).place;
+  for (const name of program.writes) {
+    const apart = list.map((group) => group[name].dataId).filter((id) => !backend.tensorMap.get(id).place);
+    if (apart.length > 0) pack(backend, apart);
+  }
+  // Together goes what lies in the same slabs and is as wide.
+  const kinds = new Map<string, { slabs: Map<string, Slab>; wide: boolean; list: Arrays[] }>();
+  for (const group of list) {
+    const wide = group[program.arrays[0]].size % 4 === 0;
+    const slabs = new Map<string, Slab>();
+    let key = `${wide}`;
+    for (const name of program.arrays) {
+      const place = placeOf(group[name]);
+      if (place) slabs.set(name, place.slab);
+      key += `,${place ? numberOf(place.slab.buffer) : ''}`;
+    }
+    const kind = kinds.get(key);
+    if (kind) kind.list.push(group);
+    else kinds.set(key, { slabs, wide, list: [group] });
+  }
+  for (const { slabs, wide, list: alike } of kinds.values()) {
+    const apart = program.arrays.filter((name) => !slabs.has(name));
+    const buffers = [...new Set([...slabs.values()].map(({ buffer }) => buffer))];
+    const most = backend.device.limits.maxStorageBuffersPerShaderStage - 2 - buffers.length;
+    const atOnce = apart.length > 0 ? Math.floor(most / apart.length) : alike.length;
+    for (let at = 0; at < alike.length; at += atOnce) {
+      const part = alike.slice(at, at + atOnce);
+      const unit = wide ? 4 : 1;
+      // For each workgroup: which tensor, from where to where in it, and where its arrays start in their slabs.
+      const row = 3 + slabs.size;
+      const places = part.map((group) => [...slabs.keys()].map((name) => (placeOf(group[name])?.offset as number) / (4 * unit)));
+      const sizes = part.map((group) => group[program.arrays[0]].size / unit);
+      const workgroups = sizes.reduce((sum, size) => sum + Math.ceil(size / CHUNK), 0);
+      const table = constantBuffer(backend, `table ${sizes.join()} ${places.join()}`, () => {
+        const rows = new Uint32Array(workgroups * row);
+        let to = 0;
+        for (const [k, size] of sizes.entries())
+          for (let start = 0; start < size; start += CHUNK) {
+            rows.set([k, start, Math.min(size, start + CHUNK), ...places[k]], to);
+            to += row;
+          }
+        const buffer = backend.bufferManager.acquireBuffer(rows.byteLength, 0x80 | 0x8);
+        backend.queue.writeBuffer(buffer, 0, rows);
+        return buffer;
+      });
+      const across = Math.min(workgroups, 32768);
+      const written = part.flatMap((group) => [...slabs.keys()].map((name) => group[name]));
+      const slots = [...slabs].map(([, { buffer }]) => buffers.indexOf(buffer));
+      const spread = apart.length > 0 ? part.length : 0;
+      dispatch(backend, {
+        name: `many ${program.name} ${spread} ${wide} ${slots} ${apart} ${across}`,
+        code: () =>
+          manyCode(program, { slabs: [...slabs.keys()], slots, apart, count: spread, wide, across, finite: program.factors.length }),
+        tensors: [factors, ...part.flatMap((group) => apart.map((name) => group[name]))],
+        shared: [table, ...buffers],
+        touched: written,
+        groups: [across, Math.ceil(workgroups / across)],
+      });
+    }
+  }
+}
+
+function manyCode(
+  program: Program,
+  o: {
+    /** Arrays that lie in slabs, and which slab each lies in. */
+    slabs: readonly string[];
+    slots: readonly number[];
+    /** Arrays that have bindings of their own, for `count` tensors. */
+    apart: readonly string[];
+    count: number;
+    wide: boolean;
+    across: number;
+    finite: number;
+  },
+): string {
+  const number = o.wide ? 'vec4f' : 'f32';
+  const lines = ['var<storage, read> factors: array<f32>;'];
+  for (let k = 0; k < o.count; k++) for (const name of o.apart) lines.push(`var<storage, read> ${name}${k}: array<${number}>;`);
+  lines.push('var<storage, read> table: array<u32>;');
+  for (let slot = 0; slot <= Math.max(...o.slots); slot++) {
+    const written = o.slabs.some((name, i) => o.slots[i] === slot && program.writes.includes(name));
+    lines.push(`var<storage, ${written ? 'read_write' : 'read'}> slab${slot}: array<${number}>;`);
+  }
+  const element = (name: string) => {
+    const at = o.slabs.indexOf(name);
+    return at < 0 ? `${name}At(k, i)` : `slab${o.slots[at]}[${name}Start + i]`;
+  };
+  const { lines: body, results } = statements(program, element, o.wide);
+  return `${lines.map((line, i) => `@group(0) @binding(${i}) ${line}`).join('\n')}
+${o.apart
+  .map(
+    (name) => `fn ${name}At(k: u32, i: u32) -> ${number} {
+  switch k {
+${Array.from({ length: o.count - 1 }, (_, k) => `    case ${k + 1}u: { return ${name}${k + 1}[i]; }`).join('\n')}
+    default: { return ${name}0[i]; }
+  }
+}`,
+  )
+  .join('\n')}
+@compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let at = (group.x + group.y * ${o.across}u) * ${3 + o.slabs.length}u;
+  if (at >= arrayLength(&table) || factors[${o.finite}] == 0f) { return; }
+  let k = table[at];
+  let end = table[at + 2u];
+${o.slabs.map((name, i) => `  let ${name}Start = table[at + ${3 + i}u];`).join('\n')}
+  for (var i = table[at + 1u] + local; i < end; i += 256u) {
+    ${[...body, ...results.map(({ name, value }) => `${element(name)} = ${value};`)].join('\n    ')}
+  }
+}`;
 }
 
 /** Partial sums of several groups of arrays; the caller adds them up. Inside a tidy. */
@@ -109,7 +243,7 @@ var<workgroup> scratch: array<f32, 256>;
   var sum = ${wide ? 'vec4f(0f)' : '0f'};
 ${part
   .map((_, k) => {
-    const { lines, results } = statements(program, k, wide);
+    const { lines, results } = statements(program, (name) => `${name}${k}[i]`, wide);
     return `  if (group.y == ${k}u) {
     for (var i = group.x * ${PER_GROUP}u + local; i < min(${sizes[k]}u, (group.x + 1u) * ${PER_GROUP}u); i += 256u) {
       ${[...lines, `sum += ${results[0].value};`].join('\n      ')}
@@ -143,8 +277,11 @@ export const registerWebGPULists = (): void =>
         const wanted = isSum ? values : [...values, finite];
         const buffer = wanted.length > 0 ? gathered(wanted) : null;
         const partial: Tensor[] = [];
-        for (let at = 0; at < list.length; at += atOnce) {
-          const part = list.slice(at, at + atOnce);
+        const many = isSum ? [] : list.filter((group) => isPackable(program, group));
+        const rest = many.length > atOnce ? list.filter((group) => !isPackable(program, group)) : list;
+        if (many.length > atOnce) updateMany(program, many, buffer as Tensor);
+        for (let at = 0; at < rest.length; at += atOnce) {
+          const part = rest.slice(at, at + atOnce);
           if (isSum) partial.push(partialSums(program, part, buffer));
           else update(program, part, buffer as Tensor);
         }

@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { buffers, dispatch, sizeOf, type WebGPUBackendParts } from './webgpu-dispatch.js';
+import { sizeOf, type WebGPUBackendParts } from './webgpu-backend.js';
+import { buffers, dispatch } from './webgpu-dispatch.js';
 
 /**
  * One tiled matrix product in WGSL for everything that is one: products, batched ones, convolutions and both of their

@@ -1,7 +1,7 @@
 import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { FUSED } from './names.js';
-import type { WebGPUBackendParts } from './webgpu-dispatch.js';
+import type { WebGPUBackendParts } from './webgpu-backend.js';
 import * as fused from './webgpu-fused.js';
 import { registerWebGPULists } from './webgpu-lists.js';
 import * as matrix from './webgpu-matrix.js';

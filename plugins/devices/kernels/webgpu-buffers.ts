@@ -1,0 +1,72 @@
+/**
+ * The pool of TensorFlow.js's WebGPU backend, of which the free buffer that was made first is always taken: the same operations
+ * then meet the same buffers step after step, so that bind groups can be kept. (Its own pool takes the one freed last, which
+ * shuffles them; and it looks for every buffer that comes back in a list of all.)
+ */
+export class SteadyBuffers {
+  numBytesUsed = 0;
+  numBytesAllocated = 0;
+  private readonly free = new Map<number, GPUBuffer[]>();
+  private readonly used = new Set<GPUBuffer>();
+
+  constructor(private readonly device: GPUDevice) {}
+
+  acquireBuffer(size: number, usage: number, mappedAtCreation = false, reuse = true): GPUBuffer {
+    let buffer = reuse ? this.free.get(keyOf(size, usage))?.pop() : undefined;
+    if (!buffer) {
+      buffer = this.device.createBuffer({ size, usage, mappedAtCreation });
+      this.numBytesAllocated += size;
+    }
+    this.used.add(buffer);
+    this.numBytesUsed += size;
+    return buffer;
+  }
+
+  releaseBuffer(buffer: GPUBuffer, reuse = true): void {
+    if (!this.used.delete(buffer)) return;
+    const { size, usage } = buffer;
+    this.numBytesUsed -= size;
+    if (!reuse) {
+      buffer.destroy();
+      this.numBytesAllocated -= size;
+      return;
+    }
+    const key = keyOf(size, usage);
+    const list = this.free.get(key);
+    if (!list) {
+      this.free.set(key, [buffer]);
+      return;
+    }
+    // From the newest down to the oldest, which is taken from the end.
+    const number = numberOf(buffer);
+    let low = 0;
+    for (let high = list.length; low < high; ) {
+      const middle = (low + high) >> 1;
+      if (numberOf(list[middle]) > number) low = middle + 1;
+      else high = middle;
+    }
+    list.splice(low, 0, buffer);
+  }
+
+  getNumUsedBuffers = (): number => this.used.size;
+  getNumFreeBuffers = (): number => [...this.free.values()].reduce((sum, list) => sum + list.length, 0);
+
+  dispose(): void {
+    for (const list of [...this.free.values(), [...this.used]]) for (const buffer of list) buffer.destroy();
+    this.free.clear();
+    this.used.clear();
+    this.numBytesUsed = 0;
+    this.numBytesAllocated = 0;
+  }
+}
+
+/** A buffer's usage is at most 10 bits. */
+const keyOf = (size: number, usage: number): number => size * 1024 + usage;
+
+let lastNumber = 0;
+
+/** A number of the buffer's own, in the order in which buffers were first asked for theirs. */
+export function numberOf(buffer: GPUBuffer & { steploomNumber?: number }): number {
+  if (buffer.steploomNumber === undefined) buffer.steploomNumber = ++lastNumber;
+  return buffer.steploomNumber;
+}

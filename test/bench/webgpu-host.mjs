@@ -1,0 +1,64 @@
+// What a step of the base's training costs the host on WebGPU: calls into the driver and the time in them, next to the time of
+// a step. Run alone; with --cpu-prof for more.
+//   npm run build && node test/bench/webgpu-host.mjs [steps] [batch]
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Trainer } from '../../dist/core/index.js';
+import { device } from '../../dist/plugins/index.js';
+import { emojiBase } from '../../dist/presets/index.js';
+
+const steps = Number(process.argv[2] ?? 40);
+const trainBatchSize = Number(process.argv[3] ?? 128);
+const warm = Math.ceil(steps / 4);
+await device('webgpu').setUp();
+
+const calls = new Map();
+let counting = false;
+/** Counts and times a method of a prototype while counting. */
+const watch = (type, method) => {
+  const prototype = globalThis[type]?.prototype;
+  const own = prototype?.[method];
+  if (!own) return;
+  const entry = { count: 0, ms: 0 };
+  calls.set(`${type}.${method}`, entry);
+  prototype[method] = function (...args) {
+    if (!counting) return own.apply(this, args);
+    const start = performance.now();
+    const result = own.apply(this, args);
+    entry.ms += performance.now() - start;
+    entry.count++;
+    return result;
+  };
+};
+for (const method of ['createBuffer', 'createBindGroup', 'createCommandEncoder', 'createComputePipeline', 'createComputePipelineAsync'])
+  watch('GPUDevice', method);
+for (const method of ['submit', 'writeBuffer', 'onSubmittedWorkDone']) watch('GPUQueue', method);
+for (const method of ['beginComputePass', 'finish', 'copyBufferToBuffer']) watch('GPUCommandEncoder', method);
+for (const method of ['setPipeline', 'setBindGroup', 'dispatchWorkgroups', 'end']) watch('GPUComputePassEncoder', method);
+for (const method of ['mapAsync', 'getMappedRange', 'unmap', 'destroy']) watch('GPUBuffer', method);
+
+const outputDir = mkdtempSync(join(tmpdir(), 'steploom-'));
+let start = 0;
+const stop = {
+  name: 'watch',
+  apply: ({ hooks }) => {
+    hooks.onRequest.tap('watch', (asked, { step }) => {
+      if (step + 1 === warm) {
+        start = performance.now();
+        counting = true;
+      }
+      if (step + 1 < steps) return asked;
+      counting = false;
+      const counted = steps - warm;
+      console.log(`${((performance.now() - start) / counted).toFixed(1)} ms a step of batch ${trainBatchSize}`);
+      for (const [name, { count, ms }] of [...calls].sort((a, b) => b[1].ms - a[1].ms))
+        if (count) console.log(`${name.padEnd(42)} ${(count / counted).toFixed(1).padStart(8)} a step, ${(ms / counted).toFixed(2).padStart(7)} ms`);
+      return { ...asked, stop: 1 };
+    });
+  },
+};
+const preset = (await emojiBase({ device: 'webgpu', trainBatchSize, loggingSteps: 20, outputDir, quiet: true })).without('emoji-figures').with(stop);
+await new Trainer(preset).train();
+rmSync(outputDir, { recursive: true });
+process.exit();
