@@ -1,141 +1,130 @@
+import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from './dynamic-map.js';
+
+/** Threads for a block, each of which has four elements: one word of codes. */
+const TEAM = BLOCK / 4;
+/** Blocks of a workgroup, which share the tables. */
+export const BLOCKS_PER_GROUP = 4;
+
+const SIGNED_EDGES = 512;
+const UNSIGNED_EDGES = SIGNED_EDGES + 130;
+
 /**
- * One step of 8-bit AdamW as a shader: a workgroup of 64 threads for a block of 256 elements, four to a thread, whose codes
- * are one word. The code maps' values and places are computed, as looking them up would cost more than the memory does.
+ * What the shader looks up: the values of both maps, then for each map the edges below its values from 0 up (of the signed one
+ * its positive half), with a last one that nothing reaches.
+ */
+export function adamw8bitTables(): Float32Array<ArrayBuffer> {
+  const edges = (map: Float32Array) => [-1, ...middles(map), 2];
+  return Float32Array.from([...SIGNED, ...UNSIGNED, ...edges(SIGNED.subarray(SIGNED_ZERO)), ...edges(UNSIGNED)]);
+}
+
+const LENGTH = UNSIGNED_EDGES + 257;
+
+const f = (x: number): string => `${Math.fround(x)}f`;
+
+/**
+ * A number's place in a map, counted from 0 up, but for one: every decade's places lie on a line, which is steeper the lower the
+ * decade is, so that the least of all lines is the right one, except in the narrow gap between two decades.
+ */
+const guess = (x: string, firstCells: number): string =>
+  Array.from({ length: 7 }, (_, decade) => {
+    const cells = firstCells * 2 ** decade;
+    return `fma(${x}, vec4f(${f((cells / 0.9) * 10 ** (6 - decade))}), vec4f(${f(cells + 1 - firstCells - cells / 9)}))`;
+  }).reduce((a, b) => `min(${a}, ${b})`);
+
+/**
+ * One step of 8-bit AdamW as a shader. Bindings: factors, g, p, the codes of m and v, absmax, and the tables. It moves memory as
+ * fast as the device does: values come from tables in the workgroup's memory, and codes from a guess that a table corrects.
  */
 export function adamw8bitCode(o: {
   size: number;
   blocks: number;
-  /** Blocks along the dispatch's first dimension. */
-  rowOfBlocks: number;
+  /** Workgroups along the dispatch's first dimension. */
+  across: number;
   beta1: number;
   beta2: number;
   epsilon: number;
   bound: number;
 }): string {
-  /** Half-way between the last value of the decade below and the first of this one, which has n cells. */
-  const edge = (i: number, n: number) => 0.5 * ((1 - 0.9 / n) * 10 ** (i - 7) + (0.1 + 0.45 / n) * 10 ** (i - 6));
-  const f = (x: number) => `${Math.fround(x)}f`;
-  /** The decade of a: how far down it is as a power of ten, and as cells. */
-  const decade = (first: number) =>
-    [1, 2, 3, 4, 5, 6]
-      .map((i) => {
-        const n = first * 2 ** i;
-        return `  if (a >= ${f(edge(i, n))}) { scale = ${f((n * 10 ** (6 - i)) / 0.9)}; cells = ${f(n)}; }`;
-      })
-      .join('\n');
   const mix = (x: string, old: string, keep: number) => `${old} * ${f(keep)} + ${x} * ${f(1 - keep)}`;
-  const direction = (mean: string, square: string, same: (x: string) => string) =>
-    `clamp(${mean} * factors[4] / (sqrt(${square} * factors[5]) + ${f(o.epsilon)}), ${same(f(-o.bound))}, ${same(f(o.bound))})`;
   const wide = o.size % 4 === 0;
   const number = wide ? 'vec4f' : 'f32';
-  const oneByOne = `    for (var j = 0u; j < 4u; j++) {
-      let i = start + j;
-      if (i >= ${o.size}u) { break; }
-      let x = g[i] * factors[2];
-      let mean = ${mix('x', 'fromSigned(extractBits(codesM, 8u * j, 8u)) * topM', o.beta1)};
-      let square = ${mix('x * x', 'fromUnsigned(extractBits(codesV, 8u * j, 8u)) * topV', o.beta2)};
-      means[j] = mean;
-      squares[j] = square;
-      p[i] -= factors[0] * (${direction('mean', 'square', (x) => x)} + factors[1] * p[i]);
-    }`;
-  const each = (name: string, codes: string) =>
-    `vec4f(${[0, 8, 16, 24].map((at) => `${name}(extractBits(${codes}, ${at}u, 8u))`).join(', ')})`;
-  const fourAtOnce = `    let x = g[word] * factors[2];
-    let weight = p[word];
-    means = ${mix('x', `${each('fromSigned', 'codesM')} * topM`, o.beta1)};
-    squares = ${mix('x * x', `${each('fromUnsigned', 'codesV')} * topV`, o.beta2)};
-    p[word] = weight - factors[0] * (${direction('means', 'squares', (x) => `vec4f(${x})`)} + factors[1] * weight);`;
+  const load = (name: string) =>
+    wide ? `${name}[word]` : `vec4f(${[0, 1, 2, 3].map((j) => `${name}[min(start + ${j}u, ${o.size - 1}u)]`).join(', ')})`;
+  const values = (codes: string, from: number) =>
+    `vec4f(${[0, 8, 16, 24].map((at) => `lut[${from}u + extractBits(${codes}, ${at}u, 8u)]`).join(', ')})`;
+  const store = wide
+    ? 'p[word] = next;'
+    : [0, 1, 2, 3].map((j) => `if (start + ${j}u < ${o.size}u) { p[start + ${j}u] = next[${j}]; }`).join('\n    ');
+  // What lies behind the last element must not count for the block's largest.
+  const mask = wide
+    ? ''
+    : `    let real = vec4u(start, start + 1u, start + 2u, start + 3u) < vec4u(${o.size}u);
+    means = select(vec4f(0f), means, real);
+    squares = select(vec4f(0f), squares, real);`;
   return `@group(0) @binding(0) var<storage, read> factors: array<f32>;
 @group(0) @binding(1) var<storage, read> g: array<${number}>;
 @group(0) @binding(2) var<storage, read_write> p: array<${number}>;
 @group(0) @binding(3) var<storage, read_write> m: array<u32>;
 @group(0) @binding(4) var<storage, read_write> v: array<u32>;
 @group(0) @binding(5) var<storage, read_write> absmax: array<f32>;
-var<workgroup> tops: array<vec2f, 64>;
+@group(0) @binding(6) var<storage, read> tables: array<f32>;
+var<workgroup> lut: array<f32, ${LENGTH}>;
+var<workgroup> tops: array<vec2f, ${TEAM * BLOCKS_PER_GROUP}>;
 
-// The k-th positive value (from 1) of a map whose lowest decade has c cells.
-fn value(k: u32, c: u32) -> f32 {
-  let n = k + c - 1u;
-  let e = firstLeadingBit(n);
-  let cells = f32(1u << e);
-  var ten = 1e-6f;
-  let i = select(e, e - 1u, c == 2u);
-  if (i == 1u) { ten = 1e-5f; } else if (i == 2u) { ten = 1e-4f; } else if (i == 3u) { ten = 1e-3f; }
-  else if (i == 4u) { ten = 1e-2f; } else if (i == 5u) { ten = 1e-1f; } else if (i == 6u) { ten = 1f; }
-  return (0.1f + 0.9f * ((f32(n) + 0.5f) / cells - 1f)) * ten;
-}
-fn place(a: f32, scale: f32, cells: f32) -> f32 { return clamp(floor(a * scale + cells * ${f(8 / 9)}), cells, 2f * cells - 1f); }
-fn signedPlace(a: f32) -> f32 {
-  var scale = ${f(1e6 / 0.9)}; var cells = 1f;
-${decade(1)}
-  return place(a, scale, cells);
-}
-fn unsignedPlace(a: f32) -> f32 {
-  var scale = ${f(2e6 / 0.9)}; var cells = 2f;
-${decade(2)}
-  return place(a, scale, cells) - 1f;
-}
-fn fromSigned(code: u32) -> f32 {
-  if (code == 127u) { return 0f; }
-  if (code == 255u) { return 1f; }
-  if (code < 127u) { return -value(127u - code, 1u); }
-  return value(code - 127u, 1u);
-}
-fn fromUnsigned(code: u32) -> f32 {
-  if (code == 0u) { return 0f; }
-  if (code == 255u) { return 1f; }
-  return value(code, 2u);
-}
-fn toSigned(x: f32) -> u32 {
-  let a = abs(x);
-  var k = signedPlace(a);
-  if (a < 2.75e-7f) { k = 0f; }
-  if (a > 0.99648437f) { k = 128f; }
-  return u32(select(127f + k, 127f - clamp(k, 1f, 127f), x < 0f));
-}
-fn toUnsigned(x: f32) -> u32 {
-  var k = unsignedPlace(x);
-  if (x < 1.625e-7f) { k = 0f; }
-  if (x > 0.9982422f) { k = 255f; }
-  return u32(k);
+fn corrected(guess: f32, x: f32, edges: u32) -> u32 {
+  let k = u32(guess);
+  return k + select(0u, 1u, x > lut[edges + k + 1u]) - select(0u, 1u, x <= lut[edges + k]);
 }
 
-@compute @workgroup_size(64) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let block = group.x + group.y * ${o.rowOfBlocks}u;
-  if (block >= ${o.blocks}u || factors[3] == 0f) { return; }
-  let word = block * 64u + local;
+@compute @workgroup_size(${TEAM * BLOCKS_PER_GROUP}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  if (factors[3] == 0f) { return; }
+  for (var i = local; i < ${LENGTH}u; i += ${TEAM * BLOCKS_PER_GROUP}u) { lut[i] = tables[i]; }
+  workgroupBarrier();
+  let lane = local % ${TEAM}u;
+  let block = (group.x + group.y * ${o.across}u) * ${BLOCKS_PER_GROUP}u + local / ${TEAM}u;
+  let word = block * ${TEAM}u + lane;
   let start = word * 4u;
   let inside = start < ${o.size}u;
   var means = vec4f(0f);
   var squares = vec4f(0f);
   if (inside) {
-    let topM = absmax[block];
-    let topV = absmax[${o.blocks}u + block];
-    let codesM = m[word];
-    let codesV = v[word];
-${wide ? fourAtOnce : oneByOne}
+    let x = ${load('g')} * factors[2];
+    let weight = ${load('p')};
+    means = ${mix('x', `${values('m[word]', 0)} * absmax[block]`, o.beta1)};
+    squares = ${mix('x * x', `${values('v[word]', 256)} * absmax[${o.blocks}u + block]`, o.beta2)};
+    let direction = clamp(means * factors[4] / (sqrt(squares * factors[5]) + ${f(o.epsilon)}), vec4f(${f(-o.bound)}), vec4f(${f(o.bound)}));
+    let next = weight - factors[0] * (direction + factors[1] * weight);
+    ${store}
+${mask}
   }
   let a = abs(means);
   tops[local] = vec2f(max(max(a.x, a.y), max(a.z, a.w)), max(max(squares.x, squares.y), max(squares.z, squares.w)));
   workgroupBarrier();
-  for (var width = 32u; width > 0u; width /= 2u) {
-    if (local < width) { tops[local] = max(tops[local], tops[local + width]); }
+  for (var width = ${TEAM / 2}u; width > 0u; width /= 2u) {
+    if (lane < width) { tops[local] = max(tops[local], tops[local + width]); }
     workgroupBarrier();
   }
-  let largest = select(tops[0], vec2f(1f), tops[0] == vec2f(0f));
-  if (local == 0u) {
+  if (!inside) { return; }
+  let top = tops[local - lane];
+  let largest = select(top, vec2f(1f), top == vec2f(0f));
+  if (lane == 0u) {
     absmax[block] = largest.x;
     absmax[${o.blocks}u + block] = largest.y;
   }
-  if (inside) {
-    var codesM = 0u;
-    var codesV = 0u;
-    for (var j = 0u; j < 4u; j++) {
-      codesM |= toSigned(means[j] / largest.x) << (8u * j);
-      codesV |= toUnsigned(squares[j] / largest.y) << (8u * j);
-    }
-    m[word] = codesM;
-    v[word] = codesV;
+  let signed = means / largest.x;
+  let sizes = abs(signed);
+  let unsigned = squares / largest.y;
+  let placesM = clamp(${guess('sizes', 1)}, vec4f(0f), vec4f(128f));
+  let placesV = clamp(${guess('unsigned', 2)}, vec4f(0f), vec4f(255f));
+  var codesM = 0u;
+  var codesV = 0u;
+  for (var j = 0u; j < 4u; j++) {
+    let k = corrected(placesM[j], sizes[j], ${SIGNED_EDGES}u);
+    // A negative number never takes the code of 0, and there is no -1.
+    codesM |= select(127u + k, 127u - clamp(k, 1u, 127u), signed[j] < 0f) << (8u * j);
+    codesV |= corrected(placesV[j], unsigned[j], ${UNSIGNED_EDGES}u) << (8u * j);
   }
+  m[word] = codesM;
+  v[word] = codesV;
 }`;
 }

@@ -2,7 +2,7 @@ import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { FUSED, registerLists } from './names.js';
 import { type Arrays, type Program, record } from './program.js';
-import { adamw8bitCode } from './webgpu-adamw8bit.js';
+import { adamw8bitCode, adamw8bitTables, BLOCKS_PER_GROUP } from './webgpu-adamw8bit.js';
 import { constantBuffer, pack, type Slab, type WebGPUBackendParts } from './webgpu-backend.js';
 import { numberOf } from './webgpu-buffers.js';
 import { dispatch, flat } from './webgpu-dispatch.js';
@@ -19,6 +19,13 @@ function gathered(values: readonly (number | Scalar)[]): Tensor {
     else parts.push((values[i++] as Scalar).reshape([1]));
   }
   return parts.length === 1 ? parts[0] : tf.concat(parts);
+}
+
+/** A storage buffer with these numbers. */
+function filled(backend: WebGPUBackendParts, numbers: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): GPUBuffer {
+  const buffer = backend.bufferManager.acquireBuffer(numbers.byteLength, 0x80 | 0x8);
+  backend.queue.writeBuffer(buffer, 0, numbers);
+  return buffer;
 }
 
 /** Elements that one workgroup of a sum adds up. */
@@ -154,9 +161,7 @@ function updateMany(program: Program, list: readonly Arrays[], factors: Tensor):
             rows.set([k, start, Math.min(size, start + CHUNK), ...places[k]], to);
             to += row;
           }
-        const buffer = backend.bufferManager.acquireBuffer(rows.byteLength, 0x80 | 0x8);
-        backend.queue.writeBuffer(buffer, 0, rows);
-        return buffer;
+        return filled(backend, rows);
       });
       const across = Math.min(workgroups, 32768);
       const written = part.flatMap((group) => [...slabs.keys()].map((name) => group[name]));
@@ -294,15 +299,19 @@ export const registerWebGPULists = (): void =>
       tf.tidy(() => {
         const { learningRate, weightDecay, scale, correction1, correction2 } = factors;
         const buffer = gathered([learningRate, weightDecay, scale, finite, correction1, correction2]);
+        const backend = current();
+        const tables = constantBuffer(backend, 'adamw8bit tables', () => filled(backend, adamw8bitTables()));
         for (const { p, g, m, v, absmax } of list) {
           const blocks = absmax.size / 2;
-          const x = Math.min(blocks, 32768);
-          dispatch(current(), {
-            name: `adamw8bit ${beta1} ${beta2} ${epsilon} ${bound}`,
-            code: () => adamw8bitCode({ size: p.size, blocks, rowOfBlocks: x, beta1, beta2, epsilon, bound }),
+          const workgroups = Math.ceil(blocks / BLOCKS_PER_GROUP);
+          const across = Math.min(workgroups, 32768);
+          dispatch(backend, {
+            name: `adamw8bit ${p.size} ${beta1} ${beta2} ${epsilon} ${bound}`,
+            code: () => adamw8bitCode({ size: p.size, blocks, across, beta1, beta2, epsilon, bound }),
             tensors: [buffer, g, p, m, v, absmax],
             integers: [m, v],
-            groups: [x, Math.ceil(blocks / x)],
+            shared: [tables],
+            groups: [across, Math.ceil(workgroups / across)],
           });
         }
       });
