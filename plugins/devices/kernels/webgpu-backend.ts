@@ -3,19 +3,19 @@ import * as tf from '@tensorflow/tfjs';
 import { numberOf, SteadyBuffers } from './webgpu-buffers.js';
 
 /** One buffer in which many small tensors lie; it goes back when the last of them does. */
-export interface Slab {
+interface Slab {
   readonly buffer: GPUBuffer;
   live: number;
 }
 
-/** Where a tensor lies in a slab, in bytes. */
-export interface Place {
+/** Where a tensor lies in a slab, in bytes: it is its binding, too. */
+export interface Place extends GPUBufferBinding {
   readonly slab: Slab;
   readonly offset: number;
   readonly size: number;
 }
 
-interface TensorData {
+export interface TensorData {
   resource?: GPUBuffer | null;
   place?: Place;
   values: ArrayLike<number> | null;
@@ -80,10 +80,16 @@ interface Bindable {
 
 const bindables = new WeakMap<GPUComputePipeline, Bindable>();
 
-/** What a tensor's binding is, after its values have been sent to the device. */
-export function bindingOf(backend: WebGPUBackendParts, dataId: object): GPUBufferBinding {
-  const { resource, place } = backend.tensorMap.get(dataId);
-  return place ? { buffer: place.slab.buffer, offset: place.offset, size: place.size } : { buffer: resource as GPUBuffer };
+/** What binds a tensor whose values are on the device. */
+export const bindingOf = ({ resource, place }: TensorData): GPUBufferBinding => place ?? { buffer: resource as GPUBuffer };
+
+/** Readies a tensor for a shader that may write it: its values are on the device alone, and stay until what is recorded was sent. */
+export function touch(backend: WebGPUBackendParts, { dataId }: TensorInfo): TensorData {
+  const data = backend.tensorMap.get(dataId);
+  if (!data.resource) backend.uploadToGPU(dataId);
+  data.values = null;
+  backend.commandQueueOwnedIds.add(dataId);
+  return data;
 }
 
 /** Records one compute shader in the backend's own pass, in order with all others, and sends what is recorded when it is enough. */
@@ -152,10 +158,10 @@ export function pack(backend: WebGPUBackendParts, dataIds: readonly object[]): v
   let offset = 0;
   for (const [i, id] of dataIds.entries()) {
     const data = backend.tensorMap.get(id);
-    const from = bindingOf(backend, id);
+    const from = bindingOf(data);
     (backend.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(from.buffer, from.offset ?? 0, slab.buffer, offset, sizes[i]);
     leave(backend, data);
-    data.place = { slab, offset, size: sizes[i] };
+    data.place = { slab, buffer: slab.buffer, offset, size: sizes[i] };
     data.resource = slab.buffer;
     offset += Math.ceil(sizes[i] / alignment) * alignment;
   }
@@ -201,7 +207,7 @@ export function lighten(backend: WebGPUBackendParts): void {
 
   backend.tensorToBinding = (tensor) => {
     const place = tensor && backend.tensorMap.get(tensor.dataId).place;
-    return place ? bindingOf(backend, tensor.dataId) : own.tensorToBinding(tensor);
+    return place ?? own.tensorToBinding(tensor);
   };
 
   backend.recordAndSubmit = (program, output, inputs, uniforms) => {
@@ -225,16 +231,18 @@ export function lighten(backend: WebGPUBackendParts): void {
       backend.uniformPendingDisposal.pop();
       return made;
     });
-    for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
-    const bindings = [output, ...inputs].map(({ dataId }) => bindingOf(backend, dataId));
-    recordDispatch(backend, pipeline, [...bindings, { buffer }], program.dispatch);
+    const bindings = [output, ...inputs].map(({ dataId }) => {
+      backend.commandQueueOwnedIds.add(dataId);
+      return bindingOf(backend.tensorMap.get(dataId));
+    });
+    bindings.push({ buffer });
+    recordDispatch(backend, pipeline, bindings, program.dispatch);
   };
 
   backend.releaseResource = (id) => {
     const data = backend.tensorMap.get(id);
     if (!data?.place) return own.releaseResource(id);
-    if (--data.place.slab.live === 0) backend.bufferManager.releaseBuffer(data.place.slab.buffer);
-    data.place = undefined;
+    leave(backend, data);
     data.resource = null;
   };
 

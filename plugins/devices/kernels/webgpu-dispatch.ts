@@ -1,5 +1,5 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { bindingOf, recordDispatch, type WebGPUBackendParts } from './webgpu-backend.js';
+import { bindingOf, recordDispatch, touch, type WebGPUBackendParts } from './webgpu-backend.js';
 
 const pipelines = new WeakMap<WebGPUBackendParts, Map<string, GPUComputePipeline>>();
 
@@ -12,10 +12,10 @@ export interface Dispatch {
   readonly tensors: readonly TensorInfo[];
   /** Those whose buffers hold integers; all others must hold floats. */
   readonly integers?: readonly TensorInfo[];
-  /** Buffers bound after the tensors. Where there are some, the shader depends on its name alone, not on shapes. */
+  /** Whether the name says all: the shader then does not depend on the tensors' shapes. */
+  readonly named?: boolean;
+  /** Buffers bound after the tensors. */
   readonly shared?: readonly GPUBuffer[];
-  /** Tensors that lie in the shared buffers. */
-  readonly touched?: readonly TensorInfo[];
   readonly groups: readonly [number, number?, number?];
 }
 
@@ -23,9 +23,9 @@ export interface Dispatch {
  * Records one compute shader in the backend's own pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
  * be written in place: their host copies are dropped.
  */
-export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, integers, shared, touched, groups }: Dispatch): void {
+export function dispatch(backend: WebGPUBackendParts, { name, named, code, tensors, integers, shared, groups }: Dispatch): void {
   let key = name;
-  if (!shared) for (const { shape } of tensors) key += `|${shape.join()}`;
+  if (!named) for (const { shape } of tensors) key += `|${shape.join()}`;
   let made = pipelines.get(backend);
   if (!made) pipelines.set(backend, (made = new Map()));
   let pipeline = made.get(key);
@@ -36,20 +36,13 @@ export function dispatch(backend: WebGPUBackendParts, { name, code, tensors, int
     });
     made.set(key, pipeline);
   }
-  const bindings = tensors.map((tensor) => {
-    const { dataId } = tensor;
-    backend.uploadToGPU(dataId);
-    const data = backend.tensorMap.get(dataId);
+  const bindings: GPUBufferBinding[] = [];
+  for (const tensor of tensors) {
+    const data = touch(backend, tensor);
     // TensorFlow.js casts integers to floats by renaming them; the buffer still holds integers.
     if (data.dtype !== 'float32' && !integers?.includes(tensor))
       throw new Error(`a kernel of steploom was given a buffer of ${data.dtype}: multiply by 1 first`);
-    data.values = null;
-    backend.commandQueueOwnedIds.add(dataId);
-    return bindingOf(backend, dataId);
-  });
-  for (const { dataId } of touched ?? []) {
-    backend.tensorMap.get(dataId).values = null;
-    backend.commandQueueOwnedIds.add(dataId);
+    bindings.push(bindingOf(data));
   }
   for (const buffer of shared ?? []) bindings.push({ buffer });
   recordDispatch(backend, pipeline, bindings, groups);

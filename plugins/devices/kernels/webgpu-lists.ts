@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { FUSED, registerLists } from './names.js';
 import { type Arrays, type Program, record } from './program.js';
 import { adamw8bitCode, adamw8bitTables, BLOCKS_PER_GROUP } from './webgpu-adamw8bit.js';
-import { constantBuffer, pack, type Slab, type WebGPUBackendParts } from './webgpu-backend.js';
+import { constantBuffer, type Place, pack, type TensorData, type WebGPUBackendParts } from './webgpu-backend.js';
 import { numberOf } from './webgpu-buffers.js';
 import { dispatch, flat } from './webgpu-dispatch.js';
 
@@ -114,70 +114,121 @@ const CHUNK = 512;
 const isPackable = (program: Program, group: Arrays): boolean =>
   program.writes.every((name) => group[name] instanceof tf.Variable && group[name].size <= SMALL);
 
+/** Tensors that one dispatch updates, with what stays the same from step to step. */
+interface Part {
+  /** Places in the list. */
+  readonly at: readonly number[];
+  /** Arrays with bindings of their own. */
+  readonly apart: readonly string[];
+  readonly buffers: readonly GPUBuffer[];
+  readonly table: { readonly key: string; readonly rows: Uint32Array<ArrayBuffer> };
+  readonly name: string;
+  readonly code: () => string;
+  readonly groups: readonly [number, number];
+}
+
+/** How a list is updated, for as long as its variables lie where they lay. */
+interface Plan {
+  readonly program: Program;
+  /** Every tensor that may lie in a slab, and where it was. */
+  readonly ids: readonly object[];
+  readonly data: readonly TensorData[];
+  readonly places: readonly (Place | undefined)[];
+  readonly parts: readonly Part[];
+}
+
+const plans = new WeakMap<object, Plan>();
+let tables = 0;
+
 /**
  * In place, over many small tensors: those that are written lie in a slab for each array, so that the bindings a shader may have
  * go to the others alone (gradients), and where there are no others, one dispatch takes all.
  */
 function updateMany(program: Program, list: readonly Arrays[], factors: Tensor): void {
   const backend = current();
-  const placeOf = (tensor: Tensor) => backend.tensorMap.get(tensor.dataId).place;
+  const first = list[0][program.writes[0]].dataId;
+  let plan = plans.get(first);
+  if (!plan || plan.program.name !== program.name || !isCurrent(plan, program, list)) plans.set(first, (plan = planFor(program, list)));
+  // What the host remembers of values is no longer true.
+  for (const data of plan.data) if (data.place) data.values = null;
+  for (const { at, apart, buffers, table, name, code, groups } of plan.parts) {
+    const tensors = [factors];
+    for (const k of at) for (const array of apart) tensors.push(list[k][array]);
+    const rows = constantBuffer(backend, table.key, () => filled(backend, table.rows));
+    dispatch(backend, { name, named: true, code, tensors, shared: [rows, ...buffers], groups });
+  }
+}
+
+/** Arrays of a program that may lie in slabs, whichever program put them there. A gradient never does. */
+const isCurrent = ({ ids, data, places }: Plan, program: Program, list: readonly Arrays[]): boolean => {
+  let i = 0;
+  for (const group of list)
+    for (const name of program.arrays) {
+      const tensor = group[name];
+      if (!(tensor instanceof tf.Variable)) continue;
+      if (tensor.dataId !== ids[i] || data[i].place !== places[i]) return false;
+      i++;
+    }
+  return i === ids.length;
+};
+
+function planFor(program: Program, list: readonly Arrays[]): Plan {
+  const backend = current();
+  const dataOf = (tensor: Tensor) => backend.tensorMap.get(tensor.dataId);
   for (const name of program.writes) {
     const apart = list.map((group) => group[name].dataId).filter((id) => !backend.tensorMap.get(id).place);
     if (apart.length > 0) pack(backend, apart);
   }
   // Together goes what lies in the same slabs and is as wide.
-  const kinds = new Map<string, { slabs: Map<string, Slab>; wide: boolean; list: Arrays[] }>();
-  for (const group of list) {
+  const kinds = new Map<string, { slabs: Map<string, GPUBuffer>; wide: boolean; at: number[] }>();
+  for (const [k, group] of list.entries()) {
     const wide = group[program.arrays[0]].size % 4 === 0;
-    const slabs = new Map<string, Slab>();
+    const slabs = new Map<string, GPUBuffer>();
     let key = `${wide}`;
     for (const name of program.arrays) {
-      const place = placeOf(group[name]);
-      if (place) slabs.set(name, place.slab);
-      key += `,${place ? numberOf(place.slab.buffer) : ''}`;
+      const place = dataOf(group[name]).place;
+      if (place) slabs.set(name, place.buffer);
+      key += `,${place ? numberOf(place.buffer) : ''}`;
     }
     const kind = kinds.get(key);
-    if (kind) kind.list.push(group);
-    else kinds.set(key, { slabs, wide, list: [group] });
+    if (kind) kind.at.push(k);
+    else kinds.set(key, { slabs, wide, at: [k] });
   }
-  for (const { slabs, wide, list: alike } of kinds.values()) {
+  const parts: Part[] = [];
+  for (const { slabs, wide, at: alike } of kinds.values()) {
     const apart = program.arrays.filter((name) => !slabs.has(name));
-    const buffers = [...new Set([...slabs.values()].map(({ buffer }) => buffer))];
+    const buffers = [...new Set(slabs.values())];
     const most = backend.device.limits.maxStorageBuffersPerShaderStage - 2 - buffers.length;
     const atOnce = apart.length > 0 ? Math.floor(most / apart.length) : alike.length;
-    for (let at = 0; at < alike.length; at += atOnce) {
-      const part = alike.slice(at, at + atOnce);
-      const unit = wide ? 4 : 1;
+    const names = [...slabs.keys()];
+    const slots = names.map((name) => buffers.indexOf(slabs.get(name) as GPUBuffer));
+    const unit = wide ? 4 : 1;
+    for (let from = 0; from < alike.length; from += atOnce) {
+      const at = alike.slice(from, from + atOnce);
       // For each workgroup: which tensor, from where to where in it, and where its arrays start in their slabs.
-      const row = 3 + slabs.size;
-      const places = part.map((group) => [...slabs.keys()].map((name) => (placeOf(group[name])?.offset as number) / (4 * unit)));
-      const sizes = part.map((group) => group[program.arrays[0]].size / unit);
-      const workgroups = sizes.reduce((sum, size) => sum + Math.ceil(size / CHUNK), 0);
-      const table = constantBuffer(backend, `table ${sizes.join()} ${places.join()}`, () => {
-        const rows = new Uint32Array(workgroups * row);
-        let to = 0;
-        for (const [k, size] of sizes.entries())
-          for (let start = 0; start < size; start += CHUNK) {
-            rows.set([k, start, Math.min(size, start + CHUNK), ...places[k]], to);
-            to += row;
-          }
-        return filled(backend, rows);
-      });
+      const rows: number[] = [];
+      for (const [j, k] of at.entries()) {
+        const size = list[k][program.arrays[0]].size / unit;
+        const starts = names.map((name) => (dataOf(list[k][name]).place as Place).offset / (4 * unit));
+        for (let start = 0; start < size; start += CHUNK) rows.push(j, start, Math.min(size, start + CHUNK), ...starts);
+      }
+      const workgroups = rows.length / (3 + names.length);
       const across = Math.min(workgroups, 32768);
-      const written = part.flatMap((group) => [...slabs.keys()].map((name) => group[name]));
-      const slots = [...slabs].map(([, { buffer }]) => buffers.indexOf(buffer));
-      const spread = apart.length > 0 ? part.length : 0;
-      dispatch(backend, {
-        name: `many ${program.name} ${spread} ${wide} ${slots} ${apart} ${across}`,
-        code: () =>
-          manyCode(program, { slabs: [...slabs.keys()], slots, apart, count: spread, wide, across, finite: program.factors.length }),
-        tensors: [factors, ...part.flatMap((group) => apart.map((name) => group[name]))],
-        shared: [table, ...buffers],
-        touched: written,
+      const count = apart.length > 0 ? at.length : 0;
+      parts.push({
+        at,
+        apart,
+        buffers,
+        table: { key: `table ${++tables}`, rows: Uint32Array.from(rows) },
+        name: `many ${program.name} ${count} ${wide} ${slots} ${apart} ${across}`,
+        code: () => manyCode(program, { slabs: names, slots, apart, count, wide, across, finite: program.factors.length }),
         groups: [across, Math.ceil(workgroups / across)],
       });
     }
   }
+  const variables = list.flatMap((group) => program.arrays.map((name) => group[name]).filter((tensor) => tensor instanceof tf.Variable));
+  const data = variables.map(dataOf);
+  return { program, ids: variables.map(({ dataId }) => dataId), data, places: data.map(({ place }) => place), parts };
 }
 
 function manyCode(
@@ -230,27 +281,35 @@ ${o.slabs.map((name, i) => `  let ${name}Start = table[at + ${3 + i}u];`).join('
 }`;
 }
 
-/** Partial sums of several groups of arrays; the caller adds them up. Inside a tidy. */
-function partialSums(program: Program, part: readonly Arrays[], factors: Tensor | null): Tensor {
+/** How many partial sums a group of arrays has. */
+const sumsOf = (program: Program, group: Arrays): number => Math.ceil(group[program.arrays[0]].size / PER_GROUP);
+
+/** Partial sums of several groups of arrays, written to `out` from `start` on, one or more for each; the caller adds them up. */
+function partialSums(program: Program, part: readonly Arrays[], factors: Tensor | null, out: Tensor, start: number): void {
   const backend = current();
   const elements = part.map((group) => group[program.arrays[0]].size);
   const wide = isWide(elements);
   const sizes = elements.map((size) => (wide ? size / 4 : size));
-  const counts = sizes.map((size) => Math.ceil(size / PER_GROUP));
+  const perGroup = wide ? PER_GROUP / 4 : PER_GROUP;
+  const counts = part.map((group) => sumsOf(program, group));
   const most = Math.max(...counts);
-  const out = tf.engine().makeTensorFromTensorInfo(backend.makeTensorInfo([part.length * most], 'float32')) as Tensor;
   const first = ['var<storage, read_write> partial: array<f32>;', ...(factors ? ['var<storage, read> factors: array<f32>;'] : [])];
   dispatch(backend, {
-    name: `sum ${program.name}`,
+    name: `sum ${program.name} ${wide} ${factors !== null} ${sizes.join()}`,
+    named: true,
     code: () => `${bindings(program, part.length, first, wide)}
+@group(0) @binding(${first.length + part.length * program.arrays.length}) var<storage, read> start: array<u32>;
 var<workgroup> scratch: array<f32, 256>;
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   var sum = ${wide ? 'vec4f(0f)' : '0f'};
+  var at = 0u;
 ${part
   .map((_, k) => {
     const { lines, results } = statements(program, (name) => `${name}${k}[i]`, wide);
     return `  if (group.y == ${k}u) {
-    for (var i = group.x * ${PER_GROUP}u + local; i < min(${sizes[k]}u, (group.x + 1u) * ${PER_GROUP}u); i += 256u) {
+    if (group.x >= ${counts[k]}u) { return; }
+    at = ${counts.slice(0, k).reduce((a, b) => a + b, 0)}u;
+    for (var i = group.x * ${perGroup}u + local; i < min(${sizes[k]}u, (group.x + 1u) * ${perGroup}u); i += 256u) {
       ${[...lines, `sum += ${results[0].value};`].join('\n      ')}
     }
   }`;
@@ -262,35 +321,42 @@ ${part
     if (local < width) { scratch[local] += scratch[local + width]; }
     workgroupBarrier();
   }
-  if (local == 0u) { partial[group.y * ${most}u + group.x] = scratch[0]; }
+  if (local == 0u) { partial[start[0] + at + group.x] = scratch[0]; }
 }`,
     tensors: [out, ...(factors ? [factors] : []), ...part.flatMap((group) => program.arrays.map((name) => group[name]))],
+    shared: [constantBuffer(backend, `start ${start}`, () => filled(backend, new Uint32Array([start])))],
     groups: [most, part.length],
   });
-  return out;
 }
 
 /** Kernels over lists of tensors. Variables keep their buffers: nothing is copied, and nothing read back. */
 export const registerWebGPULists = (): void =>
   registerLists('webgpu', {
     [FUSED.program](program, list, factors, finite) {
-      const { maxStorageBuffersPerShaderStage: most } = current().device.limits;
+      const backend = current();
+      const { maxStorageBuffersPerShaderStage: most } = backend.device.limits;
       const isSum = program.writes.length === 0;
-      const atOnce = Math.floor((most - 1 - (isSum ? 1 : 0)) / program.arrays.length);
+      const atOnce = Math.floor((most - (isSum ? 3 : 1)) / program.arrays.length);
       const sum = tf.tidy((): Scalar | [] => {
         const values = program.factors.map((name) => factors[name]);
         const wanted = isSum ? values : [...values, finite];
         const buffer = wanted.length > 0 ? gathered(wanted) : null;
-        const partial: Tensor[] = [];
-        const many = isSum ? [] : list.filter((group) => isPackable(program, group));
+        if (isSum) {
+          const counts = list.map((group) => sumsOf(program, group));
+          const partial = backend.makeTensorInfo([counts.reduce((a, b) => a + b, 0)], 'float32');
+          const out = tf.engine().makeTensorFromTensorInfo(partial) as Tensor;
+          let start = 0;
+          for (let at = 0; at < list.length; at += atOnce) {
+            partialSums(program, list.slice(at, at + atOnce), buffer, out, start);
+            for (const count of counts.slice(at, at + atOnce)) start += count;
+          }
+          return out.sum() as Scalar;
+        }
+        const many = list.filter((group) => isPackable(program, group));
         const rest = many.length > atOnce ? list.filter((group) => !isPackable(program, group)) : list;
         if (many.length > atOnce) updateMany(program, many, buffer as Tensor);
-        for (let at = 0; at < rest.length; at += atOnce) {
-          const part = rest.slice(at, at + atOnce);
-          if (isSum) partial.push(partialSums(program, part, buffer));
-          else update(program, part, buffer as Tensor);
-        }
-        return isSum ? ((partial.length === 1 ? partial[0] : tf.concat(partial)).sum() as Scalar) : [];
+        for (let at = 0; at < rest.length; at += atOnce) update(program, rest.slice(at, at + atOnce), buffer as Tensor);
+        return [];
       });
       return Array.isArray(sum) ? null : sum;
     },
@@ -310,6 +376,7 @@ export const registerWebGPULists = (): void =>
             code: () => adamw8bitCode({ size: p.size, blocks, across, beta1, beta2, epsilon, bound }),
             tensors: [buffer, g, p, m, v, absmax],
             integers: [m, v],
+            named: true,
             shared: [tables],
             groups: [across, Math.ceil(workgroups / across)],
           });
