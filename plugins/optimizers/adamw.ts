@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
 import { type ConstantsAdamW, type FactorsAdamW, FUSED, listKernel, type ParameterAdamW } from '../devices/kernels/names.js';
 import { type Arrays, apply, type Program } from '../devices/kernels/program.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state.js';
+import { byGroup, checkBetas, checkPositive, OptimizerState } from './state.js';
 
 export interface AdamWOptions {
   readonly beta1?: number;
@@ -65,14 +65,13 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
       groups = byGroup(parameters);
       state.zerosLike('m', parameters);
       state.zerosLike('v', parameters);
-      state.scalar('correction1');
-      state.scalar('correction2');
+      state.correction('correction1', beta1);
+      state.correction('correction2', beta2);
     },
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
       tf.tidy(() => {
-        const applied = onDevice(finite);
-        const correction1 = state.biasCorrection('correction1', beta1, applied);
-        const correction2 = state.biasCorrection('correction2', beta2, applied);
+        state.correct(finite);
+        const [correction1, correction2] = [state.inverse('correction1'), state.inverse('correction2')];
         for (const [group, own] of groups) {
           const { learningRate, weightDecay } = rates[group];
           const list = own.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`), v: state.get(`v/${path}`) }));

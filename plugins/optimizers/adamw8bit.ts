@@ -86,15 +86,15 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
         addCodes(`v/${path}`, variable.size, 0);
         state.add(`absmax/${path}`, tf.ones([2, Math.ceil(variable.size / BLOCK)]));
       }
-      state.scalar('correction1');
-      state.scalar('correction2');
+      state.correction('correction1', beta1);
+      state.correction('correction2', beta2);
     },
     update(update: Update, rates: Readonly<Record<string, Rates>>) {
       const { gradients, scale, finite } = update;
       tf.tidy(() => {
         const applied = onDevice(finite);
-        const correction1 = state.biasCorrection('correction1', beta1, applied);
-        const correction2 = state.biasCorrection('correction2', beta2, applied);
+        state.correct(finite);
+        const [correction1, correction2] = [state.inverse('correction1'), state.inverse('correction2')];
         for (const [group, own] of groups) {
           const { learningRate, weightDecay } = rates[group];
           const small = own.filter(({ path }) => !codes.has(`m/${path}`));

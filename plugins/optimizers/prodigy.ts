@@ -88,8 +88,8 @@ export const prodigy = (options: ProdigyOptions = {}) => {
       state.scalar('d', d0);
       state.scalar('largestD', d0);
       state.scalar('numerator');
-      state.scalar('correction1');
-      state.scalar('correction2');
+      state.correction('correction1', beta1);
+      state.correction('correction2', beta2);
     },
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
       const training = [...groups].filter(([group]) => rates[group].learningRate > 0);
@@ -105,8 +105,8 @@ export const prodigy = (options: ProdigyOptions = {}) => {
           );
       tf.tidy(() => {
         const applied = onDevice(finite);
-        const correction1 = state.biasCorrection('correction1', beta1, applied);
-        const correction2 = state.biasCorrection('correction2', beta2, applied);
+        state.correct(finite);
+        const [correction1, correction2] = [state.inverse('correction1'), state.inverse('correction2')];
         const d = state.get('d').mul(1) as Scalar;
         const rate = (biasCorrection ? d.mul(correction1).div(correction2.sqrt()) : d).mul(learningRate) as Scalar;
         const weight = d.div(d0).mul(safeguardWarmup ? d : rate) as Scalar;

@@ -1,10 +1,23 @@
 import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Parameter, type State, type Update } from '../../core/index.js';
+import { type Arrays, apply, type Program } from '../devices/kernels/program.js';
+
+const biasCorrection: Program = {
+  name: 'bias correction',
+  arrays: ['power', 'rest', 'inverse'],
+  writes: ['power', 'inverse'],
+  factors: [],
+  body: (a, { power, rest }) => {
+    const next = a.add(power, a.mul(rest, a.sub(1, power)));
+    return { power: next, inverse: a.div(1, a.max(next, 1e-30)) };
+  },
+};
 
 /** Named variables of an optimizer: one set per parameter, and scalars that stay on the device. Saved and restored strictly. */
 export class OptimizerState {
   readonly variables = new Map<string, Variable>();
+  private readonly corrections = new Map<string, { power: Variable; rest: Variable; inverse: Variable }>();
   private readonly owner: string;
 
   constructor(owner: string) {
@@ -38,19 +51,27 @@ export class OptimizerState {
     before.assign(tf.where(finite.greater(0), value, before) as Scalar);
   }
 
+  /** Keeps 1 - beta^t under `name`, for t applied steps. */
+  correction(name: string, beta: number): void {
+    const own = (value: number) => tf.tidy(() => tf.variable(tf.scalar(value), false));
+    this.corrections.set(name, { power: this.scalar(name), rest: own(1 - beta), inverse: own(1) });
+  }
+
   /**
-   * 1 / (1 - beta^t) for t applied steps, this one included, on the device: the host does not know whether a step was applied.
-   * 1 - beta^t starts at 0 and moves towards 1 by 1 - beta, which loses no digits, as computing the power would. Inside a tidy.
+   * Counts one more applied step, where `finite` is 1. On the device: the host does not know whether a step was applied.
+   * 1 - beta^t starts at 0 and moves towards 1 by 1 - beta, which loses no digits, as computing the power would.
    */
-  biasCorrection(name: string, beta: number, finite: Scalar): Scalar {
-    const before = this.get(name);
-    const after = before.add(finite.mul(1 - beta).mul(tf.sub(1, before)));
-    before.assign(after as Scalar);
-    return tf.div(1, after.maximum(1e-30));
+  correct(finite: number | Scalar): void {
+    apply(biasCorrection, [...this.corrections.values()] as unknown as Arrays[], {}, finite);
+  }
+
+  /** 1 / (1 - beta^t) after {@link correct}. Undefined before the first applied step. */
+  inverse(name: string): Scalar {
+    return this.corrections.get(name)?.inverse as unknown as Scalar;
   }
 
   /** Bytes held. */
-  bytes = (): number => [...this.variables.values()].reduce((sum, { size }) => sum + 4 * size, 0);
+  bytes = (): number => [...this.variables.values()].reduce((sum, { size }) => sum + 4 * size, 8 * this.corrections.size);
 
   capture = (): Promise<State> => allToHost(Object.fromEntries(this.variables));
 
@@ -59,6 +80,8 @@ export class OptimizerState {
   dispose = (): void => {
     for (const variable of this.variables.values()) variable.dispose();
     this.variables.clear();
+    for (const { rest, inverse } of this.corrections.values()) tf.dispose([rest, inverse]);
+    this.corrections.clear();
   };
 }
 

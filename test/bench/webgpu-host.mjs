@@ -53,12 +53,15 @@ const stop = {
       const counted = steps - warm;
       console.log(`${((performance.now() - start) / counted).toFixed(1)} ms a step of batch ${trainBatchSize}`);
       for (const [name, { count, ms }] of [...calls].sort((a, b) => b[1].ms - a[1].ms))
-        if (count) console.log(`${name.padEnd(42)} ${(count / counted).toFixed(1).padStart(8)} a step, ${(ms / counted).toFixed(2).padStart(7)} ms`);
+        if (count)
+          console.log(`${name.padEnd(42)} ${(count / counted).toFixed(1).padStart(8)} a step, ${(ms / counted).toFixed(2).padStart(7)} ms`);
       return { ...asked, stop: 1 };
     });
   },
 };
-const preset = (await emojiBase({ device: 'webgpu', trainBatchSize, loggingSteps: 20, outputDir, quiet: true })).without('emoji-figures').with(stop);
+const preset = (await emojiBase({ device: 'webgpu', trainBatchSize, loggingSteps: 20, outputDir, quiet: true }))
+  .without('emoji-figures')
+  .with(stop);
 await new Trainer(preset).train();
 rmSync(outputDir, { recursive: true });
 process.exit();

@@ -5,20 +5,35 @@ import { type Arrays, type Program, record } from './program.js';
 import { adamw8bitCode, adamw8bitTables, BLOCKS_PER_GROUP } from './webgpu-adamw8bit.js';
 import { constantBuffer, type Place, pack, type TensorData, type WebGPUBackendParts } from './webgpu-backend.js';
 import { numberOf } from './webgpu-buffers.js';
-import { dispatch, flat } from './webgpu-dispatch.js';
+import { buffers, dispatch, flat } from './webgpu-dispatch.js';
 
 const current = (): WebGPUBackendParts => tf.backend() as unknown as WebGPUBackendParts;
 
 /** Numbers and scalars of a call in one buffer. Inside a tidy. */
 function gathered(values: readonly (number | Scalar)[]): Tensor {
-  const parts: Tensor[] = [];
-  for (let i = 0; i < values.length; ) {
-    const numbers: number[] = [];
-    while (i < values.length && typeof values[i] === 'number') numbers.push(values[i++] as number);
-    if (numbers.length > 0) parts.push(tf.tensor1d(numbers));
-    else parts.push((values[i++] as Scalar).reshape([1]));
-  }
-  return parts.length === 1 ? parts[0] : tf.concat(parts);
+  const scalars = values.filter((value) => typeof value !== 'number') as Scalar[];
+  const numbers = () => tf.tensor1d(values.map((value) => (typeof value === 'number' ? value : 0)));
+  if (scalars.length === 0) return numbers();
+  // A shader may bind only what it reads.
+  const read: [string, Tensor][] = scalars.length < values.length ? [['numbers', numbers()]] : [];
+  for (const [k, scalar] of scalars.entries()) read.push([`s${k}`, scalar]);
+  const backend = current();
+  const out = tf.engine().makeTensorFromTensorInfo(backend.makeTensorInfo([values.length], 'float32')) as Tensor;
+  const which = values.map((value) => (typeof value === 'number' ? -1 : scalars.indexOf(value)));
+  dispatch(backend, {
+    name: `gather ${which}`,
+    named: true,
+    code: () => `${buffers(
+      read.map(([name]) => name),
+      ['to'],
+    )}
+@compute @workgroup_size(1) fn main() {
+${which.map((k, i) => `  to[${i}] = ${k < 0 ? `numbers[${i}]` : `s${k}[0]`};`).join('\n')}
+}`,
+    tensors: [...read.map(([, tensor]) => tensor), out],
+    groups: [1],
+  });
+  return out;
 }
 
 /** A storage buffer with these numbers. */
