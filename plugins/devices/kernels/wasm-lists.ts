@@ -34,16 +34,24 @@ function scratch(backend: WasmBackendParts, use: string, bytes: number): number 
   return at;
 }
 
-const runs = new WeakMap<WasmBackendParts, Map<string, Run>>();
+interface Compiled {
+  readonly bytes: Uint8Array;
+  readonly run: Run;
+  /** Its number among the threads' kernels, where it has one. */
+  shared?: number;
+}
+
+const runs = new WeakMap<WasmBackendParts, Map<string, Compiled>>();
 
 /** A program's function, made once. */
-function runOf(backend: WasmBackendParts, program: Program): Run {
+function runOf(backend: WasmBackendParts, program: Program): Compiled {
   let known = runs.get(backend);
   if (!known) runs.set(backend, (known = new Map()));
   let found = known.get(program.name);
   if (!found) {
-    const module = new WebAssembly.Module(compile(program, isShared(backend)) as BufferSource);
-    found = new WebAssembly.Instance(module, { env: { memory: memoryOf(backend) } }).exports.run as Run;
+    const bytes = compile(program, isShared(backend));
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), { env: { memory: memoryOf(backend) } });
+    found = { bytes, run: instance.exports.run as Run };
     known.set(program.name, found);
   }
   return found;
@@ -68,15 +76,23 @@ const ROOM = 8192;
 /** Blocks of 256 a thread takes at a time, some 50 us of work; a tensor of less than a few is not worth waking anyone for. */
 const CHUNK = 64;
 
-const pools = new WeakMap<WasmBackendParts, Workers>();
+/** Elements a thread takes at a time of a program's arrays, some 20 us of work; a row of a table has no more. */
+const PIECE = 16384;
+/** Elements that are worth waking a thread for. */
+const ENOUGH = 8 * PIECE;
 
-/** Threads beside the main one, started when a tensor is first large enough. */
-function workersOf(backend: WasmBackendParts, threads: number): Workers {
+const pools = new WeakMap<WasmBackendParts, { readonly workers: Workers; readonly adamw8bit: number }>();
+
+/** Threads beside the main one, started when there is first enough for them to do. */
+function poolOf(backend: WasmBackendParts, threads: number) {
   let found = pools.get(backend);
   if (!found) {
-    const room = (thread: number) => scratch(backend, `room ${thread}`, ROOM);
-    const options = { threads, bytes: moduleBytes(true), memory: memoryOf(backend), names: ['adamw8bit'], room };
-    pools.set(backend, (found = new Workers(options, kernelsOf(backend) as never)));
+    const workers = new Workers(threads, memoryOf(backend), (thread) => scratch(backend, `room ${thread}`, ROOM));
+    found = {
+      workers,
+      adamw8bit: workers.add(moduleBytes(true), 'adamw8bit', kernelsOf(backend).adamw8bit as (...args: number[]) => void),
+    };
+    pools.set(backend, found);
   }
   return found;
 }
@@ -86,21 +102,37 @@ export const registerWasmLists = (threads: number): void =>
   registerLists('wasm', {
     [FUSED.program](program, list, factors, finite) {
       const backend = current();
-      const run = runOf(backend, program);
+      const compiled = runOf(backend, program);
       const hasSum = program.writes.length === 0;
       if (!hasSum && numberIn(backend, finite) === 0) return null;
       const { arrays } = program;
-      const width = 1 + arrays.length;
-      const table = scratch(backend, 'table', 4 * width * list.length);
+      const elements = list.reduce((all, group) => all + group[arrays[0]].size, 0);
+      // A sum stays on one thread: its last digits depend on the order.
+      const isSplit = !hasSum && threads > 1 && isShared(backend) && elements >= ENOUGH;
+      const most = isSplit ? PIECE : Number.POSITIVE_INFINITY;
+      const rows = isSplit ? list.reduce((all, group) => all + Math.ceil(group[arrays[0]].size / most), 0) : list.length;
+      const table = scratch(backend, 'table', 4 * (1 + arrays.length) * rows);
       const values = scratch(backend, 'factors', 4 * Math.max(1, program.factors.length));
       const numbers = new Int32Array(backend.wasm.HEAPU8.buffer);
       for (const [k, name] of program.factors.entries()) floats(backend)[values / 4 + k] = numberIn(backend, factors[name]);
       let at = table / 4;
       for (const group of list) {
-        numbers[at++] = group[arrays[0]].size;
-        for (const name of arrays) numbers[at++] = address(backend, group[name]);
+        const { size } = group[arrays[0]];
+        const starts = arrays.map((name) => address(backend, group[name]));
+        for (let done = 0; done < size; done += most) {
+          numbers[at++] = Math.min(size - done, most);
+          for (const start of starts) numbers[at++] = start + 4 * done;
+          if (!isSplit) break;
+        }
       }
-      const sum = run(table, list.length, values);
+      const args = [table, 0, rows, values, 0] as const;
+      let sum = 0;
+      if (isSplit) {
+        const { workers } = poolOf(backend, threads);
+        compiled.shared ??= workers.add(compiled.bytes, 'run', compiled.run as (...args: number[]) => void);
+        const chunk = Math.max(1, Math.floor((PIECE * rows) / elements));
+        workers.run({ kernel: compiled.shared, args, places: { from: 1, to: 2, room: 4 }, blocks: rows, chunk }, 0);
+      } else sum = compiled.run(...args);
       for (const group of list) for (const name of program.writes) forgetPacked(backend, group[name]);
       return hasSum ? tf.scalar(sum) : null;
     },
@@ -120,7 +152,10 @@ export const registerWasmLists = (threads: number): void =>
         const blocks = sizeOf(absmax.shape) / 2;
         const args = [toP, toG, toM, toV, toAbsmax, size, 0, blocks, tables, room, learningRate, weightDecay, scale, ...constants];
         if (threads > 1 && isShared(backend) && blocks >= 4 * CHUNK)
-          workersOf(backend, threads).run({ kernel: 'adamw8bit', args, places: { from: 6, to: 7, room: 9 }, blocks, chunk: CHUNK }, room);
+          poolOf(backend, threads).workers.run(
+            { kernel: poolOf(backend, threads).adamw8bit, args, places: { from: 6, to: 7, room: 9 }, blocks, chunk: CHUNK },
+            room,
+          );
         else (adamw8bit as (...args: number[]) => void)(...args);
         forgetPacked(backend, p);
       }

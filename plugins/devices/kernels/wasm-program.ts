@@ -3,8 +3,11 @@ import { type Node, type Program, type Recorded, record } from './program.js';
 // Generates a WebAssembly module from a program: one function over a table of arrays in the backend's memory, four numbers
 // at a time, then one at a time for what is left.
 
-/** run(table, groups, factors): the sum of the program's `sum`, or 0. Addresses are in bytes. */
-export type Run = (table: number, groups: number, factors: number) => number;
+/**
+ * run(table, from, to, factors, room) over rows from..to - 1 of the table: the sum of the program's `sum`, or 0. Addresses are
+ * in bytes; there is no use for the room, which every kernel that threads share has.
+ */
+export type Run = (table: number, from: number, to: number, factors: number, room: number) => number;
 
 const unsigned = (value: number): number[] => {
   const bytes: number[] = [];
@@ -32,7 +35,7 @@ const set = (local: number) => [0x21, ...unsigned(local)];
 const tee = (local: number) => [0x22, ...unsigned(local)];
 const i32 = (value: number) => [0x41, ...signed(value)];
 const simd = (op: number) => [0xfd, ...unsigned(op)];
-const [ADD, SUB, SHIFT_LEFT, AND, LESS] = [[0x6a], [0x6b], [0x74], [0x71], [0x49]];
+const [ADD, SUB, MULTIPLY, SHIFT_LEFT, AND, LESS] = [[0x6a], [0x6b], [0x6c], [0x74], [0x71], [0x49]];
 const loadI32 = (offset: number) => [0x28, 2, ...unsigned(offset)];
 /** while (condition) body */
 const loop = (condition: number[], body: number[]) => [0x02, 0x40, 0x03, 0x40, ...condition, 0x45, 0x0d, 1, ...body, 0x0c, 0, 0x0b, 0x0b];
@@ -97,13 +100,16 @@ export function compile(program: Program, shared: boolean): Uint8Array {
   const recorded = record(program);
   const { arrays } = program;
   const types: number[] = [];
-  const local = (type: number) => 3 + types.push(type) - 1;
-  const [table, groups, factors] = [0, 1, 2];
+  const local = (type: number) => 5 + types.push(type) - 1;
+  const [table, from, groups, factors] = [0, 1, 2, 3];
+  const row = 4 + 4 * arrays.length;
   const pointers = arrays.map(() => local(I32));
   const [end, stop, chunk] = [local(I32), local(I32), local(I32)];
   const sum = local(F64);
 
-  const body: number[] = [];
+  // The table's first row, and how many are left.
+  const body: number[] = [...get(table), ...get(from), ...i32(row), ...MULTIPLY, ...ADD, ...set(table)];
+  body.push(...get(groups), ...get(from), ...SUB, ...set(groups));
   const passes = [FOUR, ONE].map((width) => passOver(recorded, program, width, pointers, factors, local));
   for (const { before } of passes) body.push(...before);
   const hasSum = program.writes.length === 0;
@@ -140,7 +146,7 @@ export function compile(program: Program, shared: boolean): Uint8Array {
   if (hasSum) inner.push(...ONE.constant(0), ...set(accumulator));
   inner.push(...loop(below(end), one.body));
   if (hasSum) inner.push(...get(accumulator), 0xbb, ...get(sum), 0xa0, ...set(sum));
-  inner.push(...get(table), ...i32(4 + 4 * arrays.length), ...ADD, ...set(table), ...get(groups), ...i32(1), ...SUB, ...set(groups));
+  inner.push(...get(table), ...i32(row), ...ADD, ...set(table), ...get(groups), ...i32(1), ...SUB, ...set(groups));
   body.push(...loop(get(groups), inner), ...get(sum), 0x0b);
 
   const section = (id: number, content: number[]) => [id, ...unsigned(content.length), ...content];
@@ -148,7 +154,7 @@ export function compile(program: Program, shared: boolean): Uint8Array {
   const code = [...unsigned(types.length), ...types.flatMap((type) => [1, type]), ...body];
   return Uint8Array.from([
     ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, [1, 0x60, 3, I32, I32, I32, 1, F64]),
+    ...section(1, [1, 0x60, 5, I32, I32, I32, I32, I32, 1, F64]),
     ...section(2, [1, ...name('env'), ...name('memory'), 2, ...(shared ? [3, 0, ...unsigned(65536)] : [0, 0])]),
     ...section(3, [1, 0]),
     ...section(7, [1, ...name('run'), 0, 0]),

@@ -1,8 +1,9 @@
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 
-/** One call of a kernel over blocks; the worker puts its own range of blocks and its own room into the arguments. */
+/** One call of a kernel over blocks; a thread puts its own range of blocks and its own room into the arguments. */
 export interface Shared {
-  readonly kernel: string;
+  /** The kernel's number, from {@link Workers.add}. */
+  readonly kernel: number;
   readonly args: readonly number[];
   /** Where among the arguments the first block, the block after the last, and the address of the thread's room stand. */
   readonly places: { readonly from: number; readonly to: number; readonly room: number };
@@ -21,7 +22,7 @@ const MOST_ARGS = 32;
 const PATIENCE = 10_000;
 
 /** What runs in a worker, and, in `take`, on the main thread as well. It has no scope but its arguments. */
-const take = (control: Int32Array, job: Float64Array, kernels: readonly ((...args: number[]) => void)[], room: number): void => {
+const take = (control: Int32Array, job: Float64Array, kernelAt: (k: number) => (...args: number[]) => void, room: number): void => {
   for (;;) {
     const left = Atomics.sub(control, 1, 1);
     if (left <= 0) return;
@@ -30,20 +31,27 @@ const take = (control: Int32Array, job: Float64Array, kernels: readonly ((...arg
     args[from] = (left - 1) * chunk;
     args[to] = Math.min(blocks, left * chunk);
     args[roomAt] = room;
-    kernels[kernel](...args);
+    kernelAt(kernel)(...args);
     Atomics.add(control, 2, 1);
     Atomics.notify(control, 2);
   }
 };
 
 const program = `
-  const { workerData } = require('node:worker_threads');
-  const { bytes, memory, control, job, names, room } = workerData;
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-  const kernels = names.map((name) => exports[name]);
+  const { workerData, receiveMessageOnPort } = require('node:worker_threads');
+  const { memory, control, job, port, room } = workerData;
+  const kernels = [];
   const take = ${take.toString()};
+  // A kernel's message was sent before the first call of it.
+  const kernelAt = (k) => {
+    while (kernels.length <= k) {
+      const { bytes, name } = receiveMessageOnPort(port).message;
+      kernels.push(new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports[name]);
+    }
+    return kernels[k];
+  };
   for (let seen = 0; ; ) {
-    take(control, job, kernels, room);
+    take(control, job, kernelAt, room);
     Atomics.wait(control, ${WAKE}, seen);
     seen = Atomics.load(control, ${WAKE});
   }`;
@@ -55,41 +63,39 @@ const program = `
 export class Workers {
   private readonly control = new Int32Array(new SharedArrayBuffer(4 * WORDS));
   private readonly job = new Float64Array(new SharedArrayBuffer(8 * (8 + MOST_ARGS)));
-  private readonly kernels: readonly ((...args: number[]) => void)[];
-  private readonly names: readonly string[];
+  private readonly kernels: ((...args: number[]) => void)[] = [];
+  private readonly ports: MessagePort[] = [];
 
-  constructor(
-    options: {
-      readonly threads: number;
-      readonly bytes: Uint8Array;
-      readonly memory: WebAssembly.Memory;
-      readonly names: readonly string[];
-      /** Memory of a thread's own, by its number from 1 on. */
-      readonly room: (thread: number) => number;
-    },
-    exports: Readonly<Record<string, unknown>>,
-  ) {
-    const { threads, bytes, memory, names, room } = options;
-    this.names = names;
-    this.kernels = names.map((name) => exports[name] as (...args: number[]) => void);
+  /** `room` gives memory of a thread's own, by its number from 1 on. */
+  constructor(threads: number, memory: WebAssembly.Memory, room: (thread: number) => number) {
     for (let thread = 1; thread < threads; thread++) {
       const { control, job } = this;
-      const worker = new Worker(program, { eval: true, workerData: { bytes, memory, control, job, names, room: room(thread) } });
+      const { port1, port2 } = new MessageChannel();
+      const workerData = { memory, control, job, port: port2, room: room(thread) };
+      const worker = new Worker(program, { eval: true, workerData, transferList: [port2] });
       // It sleeps between calls, and does not keep the process alive.
       worker.unref();
+      port1.unref();
+      this.ports.push(port1);
     }
+  }
+
+  /** Gives every thread a kernel: the export `name` of a module, which here is `call`. */
+  add(bytes: Uint8Array, name: string, call: (...args: number[]) => void): number {
+    for (const port of this.ports) port.postMessage({ bytes, name });
+    return this.kernels.push(call) - 1;
   }
 
   run({ kernel, args, places, blocks, chunk }: Shared, room: number): void {
     const { control, job } = this;
     const chunks = Math.ceil(blocks / chunk);
-    job.set([this.names.indexOf(kernel), args.length, places.from, places.to, places.room, blocks, chunk, 0, ...args]);
+    job.set([kernel, args.length, places.from, places.to, places.room, blocks, chunk, 0, ...args]);
     Atomics.store(control, DONE, 0);
     // From here on threads may take chunks: everything they read is written.
     Atomics.store(control, LEFT, chunks);
     Atomics.add(control, WAKE, 1);
     Atomics.notify(control, WAKE);
-    take(control, job, this.kernels, room);
+    take(control, job, (k) => this.kernels[k], room);
     for (;;) {
       const done = Atomics.load(control, DONE);
       if (done >= chunks) return;
