@@ -371,15 +371,19 @@ describe('8-bit codes', () => {
     }
   });
 
-  test('a tensor that several threads share comes out as its parts do on one', async () => {
+  test.each([
+    ['adamw8bit', adamw8bit],
+    ['adamw', adamw],
+    ['lion', lion],
+  ] as [string, () => Ours][])('%s: a tensor that several threads share comes out as its parts do on one', async (_, make) => {
     await use('wasm');
-    const part = 100 * 256;
+    const part = 200 * 256;
     const parts = 3;
     const rates = { learningRate: 1e-3, weightDecay: 1e-2 };
     const start = (from: number, n: number) => Array.from({ length: n }, (_, i) => 0.1 * Math.cos(from + i));
     const gradient = (from: number, n: number, k: number) => Float32Array.from({ length: n }, (_, i) => 0.01 * Math.sin((from + i) * k));
-    const whole = single(adamw8bit, start(0, parts * part), rates);
-    const pieces = Array.from({ length: parts }, (_, i) => single(adamw8bit, start(i * part, part), rates));
+    const whole = single(make, start(0, parts * part), rates);
+    const pieces = Array.from({ length: parts }, (_, i) => single(make, start(i * part, part), rates));
     for (let k = 1; k < 12; k++) {
       whole.step(gradient(0, parts * part, k));
       for (const [i, piece] of pieces.entries()) piece.step(gradient(i * part, part, k));
