@@ -136,6 +136,22 @@ for (const device of await testDevices()) {
   });
 }
 
+if ((await testDevices()).includes('webgpu'))
+  test('an error that the WebGPU driver reports on the side ends the computation', async () => {
+    await use('webgpu');
+    const { device } = tf.backend() as unknown as { device: { createBuffer(o: object): unknown } };
+    const compute = async () => {
+      const y = tf.tidy(() => tf.ones([64, 64]).mul(3));
+      const values = await y.data().finally(() => y.dispose());
+      return values[0];
+    };
+    expect(await compute()).toBe(3);
+    device.createBuffer({ size: 16, usage: 0 });
+    await new Promise((done) => setTimeout(done, 50));
+    await expect(compute()).rejects.toThrow(/DEVICE_FAILED.*usages must not be 0/s);
+    expect(await compute()).toBe(3);
+  });
+
 describe('kernels supplied to wasm, against finite differences', () => {
   const cases: [string, Shapes, (t: Tensors) => Tensor][] = [
     ['a product with both transposed', { a: [3, 4, 2], b: [3, 5, 4] }, ({ a, b }) => tf.matMul(a, b, true, true)],

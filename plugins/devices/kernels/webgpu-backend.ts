@@ -1,5 +1,6 @@
 import type { DataType, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import { fail } from '../../../core/index.js';
 import { numberOf, SteadyBuffers } from './webgpu-buffers.js';
 
 /** One buffer in which many small tensors lie; it goes back when the last of them does. */
@@ -182,6 +183,7 @@ export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) 
  */
 export function lighten(backend: WebGPUBackendParts): void {
   const own = {
+    submitQueue: backend.submitQueue.bind(backend),
     recordAndSubmit: backend.recordAndSubmit.bind(backend),
     releaseResource: backend.releaseResource.bind(backend),
     tensorToBinding: backend.tensorToBinding.bind(backend),
@@ -189,6 +191,19 @@ export function lighten(backend: WebGPUBackendParts): void {
     readToGPU: backend.readToGPU.bind(backend),
   };
   backend.bufferManager = new SteadyBuffers(backend.device);
+
+  // The driver goes on after an error, with what was to be written left as it was: a step that did nothing would go unseen.
+  let failure: string | null = null;
+  backend.device.addEventListener?.('uncapturederror', (event) => {
+    failure ??= (event as GPUUncapturedErrorEvent).error.message;
+  });
+  backend.submitQueue = () => {
+    own.submitQueue();
+    if (failure === null) return;
+    const message = failure;
+    failure = null;
+    fail('DEVICE_FAILED', 'webgpu', message, 'If memory ran out, lower the batch or the resolution; otherwise please report it.');
+  };
 
   backend.uploadToGPU = (id) => {
     const data = backend.tensorMap.get(id);
