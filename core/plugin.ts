@@ -51,8 +51,7 @@ export type Plugin = NotFilling | { [N in RoleName]: Filling<N> }[RoleName];
 
 /** A plugin as an @injectable() class; its facts stand in a static member and its parameters carry @inject(ROLE). */
 export interface PluginClass {
-  // biome-ignore lint/suspicious/noExplicitAny: a constructor's parameters are the container's affair
-  new (...parameters: any[]): Omit<PluginBase, keyof PluginFacts>;
+  new (...parameters: never[]): Omit<PluginBase, keyof PluginFacts>;
   readonly plugin: PluginFacts;
 }
 

@@ -17,7 +17,7 @@ import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../devices/kernel
 import { FUSED, listKernel, type Parameter8bit } from '../devices/kernels/names.js';
 import { type AdamWOptions, adamwProgram, applyAdamW } from './adamw.js';
 import { matches, type NamePattern } from './patterns.js';
-import { byGroup, checkBetas, checkPositive, finishedGradient, OptimizerState, onDevice } from './state.js';
+import { byGroup, checkBetas, checkPositive, finishedGradient, inverse, OptimizerState, onDevice } from './state.js';
 
 export interface AdamW8bitOptions extends AdamWOptions {
   /** Tensors with fewer elements keep 32-bit state. */
@@ -86,15 +86,13 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
         addCodes(`v/${path}`, variable.size, 0);
         state.add(`absmax/${path}`, tf.ones([2, Math.ceil(variable.size / BLOCK)]));
       }
-      state.correction('correction1', beta1);
-      state.correction('correction2', beta2);
+      state.corrections();
     },
     update(update: Update, rates: Readonly<Record<string, Rates>>) {
       const { gradients, scale, finite } = update;
       tf.tidy(() => {
         const applied = onDevice(finite);
-        state.correct(finite);
-        const [correction1, correction2] = [state.inverse('correction1'), state.inverse('correction2')];
+        const { correction1, correction2 } = state.correct(beta1, beta2, finite);
         for (const [group, own] of groups) {
           const { learningRate, weightDecay } = rates[group];
           const small = own.filter(({ path }) => !codes.has(`m/${path}`));
@@ -182,7 +180,10 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
     const square = decode(v, UNSIGNED, topV)
       .mul(beta2)
       .add(g.square().mul(1 - beta2));
-    const direction = mean.mul(correction1).div(square.mul(correction2).sqrt().add(epsilon)).clipByValue(-bound, bound);
+    const direction = mean
+      .mul(inverse(correction1))
+      .div(square.mul(inverse(correction2)).sqrt().add(epsilon))
+      .clipByValue(-bound, bound);
     const flat = direction.reshape([-1]).slice(0, p.size).reshape(p.shape);
     (p as Variable).assign(p.sub(flat.add(p.mul(weightDecay)).mul(finite.mul(learningRate))) as Tensor<tf.Rank>);
 

@@ -2,7 +2,7 @@ import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
 import { apply, type Program, total } from '../devices/kernels/program.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state.js';
+import { byGroup, checkBetas, checkPositive, inverse, OptimizerState, onDevice } from './state.js';
 
 export interface ProdigyOptions {
   readonly beta1?: number;
@@ -88,8 +88,7 @@ export const prodigy = (options: ProdigyOptions = {}) => {
       state.scalar('d', d0);
       state.scalar('largestD', d0);
       state.scalar('numerator');
-      state.correction('correction1', beta1);
-      state.correction('correction2', beta2);
+      state.corrections();
     },
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
       const training = [...groups].filter(([group]) => rates[group].learningRate > 0);
@@ -105,10 +104,9 @@ export const prodigy = (options: ProdigyOptions = {}) => {
           );
       tf.tidy(() => {
         const applied = onDevice(finite);
-        state.correct(finite);
-        const [correction1, correction2] = [state.inverse('correction1'), state.inverse('correction2')];
+        const { correction1, correction2 } = state.correct(beta1, beta2, finite);
         const d = state.get('d').mul(1) as Scalar;
-        const rate = (biasCorrection ? d.mul(correction1).div(correction2.sqrt()) : d).mul(learningRate) as Scalar;
+        const rate = (biasCorrection ? d.mul(inverse(correction1)).div(inverse(correction2).sqrt()) : d).mul(learningRate) as Scalar;
         const weight = d.div(d0).mul(safeguardWarmup ? d : rate) as Scalar;
         const all = training.flatMap(([, own]) => own);
         const of = (kind: string, path: string) => state.get(`${kind}/${path}`);

@@ -1,23 +1,26 @@
 import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Parameter, type State, type Update } from '../../core/index.js';
-import { type Arrays, apply, type Program } from '../devices/kernels/program.js';
+import { apply, type Program, SMALLEST } from '../devices/kernels/program.js';
 
-const biasCorrection: Program = {
-  name: 'bias correction',
-  arrays: ['power', 'rest', 'inverse'],
-  writes: ['power', 'inverse'],
+/**
+ * 1 - beta^t counts one more applied step, on the device: the host does not know whether a step was applied. It starts at 0 and
+ * moves towards 1 by 1 - beta, which loses no digits, as computing the power would.
+ */
+const biasCorrection = (beta1: number, beta2: number): Program => ({
+  name: `bias correction ${beta1} ${beta2}`,
+  arrays: ['correction1', 'correction2'],
+  writes: ['correction1', 'correction2'],
   factors: [],
-  body: (a, { power, rest }) => {
-    const next = a.add(power, a.mul(rest, a.sub(1, power)));
-    return { power: next, inverse: a.div(1, a.max(next, 1e-30)) };
-  },
-};
+  body: (a, { correction1, correction2 }) => ({
+    correction1: a.add(correction1, a.mul(a.sub(1, correction1), 1 - beta1)),
+    correction2: a.add(correction2, a.mul(a.sub(1, correction2), 1 - beta2)),
+  }),
+});
 
 /** Named variables of an optimizer: one set per parameter, and scalars that stay on the device. Saved and restored strictly. */
 export class OptimizerState {
   readonly variables = new Map<string, Variable>();
-  private readonly corrections = new Map<string, { power: Variable; rest: Variable; inverse: Variable }>();
   private readonly owner: string;
 
   constructor(owner: string) {
@@ -51,27 +54,21 @@ export class OptimizerState {
     before.assign(tf.where(finite.greater(0), value, before) as Scalar);
   }
 
-  /** Keeps 1 - beta^t under `name`, for t applied steps. */
-  correction(name: string, beta: number): void {
-    const own = (value: number) => tf.tidy(() => tf.variable(tf.scalar(value), false));
-    this.corrections.set(name, { power: this.scalar(name), rest: own(1 - beta), inverse: own(1) });
+  /** Keeps 1 - beta^t for t applied steps and both betas of Adam, as correction1 and correction2. */
+  corrections(): void {
+    this.scalar('correction1');
+    this.scalar('correction2');
   }
 
-  /**
-   * Counts one more applied step, where `finite` is 1. On the device: the host does not know whether a step was applied.
-   * 1 - beta^t starts at 0 and moves towards 1 by 1 - beta, which loses no digits, as computing the power would.
-   */
-  correct(finite: number | Scalar): void {
-    apply(biasCorrection, [...this.corrections.values()] as unknown as Arrays[], {}, finite);
-  }
-
-  /** 1 / (1 - beta^t) after {@link correct}. Undefined before the first applied step. */
-  inverse(name: string): Scalar {
-    return this.corrections.get(name)?.inverse as unknown as Scalar;
+  /** Counts a step in them, where `finite` is 1, and gives them. */
+  correct(beta1: number, beta2: number, finite: number | Scalar): { correction1: Scalar; correction2: Scalar } {
+    const [correction1, correction2] = ['correction1', 'correction2'].map((name) => this.get(name) as Variable<tf.Rank.R0>);
+    apply(biasCorrection(beta1, beta2), [{ correction1, correction2 }], {}, finite);
+    return { correction1, correction2 };
   }
 
   /** Bytes held. */
-  bytes = (): number => [...this.variables.values()].reduce((sum, { size }) => sum + 4 * size, 8 * this.corrections.size);
+  bytes = (): number => [...this.variables.values()].reduce((sum, { size }) => sum + 4 * size, 0);
 
   capture = (): Promise<State> => allToHost(Object.fromEntries(this.variables));
 
@@ -80,10 +77,11 @@ export class OptimizerState {
   dispose = (): void => {
     for (const variable of this.variables.values()) variable.dispose();
     this.variables.clear();
-    for (const { rest, inverse } of this.corrections.values()) tf.dispose([rest, inverse]);
-    this.corrections.clear();
   };
 }
+
+/** 1 / (1 - beta^t); before the first applied step, where that is 1 / 0, of no use to anyone. */
+export const inverse = (correction: Scalar): Scalar => tf.div(1, correction.maximum(SMALLEST));
 
 /** `update.scale` and `update.finite` as tensors on the device; inside a tidy. */
 export const onDevice = (value: number | Scalar): Scalar => (typeof value === 'number' ? tf.scalar(value) : value);

@@ -33,9 +33,23 @@ export type EmojiOptions = z.input<typeof emojiOptions>;
 
 /** All linear and convolution layers of the denoiser but the time embedding's own: attention alone leaves colours as they were. */
 export const EMOJI_TARGETS = [
-  'to_q', 'to_k', 'to_v', 'to_out.0', 'ff.net.0.proj', 'ff.net.2', 'proj_in', 'proj_out', 'conv1', 'conv2', 'conv_shortcut',
-  'conv_in', 'conv_out', 'downsamplers.0.conv', 'upsamplers.0.conv', 'time_emb_proj',
-] as const; // biome-ignore format: a list to be read as one
+  'to_q',
+  'to_k',
+  'to_v',
+  'to_out.0',
+  'ff.net.0.proj',
+  'ff.net.2',
+  'proj_in',
+  'proj_out',
+  'conv1',
+  'conv2',
+  'conv_shortcut',
+  'conv_in',
+  'conv_out',
+  'downsamplers.0.conv',
+  'upsamplers.0.conv',
+  'time_emb_proj',
+] as const;
 
 /** The main job: teaches the base model to draw in another style, from 64 images, with LoRA. */
 export async function emoji(options: EmojiOptions = {}): Promise<Composition> {

@@ -10,12 +10,9 @@ const failing = async (apply: (host: Host) => void): Promise<SteploomError> => {
   return error;
 };
 
-// biome-ignore lint/suspicious/noExplicitAny: what TypeScript refuses is what is tested
-type Any = any;
-
 describe('silent failures of tapable are named by plugin and hook', () => {
   test('a waterfall tap that returns nothing', async () => {
-    const error = await failing(({ hooks }) => hooks.onLoss.tap('mine', (() => undefined) as Any));
+    const error = await failing(({ hooks }) => hooks.onLoss.tap('mine', (() => undefined) as never));
     expect([error.code, error.hook]).toEqual(['HOOK_UNDEFINED', 'onLoss']);
   });
   test('NaN out of a schedule', async () => {
@@ -23,11 +20,11 @@ describe('silent failures of tapable are named by plugin and hook', () => {
     expect([error.code, error.hook]).toEqual(['HOOK_NAN', 'onSchedule']);
   });
   test('an async function in a synchronous hook', async () => {
-    const error = await failing(({ hooks }) => hooks.afterStep.tap('mine', (async () => undefined) as Any));
+    const error = await failing(({ hooks }) => hooks.afterStep.tap('mine', (async () => undefined) as never));
     expect([error.code, error.hook]).toEqual(['HOOK_ASYNC', 'afterStep']);
   });
   test('an async function tapped synchronously in an asynchronous hook', async () => {
-    const error = await failing(({ hooks }) => hooks.onStart.tap('mine', (async () => undefined) as Any));
+    const error = await failing(({ hooks }) => hooks.onStart.tap('mine', (async () => undefined) as never));
     expect(error.code).toBe('HOOK_ASYNC');
   }, 10_000);
   test('what a tap throws, with its cause', async () => {

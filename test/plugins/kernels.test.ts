@@ -90,7 +90,9 @@ const cases: [name: string, shapes: Shapes, f: (t: Tensors) => Tensor][] = [
   ['embedding', { table: [6, 3] }, ({ table }) => embedding(table, tf.tensor2d([0, 2, 2, 5], [2, 2], 'int32'))],
 ];
 
-for (const device of await testDevices()) {
+const devices = await testDevices();
+
+for (const device of devices) {
   describe(`on ${device}`, () => {
     test.each(cases)('%s: output as on the cpu, gradients as finite differences', async (name, shapes, f) => {
       await use('cpu');
@@ -136,7 +138,7 @@ for (const device of await testDevices()) {
   });
 }
 
-if ((await testDevices()).includes('webgpu'))
+if (devices.includes('webgpu'))
   test('an error that the WebGPU driver reports on the side ends the computation', async () => {
     await use('webgpu');
     const { device } = tf.backend() as unknown as { device: { createBuffer(o: object): unknown } };

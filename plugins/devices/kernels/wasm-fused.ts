@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { address, free, sizeOf, view, type WasmBackendParts } from './wasm-heap.js';
+import * as tf from '@tensorflow/tfjs';
+import { address, free, view, type WasmBackendParts } from './wasm-heap.js';
 import { type Kernels, kernelsOf } from './wasm-module.js';
 
 // Fused kernels over the wasm backend's heap: one pass where TensorFlow.js would make five tensors. The long loops are in
@@ -11,7 +12,7 @@ const like = (backend: WasmBackendParts, x: TensorInfo): TensorInfo => backend.m
 
 const sizes = (x: TensorInfo) => {
   const [n, c] = [x.shape[0], x.shape[x.shape.length - 1]];
-  return { n, c, pixels: sizeOf(x.shape) / n / c };
+  return { n, c, pixels: tf.util.sizeFromShape(x.shape) / n / c };
 };
 
 /** Rows of c numbers in the heap for the module to read and write: their addresses, and views to fill and read them. */
@@ -198,33 +199,33 @@ export function softmaxGrad(backend: WasmBackendParts, [p, dp]: TensorInfo[], { 
 export function softmax(backend: WasmBackendParts, [x]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
   const out = like(backend, x);
-  kernelsOf(backend).softmax(address(backend, x), address(backend, out), sizeOf(x.shape) / c, c, scale as number);
+  kernelsOf(backend).softmax(address(backend, x), address(backend, out), tf.util.sizeFromShape(x.shape) / c, c, scale as number);
   return [out];
 }
 
 export function silu(backend: WasmBackendParts, [x]: TensorInfo[]): TensorInfo[] {
   const out = like(backend, x);
-  kernelsOf(backend).silu(address(backend, x), address(backend, out), sizeOf(x.shape));
+  kernelsOf(backend).silu(address(backend, x), address(backend, out), tf.util.sizeFromShape(x.shape));
   return [out];
 }
 
 export function siluGrad(backend: WasmBackendParts, [x, dy]: TensorInfo[]): TensorInfo[] {
   const out = like(backend, x);
-  kernelsOf(backend).siluGrad(address(backend, x), address(backend, dy), address(backend, out), sizeOf(x.shape));
+  kernelsOf(backend).siluGrad(address(backend, x), address(backend, dy), address(backend, out), tf.util.sizeFromShape(x.shape));
   return [out];
 }
 
 export function geglu(backend: WasmBackendParts, [x]: TensorInfo[]): TensorInfo[] {
   const c = x.shape[x.shape.length - 1] / 2;
   const out = backend.makeOutput([...x.shape.slice(0, -1), c], 'float32');
-  kernelsOf(backend).geglu(address(backend, x), address(backend, out), sizeOf(x.shape) / c / 2, c);
+  kernelsOf(backend).geglu(address(backend, x), address(backend, out), tf.util.sizeFromShape(x.shape) / c / 2, c);
   return [out];
 }
 
 export function gegluGrad(backend: WasmBackendParts, [x, dy]: TensorInfo[]): TensorInfo[] {
   const c = x.shape[x.shape.length - 1] / 2;
   const dx = like(backend, x);
-  kernelsOf(backend).gegluGrad(address(backend, x), address(backend, dy), address(backend, dx), sizeOf(x.shape) / c / 2, c);
+  kernelsOf(backend).gegluGrad(address(backend, x), address(backend, dy), address(backend, dx), tf.util.sizeFromShape(x.shape) / c / 2, c);
   return [dx];
 }
 

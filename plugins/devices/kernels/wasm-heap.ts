@@ -20,8 +20,6 @@ export interface WasmBackendParts {
   disposeData(id: object): boolean;
 }
 
-export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
 let heap: Float32Array = new Float32Array(0);
 
 /** The whole heap as floats. Allocate outputs first: growing the heap detaches views. */
@@ -40,7 +38,7 @@ export const address = (backend: WasmBackendParts, { dataId }: TensorInfo): numb
 /** A tensor's numbers, in the heap. */
 export const view = (backend: WasmBackendParts, tensor: TensorInfo): Float32Array => {
   const start = startOf(backend, tensor);
-  return floats(backend).subarray(start, start + sizeOf(tensor.shape));
+  return floats(backend).subarray(start, start + tf.util.sizeFromShape(tensor.shape));
 };
 
 /**
@@ -50,7 +48,7 @@ export const view = (backend: WasmBackendParts, tensor: TensorInfo): Float32Arra
 export function forgetPacked(backend: WasmBackendParts, { dataId, shape }: TensorInfo): void {
   const { id, memoryOffset } = backend.dataIdMap.get(dataId);
   backend.wasm.tfjs.disposeData(id);
-  backend.wasm.tfjs.registerTensor(id, sizeOf(shape), memoryOffset);
+  backend.wasm.tfjs.registerTensor(id, tf.util.sizeFromShape(shape), memoryOffset);
 }
 
 /** Runs one of the backend's kernels. */

@@ -2,8 +2,8 @@ import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { codeTable, SIGNED, UNSIGNED } from './dynamic-map.js';
 import { FUSED, registerLists } from './names.js';
-import type { Program } from './program.js';
-import { address, floats, forgetPacked, sizeOf, startOf, type WasmBackendParts } from './wasm-heap.js';
+import { type Program, SMALLEST } from './program.js';
+import { address, floats, forgetPacked, startOf, type WasmBackendParts } from './wasm-heap.js';
 import { isShared, kernelsOf, memoryOf, moduleBytes } from './wasm-module.js';
 import { compile, type Run } from './wasm-program.js';
 import { Workers } from './wasm-workers.js';
@@ -144,19 +144,18 @@ export const registerWasmLists = (threads: number): void =>
       const tables = tablesOf(backend);
       const room = scratch(backend, 'room', ROOM);
       const { learningRate, weightDecay } = factors;
-      const [scale, correction1, correction2] = [factors.scale, factors.correction1, factors.correction2].map((x) => numberIn(backend, x));
-      const constants = [correction1, correction2, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, bound];
+      const scale = numberIn(backend, factors.scale);
+      const scales = [factors.correction1, factors.correction2].map((c) => 1 / Math.max(numberIn(backend, c), SMALLEST));
+      const constants = [...scales, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, bound];
       for (const { p, g, m, v, absmax } of list) {
-        const size = sizeOf(p.shape);
+        const size = tf.util.sizeFromShape(p.shape);
         const [toP, toG, toM, toV, toAbsmax] = [p, g, m, v, absmax].map((t) => address(backend, t));
-        const blocks = sizeOf(absmax.shape) / 2;
+        const blocks = tf.util.sizeFromShape(absmax.shape) / 2;
         const args = [toP, toG, toM, toV, toAbsmax, size, 0, blocks, tables, room, learningRate, weightDecay, scale, ...constants];
-        if (threads > 1 && isShared(backend) && blocks >= 4 * CHUNK)
-          poolOf(backend, threads).workers.run(
-            { kernel: poolOf(backend, threads).adamw8bit, args, places: { from: 6, to: 7, room: 9 }, blocks, chunk: CHUNK },
-            room,
-          );
-        else (adamw8bit as (...args: number[]) => void)(...args);
+        if (threads > 1 && isShared(backend) && blocks >= 4 * CHUNK) {
+          const { workers, adamw8bit: kernel } = poolOf(backend, threads);
+          workers.run({ kernel, args, places: { from: 6, to: 7, room: 9 }, blocks, chunk: CHUNK }, room);
+        } else (adamw8bit as (...args: number[]) => void)(...args);
         forgetPacked(backend, p);
       }
     },

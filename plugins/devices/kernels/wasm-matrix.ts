@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { address, floats, free, run, sizeOf, startOf, type WasmBackendParts } from './wasm-heap.js';
+import * as tf from '@tensorflow/tfjs';
+import { address, floats, free, run, startOf, type WasmBackendParts } from './wasm-heap.js';
 import { kernelsOf } from './wasm-module.js';
 
 type Multiply = (
@@ -60,7 +61,7 @@ export function matMul(backend: WasmBackendParts, a: TensorInfo, b: TensorInfo, 
   const right = transposeB ? transposed(backend, b) : b;
   const [m, k] = left.shape.slice(-2);
   const n = right.shape[right.shape.length - 1];
-  const [batchA, batchB] = [sizeOf(left.shape.slice(0, -2)), sizeOf(right.shape.slice(0, -2))];
+  const [batchA, batchB] = [tf.util.sizeFromShape(left.shape.slice(0, -2)), tf.util.sizeFromShape(right.shape.slice(0, -2))];
   const batch = Math.max(batchA, batchB);
   const outer = (left.shape.length >= right.shape.length ? left : right).shape.slice(0, -2);
   const out = backend.makeOutput([...outer, m, n], 'float32');
@@ -95,7 +96,7 @@ function smallMatMul(
   n: number,
 ): TensorInfo {
   const right = transposeB ? transposed(backend, b) : b;
-  const [batchA, batchB] = [sizeOf(a.shape.slice(0, -2)), sizeOf(b.shape.slice(0, -2))];
+  const [batchA, batchB] = [tf.util.sizeFromShape(a.shape.slice(0, -2)), tf.util.sizeFromShape(b.shape.slice(0, -2))];
   const outer = (a.shape.length >= b.shape.length ? a : b).shape.slice(0, -2);
   const out = backend.makeOutput([...outer, m, n], 'float32');
   const [at, strides] = [address(backend, a), transposeA ? [1, m] : [k, 1]];
@@ -149,7 +150,7 @@ export function conv2dInputGradient(backend: WasmBackendParts, dy: TensorInfo, f
   }
   if (strided) {
     const [source, target] = [startOf(backend, dy), startOf(backend, spread)];
-    memory.fill(0, target, target + sizeOf(spread.shape));
+    memory.fill(0, target, target + tf.util.sizeFromShape(spread.shape));
     let at = source;
     for (let n = 0; n < c.batchSize; n++)
       for (let y = 0; y < c.outHeight; y++)

@@ -100,7 +100,7 @@ export class Workers {
       const done = Atomics.load(control, DONE);
       if (done >= chunks) return;
       if (Atomics.wait(control, DONE, done, PATIENCE) === 'timed-out')
-        throw new Error(`a thread of the wasm device did not finish ${kernel}`);
+        throw new Error(`a thread of the wasm device did not finish its share within ${PATIENCE / 1000} s`);
     }
   }
 }

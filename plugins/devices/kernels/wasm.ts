@@ -2,7 +2,7 @@ import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { FUSED } from './names.js';
 import * as fused from './wasm-fused.js';
-import { run, sizeOf, type WasmBackendParts } from './wasm-heap.js';
+import { run, type WasmBackendParts } from './wasm-heap.js';
 import { registerWasmLists } from './wasm-lists.js';
 import * as matrix from './wasm-matrix.js';
 import { maxPoolGradient } from './wasm-pool.js';
@@ -69,8 +69,9 @@ export function registerWasmKernels(threads: number): void {
   register('_FusedMatMul', (call) => {
     const { inputs, attrs, backend } = call;
     const { a, b, bias, preluActivationWeights } = inputs;
-    const single = sizeOf(a.shape.slice(0, -2)) === 1 && sizeOf(b.shape.slice(0, -2)) === 1;
-    const plain = !attrs.transposeA && !attrs.transposeB && single && (!bias || sizeOf(bias.shape) === b.shape[b.shape.length - 1]);
+    const single = tf.util.sizeFromShape(a.shape.slice(0, -2)) === 1 && tf.util.sizeFromShape(b.shape.slice(0, -2)) === 1;
+    const plain =
+      !attrs.transposeA && !attrs.transposeB && single && (!bias || tf.util.sizeFromShape(bias.shape) === b.shape[b.shape.length - 1]);
     if (plain) return own(call as never) as TensorInfo;
     // The module's fused product leaves the bias out, or adds it wrongly, with transposes and batches.
     const product = matrix.matMul(backend, a, b, attrs.transposeA as boolean, attrs.transposeB as boolean);

@@ -2,19 +2,7 @@ import type { DataType, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
 import { numberOf, SteadyBuffers } from './webgpu-buffers.js';
-
-/** One buffer in which many small tensors lie; it goes back when the last of them does. */
-interface Slab {
-  readonly buffer: GPUBuffer;
-  live: number;
-}
-
-/** Where a tensor lies in a slab, in bytes: it is its binding, too. */
-export interface Place extends GPUBufferBinding {
-  readonly slab: Slab;
-  readonly offset: number;
-  readonly size: number;
-}
+import { bindingOf, copy, leave, type Place, tensorUsage } from './webgpu-slabs.js';
 
 export interface TensorData {
   resource?: GPUBuffer | null;
@@ -49,6 +37,8 @@ export interface WebGPUBackendParts {
   readonly commandQueueOwnedIds: WeakSet<object>;
   /** Released, and free for others, when what is recorded has been sent. */
   readonly uniformPendingDisposal: GPUBuffer[];
+  /** Destroyed then. */
+  readonly stagingPendingDisposal: GPUBuffer[];
   readonly activeTimers?: unknown;
   uploadToGPU(id: object): void;
   makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
@@ -70,9 +60,6 @@ export const BATCH = 96;
 /** Bind groups kept per pipeline, and uniforms and tables in all, before they are forgotten: shapes that no longer come would pile up. */
 const KEPT = 2048;
 
-/** STORAGE, COPY_SRC and COPY_DST, as TensorFlow.js asks for tensors' memory. */
-const TENSOR_USAGE = 0x80 | 0x4 | 0x8;
-
 interface Bindable {
   readonly layout: GPUBindGroupLayout;
   /** Bind groups by the numbers of their buffers. */
@@ -80,9 +67,6 @@ interface Bindable {
 }
 
 const bindables = new WeakMap<GPUComputePipeline, Bindable>();
-
-/** What binds a tensor whose values are on the device. */
-export const bindingOf = ({ resource, place }: TensorData): GPUBufferBinding => place ?? { buffer: resource as GPUBuffer };
 
 /** Readies a tensor for a shader that may write it: its values are on the device alone, and stay until what is recorded was sent. */
 export function touch(backend: WebGPUBackendParts, { dataId }: TensorInfo): TensorData {
@@ -144,38 +128,12 @@ export function constantBuffer(backend: WebGPUBackendParts, key: string, make: (
   return buffer;
 }
 
-/**
- * Moves float tensors into a new slab, so that one shader reaches all of them through one binding. No shader may then read one
- * of them and write another through bindings of their own.
- */
-export function pack(backend: WebGPUBackendParts, dataIds: readonly object[]): void {
-  const alignment = 256;
-  const sizes = dataIds.map((id) => 4 * sizeOf(backend.tensorMap.get(id).shape));
-  const total = sizes.reduce((sum, size) => sum + Math.ceil(size / alignment) * alignment, 0);
-  const slab: Slab = { buffer: backend.bufferManager.acquireBuffer(total, TENSOR_USAGE), live: dataIds.length };
-  for (const id of dataIds) backend.uploadToGPU(id);
-  backend.ensureCommandEncoderReady();
-  backend.endComputePassEncoder();
-  let offset = 0;
-  for (const [i, id] of dataIds.entries()) {
-    const data = backend.tensorMap.get(id);
-    const from = bindingOf(data);
-    (backend.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(from.buffer, from.offset ?? 0, slab.buffer, offset, sizes[i]);
-    leave(backend, data);
-    data.place = { slab, buffer: slab.buffer, offset, size: sizes[i] };
-    data.resource = slab.buffer;
-    offset += Math.ceil(sizes[i] / alignment) * alignment;
-  }
+/** A storage buffer from the pool with these numbers. */
+export function filled(backend: WebGPUBackendParts, numbers: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>): GPUBuffer {
+  const buffer = backend.bufferManager.acquireBuffer(numbers.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST);
+  backend.queue.writeBuffer(buffer, 0, numbers);
+  return buffer;
 }
-
-/** Gives a tensor's memory back once what is recorded has been sent. */
-function leave(backend: WebGPUBackendParts, data: TensorData): void {
-  if (!data.place) backend.uniformPendingDisposal.push(data.resource as GPUBuffer);
-  else if (--data.place.slab.live === 0) backend.uniformPendingDisposal.push(data.place.slab.buffer);
-  data.place = undefined;
-}
-
-export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /**
  * Makes the backend's host side light: bind groups, uniforms and buffers of a step are those of the step before; values are
@@ -208,8 +166,8 @@ export function lighten(backend: WebGPUBackendParts): void {
   backend.uploadToGPU = (id) => {
     const data = backend.tensorMap.get(id);
     if (data.resource) return;
-    const size = (data.dtype === 'complex64' ? 8 : 4) * sizeOf(data.shape);
-    const buffer = backend.bufferManager.acquireBuffer(size, TENSOR_USAGE);
+    const size = (data.dtype === 'complex64' ? 8 : 4) * tf.util.sizeFromShape(data.shape);
+    const buffer = backend.bufferManager.acquireBuffer(size, tensorUsage());
     data.resource = buffer;
     if (!data.values) return;
     // A buffer in the pool is in no command that is still to be sent, so that writing first harms nobody.
@@ -241,7 +199,7 @@ export function lighten(backend: WebGPUBackendParts): void {
       ];
       for (const { shape } of tensors)
         list.push({ type: 'int32', data: [...shape] }, { type: 'int32', data: tf.util.computeStrides(shape) });
-      if (program.size) list.push({ type: 'int32', data: [sizeOf(output.shape) / (outputComponent || 1)] });
+      if (program.size) list.push({ type: 'int32', data: [tf.util.sizeFromShape(output.shape) / (outputComponent || 1)] });
       const made = backend.makeUniforms([...list, ...(uniforms ?? [])]).buffer;
       backend.uniformPendingDisposal.pop();
       return made;
@@ -265,12 +223,10 @@ export function lighten(backend: WebGPUBackendParts): void {
     const data = backend.tensorMap.get(id);
     const place = data?.place;
     if (!place || data.values) return own.read(id);
-    const staging = backend.bufferManager.acquireBuffer(place.size, 0x8 | 0x1);
-    backend.ensureCommandEncoderReady();
-    backend.endComputePassEncoder();
-    (backend.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(place.slab.buffer, place.offset, staging, 0, place.size);
+    const staging = backend.bufferManager.acquireBuffer(place.size, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
+    copy(backend, data, staging, 0, place.size);
     backend.submitQueue();
-    await staging.mapAsync(0x1);
+    await staging.mapAsync(GPUMapMode.READ);
     const values = new Float32Array(staging.getMappedRange().slice(0));
     staging.unmap();
     backend.bufferManager.releaseBuffer(staging);
@@ -281,11 +237,9 @@ export function lighten(backend: WebGPUBackendParts): void {
     const data = backend.tensorMap.get(id);
     if (data.place) {
       // TensorFlow.js copies a tensor's whole buffer, so it gets one of its own.
-      const { slab, offset, size } = data.place;
-      const buffer = backend.bufferManager.acquireBuffer(size, TENSOR_USAGE);
-      backend.ensureCommandEncoderReady();
-      backend.endComputePassEncoder();
-      (backend.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(slab.buffer, offset, buffer, 0, size);
+      const { size } = data.place;
+      const buffer = backend.bufferManager.acquireBuffer(size, tensorUsage());
+      copy(backend, data, buffer, 0, size);
       leave(backend, data);
       data.resource = buffer;
     }

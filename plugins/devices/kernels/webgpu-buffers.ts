@@ -23,6 +23,7 @@ export class SteadyBuffers {
   }
 
   releaseBuffer(buffer: GPUBuffer, reuse = true): void {
+    // After dispose() nothing is in use.
     if (!this.used.delete(buffer)) return;
     const { size, usage } = buffer;
     this.numBytesUsed -= size;

@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { bindingOf, recordDispatch, touch, type WebGPUBackendParts } from './webgpu-backend.js';
+import { recordDispatch, touch, type WebGPUBackendParts } from './webgpu-backend.js';
+import { bindingOf } from './webgpu-slabs.js';
 
 const pipelines = new WeakMap<WebGPUBackendParts, Map<string, GPUComputePipeline>>();
 
@@ -54,15 +55,19 @@ export const buffers = (read: readonly string[], written: readonly string[]): st
     .map(([access, name], i) => `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<f32>;`)
     .join('\n');
 
-/** A flat dispatch of `count` threads in groups of 256, in two dimensions where one is not enough. */
+/** So many workgroups in two dimensions where one is not enough, the first of which is `grid(n)[0]` long. */
+export function grid(workgroups: number): [number, number] {
+  const across = Math.min(workgroups, 32768);
+  return [across, Math.ceil(workgroups / across)];
+}
+
+/** A flat dispatch of `count` threads in groups of 256. */
 export function flat(count: number): { groups: [number, number]; head: string } {
-  const wanted = Math.ceil(count / 256);
-  const x = Math.min(wanted, 32768);
-  const y = Math.ceil(wanted / x);
+  const groups = grid(Math.ceil(count / 256));
   return {
-    groups: [x, y],
+    groups,
     head: `@compute @workgroup_size(256) fn main(@builtin(global_invocation_id) gid: vec3u) {
-  let i = gid.x + gid.y * ${x * 256}u;
+  let i = gid.x + gid.y * ${groups[0] * 256}u;
   if (i >= ${count}u) { return; }`,
   };
 }

@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { sizeOf, type WebGPUBackendParts } from './webgpu-backend.js';
+import * as tf from '@tensorflow/tfjs';
+import type { WebGPUBackendParts } from './webgpu-backend.js';
 import { buffers, dispatch, flat } from './webgpu-dispatch.js';
 
 /** A sum over the 256 threads of a group, for everybody. `scratch` is used up to the next barrier. */
@@ -30,7 +31,7 @@ const SIGMOID = 'fn sigmoid(z: f32) -> f32 { return 1f / (1f + exp(-z)); }';
 function perGroup(x: TensorInfo, groups: number) {
   const c = x.shape[x.shape.length - 1];
   const n = x.shape[0];
-  return { n, c, d: c / groups, pixels: sizeOf(x.shape) / n / c };
+  return { n, c, d: c / groups, pixels: tf.util.sizeFromShape(x.shape) / n / c };
 }
 
 const statistics = (count: number, epsilon: number, load: string): string => `
@@ -186,7 +187,7 @@ function rowwise(rows: number): { groups: [number, number]; head: string } {
 
 export function layerNorm(backend: WebGPUBackendParts, [x, gamma, beta]: TensorInfo[], { epsilon }: Attributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
-  const { groups, head } = rowwise(sizeOf(x.shape) / c);
+  const { groups, head } = rowwise(tf.util.sizeFromShape(x.shape) / c);
   const out = backend.makeTensorInfo([...x.shape], 'float32');
   dispatch(backend, {
     name: `layerNorm ${epsilon}`,
@@ -209,7 +210,7 @@ ${head}
 
 export function layerNormGrad(backend: WebGPUBackendParts, [x, dy, gamma]: TensorInfo[], { epsilon }: Attributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
-  const rows = sizeOf(x.shape) / c;
+  const rows = tf.util.sizeFromShape(x.shape) / c;
   const { groups, head } = rowwise(rows);
   const dx = backend.makeTensorInfo([...x.shape], 'float32');
   const stats = backend.makeTensorInfo([rows, 2], 'float32');
@@ -268,7 +269,7 @@ ${head}
 
 export function softmax(backend: WebGPUBackendParts, [x]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
-  const { groups, head } = rowwise(sizeOf(x.shape) / c);
+  const { groups, head } = rowwise(tf.util.sizeFromShape(x.shape) / c);
   const out = backend.makeTensorInfo([...x.shape], 'float32');
   dispatch(backend, {
     name: `softmax ${scale}`,
@@ -291,7 +292,7 @@ ${head}
 
 export function softmaxGrad(backend: WebGPUBackendParts, [p, dp]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
   const c = p.shape[p.shape.length - 1];
-  const { groups, head } = rowwise(sizeOf(p.shape) / c);
+  const { groups, head } = rowwise(tf.util.sizeFromShape(p.shape) / c);
   const out = backend.makeTensorInfo([...p.shape], 'float32');
   dispatch(backend, {
     name: `softmaxGrad ${scale}`,
@@ -320,7 +321,7 @@ function pointwise(
   body: string,
 ): TensorInfo[] {
   const out = backend.makeTensorInfo(shape, 'float32');
-  const { groups, head } = flat(sizeOf(shape));
+  const { groups, head } = flat(tf.util.sizeFromShape(shape));
   dispatch(backend, {
     name,
     code: () => `${buffers(read, ['result'])}\n${functions}\n${head}\n${body}\n}`,

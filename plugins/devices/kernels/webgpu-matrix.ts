@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { sizeOf, type WebGPUBackendParts } from './webgpu-backend.js';
+import * as tf from '@tensorflow/tfjs';
+import type { WebGPUBackendParts } from './webgpu-backend.js';
 import { buffers, dispatch } from './webgpu-dispatch.js';
 
 /**
@@ -93,7 +94,7 @@ export function product(backend: WebGPUBackendParts, p: Product, inputs: readonl
   const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * batch;
   const slices = p.bias || groups >= 96 || p.k < 512 ? 1 : Math.min(Math.ceil(256 / groups), Math.ceil(p.k / 128));
   const out = backend.makeTensorInfo(shape, 'float32');
-  if (sizeOf(shape) === 0) return out;
+  if (tf.util.sizeFromShape(shape) === 0) return out;
   if (slices === 1) {
     dispatch(backend, { ...shader(p, 1), tensors: [...inputs, out] });
     return out;
@@ -129,7 +130,7 @@ export function matMul(
   const [ra, rb] = [a.shape.length, b.shape.length];
   const [m, k] = transposeA ? [a.shape[ra - 1], a.shape[ra - 2]] : [a.shape[ra - 2], a.shape[ra - 1]];
   const n = transposeB ? b.shape[rb - 2] : b.shape[rb - 1];
-  const [batchA, batchB] = [sizeOf(a.shape.slice(0, -2)), sizeOf(b.shape.slice(0, -2))];
+  const [batchA, batchB] = [tf.util.sizeFromShape(a.shape.slice(0, -2)), tf.util.sizeFromShape(b.shape.slice(0, -2))];
   const batch = Math.max(batchA, batchB);
   const outer = (ra >= rb ? a.shape : b.shape).slice(0, -2);
   const atBatch = (count: number, size: number) => (count > 1 ? `batch * ${size}u + ` : '');
