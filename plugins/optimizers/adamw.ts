@@ -2,7 +2,7 @@ import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
 import { type ConstantsAdamW, type FactorsAdamW, FUSED, listKernel, type ParameterAdamW } from '../devices/kernels/names.js';
-import { type Arrays, apply, type Program, SMALLEST } from '../devices/kernels/program.js';
+import { type Arrays, apply, type Program } from '../devices/kernels/program.js';
 import { byGroup, checkBetas, checkPositive, OptimizerState } from './state.js';
 
 export interface AdamWOptions {
@@ -23,8 +23,7 @@ export const adamwProgram = (beta1: number, beta2: number, epsilon: number): Pro
     const x = a.mul(g, scale);
     const mean = a.add(m, a.mul(a.sub(x, m), 1 - beta1));
     const square = a.add(v, a.mul(a.sub(a.mul(x, x), v), 1 - beta2));
-    const [scale1, scale2] = [correction1, correction2].map((c) => a.div(1, a.max(c, SMALLEST)));
-    const direction = a.div(a.mul(mean, scale1), a.add(a.sqrt(a.mul(square, scale2)), epsilon));
+    const direction = a.div(a.mul(mean, correction1), a.add(a.sqrt(a.mul(square, correction2)), epsilon));
     return { p: a.sub(p, a.mul(rate, a.add(direction, a.mul(decay, p)))), m: mean, v: square };
   },
 });

@@ -17,7 +17,7 @@ import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../devices/kernel
 import { FUSED, listKernel, type Parameter8bit } from '../devices/kernels/names.js';
 import { type AdamWOptions, adamwProgram, applyAdamW } from './adamw.js';
 import { matches, type NamePattern } from './patterns.js';
-import { byGroup, checkBetas, checkPositive, finishedGradient, inverse, OptimizerState, onDevice } from './state.js';
+import { byGroup, checkBetas, checkPositive, finishedGradient, OptimizerState, onDevice } from './state.js';
 
 export interface AdamW8bitOptions extends AdamWOptions {
   /** Tensors with fewer elements keep 32-bit state. */
@@ -180,10 +180,7 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
     const square = decode(v, UNSIGNED, topV)
       .mul(beta2)
       .add(g.square().mul(1 - beta2));
-    const direction = mean
-      .mul(inverse(correction1))
-      .div(square.mul(inverse(correction2)).sqrt().add(epsilon))
-      .clipByValue(-bound, bound);
+    const direction = mean.mul(correction1).div(square.mul(correction2).sqrt().add(epsilon)).clipByValue(-bound, bound);
     const flat = direction.reshape([-1]).slice(0, p.size).reshape(p.shape);
     (p as Variable).assign(p.sub(flat.add(p.mul(weightDecay)).mul(finite.mul(learningRate))) as Tensor<tf.Rank>);
 

@@ -2,7 +2,7 @@ import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
 import { apply, type Program, total } from '../devices/kernels/program.js';
-import { byGroup, checkBetas, checkPositive, inverse, OptimizerState, onDevice } from './state.js';
+import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state.js';
 
 export interface ProdigyOptions {
   readonly beta1?: number;
@@ -106,7 +106,7 @@ export const prodigy = (options: ProdigyOptions = {}) => {
         const applied = onDevice(finite);
         const { correction1, correction2 } = state.correct(beta1, beta2, finite);
         const d = state.get('d').mul(1) as Scalar;
-        const rate = (biasCorrection ? d.mul(inverse(correction1)).div(inverse(correction2).sqrt()) : d).mul(learningRate) as Scalar;
+        const rate = (biasCorrection ? d.mul(correction1).div(correction2.sqrt()) : d).mul(learningRate) as Scalar;
         const weight = d.div(d0).mul(safeguardWarmup ? d : rate) as Scalar;
         const all = training.flatMap(([, own]) => own);
         const of = (kind: string, path: string) => state.get(`${kind}/${path}`);

@@ -2,7 +2,6 @@ import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from './dynamic-map.js';
 import { FUSED, registerLists } from './names.js';
-import { SMALLEST } from './program.js';
 
 interface CPUBackend {
   readonly data: { get(id: object): { values: Float32Array | Int32Array } };
@@ -29,8 +28,7 @@ export const registerCPULists = (): void =>
     [FUSED.adamw8bit](list, factors, finite, { beta1, beta2, epsilon, bound }) {
       if (numberOf(finite) === 0) return;
       const { learningRate, weightDecay } = factors;
-      const scale = numberOf(factors.scale);
-      const [scale1, scale2] = [factors.correction1, factors.correction2].map((c) => Math.fround(1 / Math.max(numberOf(c), SMALLEST)));
+      const [scale, correction1, correction2] = [factors.scale, factors.correction1, factors.correction2].map(numberOf);
       const [means, squares] = [new Float32Array(BLOCK), new Float32Array(BLOCK)];
       for (const { p, g, m, v, absmax } of list) {
         const gradient = valuesOf(g);
@@ -50,7 +48,7 @@ export const registerCPULists = (): void =>
             squares[i] = square * beta2 + x * x * (1 - beta2);
             topM = Math.max(topM, Math.abs(means[i]));
             topV = Math.max(topV, squares[i]);
-            const direction = (means[i] * scale1) / (Math.sqrt(squares[i] * scale2) + epsilon);
+            const direction = (means[i] * correction1) / (Math.sqrt(squares[i] * correction2) + epsilon);
             const bounded = Math.max(-bound, Math.min(bound, direction));
             weights[start + i] -= learningRate * (bounded + weightDecay * weights[start + i]);
           }

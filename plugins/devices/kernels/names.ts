@@ -39,7 +39,7 @@ export interface ParameterAdamW {
   readonly v: Tensor;
 }
 
-/** The corrections are 1 - beta^t, to be divided by; 0 as long as no step was applied. */
+/** The corrections are 1 / (1 - beta^t). */
 export interface FactorsAdamW {
   readonly rate: number;
   readonly decay: number;
@@ -54,7 +54,6 @@ export interface ConstantsAdamW {
   readonly epsilon: number;
 }
 
-/** As {@link FactorsAdamW}. */
 export interface Factors8bit {
   readonly learningRate: number;
   readonly weightDecay: number;

@@ -33,9 +33,6 @@ export interface Program {
   body<X>(a: Arithmetic<X>, x: Readonly<Record<string, X>>): Readonly<Record<string, X>>;
 }
 
-/** What a bias correction is divided by at least: before the first applied step it is 0. */
-export const SMALLEST = 1e-30;
-
 export type Arrays = Readonly<Record<string, Tensor>>;
 
 /** Runs a program in place; where `finite` is 0 nothing changes. */

@@ -1,7 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { FUSED, registerLists } from './names.js';
-import { SMALLEST } from './program.js';
 
 interface Attribute {
   readonly name: string;
@@ -96,9 +95,9 @@ export const registerTensorFlowLists = (): void =>
       const only = [type];
       tf.tidy(() => {
         const applied = typeof finite === 'number' ? tf.scalar(finite) : finite;
-        const power = (correction: Scalar) => tf.sub(1, correction).mul(applied);
+        const power = (correction: Scalar) => tf.sub(1, tf.div(1, correction)).mul(applied);
         const betas = [beta1, beta2].map((beta) => tf.sub(1, applied.mul(1 - beta)));
-        const small = correction2.maximum(SMALLEST).sqrt().mul(epsilon);
+        const small = tf.rsqrt(correction2).mul(epsilon);
         const scalars = [power(correction1), power(correction2), applied.mul(rate), ...betas, small];
         const constants = backend.getInputTensorIds(scalars);
         const scaled = tf.where(applied.greater(0), scale, 0);

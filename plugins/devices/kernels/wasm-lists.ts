@@ -2,7 +2,7 @@ import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { codeTable, SIGNED, UNSIGNED } from './dynamic-map.js';
 import { FUSED, registerLists } from './names.js';
-import { type Program, SMALLEST } from './program.js';
+import type { Program } from './program.js';
 import { address, floats, forgetPacked, startOf, type WasmBackendParts } from './wasm-heap.js';
 import { isShared, kernelsOf, memoryOf, moduleBytes } from './wasm-module.js';
 import { compile, type Run } from './wasm-program.js';
@@ -144,9 +144,8 @@ export const registerWasmLists = (threads: number): void =>
       const tables = tablesOf(backend);
       const room = scratch(backend, 'room', ROOM);
       const { learningRate, weightDecay } = factors;
-      const scale = numberIn(backend, factors.scale);
-      const scales = [factors.correction1, factors.correction2].map((c) => 1 / Math.max(numberIn(backend, c), SMALLEST));
-      const constants = [...scales, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, bound];
+      const [scale, correction1, correction2] = [factors.scale, factors.correction1, factors.correction2].map((x) => numberIn(backend, x));
+      const constants = [correction1, correction2, beta1, 1 - beta1, beta2, 1 - beta2, epsilon, bound];
       for (const { p, g, m, v, absmax } of list) {
         const size = tf.util.sizeFromShape(p.shape);
         const [toP, toG, toM, toV, toAbsmax] = [p, g, m, v, absmax].map((t) => address(backend, t));

@@ -175,10 +175,7 @@ function passOver(
   const accumulator = local(width.type);
   const before: number[] = [];
   const body: number[] = [];
-  /** Nodes that are the same for every element: computed before the loop. */
-  const same = nodes.map(() => false);
   const value = (node: Node): { into: number[]; code: number[] } => {
-    const into = 'a' in node && same[node.a] && (!('b' in node) || same[node.b]) ? before : body;
     switch (node.op) {
       case 'array':
         return { into: body, code: [...get(pointers[program.arrays.indexOf(node.name)]), ...width.load] };
@@ -189,17 +186,16 @@ function passOver(
       case 'constant':
         return { into: before, code: width.constant(node.value) };
       case 'sign':
-        return { into, code: width.sign(get(locals[node.a])) };
+        return { into: body, code: width.sign(get(locals[node.a])) };
       case 'sqrt':
       case 'abs':
-        return { into, code: [...get(locals[node.a]), ...width.op[node.op]] };
+        return { into: body, code: [...get(locals[node.a]), ...width.op[node.op]] };
       default:
-        return { into, code: [...get(locals[node.a]), ...get(locals[node.b]), ...width.op[node.op]] };
+        return { into: body, code: [...get(locals[node.a]), ...get(locals[node.b]), ...width.op[node.op]] };
     }
   };
   for (const [k, node] of nodes.entries()) {
     const { into, code } = value(node);
-    same[k] = into === before;
     into.push(...code, ...set(locals[k]));
   }
   for (const { name, node } of results) {

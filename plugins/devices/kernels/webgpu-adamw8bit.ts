@@ -1,5 +1,4 @@
 import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from './dynamic-map.js';
-import { SMALLEST } from './program.js';
 
 /** Threads for a block, each of which has four elements: one word of codes. */
 const TEAM = BLOCK / 4;
@@ -93,7 +92,7 @@ fn corrected(guess: f32, x: f32, edges: u32) -> u32 {
     let weight = ${load('p')};
     means = ${mix('x', `${values('m[word]', 0)} * absmax[block]`, o.beta1)};
     squares = ${mix('x * x', `${values('v[word]', 256)} * absmax[${o.blocks}u + block]`, o.beta2)};
-    let direction = clamp(means * (1f / max(factors[4], ${f(SMALLEST)})) / (sqrt(squares * (1f / max(factors[5], ${f(SMALLEST)}))) + ${f(o.epsilon)}), vec4f(${f(-o.bound)}), vec4f(${f(o.bound)}));
+    let direction = clamp(means * factors[4] / (sqrt(squares * factors[5]) + ${f(o.epsilon)}), vec4f(${f(-o.bound)}), vec4f(${f(o.bound)}));
     let next = weight - factors[0] * (direction + factors[1] * weight);
     ${store}
 ${mask}
