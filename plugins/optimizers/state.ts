@@ -3,24 +3,31 @@ import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Parameter, type State, type Update } from '../../core/index.js';
 import { apply, type Program } from '../devices/kernels/program.js';
 
+/** Of 1 - beta1^t and 1 - beta2^t, and of 1 divided by each. */
+const CORRECTIONS = ['correction1', 'correction2', 'inverse1', 'inverse2'];
+
 /**
  * 1 - beta^t counts one more applied step, on the device: the host does not know whether a step was applied. It starts at 0 and
- * moves towards 1 by 1 - beta, which loses no digits, as computing the power would.
+ * moves towards 1 by 1 - beta, which loses no digits, as computing the power would. The inverse is what kernels multiply with:
+ * divided there for each element, AdamW on wasm took half as long again.
  */
 const biasCorrection = (beta1: number, beta2: number): Program => ({
   name: `bias correction ${beta1} ${beta2}`,
-  arrays: ['correction1', 'correction2'],
-  writes: ['correction1', 'correction2'],
+  arrays: CORRECTIONS,
+  writes: CORRECTIONS,
   factors: [],
-  body: (a, { correction1, correction2 }) => ({
-    correction1: a.add(correction1, a.mul(a.sub(1, correction1), 1 - beta1)),
-    correction2: a.add(correction2, a.mul(a.sub(1, correction2), 1 - beta2)),
-  }),
+  body: (a, { correction1, correction2 }) => {
+    const next1 = a.add(correction1, a.mul(a.sub(1, correction1), 1 - beta1));
+    const next2 = a.add(correction2, a.mul(a.sub(1, correction2), 1 - beta2));
+    return { correction1: next1, correction2: next2, inverse1: a.div(1, a.max(next1, 1e-30)), inverse2: a.div(1, a.max(next2, 1e-30)) };
+  },
 });
 
 /** Named variables of an optimizer: one set per parameter, and scalars that stay on the device. Saved and restored strictly. */
 export class OptimizerState {
   readonly variables = new Map<string, Variable>();
+  /** Follow from `variables` anew in each applied step, so that they are not saved. */
+  private inverses: readonly Variable[] = [];
   private readonly owner: string;
 
   constructor(owner: string) {
@@ -58,27 +65,28 @@ export class OptimizerState {
   corrections(): void {
     this.scalar('correction1');
     this.scalar('correction2');
+    this.inverses = [0, 0].map((value) => tf.tidy(() => tf.variable(tf.scalar(value), false)));
   }
 
-  /** Counts a step in them where `finite` is 1, and gives 1 / (1 - beta^t) for both. Inside a tidy. */
+  /** Counts a step in them where `finite` is 1, and gives 1 / (1 - beta^t) for both, of the last applied step. */
   correct(beta1: number, beta2: number, finite: number | Scalar): { correction1: Scalar; correction2: Scalar } {
+    const [inverse1, inverse2] = this.inverses as unknown as Scalar[];
     const [correction1, correction2] = [this.get('correction1'), this.get('correction2')];
-    apply(biasCorrection(beta1, beta2), [{ correction1, correction2 }], {}, finite);
-    // Divided here and not in the kernels: stated there, AdamW on wasm took half as long again.
-    const inverse = (correction: Tensor) => tf.div(1, correction.maximum(1e-30)) as Scalar;
-    return { correction1: inverse(correction1), correction2: inverse(correction2) };
+    apply(biasCorrection(beta1, beta2), [{ correction1, correction2, inverse1, inverse2 }], {}, finite);
+    return { correction1: inverse1, correction2: inverse2 };
   }
 
   /** Bytes held. */
-  bytes = (): number => [...this.variables.values()].reduce((sum, { size }) => sum + 4 * size, 0);
+  bytes = (): number => [...this.variables.values(), ...this.inverses].reduce((sum, { size }) => sum + 4 * size, 0);
 
   capture = (): Promise<State> => allToHost(Object.fromEntries(this.variables));
 
   restore = async (state: State): Promise<void> => assignAll(this.owner, this.variables, state);
 
   dispose = (): void => {
-    for (const variable of this.variables.values()) variable.dispose();
+    for (const variable of [...this.variables.values(), ...this.inverses]) variable.dispose();
     this.variables.clear();
+    this.inverses = [];
   };
 }
 

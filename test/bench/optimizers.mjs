@@ -42,7 +42,7 @@ const settle = async () => {
 };
 
 /** Calls on a GPU that are waited for together: a training's steps are not waited for either. */
-const IN_ROW = 30;
+const IN_ROW = 100;
 
 /** The median of milliseconds a call, over calls in a row that are waited for once where the device works behind. */
 async function measure(call, repeats = 15, inRow = gpu ? IN_ROW : 1, warm = gpu ? 0 : 300) {
