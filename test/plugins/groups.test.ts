@@ -55,7 +55,7 @@ describe('parameter groups', () => {
 
   test('state of both optimizers is counted', async () => {
     const trainer = new Trainer(smallRun().with(groups({ flat: { match: 'b', optimizer: ({ name }) => sgd({ name, momentum: 0.9 }) } })));
-    expect((await trainer.explain()).optimizerBytes).toBe(4 * 2 * 4 + 8 + 2 * 4);
+    expect((await trainer.explain()).optimizerBytes).toBe(4 * 2 * 4 + 16 + 2 * 4);
     await trainer.dispose();
   });
 

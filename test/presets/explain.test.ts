@@ -50,7 +50,7 @@ describe('explain', () => {
     const e = await explained(await emoji({ device: 'wasm', quiet: true }));
     expect([e.plan.steps, e.plan.stepsPerEpoch, e.plan.effectiveBatch, e.plan.warmupSteps]).toEqual([250, 8, 8, 10]);
     expect([e.trainableTensors, e.trainableParameters]).toEqual([262, 380_992]);
-    expect(e.optimizerBytes).toBe(8 * 380_992 + 8);
+    expect(e.optimizerBytes).toBe(8 * 380_992 + 16);
     expect(e.learningRates?.map(({ step, rates }) => [step, rates.unet])).toEqual([
       [0, 0],
       [1, expect.closeTo(2e-4, 10)],
