@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { type DependencyContainer, Lifecycle, container as root } from 'tsyringe';
+import { oneProcess } from './collective.js';
 import { takenProblems } from './compose.js';
 import { type Problem, SteploomError } from './errors.js';
 import { type AnyPlugin, factsOf, type Plugin, type PluginClass, type PluginFacts } from './plugin.js';
@@ -19,7 +20,7 @@ const used = new WeakSet<object>();
 const defaults = (container: DependencyContainer): Record<symbol, unknown> => ({
   [roles.SCHEDULE]: {},
   [roles.WINDOW]: { length: 1 },
-  [roles.COLLECTIVE]: { rank: 0, worldSize: 1, sum: async (x: number) => x, max: async (x: number) => x },
+  [roles.COLLECTIVE]: oneProcess(),
   [roles.CLOCK]: { now: () => performance.now() },
   get [roles.RANDOM]() {
     return seededRandom((container.resolve(roles.RUN as symbol) as roles.RunOptions).seed);

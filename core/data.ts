@@ -19,6 +19,8 @@ export interface Source {
   ids(epoch: number): ArrayLike<number>;
   /** Loads examples; `upcoming` are the ones that will be asked for next, to be decoded ahead. */
   load(ids: readonly number[], more: { epoch: number; upcoming: readonly number[] }): Promise<Batch>;
+  /** Tells data sets apart: equal on every rank, or the run does not start. */
+  fingerprint?(): string | Promise<string>;
   dispose?(): void | Promise<void>;
 }
 

@@ -14,8 +14,10 @@ export class SteploomError extends Error {
   readonly plugin: string;
   readonly problems: readonly Problem[];
   readonly hook?: string;
+  /** True where all ranks know of it and end by themselves, each with an error of its own. */
+  readonly everyRank: boolean;
 
-  constructor(problems: Problem | readonly Problem[], more: { hook?: string; cause?: unknown } = {}) {
+  constructor(problems: Problem | readonly Problem[], more: { hook?: string; cause?: unknown; everyRank?: boolean } = {}) {
     const list = Array.isArray(problems) ? (problems as readonly Problem[]) : [problems as Problem];
     super(list.length === 1 ? describe(list[0]) : `${list.length} problems:\n${list.map((p) => `  ${describe(p)}`).join('\n')}`, {
       cause: more.cause,
@@ -25,6 +27,7 @@ export class SteploomError extends Error {
     this.plugin = list[0].plugin;
     this.problems = list;
     this.hook = more.hook;
+    this.everyRank = more.everyRank ?? false;
   }
 }
 

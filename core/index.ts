@@ -1,9 +1,11 @@
 import 'reflect-metadata';
 
+export { oneProcess } from './collective.js';
 export { Composition, compose } from './compose.js';
 export type { Batch, Data, Source } from './data.js';
 export { fail, type Problem, Problems, SteploomError } from './errors.js';
 export type { Explanation } from './explain.js';
+export { hashOf, hashOfText } from './hash.js';
 export type { Ending, FinishedRecord, HookName, LogRecord, Metrics, PluginHooks, Requests, ScheduleInput, Sum, TapTime } from './hooks.js';
 export {
   type Context,

@@ -1,4 +1,5 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import type { Collective } from './collective.js';
 import type { Batch, Data } from './data.js';
 import type { Problems } from './errors.js';
 import type { Context, Inputs, Model, Parameter, Tensors } from './model.js';
@@ -108,15 +109,6 @@ export interface Clip {
   norm(): Scalar | null;
 }
 
-/** Role COLLECTIVE: what the core needs to know of other processes. */
-export interface Collective {
-  readonly rank: number;
-  readonly worldSize: number;
-  /** The sum and the largest of a number over all ranks; every rank calls them in the same order. */
-  sum(value: number): Promise<number>;
-  max(value: number): Promise<number>;
-}
-
 /** Role CLOCK: milliseconds from any origin. */
 export interface Clock {
   now(): number;
@@ -156,7 +148,7 @@ export const ROLE_MEMBERS: { readonly [N in RoleName]: readonly string[] } = {
   SCHEDULE: [],
   WINDOW: ['length'],
   CLIP: ['maxNorm', 'norm'],
-  COLLECTIVE: ['rank', 'worldSize', 'sum', 'max'],
+  COLLECTIVE: ['rank', 'worldSize', 'localRank', 'localSize', 'sum', 'max', 'allReduce', 'broadcast', 'gather', 'barrier'],
   RANDOM: ['item', 'micro', 'named'],
   CLOCK: ['now'],
   STORE: ['read'],
@@ -167,4 +159,4 @@ export const REQUIRED_ROLES: readonly Role[] = [RUN, DEVICE, MODEL, DATA, OBJECT
 
 export const roleName = (role: Role): RoleName => role.description as RoleName;
 
-export type { Batch, Context, Data, Inputs, Problems, Tensor };
+export type { Batch, Collective, Context, Data, Inputs, Problems, Tensor };

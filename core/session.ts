@@ -102,6 +102,8 @@ export class Session implements Run {
     try {
       await this.prepare();
     } catch (error) {
+      // onError is for plugins that were applied; one that fails there must not hide why the run ended.
+      if (this.frozen) await this.hooks.onError.promise(error).catch(() => undefined);
       await this.dispose();
       throw error;
     }
@@ -172,6 +174,7 @@ export class Session implements Run {
           parameters,
           draw: (name, id) => this.resolve(RANDOM).item(`evaluate:${name}`, draws?.epoch ?? 0, id),
         }),
+      isFirstRank: () => this.resolve(COLLECTIVE).rank === 0,
       warn: (what) => this.warn(`${plugin}: ${what}`),
     };
   }
@@ -241,10 +244,14 @@ export class Session implements Run {
   /** Ends every rank if one has a problem; each reports its own. */
   private async report(problems: Problems): Promise<void> {
     const count = await this.resolve(COLLECTIVE).sum(problems.list.length);
-    if (problems.list.length > 0) throw new SteploomError(problems.list);
+    if (problems.list.length > 0) throw new SteploomError(problems.list, { everyRank: true });
     if (count > 0)
-      throw new SteploomError({ code: 'OTHER_RANK', plugin: 'core', what: 'another rank reported problems', fix: 'See its own message.' });
-    for (const { plugin, what, fix } of problems.warnings) this.warn(`${plugin}: ${what}. ${fix}`);
+      throw new SteploomError(
+        { code: 'OTHER_RANK', plugin: 'core', what: 'another rank reported problems', fix: 'See its own message.' },
+        { everyRank: true },
+      );
+    // Every rank finds the same.
+    if (this.resolve(COLLECTIVE).rank === 0) for (const { plugin, what, fix } of problems.warnings) this.warn(`${plugin}: ${what}. ${fix}`);
   }
 
   request(name: keyof Requests): void {
@@ -273,13 +280,15 @@ export class Session implements Run {
     const { hooks, model } = this;
     if (!batch) return { ...zeroSum(this.trained), items: 0 };
     const random = this.resolve(RANDOM);
+    const { rank, worldSize } = this.resolve(COLLECTIVE);
     const used = hooks.onBatch.call(batch, micro);
     try {
       const context = makeContext(model, {
         mode: 'train',
         parameters: this.weights,
         draw: (name, id) => random.item(name, micro.epoch, id),
-        drawHere: (name) => random.micro(name, micro.step, micro.index),
+        // Ranks draw differently, and one rank as ever.
+        drawHere: (name) => random.micro(name, micro.step, micro.index * worldSize + rank),
       });
       const { loss, gradients } = backward(
         () => hooks.onLoss.call(this.resolve(OBJECTIVE).loss(context, model, used), micro),
@@ -347,7 +356,10 @@ export class Session implements Run {
 
   async checkpoint(at: Position): Promise<void> {
     await this.pendingLog;
-    await this.hooks.onCheckpoint.promise(await this.capture(at.step + 1), this.metrics);
+    const collective = this.resolve(COLLECTIVE);
+    // Rank 0's state is everyone's. The others wait, so that none is a checkpoint's worth ahead when rank 0 fails.
+    if (collective.rank === 0) await this.hooks.onCheckpoint.promise(await this.capture(at.step + 1), this.metrics);
+    await collective.barrier();
   }
 
   /** The run as it is between steps. */

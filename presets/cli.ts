@@ -1,21 +1,21 @@
 #!/usr/bin/env node
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { type Composition, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../core/index.js';
 import { DEVICES } from '../plugins/devices/pick.js';
+import { launched } from '../plugins/distributed/launcher.js';
+import { wasPrinted } from '../plugins/distributed/mpi.js';
 import { addOptions, checkOptions, givenOptions, readConfig } from './cli-options.js';
-import { packageRoot } from './package-root.js';
+import { packageVersion } from './package-root.js';
 import { PRESETS, type Preset } from './registry.js';
 
 /** The exit code for what is wrong before anything was trained, and for a run that Ctrl-C stopped. */
 const USAGE = 2;
 const INTERRUPTED = 130;
 
-const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
-
 const program = new Command('steploom')
-  .version(version)
+  .version(packageVersion())
   .description('Fine-tune models with TensorFlow.js.')
   .exitOverride()
   .showHelpAfterError('(steploom --help shows what there is)');
@@ -66,7 +66,7 @@ async function train(composition: Composition, command: Command): Promise<void> 
     await trainer.dispose();
     throw error;
   });
-  console.error(`training on ${device}`);
+  if ((launched()?.rank ?? 0) === 0) console.error(`training on ${device}`);
   const controller = new AbortController();
   const interrupt = () => {
     if (controller.signal.aborted) process.exit(INTERRUPTED);
@@ -93,6 +93,20 @@ function printProfile(times: readonly TapTime[]): void {
 }
 
 const number = (text: string): number => Number(text);
+
+program
+  .command('launch')
+  .description('Run a command in several processes that train together: steploom launch --processes 2 -- train emoji.')
+  .exitOverride()
+  .requiredOption('--processes <n>', 'How many; on a machine with GPUs, one for each.', number)
+  .option('--hosts <names>', 'Machines, with commas between, as mpirun takes them.')
+  .option('--mpirun <path>', 'The launcher; mpirun or mpiexec by default.')
+  .argument('<command...>', 'What to run, behind --.')
+  .action(async (command: string[], o) => {
+    const { launch } = await import('./launch.js');
+    process.exitCode = await launch(command, o);
+  });
+
 const withModel = (command: Command): Command =>
   command
     .exitOverride()
@@ -149,6 +163,7 @@ function loraPath(path: string | undefined): string | undefined {
 }
 
 function report(error: unknown): void {
+  if (wasPrinted(error)) return;
   if (error instanceof SteploomError)
     for (const { code, plugin, what, fix } of error.problems) console.error(`error ${code} (${plugin}): ${what}. ${fix}`);
   else console.error(error);

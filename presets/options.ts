@@ -26,6 +26,10 @@ export const runOptions = {
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
   checkpointingSteps: count().optional().describe('Save a checkpoint every so many steps.'),
   resumeFromCheckpoint: z.string().optional().describe('A checkpoint folder to continue from, or "latest".'),
+  timeout: positive().default(600).describe('Seconds that processes wait for one that stays away before the job ends.'),
+  checkEvery: count(0).default(500).describe('With several processes: compare their weights every so many steps; 0 never.'),
+  splitBatches: flag().default(false).describe('With several processes: train_batch_size is that of all together.'),
+  gradientCompression: z.enum(['none', 'float16']).default('none').describe('How gradients travel between processes.'),
   quiet: flag().default(false).describe('No progress bar.'),
 };
 

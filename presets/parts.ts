@@ -1,6 +1,9 @@
 import { join } from 'node:path';
 import { type AnyPlugin, fail, type Plugin, run } from '../core/index.js';
 import { type DeviceName, device } from '../plugins/devices/pick.js';
+import { distributed } from '../plugins/distributed/distributed.js';
+import { launched } from '../plugins/distributed/launcher.js';
+import { mpi } from '../plugins/distributed/mpi.js';
 import { accumulation } from '../plugins/gradients/accumulation.js';
 import { clipping } from '../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
@@ -10,6 +13,7 @@ import { type OptimizerName, optimizerByName } from '../plugins/optimizers/by-na
 import { groups } from '../plugins/optimizers/groups.js';
 import { checkpoint } from '../plugins/persist/checkpoint.js';
 import { type ScheduleName, scheduleByName, warmsUp } from '../plugins/schedules/by-name.js';
+import { packageVersion } from './package-root.js';
 
 /** What every preset for Node is made of, from the shared options. */
 export interface CommonOptions {
@@ -23,6 +27,10 @@ export interface CommonOptions {
   readonly checkpointingSteps?: number;
   readonly resumeFromCheckpoint?: string;
   readonly quiet: boolean;
+  readonly timeout: number;
+  readonly checkEvery: number;
+  readonly splitBatches: boolean;
+  readonly gradientCompression: 'none' | 'float16';
   readonly learningRate: number;
   readonly scaleLr: boolean;
   readonly lrScheduler: ScheduleName;
@@ -49,6 +57,20 @@ export const scaledLearningRate = (
   worldSize = 1,
 ): number => (scaleLr ? learningRate * gradientAccumulationSteps * trainBatchSize * worldSize : learningRate);
 
+/** What each rank may have of its own: places, and how it computes. */
+const OWN = new Set([
+  'outputDir',
+  'device',
+  'threads',
+  'quiet',
+  'resumeFromCheckpoint',
+  'trainDataDir',
+  'pretrainedModelNameOrPath',
+  'timeout',
+]);
+
+const sharedOptions = (o: object): Record<string, unknown> => Object.fromEntries(Object.entries(o).filter(([name]) => !OWN.has(name)));
+
 function optimizerOf(o: CommonOptions): AnyPlugin {
   if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
     fail('OPTION_INVALID', 'use8bitAdam', `use_8bit_adam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
@@ -58,11 +80,12 @@ function optimizerOf(o: CommonOptions): AnyPlugin {
 /** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
 export function commonPlugins(o: CommonOptions): AnyPlugin[] {
   const warm = warmsUp(o.lrScheduler);
-  const rate = scaledLearningRate(o);
+  const worldSize = launched()?.worldSize ?? 1;
+  const rate = scaledLearningRate(o, worldSize);
   const notes: string[] = [];
   if (o.scaleLr)
     notes.push(
-      `the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize})`,
+      `the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize} x processes ${worldSize})`,
     );
   if (!warm && o.lrWarmupSteps > 0)
     notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
@@ -73,6 +96,14 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
       seed: o.seed,
       ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs } : { steps: o.maxTrainSteps }),
       warmupSteps: warm ? o.lrWarmupSteps : 0,
+    }),
+    mpi({ timeout: o.timeout }),
+    distributed({
+      options: sharedOptions(o),
+      version: packageVersion(),
+      checkEvery: o.checkEvery,
+      splitBatches: o.splitBatches,
+      ...(o.gradientCompression === 'float16' ? { compression: 'float16' as const } : {}),
     }),
     device(o.device, o.threads === undefined ? {} : { threads: o.threads }),
     ...(notes.length > 0 ? [notice(notes)] : []),
@@ -95,9 +126,9 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
 /** Says what an option was turned into, when training starts. */
 const notice = (texts: readonly string[]): Plugin => ({
   name: 'notice',
-  apply: ({ hooks, warn }) =>
+  apply: ({ hooks, warn, isFirstRank }) =>
     hooks.onStart.tap('notice', () => {
-      for (const text of texts) warn(text);
+      if (isFirstRank()) for (const text of texts) warn(text);
       return undefined;
     }),
 });

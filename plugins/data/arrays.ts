@@ -1,5 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, DATA, type Host, type Problems, RANDOM, type Random, type Source, type TensorData } from '../../core/index.js';
+import {
+  type Batch,
+  DATA,
+  type Host,
+  hashOf,
+  hashOfText,
+  type Problems,
+  RANDOM,
+  type Random,
+  type Source,
+  type TensorData,
+} from '../../core/index.js';
 
 export interface ArraysOptions {
   readonly batchSize: number;
@@ -34,6 +45,10 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
         items,
         batchSize,
         ids: (epoch) => epochOrder(random, total, epoch, shuffle),
+        fingerprint: () => {
+          const shapes = Object.entries(columns).map(([name, { dtype, shape }]) => `${name} ${dtype} [${shape}]`);
+          return `${hashOfText(`${shapes} ${texts?.join('\n')} ${shuffle}`)}${hashOf(...Object.values(columns).map(({ data }) => data))}`;
+        },
         load: async (ids, { epoch }): Promise<Batch> => ({
           items: ids.length,
           ids,

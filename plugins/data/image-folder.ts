@@ -1,7 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, extname, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { DATA, fail, type Host, type Problems, RANDOM, type Random, type Source } from '../../core/index.js';
+import { DATA, fail, type Host, hashOfText, type Problems, RANDOM, type Random, type Source } from '../../core/index.js';
 import { epochOrder } from './arrays.js';
 
 export interface ImageFolderOptions {
@@ -82,6 +82,13 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         items: entries.length,
         batchSize,
         ids: (epoch) => epochOrder(random, entries.length, epoch, shuffle),
+        fingerprint: async () => {
+          // Names, sizes and captions: reading every byte of a large folder would take as long as an epoch.
+          const sizes = await Promise.all(entries.map(async ({ path }) => (await stat(path)).size));
+          return hashOfText(
+            `${entries.map(({ path, caption }, i) => `${basename(path)} ${sizes[i]} ${caption}`).join('\n')} ${resolution}`,
+          );
+        },
         async load(ids, { epoch, upcoming }) {
           const wanted = ids.map(decode);
           for (const id of upcoming) decode(id);

@@ -1,4 +1,4 @@
-import { DEVICE, type Device, type DeviceReport, fail, SteploomError } from '../../core/index.js';
+import { COLLECTIVE, DEVICE, type Device, type DeviceReport, fail, type Host, SteploomError } from '../../core/index.js';
 import { cpu } from './cpu.js';
 import { tfjsNode, tfjsNodeGpu } from './tfjs-node.js';
 import { type WasmOptions, wasm } from './wasm.js';
@@ -7,16 +7,19 @@ import { webgpu } from './webgpu.js';
 export const DEVICES = ['tfjs-node-gpu', 'webgpu', 'tfjs-node', 'wasm', 'cpu'] as const;
 export type DeviceName = (typeof DEVICES)[number];
 
-const make = (name: DeviceName, options: WasmOptions): Device =>
+const make = (name: DeviceName, options: WasmOptions): Device & { apply?(host: Host): void } =>
   ({ 'tfjs-node-gpu': tfjsNodeGpu, webgpu, 'tfjs-node': tfjsNode, wasm: () => wasm(options), cpu })[name]();
 
 /** Starts one device and says what came of it. */
 export async function tryDevice(
   name: DeviceName,
   options: WasmOptions = {},
+  host?: Host,
 ): Promise<{ report: DeviceReport } | { why: string; what: string; fix: string }> {
   try {
-    return { report: await make(name, options).setUp() };
+    const device = make(name, options);
+    if (host) device.apply?.(host);
+    return { report: await device.setUp() };
   } catch (error) {
     const { what, fix } =
       error instanceof SteploomError ? error.problems[0] : { what: (error as Error).message.replace(/\.$/, ''), fix: 'See its messages.' };
@@ -28,17 +31,28 @@ export async function tryDevice(
 export const isSoftware = ({ detail }: DeviceReport) => /swiftshader|llvmpipe|software/i.test(detail);
 
 /** The device of that name, or with 'auto' the best that works: GPUs first, then TensorFlow, wasm, cpu. */
-export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}) => ({
-  name: 'device',
-  fills: DEVICE,
-  async setUp(): Promise<DeviceReport> {
-    if (name !== 'auto') return make(name, options).setUp();
-    const reasons: string[] = [];
-    for (const candidate of DEVICES) {
-      const result = await tryDevice(candidate, options);
-      if ('report' in result && !isSoftware(result.report)) return result.report;
-      reasons.push(`${candidate}: ${'why' in result ? result.why : 'a software renderer'}`);
-    }
-    return fail('DEVICE_UNAVAILABLE', 'device', `no device works: ${reasons.join('; ')}`, 'Mend one of them.');
-  },
-});
+export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}) => {
+  let host: Host | undefined;
+  return {
+    name: 'device',
+    fills: DEVICE,
+    after: [COLLECTIVE],
+    apply(given: Host) {
+      host = given;
+    },
+    async setUp(): Promise<DeviceReport> {
+      if (name !== 'auto') {
+        const named = make(name, options);
+        if (host) named.apply?.(host);
+        return named.setUp();
+      }
+      const reasons: string[] = [];
+      for (const candidate of DEVICES) {
+        const result = await tryDevice(candidate, options, host);
+        if ('report' in result && !isSoftware(result.report)) return result.report;
+        reasons.push(`${candidate}: ${'why' in result ? result.why : 'a software renderer'}`);
+      }
+      return fail('DEVICE_UNAVAILABLE', 'device', `no device works: ${reasons.join('; ')}`, 'Mend one of them.');
+    },
+  };
+};

@@ -3,13 +3,13 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import nodeUtil from 'node:util';
 import * as tf from '@tensorflow/tfjs';
-import { DEVICE, type DeviceReport, fail } from '../../core/index.js';
+import { COLLECTIVE, DEVICE, type DeviceReport, fail, type Host } from '../../core/index.js';
 import { registerTensorFlowLists } from './kernels/tensorflow-lists.js';
 
 type Package = 'tfjs-node' | 'tfjs-node-gpu';
 
 export interface TFJSNodeGpuOptions {
-  /** Which GPU this process uses, where CUDA_VISIBLE_DEVICES does not say so already. */
+  /** Which GPU this process uses, where CUDA_VISIBLE_DEVICES does not say so already; by default its rank's on this machine. */
   readonly gpu?: number;
 }
 
@@ -91,25 +91,41 @@ export const tfjsNode = () => ({
  * TensorFlow's own library on a GPU, through the optional package @tensorflow/tfjs-node-gpu. A process uses one GPU: the one of
  * CUDA_VISIBLE_DEVICES, else number `gpu`.
  */
-export const tfjsNodeGpu = ({ gpu = 0 }: TFJSNodeGpuOptions = {}) => ({
-  name: 'tfjs-node-gpu',
-  fills: DEVICE,
-  async setUp(): Promise<DeviceReport> {
-    if (!isInstalled('tfjs-node-gpu'))
-      fail(
-        'DEVICE_UNAVAILABLE',
-        'tfjs-node-gpu',
-        '@tensorflow/tfjs-node-gpu is not installed',
-        `npm install @tensorflow/tfjs-node-gpu; ${GUIDE}.`,
-      );
-    process.env.CUDA_VISIBLE_DEVICES ??= String(gpu);
-    if (!(await start('tfjs-node-gpu', 'tfjs-node-gpu')))
-      fail(
-        'DEVICE_UNAVAILABLE',
-        'tfjs-node-gpu',
-        'TensorFlow found no GPU and fell back to the processor',
-        `With TF_CPP_MIN_LOG_LEVEL=0 its log names the library that is missing; ${GUIDE}.`,
-      );
-    return { name: 'tfjs-node-gpu', detail: `TensorFlow${versionOf()} on GPU ${process.env.CUDA_VISIBLE_DEVICES}`, memory: gpuMemory() };
-  },
-});
+export const tfjsNodeGpu = ({ gpu }: TFJSNodeGpuOptions = {}) => {
+  let local = { localRank: 0, localSize: 1 };
+  return {
+    name: 'tfjs-node-gpu',
+    fills: DEVICE,
+    after: [COLLECTIVE],
+    apply({ resolve }: Host) {
+      local = resolve(COLLECTIVE);
+    },
+    setUp: () => startGpu(gpu, local),
+  };
+};
+
+/** The GPU of this process: one of those that CUDA_VISIBLE_DEVICES lists, by the rank on this machine. */
+function ownGpu(gpu: number | undefined, { localRank, localSize }: { localRank: number; localSize: number }): string {
+  const listed = process.env.CUDA_VISIBLE_DEVICES?.split(',').filter(Boolean);
+  if (!listed) return String(gpu ?? localRank);
+  return localSize > 1 && listed.length > 1 ? listed[localRank % listed.length] : listed.join();
+}
+
+async function startGpu(gpu: number | undefined, local: { localRank: number; localSize: number }): Promise<DeviceReport> {
+  if (!isInstalled('tfjs-node-gpu'))
+    fail(
+      'DEVICE_UNAVAILABLE',
+      'tfjs-node-gpu',
+      '@tensorflow/tfjs-node-gpu is not installed',
+      `npm install @tensorflow/tfjs-node-gpu; ${GUIDE}.`,
+    );
+  process.env.CUDA_VISIBLE_DEVICES = ownGpu(gpu, local);
+  if (!(await start('tfjs-node-gpu', 'tfjs-node-gpu')))
+    fail(
+      'DEVICE_UNAVAILABLE',
+      'tfjs-node-gpu',
+      'TensorFlow found no GPU and fell back to the processor',
+      `With TF_CPP_MIN_LOG_LEVEL=0 its log names the library that is missing; ${GUIDE}.`,
+    );
+  return { name: 'tfjs-node-gpu', detail: `TensorFlow${versionOf()} on GPU ${process.env.CUDA_VISIBLE_DEVICES}`, memory: gpuMemory() };
+}

@@ -2,11 +2,11 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import { dirname } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { DEVICE, type DeviceReport, fail } from '../../core/index.js';
+import { COLLECTIVE, DEVICE, type DeviceReport, fail, type Host } from '../../core/index.js';
 import { registerWasmKernels } from './kernels/wasm.js';
 
 export interface WasmOptions {
-  /** Threads of matrix products and convolutions; all cores by default, 1 for the plain build. */
+  /** Threads of matrix products and convolutions, 1 for the plain build; by default all cores, divided among the ranks of this machine. */
   readonly threads?: number;
 }
 
@@ -16,38 +16,47 @@ const require = createRequire(import.meta.url);
  * WebAssembly with SIMD and threads, in Node. The backend is made once a process: a later run with another number of
  * threads keeps the first's.
  */
-export const wasm = ({ threads = os.availableParallelism() }: WasmOptions = {}) => ({
-  name: 'wasm',
-  fills: DEVICE,
-  async setUp(): Promise<DeviceReport> {
-    if (!Number.isInteger(threads) || threads < 1)
-      fail('OPTION_INVALID', 'wasm', `threads is ${threads}`, 'Give a whole number, at least 1.');
-    const backend = await import('@tensorflow/tfjs-backend-wasm');
-    if (!('wasm' in tf.engine().registry)) {
-      backend.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
-      const restore = threads > 1 ? allowThreads(threads) : () => undefined;
-      tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', threads > 1);
-      backend.setThreadsCount(threads);
-      try {
-        await tf.setBackend('wasm');
-        await tf.ready();
-      } catch (error) {
-        fail(
-          'DEVICE_UNAVAILABLE',
-          'wasm',
-          `TensorFlow.js could not start it: ${(error as Error).message}`,
-          'Reinstall @tensorflow/tfjs-backend-wasm.',
-          error,
-        );
-      } finally {
-        restore();
-      }
-    } else await tf.setBackend('wasm');
-    const count = backend.getThreadsCount();
-    registerWasmKernels(count);
-    return { name: 'wasm', detail: `SIMD, ${count} thread${count === 1 ? '' : 's'}`, memory: 'up to 4 GiB' };
-  },
-});
+export const wasm = (options: WasmOptions = {}) => {
+  let localSize = 1;
+  return {
+    name: 'wasm',
+    fills: DEVICE,
+    after: [COLLECTIVE],
+    apply({ resolve }: Host) {
+      ({ localSize } = resolve(COLLECTIVE));
+    },
+    setUp: () => start(options.threads ?? Math.max(1, Math.floor(os.availableParallelism() / localSize))),
+  };
+};
+
+async function start(threads: number): Promise<DeviceReport> {
+  if (!Number.isInteger(threads) || threads < 1)
+    fail('OPTION_INVALID', 'wasm', `threads is ${threads}`, 'Give a whole number, at least 1.');
+  const backend = await import('@tensorflow/tfjs-backend-wasm');
+  if (!('wasm' in tf.engine().registry)) {
+    backend.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
+    const restore = threads > 1 ? allowThreads(threads) : () => undefined;
+    tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', threads > 1);
+    backend.setThreadsCount(threads);
+    try {
+      await tf.setBackend('wasm');
+      await tf.ready();
+    } catch (error) {
+      fail(
+        'DEVICE_UNAVAILABLE',
+        'wasm',
+        `TensorFlow.js could not start it: ${(error as Error).message}`,
+        'Reinstall @tensorflow/tfjs-backend-wasm.',
+        error,
+      );
+    } finally {
+      restore();
+    }
+  } else await tf.setBackend('wasm');
+  const count = backend.getThreadsCount();
+  registerWasmKernels(count);
+  return { name: 'wasm', detail: `SIMD, ${count} thread${count === 1 ? '' : 's'}`, memory: 'up to 4 GiB' };
+}
 
 type WorkerClass = typeof import('node:worker_threads').Worker;
 

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, type Data, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
+import { type Batch, COLLECTIVE, type Data, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
 import { type Comparison, type Outputs, predict } from '../objectives/supervised.js';
 
 export interface EvaluationOptions {
@@ -43,10 +43,12 @@ export const evaluation = (data: Data & { apply?(host: Host): void }, { every, m
         const order = Array.from(ids(0));
         const weights = host.weights('evaluate');
         const sums: Record<string, number> = {};
-        for (let at = 0; at < items; at += batchSize) {
+        const { rank, worldSize, sum: over } = resolve(COLLECTIVE);
+        // Each rank takes its batches in turn; the sums are added up, so that all know the same metrics.
+        for (let at = rank * batchSize; at < items; at += worldSize * batchSize) {
           const batch: Batch = await load(order.slice(at, at + batchSize), {
             epoch: 0,
-            upcoming: order.slice(at + batchSize, at + 2 * batchSize),
+            upcoming: order.slice(at + worldSize * batchSize, at + (worldSize + 1) * batchSize),
           });
           const values = tf.tidy(() => {
             const context = host.evaluation(weights);
@@ -64,7 +66,9 @@ export const evaluation = (data: Data & { apply?(host: Host): void }, { every, m
           }
           tf.dispose(batch.tensors);
         }
-        return { ...before, ...Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / items])) };
+        const means: Record<string, number> = {};
+        for (const name of ['loss.held', ...Object.keys(metrics)]) means[name] = (await over(sums[name] ?? 0)) / items;
+        return { ...before, ...means };
       });
     },
     dispose: async () => source?.dispose?.(),

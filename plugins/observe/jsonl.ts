@@ -14,9 +14,10 @@ export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
   let started = 0;
   return {
     name: 'jsonl',
-    apply({ hooks }: Host) {
+    apply({ hooks, isFirstRank }: Host) {
       hooks.onStart.tapPromise('jsonl', async () => {
         started = performance.now();
+        if (!isFirstRank()) return;
         try {
           await mkdir(dirname(path), { recursive: true });
           file = await open(path, 'a');
@@ -30,7 +31,7 @@ export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
           );
         }
       });
-      hooks.shouldLog.tap('jsonl', (position) => (isDue(position, every) ? true : undefined));
+      hooks.shouldLog.tap('jsonl', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
       hooks.onRecord.tapPromise('jsonl', async (record) => {
         // NaN and infinities are no JSON numbers; as texts they are at least seen.
         const line = JSON.stringify({ ...record, seconds: Number(((performance.now() - started) / 1000).toFixed(3)) }, (_, value) =>

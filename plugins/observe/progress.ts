@@ -39,14 +39,14 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
   };
   return {
     name: 'progress',
-    apply({ hooks }: Host) {
+    apply({ hooks, isFirstRank }: Host) {
       hooks.onStart.tap('progress', (plan) => {
         total = plan.steps;
         firstStep = -1;
         return undefined;
       });
       hooks.beforeEpoch.tap('progress', ({ step }) => {
-        if (firstStep >= 0) return undefined;
+        if (firstStep >= 0 || !isFirstRank()) return undefined;
         firstStep = step;
         // Not from onStart: what others do there, such as drawing pictures, is no training.
         started = performance.now();
@@ -60,6 +60,7 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
         return undefined;
       });
       hooks.shouldLog.tap('progress', (position) => {
+        if (!isFirstRank()) return undefined;
         if (every !== undefined) return isDue(position, every) ? true : undefined;
         if (!bar) return isDue(position, Math.max(1, Math.ceil(total / 50))) ? true : undefined;
         const now = performance.now();
@@ -68,6 +69,7 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
         return true;
       });
       hooks.onRecord.tap('progress', (record) => {
+        if (!isFirstRank()) return undefined;
         const parts = text(record);
         if (bar && 'loss' in record) bar.update(Number(record.step), parts);
         else if ('loss' in record)

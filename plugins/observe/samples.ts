@@ -9,6 +9,7 @@ export const samples = (prompts: readonly string[], outputDir: string, sampling:
   name: 'samples',
   apply(host: Host) {
     const draw = async (name: string) => {
+      if (!host.isFirstRank()) return;
       const model = host.model();
       if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'samples', 'the model is no text-to-image model', 'Use textToImageModel().');
       const { shape, data } = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), prompts, sampling);

@@ -7,16 +7,16 @@ export const summary = (outputDir: string) => {
   const records: FinishedRecord[] = [];
   return {
     name: 'summary',
-    apply({ hooks }: Host) {
+    apply({ hooks, isFirstRank }: Host) {
       hooks.onStart.tapPromise('summary', async () => {
-        await mkdir(outputDir, { recursive: true });
+        if (isFirstRank()) await mkdir(outputDir, { recursive: true });
       });
       hooks.onRecord.tap('summary', (record) => {
         if (typeof record.loss === 'number') records.push(record);
         return undefined;
       });
       hooks.onEnd.tapPromise('summary', async () => {
-        if (records.length > 1) await writeFile(join(outputDir, 'plot.png'), await plotRecords(records));
+        if (isFirstRank() && records.length > 1) await writeFile(join(outputDir, 'plot.png'), await plotRecords(records));
       });
     },
   };

@@ -21,7 +21,7 @@ export const checkpoint = ({ into, every, atEnd = false, resume }: CheckpointOpt
   return {
     name: 'checkpoint',
     fills: STORE,
-    after: [COLLECTIVE],
+    after: [COLLECTIVE, 'distributed'],
     apply({ hooks }: Host) {
       hooks.validate.tap('checkpoint', (problems) => {
         if (every !== undefined && !(Number.isInteger(every) && every > 0))

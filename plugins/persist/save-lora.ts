@@ -8,6 +8,7 @@ export const saveLora = (into: string, options: { rank: number; alpha: number; r
   requires: ['lora'],
   apply: (host: Host) =>
     host.hooks.onEnd.tapPromise('save-lora', async () => {
+      if (!host.isFirstRank()) return;
       await folder(into).write(LORA_FILE, await writeLora(host.model(), host.weights('export'), options));
     }),
 });

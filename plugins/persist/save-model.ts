@@ -7,6 +7,7 @@ export const saveModel = (files: Files, { half = false }: { half?: boolean } = {
   name: 'save-model',
   apply: (host: Host) =>
     host.hooks.onEnd.tapPromise('save-model', async () => {
+      if (!host.isFirstRank()) return;
       const model = host.model();
       if (isTextToImage(model)) await model.save(files, host.weights('export'), { half });
     }),

@@ -143,9 +143,10 @@ export const emojiFigures = ({
         return drawn;
       };
       host.hooks.onStart.tapPromise('emoji-figures', async () => {
-        if (before) first = await look('grid-before');
+        if (before && host.isFirstRank()) first = await look('grid-before');
       });
       host.hooks.onEnd.tapPromise('emoji-figures', async () => {
+        if (!host.isFirstRank()) return;
         const last = await look('grid-after');
         await mkdir(outputDir, { recursive: true });
         await writeFile(

@@ -1,0 +1,36 @@
+/** Role COLLECTIVE: the other processes of the run. Every rank makes the same calls in the same order. */
+export interface Collective {
+  readonly rank: number;
+  readonly worldSize: number;
+  /** This process among those of its machine, and how many there are: they share its cores and GPUs. */
+  readonly localRank: number;
+  readonly localSize: number;
+  /** The sum and the largest of a number over all ranks. */
+  sum(value: number): Promise<number>;
+  max(value: number): Promise<number>;
+  /**
+   * Adds up arrays over all ranks, in place; every rank gives as many of the same lengths, and gets the same numbers bit for bit.
+   * `half` sends float16, each piece scaled so that it fits.
+   */
+  allReduce(arrays: readonly Float32Array[], options?: { readonly half?: boolean }): Promise<void>;
+  /** Rank 0's bytes, on every rank; the others' argument is not looked at. */
+  broadcast(bytes: Uint8Array | null): Promise<Uint8Array>;
+  /** Every rank's text, in the order of ranks. */
+  gather(text: string): Promise<string[]>;
+  /** Waits until every rank is here. */
+  barrier(): Promise<void>;
+}
+
+/** One process by itself. */
+export const oneProcess = (): Collective => ({
+  rank: 0,
+  worldSize: 1,
+  localRank: 0,
+  localSize: 1,
+  sum: async (x) => x,
+  max: async (x) => x,
+  allReduce: async () => undefined,
+  broadcast: async (bytes) => bytes ?? new Uint8Array(0),
+  gather: async (text) => [text],
+  barrier: async () => undefined,
+});

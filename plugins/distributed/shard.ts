@@ -1,0 +1,41 @@
+export interface ShardOptions {
+  /** Equally many batches on every rank, filled up from the epoch's beginning. On by default. */
+  readonly evenBatches?: boolean;
+  /** Leave out the batches that not every rank has one of, whole. */
+  readonly dropLast?: boolean;
+  /** The batch size is that of all ranks together: each takes its slice of every batch. */
+  readonly splitBatches?: boolean;
+}
+
+/** One rank's examples of an epoch. */
+export interface Shard {
+  /** All, in order, in batches of `batchSize`. */
+  readonly ids: number[];
+  /** How many at the end repeat others to make ranks even. They weigh nothing in gradients and metrics. */
+  readonly repeated: number;
+  readonly batchSize: number;
+}
+
+/**
+ * Batches dealt out to ranks in turn, as Accelerate's BatchSamplerShard deals them: batch k goes to rank k mod worldSize, and what
+ * an epoch lacks in the end is taken from its beginning.
+ */
+export function shardOf(
+  order: ArrayLike<number>,
+  batchSize: number,
+  { rank, worldSize }: { readonly rank: number; readonly worldSize: number },
+  { evenBatches = true, dropLast = false, splitBatches = false }: ShardOptions = {},
+): Shard {
+  const own = splitBatches ? batchSize / worldSize : batchSize;
+  const round = own * worldSize;
+  const n = order.length;
+  const end = dropLast ? Math.floor(n / round) * round : evenBatches ? Math.ceil(n / round) * round : n;
+  const ids: number[] = [];
+  let repeated = 0;
+  for (let start = rank * own; start < end; start += round)
+    for (let i = start; i < Math.min(start + own, end); i++) {
+      ids.push(order[i % n]);
+      if (i >= n) repeated++;
+    }
+  return { ids, repeated, batchSize: own };
+}

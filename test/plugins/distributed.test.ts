@@ -1,0 +1,220 @@
+import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { SteploomError } from '../../core/index.js';
+import { launched } from '../../plugins/distributed/launcher.js';
+import { openMpi } from '../../plugins/distributed/mpi-library.js';
+import { type ShardOptions, shardOf } from '../../plugins/distributed/shard.js';
+import { relativeGap } from '../support/devices.js';
+import { folder, launchers, type RankResult, ran, ranks, results } from '../support/mpi.js';
+
+describe('shards', () => {
+  /** As accelerate 1.12 deals them out (SPEC 4): rank 0 | rank 1. */
+  test.each([
+    [9, {}, ['01', '45', '80'], ['23', '67', '12']],
+    [11, {}, ['01', '45', '89'], ['23', '67', '10,0']],
+    [3, {}, ['01'], ['20']],
+    [1, {}, ['00'], ['00']],
+    [9, { evenBatches: false }, ['01', '45', '8'], ['23', '67']],
+    [9, { dropLast: true }, ['01', '45'], ['23', '67']],
+    [7, { dropLast: true }, ['01'], ['23']],
+  ] as [number, ShardOptions, string[], string[]][])('%i examples, %o', (n, options, ...expected) => {
+    const order = Array.from({ length: n }, (_, i) => i);
+    for (const rank of [0, 1]) {
+      const { ids, batchSize } = shardOf(order, 2, { rank, worldSize: 2 }, options);
+      const batches = Array.from({ length: Math.ceil(ids.length / batchSize) }, (_, k) => ids.slice(2 * k, 2 * k + 2));
+      expect(batches.map((batch) => batch.join(batch.some((id) => id > 9) ? ',' : ''))).toEqual(expected[rank]);
+    }
+  });
+
+  test('splitBatches gives each rank its slice of every batch', () => {
+    const order = Array.from({ length: 9 }, (_, i) => i);
+    const of = (rank: number, options: ShardOptions = {}) => shardOf(order, 4, { rank, worldSize: 2 }, { splitBatches: true, ...options });
+    expect(of(0).ids).toEqual([0, 1, 4, 5, 8, 0]);
+    expect(of(1).ids).toEqual([2, 3, 6, 7, 1, 2]);
+    expect([of(0).batchSize, of(0).repeated, of(1).repeated]).toEqual([2, 1, 2]);
+    expect(of(1, { evenBatches: false }).ids).toEqual([2, 3, 6, 7]);
+  });
+
+  test('without what is repeated, every example comes once, and mistake 2 is avoided: ranks count the sharded data', () => {
+    for (const n of [1, 5, 8, 9, 37])
+      for (const worldSize of [1, 2, 3, 4]) {
+        const all = Array.from({ length: worldSize }, (_, rank) => {
+          const { ids, repeated } = shardOf(
+            Array.from({ length: n }, (_, i) => i),
+            2,
+            { rank, worldSize },
+          );
+          return ids.slice(0, ids.length - repeated);
+        });
+        expect(all.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: n }, (_, i) => i));
+        expect(Math.max(...all.map((ids) => Math.ceil(ids.length / 2)))).toBe(Math.ceil(n / (2 * worldSize)));
+      }
+  });
+});
+
+describe('launchers', () => {
+  test('rank and size come from what mpirun, mpiexec and srun set', () => {
+    expect(launched({})).toBeNull();
+    expect(launched({ OMPI_COMM_WORLD_RANK: '1', OMPI_COMM_WORLD_SIZE: '4' })).toEqual({ rank: 1, worldSize: 4, kind: 'openmpi' });
+    expect(launched({ PMI_RANK: '0', PMI_SIZE: '2' })).toEqual({ rank: 0, worldSize: 2, kind: 'mpich' });
+    expect(launched({ PMIX_RANK: '3', SLURM_STEP_NUM_TASKS: '8' })).toEqual({ rank: 3, worldSize: 8, kind: 'slurm' });
+  });
+
+  test('a missing library is an error that says what to install', () => {
+    const missing = () => openMpi({ rank: 0, worldSize: 2, kind: 'openmpi' }, { MPI_LIBRARY: '/nowhere/libmpi.so' });
+    expect(missing).toThrow(SteploomError);
+    expect(missing).toThrow(/MPI_MISSING.*\/nowhere\/libmpi\.so.*apt-get install openmpi-bin/s);
+  });
+
+  test('steploom launch without a launcher says so', async () => {
+    const cli = fileURLToPath(new URL('../../dist/presets/cli.js', import.meta.url));
+    const { code, output } = await ran(process.execPath, [
+      cli,
+      'launch',
+      '--processes',
+      '2',
+      '--mpirun',
+      '/nowhere/mpirun',
+      '--',
+      'devices',
+    ]);
+    expect(code).toBe(2);
+    expect(output).toMatch(/MPI_MISSING.*\/nowhere\/mpirun/);
+  });
+});
+
+const gap = (a: RankResult, b: RankResult): number =>
+  Math.max(...Object.keys(a.weights).map((path) => relativeGap(b.weights[path], a.weights[path])));
+
+const found = launchers();
+
+describe.each(found.map((launcher) => [launcher.name, launcher] as const))('under %s', (_, launcher) => {
+  /** Settings, and by how much the batch of one process is larger. */
+  test.each([
+    [2, { window: 1 }],
+    [3, { window: 3 }],
+    [4, { window: 1 }],
+    [2, { window: 3, optimizer: 'adamw8bit', learningRate: 1e-4 }],
+    [2, { window: 3, device: 'cpu' }],
+  ] as [number, Record<string, unknown>][])('%i processes give what one gives with their batch: %o', async (n, settings) => {
+    const several = await results(launcher, n, { ...settings, batchSize: 4 });
+    const [one] = await results(launcher, 1, { ...settings, batchSize: 4 * n });
+    for (const rank of several) {
+      expect(rank.weights).toEqual(several[0].weights);
+      expect([rank.step, rank.tensors]).toEqual([100, one.tensors]);
+      // The scheduler (mistake 1): the same rate at step k, whatever the number of processes.
+      expect(rank.rates).toEqual(one.rates);
+      if (settings.optimizer === 'adamw8bit') {
+        let outside = 0;
+        let all = 0;
+        for (const [path, values] of Object.entries(one.weights)) {
+          const largest = Math.max(...values.map(Math.abs));
+          for (const [i, x] of values.entries()) if (Math.abs(x - rank.weights[path][i]) > 1e-5 * largest) outside++;
+          all += values.length;
+        }
+        expect(outside / all).toBeLessThanOrEqual(0.001);
+      } else expect(gap(one, rank)).toBeLessThan(1e-5);
+    }
+    expect(relativeGap(several[0].losses, one.losses)).toBeLessThan(1e-5);
+  });
+
+  test('the main job in 2 processes is the main job', async () => {
+    const several = await results(launcher, 2, { job: 'emoji', steps: 10, batchSize: 4 });
+    const [one] = await results(launcher, 1, { job: 'emoji', steps: 10, batchSize: 8 });
+    for (const rank of several) expect(gap(one, rank)).toBeLessThan(1e-5);
+    expect(several[1].weights).toEqual(several[0].weights);
+  });
+
+  test('float16 gradients, split batches and evaluation in parts', async () => {
+    const several = await results(launcher, 2, { batchSize: 8, evaluate: 20, distributed: { compression: 'float16', splitBatches: true } });
+    const [one] = await results(launcher, 1, { batchSize: 8, evaluate: 20 });
+    expect(several[0].weights).toEqual(several[1].weights);
+    expect(several[0].metrics).toEqual(several[1].metrics);
+    // 11 bits: the run is a neighbour of the exact one, not it.
+    expect(gap(one, several[0])).toBeLessThan(2e-2);
+    expect(gap(one, several[0])).toBeGreaterThan(1e-7);
+    expect(several[0].metrics['loss.held'] / one.metrics['loss.held']).toBeCloseTo(1, 2);
+  });
+
+  test('a stop asked for on one rank stops all after the same step; shards of different lengths do not hang', async () => {
+    const all = await results(launcher, 3, { items: 5, batchSize: 2, epochs: 30, stopAt: { rank: 1, step: 17 } });
+    expect(all.map(({ step, stopped }) => [step, stopped])).toEqual([
+      [17, true],
+      [17, true],
+      [17, true],
+    ]);
+  });
+
+  test('a snapshot of rank 0 continues the run bit for bit, with nothing in the folders of others', async () => {
+    const whole = await results(launcher, 2, { steps: 30, window: 2 });
+    const out = await folder();
+    await results(launcher, 2, { steps: 30, window: 2, every: 7, out, stopAt: { rank: 1, step: 14 } });
+    expect((await readdir(out)).filter((name) => name.startsWith('store'))).toEqual(['store-0']);
+    const resumed = await results(launcher, 2, { steps: 30, window: 2, out, resume: 'latest' });
+    expect(resumed[0].losses).toEqual(whole[0].losses.slice(14));
+    for (const rank of resumed) expect(rank.weights).toEqual(whole[0].weights);
+  });
+
+  test.each([
+    ['throw', /rank 1 of 2: .*the fault of this test/s],
+    ['kill', /./],
+    ['exit', /rank 1 of 2: error RANK_LOST.*ended before the run did/],
+  ])('a rank that goes by %s ends the job', async (kind, said) => {
+    const { code, output, seconds } = await ranks(launcher, 2, { out: await folder(), steps: 100_000, fault: { rank: 1, step: 20, kind } });
+    expect(code).not.toBe(0);
+    expect(output).toMatch(said);
+    expect(seconds).toBeLessThan(15);
+  });
+
+  test.each([
+    ['hang', 1, /RANK_LOST.*rank 1 did not come to collective call \d+ within 2 s, where rank 0 waited/],
+    ['hang', 0, /RANK_LOST.*rank 0 did not come to collective call \d+ within 2 s, where rank 1 waited/],
+    ['stop', 1, /RANK_LOST.*rank 1 did not/],
+    ['stop', 0, /RANK_LOST.*rank 0 did not answer rank 1 for 2 s/],
+  ])('a rank that is caught by %s (rank %i) is named', async (kind, rank, said) => {
+    const { code, output, seconds } = await ranks(launcher, 2, {
+      out: await folder(),
+      steps: 100_000,
+      timeout: 2,
+      fault: { rank, step: 20, kind },
+    });
+    expect(output).toMatch(said);
+    expect(code).not.toBe(0);
+    expect(seconds).toBeLessThan(25);
+  });
+
+  test.each([
+    [{ seed: 4 }, /RANKS_DIFFER.*seed is 3 on rank 0 and 4 on rank 1/],
+    [{ learningRate: 1 }, /RANKS_DIFFER.*learningRate is 0.005 on rank 0 and 1 on rank 1/],
+    [{ version: '2' }, /RANKS_DIFFER.*version is "1" on rank 0 and "2" on rank 1/],
+    [{ shift: 1 }, /RANKS_DIFFER.*the data set of rank 1 is not rank 0's/],
+  ])('another %o on one rank is an error at start', async (differ, said) => {
+    const { code, output } = await ranks(launcher, 2, { out: await folder(), differ: { rank: 1, ...differ } });
+    expect(code).not.toBe(0);
+    expect(output).toMatch(said);
+  });
+
+  test('weights that drift apart are named with rank, parameter and step', async () => {
+    const { code, output } = await ranks(launcher, 2, { out: await folder(), checkEvery: 5, fault: { rank: 1, step: 7, kind: 'differ' } });
+    expect(code).not.toBe(0);
+    expect(output).toMatch(/RANKS_DIVERGED.*before step 11 rank 1 differs from rank 0 in .*bias/);
+  });
+});
+
+describe.skipIf(found.length === 0)('steploom launch', () => {
+  test('trains in two processes, and rank 0 alone writes', async () => {
+    const cli = fileURLToPath(new URL('../../dist/presets/cli.js', import.meta.url));
+    const out = await folder();
+    const { code, output } = await ran(process.execPath, [
+      ...[cli, 'launch', '--processes', '2', '--mpirun', found[0].path, '--', 'train', 'emoji', '--device', 'wasm'],
+      ...['--max_train_steps', '3', '--lr_warmup_steps', '1', '--held_out', '2', '--num_inference_steps', '2', '--scale_lr'],
+      ...['--train_batch_size', '4', '--learning_rate', '1e-4', '--output_dir', out],
+    ]);
+    expect(output).toContain('training on wasm');
+    expect(output.match(/training on/g)).toHaveLength(1);
+    expect(output).toContain('is scaled to 0.0008 (accumulation 1 x batch 4 x processes 2)');
+    expect(code).toBe(0);
+    expect((await readdir(out)).sort()).toContain('pytorch_lora_weights.safetensors');
+  });
+});

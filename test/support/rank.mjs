@@ -1,0 +1,176 @@
+// One rank of a small run, for the tests of distributed training: started alone or by mpirun, with its settings as JSON in the
+// first argument. Writes what came of it to <out>/rank-<rank>.json.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { COLLECTIVE, compose, MODEL, OBJECTIVE, run, Trainer } from '../../dist/core/index.js';
+import { distributed } from '../../dist/plugins/distributed/distributed.js';
+import { mpi } from '../../dist/plugins/distributed/mpi.js';
+import {
+  accumulation,
+  adamw,
+  adamw8bit,
+  arrays,
+  checkpoint,
+  clipping,
+  cosine,
+  device,
+  evaluation,
+  nonFiniteGuard,
+  warmup,
+} from '../../dist/plugins/index.js';
+import { emoji } from '../../dist/presets/index.js';
+
+const o = {
+  job: 'small',
+  items: 37,
+  batchSize: 4,
+  steps: 100,
+  window: 1,
+  optimizer: 'adamw',
+  device: 'wasm',
+  every: 0,
+  learningRate: 5e-3,
+  timeout: 60,
+  ...JSON.parse(process.argv[2]),
+};
+
+/** A network of two layers with a dropout that draws by itself where asked for. */
+const model = {
+  name: 'two-layers',
+  fills: MODEL,
+  async build(random) {
+    const make = (name, shape) =>
+      tf.tidy(() =>
+        tf.variable(tf.tensor(random.named(`init:${name}`).uniforms(new Float32Array(shape[0] * (shape[1] ?? 1)), -0.3, 0.3), shape)),
+      );
+    const parameter = (name, shape) => [name, { variable: make(name, shape), trainable: true, group: 'main' }];
+    return {
+      parameters: new Map([parameter('first', [16, 256]), parameter('bias', [256]), parameter('second', [256, 16])]),
+      modules: new Map(),
+      wraps: new Map(),
+      forward: ({ parameters: p }, { x }) => x.matMul(p.first).add(p.bias).tanh().matMul(p.second),
+    };
+  },
+};
+const objective = {
+  name: 'squared-error',
+  fills: OBJECTIVE,
+  loss: (context, m, { ids, tensors: { x, y } }) => {
+    // Noise by item: ranks must draw what one process would.
+    const noise = new Float32Array(ids.length * 16);
+    for (const [i, id] of ids.entries()) context.draw('noise', id).uniforms(noise.subarray(16 * i, 16 * i + 16), -0.1, 0.1);
+    return tf.squaredDifference(m.forward(context, { x: x.add(tf.tensor2d(noise, [ids.length, 16])) }), y).mean();
+  },
+};
+const data = (n, shift = 0) => {
+  const x = Float32Array.from({ length: 16 * n }, (_, i) => Math.sin(0.7 * i + shift));
+  const y = x.map((v, i) => Math.cos(0.3 * i) * v);
+  return { x: { dtype: 'float32', shape: [n, 16], data: x }, y: { dtype: 'float32', shape: [n, 16], data: y } };
+};
+
+let rank = 0;
+const losses = [];
+const rates = [];
+const weights = {};
+let metrics = {};
+/** Notes what happens, and does what the test wants to go wrong. */
+const probe = {
+  name: 'probe',
+  after: [COLLECTIVE],
+  apply(host) {
+    rank = host.resolve(COLLECTIVE).rank;
+    const { fault } = o;
+    const here = fault && fault.rank === rank;
+    host.hooks.shouldLog.tap('probe', () => true);
+    host.hooks.onRecord.tap('probe', (record) => {
+      if (record.loss !== undefined) losses.push(record.loss);
+      if (record.learningRate !== undefined) rates.push(record.learningRate);
+      return undefined;
+    });
+    host.hooks.onRequest.tap('probe', (requests, { step }) =>
+      o.stopAt && rank === o.stopAt.rank && step + 1 === o.stopAt.step ? { ...requests, stop: 1 } : requests,
+    );
+    host.hooks.onEvaluate.tap('probe', (given) => (metrics = given));
+    host.hooks.afterStep.tap('probe', (step) => {
+      if (!here || step !== fault.step) return undefined;
+      if (fault.kind === 'throw') throw new Error('the fault of this test');
+      if (fault.kind === 'kill') process.kill(process.pid, 'SIGKILL');
+      if (fault.kind === 'stop') process.kill(process.pid, 'SIGSTOP');
+      if (fault.kind === 'exit') process.exit(0);
+      if (fault.kind === 'hang') for (;;);
+      if (fault.kind === 'differ')
+        tf.tidy(() => host.model().parameters.get('bias').variable.assign(host.model().parameters.get('bias').variable.add(1e-3)));
+      return undefined;
+    });
+    host.hooks.onEnd.tapPromise('probe', async () => {
+      for (const [path, { variable, trainable }] of host.model().parameters)
+        if (trainable) weights[path] = Array.from(await variable.data());
+    });
+  },
+};
+
+const isLaunched = process.env.OMPI_COMM_WORLD_RANK ?? process.env.PMI_RANK;
+const ownRank = Number(isLaunched ?? 0);
+const differs = o.differ && o.differ.rank === ownRank ? o.differ : null;
+if (differs?.missing) o.items = 0;
+const small = () =>
+  compose(
+    mpi({ timeout: o.timeout }),
+    distributed({
+      ...o.distributed,
+      checkEvery: o.checkEvery ?? 10,
+      options: { accumulation: o.window },
+      version: differs?.version ?? '1',
+    }),
+    run({
+      learningRate: differs?.learningRate ?? o.learningRate,
+      weightDecay: 0.01,
+      seed: differs?.seed ?? 3,
+      warmupSteps: 5,
+      ...(o.epochs ? { epochs: o.epochs } : { steps: o.steps }),
+    }),
+    device(o.device, { threads: 1 }),
+    model,
+    arrays(data(o.items, differs?.shift ?? 0), { batchSize: o.batchSize }),
+    objective,
+    o.optimizer === 'adamw8bit' ? adamw8bit() : adamw(),
+    cosine(),
+    warmup(),
+    accumulation(o.window),
+    clipping(0.5),
+    nonFiniteGuard(),
+    ...(o.evaluate ? [evaluation(arrays(data(11, 5), { batchSize: o.batchSize, shuffle: false }), { every: o.evaluate })] : []),
+    ...(o.every || o.resume
+      ? [
+          checkpoint({
+            into: join(o.out, `store-${ownRank}`),
+            ...(o.every ? { every: o.every } : {}),
+            ...(o.resume ? { resume: o.resume } : {}),
+          }),
+        ]
+      : []),
+    probe,
+  );
+const job =
+  o.job === 'emoji'
+    ? (
+        await emoji({
+          maxTrainSteps: o.steps,
+          trainBatchSize: o.batchSize,
+          device: 'wasm',
+          threads: 1,
+          outputDir: join(o.out, 'run'),
+          quiet: true,
+        })
+      )
+        .without('emoji-figures')
+        .with(probe)
+    : small();
+mkdirSync(o.out, { recursive: true });
+const result = await new Trainer(job, { warn: () => undefined }).train();
+writeFileSync(
+  join(o.out, `rank-${rank}.json`),
+  JSON.stringify({ ...result, losses, rates, weights, metrics, tensors: tf.memory().numTensors }),
+);
+process.exit(0);
