@@ -4,8 +4,9 @@
  */
 export class Generator {
   private count = 0;
-  private readonly stream: readonly [number, number, number];
-  private readonly key: readonly [number, number];
+  /** What names the stream, for a device that draws by itself. */
+  readonly stream: readonly [number, number, number];
+  readonly key: readonly [number, number];
   private readonly block = new Int32Array(4);
   private used = 4;
 

@@ -71,11 +71,27 @@ async function throughHost(collective: Collective, tensors: Tensors, extra: Floa
   );
 }
 
-/** Buckets under way at once: reading one takes a while to come back, during which others are reduced. */
-const DEPTH = 4;
+/** A bucket's buffers: one to read from, one to write through. */
+interface Stage {
+  readonly down: GPUBuffer;
+  readonly up: GPUBuffer;
+  readonly array: Float32Array<ArrayBuffer>;
+}
 
-/** Staging buffers to read from and what was read, reused from step to step. */
-const staging = new WeakMap<GPUDevice, { readonly buffers: GPUBuffer[]; readonly arrays: Float32Array<ArrayBuffer>[] }>();
+/** Reused from step to step. */
+const stages = new WeakMap<GPUDevice, Stage[]>();
+
+function stageOf(device: GPUDevice, index: number): Stage {
+  let list = stages.get(device);
+  if (!list) stages.set(device, (list = []));
+  const { COPY_DST, COPY_SRC, MAP_READ } = GPUBufferUsage;
+  list[index] ??= {
+    down: device.createBuffer({ size: 4 * BUCKET, usage: COPY_DST | MAP_READ }),
+    up: device.createBuffer({ size: 4 * BUCKET, usage: COPY_DST | COPY_SRC }),
+    array: new Float32Array(BUCKET),
+  };
+  return list[index];
+}
 
 /** Part of a tensor in a bucket; positions in floats. */
 interface Piece {
@@ -85,74 +101,55 @@ interface Piece {
   readonly count: number;
 }
 
-/** Bucket by bucket: while one is reduced, the next is read. The sums are written where the gradients were. */
+/**
+ * Bucket by bucket: all copies to buffers that can be read are sent at once, and while one bucket is reduced, the next comes back.
+ * The sums are written where the gradients were. The numbers beside them travel in the first bucket.
+ */
 async function inBuffers(collective: Collective, tensors: Tensors, extra: Float32Array, options: ReduceOptions): Promise<Tensors> {
   const backend = tf.backend() as unknown as WebGPUBackendParts;
   const { device } = backend;
   const out: Tensors = {};
   for (const [path, tensor] of Object.entries(tensors)) out[path] = ownMemory(tensor);
-  const buckets: Piece[][] = [];
-  let room = 0;
+  const head = options.half ? 0 : extra.length;
+  const buckets: { pieces: Piece[]; filled: number }[] = [];
   for (const tensor of Object.values(out))
     for (let from = 0; from < tensor.size; ) {
-      if (room === 0) {
-        buckets.push([]);
-        room = BUCKET;
-      }
-      const count = Math.min(room, tensor.size - from);
-      (buckets.at(-1) as Piece[]).push({ tensor, from, at: BUCKET - room, count });
+      let bucket = buckets.at(-1);
+      if (!bucket || bucket.filled === BUCKET) buckets.push((bucket = { pieces: [], filled: buckets.length === 0 ? head : 0 }));
+      const count = Math.min(BUCKET - bucket.filled, tensor.size - from);
+      bucket.pieces.push({ tensor, from, at: bucket.filled, count });
+      bucket.filled += count;
       from += count;
-      room -= count;
     }
-  let kept = staging.get(device);
-  if (!kept) {
-    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
-    kept = {
-      buffers: Array.from({ length: DEPTH }, () => device.createBuffer({ size: 4 * BUCKET, usage })),
-      arrays: Array.from({ length: DEPTH }, () => new Float32Array(BUCKET)),
-    };
-    staging.set(device, kept);
-  }
-  const { buffers, arrays } = kept;
-  const read = async (index: number): Promise<Float32Array<ArrayBuffer>> => {
-    const buffer = buffers[index % DEPTH];
-    const pieces = buckets[index];
-    const count = pieces.reduce((sum, piece) => sum + piece.count, 0);
-    const binds = pieces.map(({ tensor }) => bindingOf(touch(backend, tensor)));
-    backend.ensureCommandEncoderReady();
-    backend.endComputePassEncoder();
-    for (const [i, { from, at, count: floats }] of pieces.entries())
-      (backend.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(
-        binds[i].buffer,
-        (binds[i].offset ?? 0) + 4 * from,
-        buffer,
-        4 * at,
-        4 * floats,
-      );
-    backend.submitQueue();
-    await buffer.mapAsync(GPUMapMode.READ, 0, 4 * count);
-    const array = arrays[index % DEPTH].subarray(0, count);
-    array.set(new Float32Array(buffer.getMappedRange(0, 4 * count)));
-    buffer.unmap();
-    return array;
-  };
-  const reading: Promise<Float32Array<ArrayBuffer>>[] = [];
-  const ahead = (index: number) => {
-    if (index >= buckets.length) return;
-    reading[index] = read(index);
-    reading[index].catch(() => undefined);
-  };
-  for (let index = 0; index < DEPTH; index++) ahead(index);
-  for (const [index, pieces] of buckets.entries()) {
-    const array = await reading[index];
-    await collective.allReduce([array], options);
-    for (const { tensor, from, at, count } of pieces) {
-      const { buffer, offset } = bindingOf(touch(backend, tensor));
-      device.queue.writeBuffer(buffer, (offset ?? 0) + 4 * from, array.buffer, array.byteOffset + 4 * at, 4 * count);
+  for (const tensor of Object.values(out)) touch(backend, tensor);
+  const copyAll = (encoder: GPUCommandEncoder, index: number, back: boolean) => {
+    const { down, up } = stageOf(device, index);
+    for (const { tensor, from, at, count } of buckets[index].pieces) {
+      const { buffer, offset = 0 } = bindingOf(backend.tensorMap.get(tensor.dataId));
+      if (back) encoder.copyBufferToBuffer(up, 4 * at, buffer, offset + 4 * from, 4 * count);
+      else encoder.copyBufferToBuffer(buffer, offset + 4 * from, down, 4 * at, 4 * count);
     }
-    // Its staging buffer and array are free again.
-    ahead(index + DEPTH);
+  };
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  for (const index of buckets.keys()) copyAll(backend.commandEncoder as GPUCommandEncoder, index, false);
+  backend.submitQueue();
+  const mapped = buckets.map(({ filled }, index) => stageOf(device, index).down.mapAsync(GPUMapMode.READ, 0, 4 * filled));
+  for (const map of mapped) map.catch(() => undefined);
+  for (const [index, { filled }] of buckets.entries()) {
+    await mapped[index];
+    const { down, up, array } = stageOf(device, index);
+    const used = array.subarray(0, filled);
+    used.set(new Float32Array(down.getMappedRange(0, 4 * filled)));
+    down.unmap();
+    if (index === 0) used.set(extra.subarray(0, head));
+    await collective.allReduce([used], options);
+    if (index === 0) extra.set(used.subarray(0, head));
+    device.queue.writeBuffer(up, 0, array, 0, filled);
+    const encoder = device.createCommandEncoder();
+    copyAll(encoder, index, true);
+    device.queue.submit([encoder.finish()]);
   }
-  await plain(collective, extra);
+  if (options.half || buckets.length === 0) await plain(collective, extra);
   return out;
 }

@@ -1,6 +1,7 @@
 import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
+import { normalsOf } from '../devices/kernels/normals.js';
 import type { TextToImage } from '../models/text-to-image.js';
 
 export interface DenoisingOptions {
@@ -29,16 +30,9 @@ export const denoising = (options: DenoisingOptions = {}) => {
     const { alphasCumprod, config } = model.noise;
     const latents = model.codec.encode(batch.tensors.images as Tensor4D);
     const [n, h, w, c] = latents.shape;
-    const size = h * w * c;
-    const noise = new Float32Array(n * size);
     const timesteps: number[] = [];
     const texts: string[] = [];
     for (const [i, id] of batch.ids.entries()) {
-      const own = context.draw('noise', id).normals(noise.subarray(i * size, (i + 1) * size));
-      if (noiseOffset > 0) {
-        const offsets = context.draw('noise-offset', id).normals(new Float32Array(c));
-        for (let k = 0; k < size; k++) own[k] += noiseOffset * offsets[k % c];
-      }
       timesteps.push(timestep ?? context.draw('timestep', id).integer(alphasCumprod.length));
       const dropped = captionDropout > 0 && context.mode === 'train' && context.draw('caption', id).uniform() < captionDropout;
       texts.push(dropped ? '' : (batch.texts?.[i] ?? ''));
@@ -48,7 +42,13 @@ export const denoising = (options: DenoisingOptions = {}) => {
         timesteps.map((t) => of(alphasCumprod[t])),
         [n, 1, 1, 1],
       );
-    const e = tf.tensor4d(noise, [n, h, w, c]);
+    const drawn = (name: string, shape: number[]) =>
+      normalsOf(
+        batch.ids.map((id) => context.draw(name, id)),
+        shape,
+      ) as Tensor4D;
+    const noise = drawn('noise', [h, w, c]);
+    const e = noiseOffset > 0 ? noise.add<Tensor4D>(drawn('noise-offset', [1, 1, c]).mul(noiseOffset)) : noise;
     const [signal, spread] = [column((a) => Math.sqrt(a)), column((a) => Math.sqrt(1 - a))];
     const noisy = latents.mul(signal).add(e.mul(spread)) as Tensor4D;
     const target =

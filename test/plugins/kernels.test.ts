@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, seededRandom, type Tensor, type Tensors } from '../../core/index.js';
+import { normalsOf } from '../../plugins/devices/kernels/normals.js';
 import { kernelsOf } from '../../plugins/devices/kernels/wasm-module.js';
 import {
   attention,
@@ -235,4 +236,22 @@ describe('kernels supplied to wasm, against finite differences', () => {
     await use('wasm');
     expect(typeof kernelsOf(tf.backend() as never).multiply).toBe('function');
   });
+});
+
+test.each(devices)('normal numbers drawn on %s are those drawn on the host', async (device) => {
+  await use(device);
+  const ids = [0, 3, 70000];
+  const generators = () => ids.map((id) => seededRandom(2 ** 40 + 5).item('noise', 2, id));
+  // Not a multiple of four, and enough for a few thousand radii near 0.
+  const before = tf.memory().numTensors;
+  const drawn = normalsOf(generators(), [41, 1001]);
+  expect(drawn.shape).toEqual([3, 41, 1001]);
+  const rows = drawn.reshape([3, 41041]);
+  for (const [i, generator] of generators().entries()) {
+    const own = rows.slice([i, 0], [1, 41041]);
+    expect(relativeGap(await own.data(), generator.normals(new Float32Array(41041)))).toBeLessThan(1e-6);
+    own.dispose();
+  }
+  tf.dispose([drawn, rows]);
+  expect(tf.memory().numTensors).toBe(before);
 });

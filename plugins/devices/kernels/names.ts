@@ -1,5 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import type { Generator } from '../../../core/index.js';
 import type { Arrays, Program } from './program.js';
 
 /** Names under which a device may register a kernel of ours. Without one, plain TensorFlow.js operations do the work. */
@@ -21,6 +22,8 @@ export const FUSED = {
   adamw: 'SteploomAdamW',
   /** 8-bit AdamW over a list of tensors, in place. */
   adamw8bit: 'SteploomAdamW8bit',
+  /** Standard normal numbers [generators, size]. */
+  normals: 'SteploomNormals',
 } as const;
 
 /** One parameter and its 8-bit state; codes are packed four to an int32, absmax holds m's blocks, then v's. */
@@ -76,6 +79,7 @@ interface ListKernels {
     finite: number | Scalar,
   ) => Scalar | null;
   [FUSED.adamw]: (list: readonly ParameterAdamW[], factors: FactorsAdamW, finite: number | Scalar, constants: ConstantsAdamW) => void;
+  [FUSED.normals]: (generators: readonly Generator[], size: number) => Tensor;
   [FUSED.adamw8bit]: (list: readonly Parameter8bit[], factors: Factors8bit, finite: number | Scalar, constants: Constants8bit) => void;
 }
 

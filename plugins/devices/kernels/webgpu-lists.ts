@@ -5,6 +5,7 @@ import { adamw8bitCode, adamw8bitTables, BLOCKS_PER_GROUP } from './webgpu-adamw
 import { constantBuffer, filled, type WebGPUBackendParts } from './webgpu-backend.js';
 import { buffers, dispatch, grid } from './webgpu-dispatch.js';
 import { isPackable, updateMany } from './webgpu-many.js';
+import { normals } from './webgpu-normals.js';
 import { partialSums, sumsOf, update } from './webgpu-program.js';
 
 const current = (): WebGPUBackendParts => tf.backend() as unknown as WebGPUBackendParts;
@@ -67,6 +68,8 @@ export const registerWebGPULists = (): void =>
       });
       return Array.isArray(sum) ? null : sum;
     },
+
+    [FUSED.normals]: (generators, size) => normals(current(), generators, size),
 
     [FUSED.adamw8bit](list, factors, finite, { beta1, beta2, epsilon, bound }) {
       tf.tidy(() => {

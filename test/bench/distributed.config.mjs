@@ -1,0 +1,47 @@
+// Configuration of distributed.mjs's runs: the base's training on random images, without what a run writes, timed on rank 0.
+import { arrays } from '../../dist/plugins/index.js';
+
+const batch = Number(process.env.BENCH_BATCH);
+const images = 8 * batch;
+const warm = Number(process.env.BENCH_WARM ?? 5);
+let started = 0;
+let steps = 0;
+
+const probe = {
+  name: 'probe',
+  after: ['distributed'],
+  apply(host) {
+    // Waited for twice only: in between the device works behind.
+    host.hooks.onSync.tapPromise('probe', async (sum, step) => {
+      if (step === warm) {
+        await sum.loss.data();
+        started = performance.now();
+      }
+      if (step > warm) steps++;
+      return sum;
+    });
+    host.hooks.onEnd.tapPromise('probe', async () => {
+      const [{ variable }] = host.model().parameters.values();
+      await variable.data();
+      const ms = (performance.now() - started) / (steps + 1);
+      if (host.isFirstRank()) console.log(`BENCH ${JSON.stringify({ ms, effectiveBatch: host.plan().effectiveBatch })}`);
+    });
+  },
+};
+
+export const plugins = () => [
+  arrays(
+    {
+      images: {
+        dtype: 'float32',
+        shape: [images, 32, 32, 3],
+        data: Float32Array.from({ length: images * 3072 }, (_, i) => Math.sin(i * 0.37)),
+      },
+    },
+    { batchSize: batch, texts: Array.from({ length: images }, (_, i) => (i % 2 ? 'red heart' : 'dog face')) },
+  ),
+  { name: 'emoji-figures' },
+  { name: 'save-model' },
+  { name: 'summary' },
+  probe,
+];
