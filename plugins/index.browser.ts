@@ -6,6 +6,8 @@ export { type ArraysOptions, arrays, epochOrder } from './data/arrays.js';
 export { type StreamElement, type StreamOptions, stream } from './data/stream.js';
 export { cpu } from './devices/cpu.js';
 export { webgpu } from './devices/webgpu.js';
+export { type DistributedOptions, distributed } from './distributed/distributed.js';
+export { type Shard, type ShardOptions, shardOf } from './distributed/shard.js';
 export { type AccumulationOptions, accumulation } from './gradients/accumulation.js';
 export { clipping } from './gradients/clipping.js';
 export { globalNorm } from './gradients/global-norm.js';

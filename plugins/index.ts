@@ -5,6 +5,7 @@ export * from './data/image-folder.js';
 export { DEVICES, type DeviceName, device, tryDevice } from './devices/pick.js';
 export { tfjsNode, tfjsNodeGpu } from './devices/tfjs-node.js';
 export { type WasmOptions, wasm } from './devices/wasm.js';
+export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';
 export { type JsonlOptions, jsonl } from './observe/jsonl.js';
 export { writeGrid } from './observe/png.js';

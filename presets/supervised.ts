@@ -14,6 +14,7 @@ import {
 import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
 import { mergeAtEnd } from '../plugins/adapters/merge-at-end.js';
 import { arrays } from '../plugins/data/arrays.js';
+import { distributed } from '../plugins/distributed/distributed.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
 import { layersModel } from '../plugins/models/layers-model.js';
 import { accuracy, topK } from '../plugins/objectives/metrics.js';
@@ -88,6 +89,7 @@ export function supervised(o: SupervisedPresetOptions): Composition {
     adapter,
     data as AnyPlugin,
     objective(o),
+    distributed(),
     adamw(),
     warmup(),
     nonFiniteGuard(),

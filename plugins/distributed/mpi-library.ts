@@ -19,6 +19,8 @@ export interface MpiLibrary {
   size(): number;
   /** Adds up over ranks, in place. */
   allReduce(values: Float32Array | Float64Array, count: number): Promise<void>;
+  /** The same on this thread, which waits: for when every rank is known to be in the call, or about to be. */
+  allReduceNow(values: Float32Array): void;
   broadcast(bytes: Uint8Array, count: number): Promise<void>;
   /** `count` bytes of every rank, in the order of ranks. */
   allGather(own: Uint8Array, count: number, all: Uint8Array): Promise<void>;
@@ -232,6 +234,7 @@ function bound(library: Library, abi: Abi, address: (pointer: unknown) => bigint
         sum,
         world,
       ),
+    allReduceNow: (values) => check('MPI_Allreduce', f.allReduce(abi.inPlace, values, values.length, float, sum, world)),
     broadcast: (bytes, count) => waiting('MPI_Bcast', f.broadcast, bytes, count, byte, 0, world),
     allGather: (own, count, all) => waiting('MPI_Allgather', f.allGather, own, count, byte, all, count, byte, world),
     allToAll: (own, count, all) => waiting('MPI_Alltoall', f.allToAll, own, count, byte, all, count, byte, world),

@@ -189,7 +189,7 @@ function callsOf(library: MpiLibrary, rank: number, worldSize: number, watchdog:
       }),
     allReduce: (arrays, { half = false } = {}) =>
       inTurn(async () => {
-        const reduce = half ? halves(library, worldSize) : (piece: Float32Array) => library.allReduce(piece, piece.length);
+        const reduce = half ? halves(library, worldSize) : fulls(library);
         // Long arrays in place, piece by piece; short ones together through one of ours.
         let small: Float32Array[] = [];
         let filled = 0;
@@ -229,6 +229,24 @@ function callsOf(library: MpiLibrary, rank: number, worldSize: number, watchdog:
       }),
     gather: (text) => inTurn(async () => (await gathered(new TextEncoder().encode(text))).map((bytes) => new TextDecoder().decode(bytes))),
     barrier: () => inTurn(async () => void (await added(0))),
+  };
+}
+
+/** Milliseconds that the event loop may wait. */
+const LAG = 8;
+
+/**
+ * An all-reduce piece by piece: the first beside this thread, as ranks may be late; all are there after it, so that the next ones
+ * run here, without handing each to another thread and back (which took as long again), letting others in between.
+ */
+function fulls(library: MpiLibrary): (values: Float32Array) => Promise<void> {
+  let last = Number.NEGATIVE_INFINITY;
+  return async (values) => {
+    const now = performance.now();
+    if (now - last > LAG) {
+      await library.allReduce(values, values.length);
+      last = performance.now();
+    } else library.allReduceNow(values);
   };
 }
 

@@ -2,6 +2,7 @@ import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
 import { normalsOf } from '../devices/kernels/normals.js';
+import { squaredErrors } from '../models/ops.js';
 import type { TextToImage } from '../models/text-to-image.js';
 
 export interface DenoisingOptions {
@@ -54,7 +55,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
     const target =
       config.prediction_type === 'epsilon' ? e : config.prediction_type === 'sample' ? latents : e.mul(signal).sub(latents.mul(spread));
     const predicted = model.predict(context, noisy, timesteps, model.encode(context, texts));
-    const each = tf.squaredDifference(predicted, target).mean([1, 2, 3]);
+    const each = squaredErrors(predicted, target);
     if (snrGamma === undefined) return each.mean() as Scalar;
     const weights = timesteps.map((t) => minSnrWeight(alphasCumprod[t], snrGamma, config.prediction_type));
     return each.mul(tf.tensor1d(weights)).mean() as Scalar;

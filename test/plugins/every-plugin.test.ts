@@ -12,6 +12,8 @@ import { imageFolder } from '../../plugins/data/image-folder.js';
 import { stream } from '../../plugins/data/stream.js';
 import { device } from '../../plugins/devices/pick.js';
 import { wasm } from '../../plugins/devices/wasm.js';
+import { distributed } from '../../plugins/distributed/distributed.js';
+import { mpi } from '../../plugins/distributed/mpi.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
@@ -97,6 +99,8 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'gradients/clipping.ts': () => [clipping(0.1)],
   'gradients/non-finite-guard.ts': () => [nonFiniteGuard()],
   'models/text-to-image.ts': () => [],
+  'distributed/distributed.ts': () => [distributed()],
+  'distributed/mpi.ts': () => [mpi()],
   'objectives/denoising.ts': () => [],
   'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
@@ -181,7 +185,7 @@ const lent: { dispose(): unknown }[] = [];
 
 /** Files that hold no plugin, and devices that have tests of their own. */
 const NO_PLUGIN =
-  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)/;
+  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)|distributed\/(buckets|launcher|mpi-library|shard|watchdog)/;
 
 test('every plugin is here', async () => {
   const folder = fileURLToPath(new URL('../../plugins', import.meta.url));

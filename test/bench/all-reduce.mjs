@@ -1,0 +1,63 @@
+// Time of a 64 MB all-reduce through steploom, in a heap of WebAssembly, beside mpi4py's on the same MPI; in turns of one run.
+//   npm run build && node test/bench/all-reduce.mjs [mpirun] [python with mpi4py] [processes]
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const BYTES = 64 << 20;
+const [mpirun = 'mpirun', python = 'python3', processes = '2'] = process.argv.slice(2);
+const self = fileURLToPath(import.meta.url);
+
+if (mpirun === '--rank') {
+  const { mpi } = await import('../../dist/plugins/distributed/mpi.js');
+  const { SteploomError } = await import('../../dist/core/index.js');
+  const collective = mpi();
+  let error;
+  const hook = { tap: (_, fn) => (error ??= fn), tapPromise: () => undefined };
+  await collective.apply({ hooks: { validate: { tap: () => undefined }, onEnd: hook, onError: hook } });
+  const memory = new WebAssembly.Memory({ initial: BYTES >> 16, maximum: BYTES >> 16, shared: true });
+  const values = new Float32Array(memory.buffer);
+  const times = [];
+  for (let i = 0; i < 12; i++) {
+    await collective.barrier();
+    const start = performance.now();
+    await collective.allReduce([values]);
+    times.push(performance.now() - start);
+  }
+  if (collective.rank === 0) console.log(`MS ${times.slice(2).sort((a, b) => a - b)[5]}`);
+  await collective.barrier();
+  // The run has ended for all: MPI is finalized, not aborted.
+  error(new SteploomError({ code: 'DONE', plugin: 'bench', what: '', fix: '' }, { everyRank: true }));
+  process.exit(0);
+}
+
+const root = process.getuid?.() === 0 ? ['--allow-run-as-root'] : [];
+const { stdout: version } = spawnSync(mpirun, ['--version'], { encoding: 'utf8' });
+const flags = /Open MPI|OpenRTE/.test(version) ? [...root, '--oversubscribe', '--bind-to', 'none'] : [];
+const time = (...command) => {
+  const { stdout, stderr, status } = spawnSync(mpirun, [...flags, '-n', processes, ...command], { encoding: 'utf8' });
+  const ms = Number(/MS ([\d.]+)/.exec(stdout)?.[1]);
+  if (status !== 0 || !(ms > 0)) throw new Error(`${command.join(' ')}: ${stdout}\n${stderr}`);
+  return ms;
+};
+const theirs = `
+import time
+from mpi4py import MPI
+import numpy as np
+comm = MPI.COMM_WORLD
+values = np.zeros(${BYTES / 4}, np.float32)
+times = []
+for _ in range(12):
+    comm.Barrier()
+    start = time.perf_counter()
+    comm.Allreduce(MPI.IN_PLACE, values)
+    times.append(time.perf_counter() - start)
+if comm.rank == 0:
+    print('MS', 1000 * sorted(times[2:])[5])
+`;
+const rows = [];
+for (let turn = 0; turn < 3; turn++) {
+  rows.push([time(process.execPath, self, '--rank'), time(python, '-c', theirs)]);
+  console.log(`steploom ${rows[turn][0].toFixed(1)} ms, mpi4py ${rows[turn][1].toFixed(1)} ms`);
+}
+const middle = (k) => rows.map((row) => row[k]).sort((a, b) => a - b)[1];
+console.log(`steploom to mpi4py: ${(middle(0) / middle(1)).toFixed(2)}`);
