@@ -40,20 +40,19 @@ export interface DistributedOptions extends ShardOptions {
  * state of rank 0 shared, and the gradients of every window added up. With one process it does nothing.
  */
 export const distributed = ({ compression, checkEvery = 500, options = {}, version, ...sharding }: DistributedOptions = {}) => {
-  let collective: Collective;
-  const alone = () => collective.worldSize === 1;
   return {
     name: 'distributed',
     after: [COLLECTIVE],
     apply(host: Host) {
       const { hooks, resolve } = host;
-      collective = resolve(COLLECTIVE);
+      const collective = resolve(COLLECTIVE);
+      const alone = collective.worldSize === 1;
       let fingerprint = '';
 
       hooks.validate.tapPromise('distributed', async (problems) => {
         if (!(Number.isInteger(checkEvery) && checkEvery >= 0))
           problems.add('OPTION_INVALID', 'distributed', `checkEvery is ${checkEvery}`, 'Give a whole number, 0 for never.');
-        if (alone()) return;
+        if (alone) return;
         const { learningRate, weightDecay, seed, steps, epochs, warmupSteps, groups } = resolve(RUN);
         const own = {
           version,
@@ -81,8 +80,9 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
         }
       });
 
+      if (alone) return;
+
       hooks.prepareData.tapPromise('distributed', async (source, problems) => {
-        if (alone()) return source;
         const { rank, worldSize } = collective;
         if (sharding.splitBatches && source.batchSize % worldSize !== 0) {
           problems.add(
@@ -111,7 +111,6 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
 
       // The data is compared here: a rank that failed to open its own never comes this far.
       hooks.prepareModel.tapPromise('distributed', async (model, problems) => {
-        if (alone()) return model;
         const all = await collective.gather(fingerprint);
         const other = all.findIndex((hash) => hash !== all[0]);
         if (other > 0)
@@ -125,13 +124,11 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
       });
 
       hooks.shareModel.tapPromise('distributed', async (snapshot, model) => {
-        if (alone()) return snapshot;
         await shareWeights(collective, model);
         return shareSnapshot(collective, snapshot);
       });
 
       hooks.onSync.tapPromise('distributed', async (own, step) => {
-        if (alone()) return own;
         if (checkEvery > 0 && step % checkEvery === 0) await compareStates(host, collective, step);
         const { stop, checkpoint, evaluate } = own.requests;
         const { tensors, numbers } = await reduce(

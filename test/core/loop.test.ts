@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { COLLECTIVE, compose, type Plugin, type Sum, type Tensors, Trainer } from '../../core/index.js';
+import { COLLECTIVE, compose, oneProcess, type Plugin, type Sum, type Tensors, Trainer } from '../../core/index.js';
 import { makePlan, microBatches, positionOf } from '../../core/plan.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
@@ -176,6 +176,7 @@ function pair() {
     let calls = 0;
     let step = 0;
     const collective: Plugin = {
+      ...oneProcess(),
       name: 'pair',
       fills: COLLECTIVE,
       rank,

@@ -57,7 +57,10 @@ test('commands in README and docs exist, with the options they are given', async
           expect(['ci', 'start', 'test', ...scripts], `${page}: ${command}`).toContain(args[0] === 'run' ? args[1] : args[0]);
         else if (program === 'python') await readFile(join(root, args[0]));
         else {
-          expect(program, page).toBe('steploom');
+          // What a launcher runs stands behind launch's --, or behind the launcher's own npx.
+          if (program === 'srun') args.splice(0, args.indexOf('steploom') + 1);
+          else expect(program, page).toBe('steploom');
+          if (args[0] === 'launch') args.splice(0, args.indexOf('--') + 1);
           expect(['train', 'explain', 'sample', 'merge', 'devices']).toContain(args[0]);
           if (args[0] !== 'train' && args[0] !== 'explain') continue;
           const known = Object.keys(PRESETS[args[1]].options.shape).map((name) => `--${snake(name)}`);
@@ -79,5 +82,8 @@ test('every error code that is thrown is documented, and no other', async () => 
     .split('\n')
     .flatMap((line) => (line.startsWith('| ') ? [...line.split('|')[1].matchAll(/[A-Z]+(?:_[A-Z]+)+/g)].map((m) => m[0]) : []));
   const foreign = new Set(['WASM_HAS_MULTITHREAD_SUPPORT', 'WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE']);
+  // Launchers' variables.
+  for (const name of ['OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'PMI_RANK', 'PMI_SIZE', 'PMIX_RANK', 'SLURM_STEP_NUM_TASKS'])
+    foreign.add(name);
   expect([...codes].filter((code) => !foreign.has(code)).sort()).toEqual(documented.sort());
 });
