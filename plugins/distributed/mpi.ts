@@ -5,7 +5,7 @@ import { fromFloat16, toFloat16 } from '../persist/float16.js';
 import { BUCKET } from './buckets.js';
 import { launched } from './launcher.js';
 import { type MpiLibrary, openMpi } from './mpi-library.js';
-import { type Meeting, Watchdog } from './watchdog.js';
+import { LOST, type Meeting, Watchdog } from './watchdog.js';
 
 export interface MpiOptions {
   /** Seconds that ranks wait for one that stays away before it is named and the job ended. */
@@ -117,7 +117,7 @@ async function begin(timeout: number): Promise<World> {
   process.on('exit', (code) => {
     if (unfinished && !agreed) {
       if (code === 0) {
-        console.error(`rank ${rank} of ${worldSize}: error RANK_LOST (mpi): the process ended before the run did`);
+        console.error(`rank ${rank} of ${worldSize}: error ${LOST} (mpi): the process ended before the run did`);
         process.exitCode = 1;
       }
       library.abort(code === 0 ? 1 : code);

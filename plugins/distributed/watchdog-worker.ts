@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { openMpi } from './mpi-library.js';
-import { CALLS, FINISHED, INSIDE, type Meeting, STATE, type WatchdogData } from './watchdog.js';
+import { CALLS, FINISHED, INSIDE, LOST, type Meeting, STATE, type WatchdogData } from './watchdog.js';
 
 const { rank, host, timeout, words, token, launcher } = workerData as WatchdogData;
 const own = new Int32Array(words);
@@ -27,7 +27,7 @@ const report = (): Report => ({
 /** Says why on this rank's error stream, and ends every rank. */
 function end(why: string): never {
   try {
-    writeSync(2, `error RANK_LOST (mpi): ${why}\n`);
+    writeSync(2, `error ${LOST} (mpi): ${why}\n`);
   } catch {
     // Nobody listens; the job ends all the same.
   }

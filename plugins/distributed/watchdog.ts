@@ -10,6 +10,9 @@ export const INSIDE = 1;
 export const STATE = 2;
 export const [RUNNING, FINISHED] = [0, 1];
 
+/** What a rank that is named is reported as. */
+export const LOST = 'RANK_LOST';
+
 /** Where rank 0's watchdog listens, and what proves that a caller belongs to this run. */
 export interface Meeting {
   readonly port: number;
