@@ -12,6 +12,8 @@ export interface Requests {
   readonly stop: number;
   readonly checkpoint: number;
   readonly evaluate: number;
+  /** The window was broken off by a stop: its gradients are dropped, and the run ends where the last step ended. */
+  readonly abandon: number;
 }
 
 /** Numbers by name, as evaluation gives them. */

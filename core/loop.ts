@@ -17,7 +17,12 @@ export interface Run {
   rates(step: number): Record<string, Rates>;
   log(at: Position, sum: Sum, rates: Record<string, Rates>): Promise<void>;
   evaluate(at: Position): Promise<void>;
-  checkpoint(at: Position): Promise<void>;
+  /** Saves the run after so many steps. */
+  checkpoint(steps: number): Promise<void>;
+  /** Whether a stop was asked for that must not wait for the window's end. */
+  breaksOff(micro: Micro): Promise<boolean>;
+  /** Drops a window's sum, and saves the run as it was before it. */
+  abandon(sum: Sum & { readonly requests: Requests }, steps: number): Promise<void>;
   /** Frees what is left of a step. */
   release(sum: Sum, update: Update): void;
   breathe(): Promise<void>;
@@ -33,9 +38,17 @@ export async function loop(run: Run): Promise<{ step: number; stopped: boolean }
     const at = positionOf(plan, step);
     if (at.startsEpoch || resumed) await hooks.beforeEpoch.promise(at);
     let own!: Sum;
-    for (const micro of microBatches(plan, at)) own = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
+    for (const micro of microBatches(plan, at)) {
+      own = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
+      if (await run.breaksOff(micro)) break;
+    }
     const requests = hooks.onRequest.call(run.requests(), at, run.metrics);
     const sum = await hooks.onSync.promise({ gradients: own.gradients, loss: own.loss, items: own.items, requests }, step);
+    if (sum.requests.abandon > 0) {
+      await run.abandon(sum, step);
+      stopped = true;
+      break;
+    }
     let update = hooks.onUnscale.call({ gradients: sum.gradients, scale: 1 / sum.items, finite: 1 }, step);
     const rates = run.rates(step);
     update = hooks.beforeStep.call(update, step);
@@ -46,7 +59,7 @@ export async function loop(run: Run): Promise<{ step: number; stopped: boolean }
     step++;
     if (sum.requests.evaluate > 0) await run.evaluate(at);
     if (at.endsEpoch) await hooks.afterEpoch.promise(at);
-    if (sum.requests.checkpoint > 0) await run.checkpoint(at);
+    if (sum.requests.checkpoint > 0) await run.checkpoint(step);
     stopped = sum.requests.stop > 0;
     await run.breathe();
   }

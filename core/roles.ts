@@ -116,6 +116,8 @@ export interface Clock {
 
 /** Role STORE: where a snapshot comes from on resume; it saves in onCheckpoint. */
 export interface Store {
+  /** Differences that a resumed run may have, by the names that SNAPSHOT_OTHER_RUN gives them. */
+  readonly overrides?: readonly string[];
   read(): Promise<Snapshot | null>;
 }
 

@@ -40,7 +40,17 @@ import {
   WINDOW,
 } from './roles.js';
 import { routed } from './routed.js';
-import { allToHost, assignAll, checkSnapshot, SNAPSHOT_VERSION, type Snapshot, type State, trainableVariables } from './snapshot.js';
+import {
+  allToHost,
+  assignAll,
+  changes,
+  checkSnapshot,
+  type Json,
+  SNAPSHOT_VERSION,
+  type Snapshot,
+  type State,
+  trainableVariables,
+} from './snapshot.js';
 import { backward, disposeAll, isTensor, timesItems, zeroSum } from './tape.js';
 
 export interface SessionOptions {
@@ -50,7 +60,7 @@ export interface SessionOptions {
   readonly warn?: (text: string) => void;
 }
 
-const NO_REQUESTS: Requests = { stop: 0, checkpoint: 0, evaluate: 0 };
+const NO_REQUESTS: Requests = { stop: 0, checkpoint: 0, evaluate: 0, abandon: 0 };
 
 /** One set-up run: everything there is before the first step, and what the loop asks for. */
 export class Session implements Run {
@@ -67,6 +77,8 @@ export class Session implements Run {
   private readonly hasRole: (role: Role) => boolean;
   private readonly warn: (text: string) => void;
   private source?: Source;
+  /** What tells the data set from others, where a snapshot may be taken or read. */
+  private content = '';
   /** All weights, and the trained ones: the variables themselves, which stay the same throughout. */
   private weights: Tensors = {};
   private trained: Tensors = {};
@@ -129,7 +141,10 @@ export class Session implements Run {
       } catch (error) {
         early.catch(error, 'SETUP_FAILED', 'core', 'Mend what it says; nothing was trained.');
       }
-      if ((await fine()) && source) await this.makePlan(source, early);
+      if ((await fine()) && source) {
+        if (this.hasRole(STORE)) this.content = (await source.fingerprint?.()) ?? '';
+        await this.makePlan(source, early);
+      }
     }
     await this.report(early);
 
@@ -354,32 +369,53 @@ export class Session implements Run {
     if (Object.keys(this.metrics).length > 0) await this.hooks.onRecord.promise({ step: at.step + 1, epoch: at.epoch, ...this.metrics });
   }
 
-  async checkpoint(at: Position): Promise<void> {
+  async breaksOff({ endsWindow }: Micro): Promise<boolean> {
+    if (endsWindow) return false;
+    await this.breathe();
+    if (this.asked.stop === 0) return false;
+    this.asked.abandon = 1;
+    return true;
+  }
+
+  async abandon(sum: Sum & { readonly requests: Requests }, steps: number): Promise<void> {
+    disposeAll(sum.gradients);
+    sum.loss.dispose();
+    if (sum.requests.checkpoint > 0 && steps > this.startStep) await this.checkpoint(steps);
+  }
+
+  async checkpoint(steps: number): Promise<void> {
     await this.pendingLog;
     const collective = this.resolve(COLLECTIVE);
     // Rank 0's state is everyone's. The others wait, so that none is a checkpoint's worth ahead when rank 0 fails.
-    if (collective.rank === 0) await this.hooks.onCheckpoint.promise(await this.capture(at.step + 1), this.metrics);
+    if (collective.rank === 0) await this.hooks.onCheckpoint.promise(await this.capture(steps), this.metrics);
     await collective.barrier();
   }
 
   /** The run as it is between steps. */
   async capture(step: number): Promise<Snapshot> {
-    const { items, batchSize, windowLength, worldSize } = this.plan;
+    const { items, batchSize, windowLength, worldSize, steps, warmupSteps } = this.plan;
+    const { learningRate, weightDecay, seed, groups } = this.resolve(RUN);
     const plugins: Record<string, State> = {};
     for (const { facts, plugin } of this.ready) if (plugin.capture) plugins[facts.name] = await plugin.capture();
     return {
       version: SNAPSHOT_VERSION,
       step,
-      seed: this.resolve(RUN).seed,
+      seed,
       metrics: this.metrics,
-      data: { items, batchSize, windowLength, worldSize },
+      data: { items, batchSize, windowLength, worldSize, content: this.content },
+      run: { learningRate, weightDecay, steps, warmupSteps, groups: groups as unknown as Json },
       parameters: await allToHost(this.trained),
       plugins,
     };
   }
 
   private async restore(snapshot: Snapshot): Promise<void> {
-    checkSnapshot(snapshot, this.plan, this.resolve(RUN).seed);
+    const { seed, learningRate, weightDecay, groups } = this.resolve(RUN);
+    const { steps, warmupSteps } = this.plan;
+    const overrides = this.hasRole(STORE) ? (this.resolve(STORE).overrides ?? []) : [];
+    checkSnapshot(snapshot, { ...this.plan, seed, content: this.content }, overrides);
+    const now: Snapshot['run'] = { learningRate, weightDecay, steps, warmupSteps, groups: groups as unknown as Json };
+    if (this.resolve(COLLECTIVE).rank === 0) for (const change of changes(snapshot.run, now)) this.warn(`resume: ${change}`);
     const stateful = this.ready.filter(({ plugin }) => plugin.restore);
     const names = new Set(stateful.map(({ facts }) => facts.name));
     const missing = [...names].filter((name) => !(name in snapshot.plugins)).map((name) => `${name} has no saved state`);

@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs';
 import { SteploomError } from './errors.js';
 import type { Metrics } from './hooks.js';
 import type { Model } from './model.js';
-import type { Plan } from './plan.js';
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
@@ -16,7 +15,7 @@ export interface TensorData {
 /** A plugin's state: tensors or JSON by name. */
 export type State = Readonly<Record<string, TensorData | Json>>;
 
-export const SNAPSHOT_VERSION = 1;
+export const SNAPSHOT_VERSION = 2;
 
 /** Everything a resumed run needs, taken between steps. Frozen weights are not in it: the model's own files hold them. */
 export interface Snapshot {
@@ -26,7 +25,22 @@ export interface Snapshot {
   readonly seed: number;
   readonly metrics: Metrics;
   /** Lengths that decide which example comes when; a resumed run must have the same. */
-  readonly data: { readonly items: number; readonly batchSize: number; readonly windowLength: number; readonly worldSize: number };
+  readonly data: {
+    readonly items: number;
+    readonly batchSize: number;
+    readonly windowLength: number;
+    readonly worldSize: number;
+    /** The data set's fingerprint, where it has one. */
+    readonly content: string;
+  };
+  /** What a resumed run may change. */
+  readonly run: {
+    readonly learningRate: number;
+    readonly weightDecay: number;
+    readonly steps: number;
+    readonly warmupSteps: number;
+    readonly groups: Json;
+  };
   readonly parameters: Readonly<Record<string, TensorData>>;
   readonly plugins: Readonly<Record<string, State>>;
 }
@@ -78,20 +92,37 @@ export function assignAll(owner: string, variables: ReadonlyMap<string, tf.Varia
 export const trainableVariables = (model: Model): Map<string, tf.Variable> =>
   new Map([...model.parameters].filter(([, p]) => p.trainable).map(([path, p]) => [path, p.variable]));
 
-/** Refuses a snapshot that this run cannot continue, naming every difference. */
-export function checkSnapshot(snapshot: Snapshot, plan: Plan, seed: number): void {
+/** What decides which example comes when, and with which noise; by the names that errors and overrides use. */
+const MATTERS = ['seed', 'items', 'batchSize', 'windowLength', 'worldSize', 'content'] as const;
+
+/** Refuses a snapshot that this run cannot continue, naming every difference that is not overridden. */
+export function checkSnapshot(
+  snapshot: Snapshot,
+  now: Readonly<Record<(typeof MATTERS)[number], string | number>>,
+  overrides: readonly string[] = [],
+): void {
+  const unknown = overrides.filter((name) => !(MATTERS as readonly string[]).includes(name));
   const differences: string[] = [];
-  const compare = (name: string, saved: unknown, now: unknown) => {
-    if (saved !== now) differences.push(`${name} was ${saved}, is ${now}`);
-  };
-  compare('format version', snapshot.version, SNAPSHOT_VERSION);
-  compare('seed', snapshot.seed, seed);
-  for (const key of ['items', 'batchSize', 'windowLength', 'worldSize'] as const) compare(key, snapshot.data?.[key], plan[key]);
+  if (unknown.length > 0) differences.push(`there is no ${unknown.join(', ')} to override (${MATTERS.join(', ')})`);
+  if (snapshot.version !== SNAPSHOT_VERSION) differences.push(`format version was ${snapshot.version}, is ${SNAPSHOT_VERSION}`);
+  for (const name of MATTERS) {
+    const saved = name === 'seed' ? snapshot.seed : snapshot.data?.[name];
+    if (saved !== now[name] && !overrides.includes(name))
+      differences.push(name === 'content' ? 'content: the data set is another' : `${name} was ${saved}, is ${now[name]}`);
+  }
   if (differences.length > 0)
     throw new SteploomError({
       code: 'SNAPSHOT_OTHER_RUN',
       plugin: 'core',
       what: `the snapshot belongs to a run with other settings: ${differences.join('; ')}`,
-      fix: 'Give the same settings, or start anew.',
+      fix: 'Give the same settings, name the differences you mean in overrides (--resume_override), or start anew.',
     });
+}
+
+/** What a resumed run changes, and applies, in words. */
+export function changes(saved: Snapshot['run'], now: Snapshot['run']): string[] {
+  const text = (value: unknown) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+  return (Object.keys(now) as (keyof Snapshot['run'])[])
+    .filter((name) => text(saved?.[name]) !== text(now[name]))
+    .map((name) => `${name} was ${text(saved?.[name])}, is ${text(now[name])} from here on`);
 }

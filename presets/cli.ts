@@ -10,9 +10,10 @@ import { addOptions, checkOptions, givenOptions, readConfig } from './cli-option
 import { packageVersion } from './package-root.js';
 import { PRESETS, type Preset } from './registry.js';
 
-/** The exit code for what is wrong before anything was trained, and for a run that Ctrl-C stopped. */
+/** Exit codes: something is wrong before anything was trained; Ctrl-C or SIGTERM stopped the run. */
 const USAGE = 2;
 const INTERRUPTED = 130;
+const TERMINATED = 143;
 
 const program = new Command('steploom')
   .version(packageVersion())
@@ -68,21 +69,25 @@ async function train(composition: Composition, command: Command): Promise<void> 
   });
   if ((launched()?.rank ?? 0) === 0) console.error(`training on ${device}`);
   const controller = new AbortController();
-  const interrupt = () => {
-    if (controller.signal.aborted) process.exit(INTERRUPTED);
-    console.error('\nstopping after this step; Ctrl-C again ends at once');
+  let code = INTERRUPTED;
+  const interrupt = (signal: NodeJS.Signals) => {
+    if (signal === 'SIGTERM') code = TERMINATED;
+    if (controller.signal.aborted) process.exit(code);
+    console.error(`\nstopping${signal === 'SIGINT' ? '; Ctrl-C again ends at once' : ''}`);
     controller.abort();
   };
   process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
   try {
     const result = await trainer.train({ signal: controller.signal });
     if (result.profile) printProfile(result.profile);
-    if (controller.signal.aborted && result.stopped) process.exitCode = INTERRUPTED;
+    if (controller.signal.aborted && result.stopped) process.exitCode = code;
   } catch (error) {
     report(error);
     process.exitCode = 1;
   } finally {
     process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
   }
 }
 

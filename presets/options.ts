@@ -25,6 +25,14 @@ export const runOptions = {
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
   checkpointingSteps: count().optional().describe('Save a checkpoint every so many steps.'),
+  checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
+  checkpointsTotalLimit: count().optional().describe('Keep only the newest so many checkpoints.'),
+  resumeOverride: z
+    .union([z.array(z.string()), z.string().transform((text) => text.split(','))])
+    .optional()
+    .describe(
+      'Differences from the saved run that are meant, with commas between: seed, items, batchSize, windowLength, worldSize, content.',
+    ),
   resumeFromCheckpoint: z.string().optional().describe('A checkpoint folder to continue from, or "latest".'),
   timeout: positive().default(600).describe('Seconds that processes wait for one that stays away before the job ends.'),
   checkEvery: count(0).default(500).describe('With several processes: compare their weights every so many steps; 0 never.'),

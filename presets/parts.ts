@@ -25,7 +25,10 @@ export interface CommonOptions {
   readonly numTrainEpochs: number;
   readonly loggingSteps: number;
   readonly checkpointingSteps?: number;
+  readonly checkpointingSeconds?: number;
+  readonly checkpointsTotalLimit?: number;
   readonly resumeFromCheckpoint?: string;
+  readonly resumeOverride?: readonly string[];
   readonly quiet: boolean;
   readonly timeout: number;
   readonly checkEvery: number;
@@ -117,7 +120,11 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     ...(o.quiet ? [] : [progress()]),
     checkpoint({
       into: o.outputDir,
-      ...(o.checkpointingSteps === undefined ? {} : { every: o.checkpointingSteps, atEnd: true }),
+      ...(o.checkpointingSteps === undefined ? {} : { every: o.checkpointingSteps }),
+      ...(o.checkpointingSeconds === undefined ? {} : { everySeconds: o.checkpointingSeconds }),
+      atEnd: o.checkpointingSteps !== undefined || o.checkpointingSeconds !== undefined,
+      ...(o.checkpointsTotalLimit === undefined ? {} : { totalLimit: o.checkpointsTotalLimit }),
+      overrides: o.resumeOverride ?? [],
       ...(o.resumeFromCheckpoint === undefined ? {} : { resume: o.resumeFromCheckpoint }),
     }),
   ];

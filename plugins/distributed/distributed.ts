@@ -130,11 +130,11 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
 
       hooks.onSync.tapPromise('distributed', async (own, step) => {
         if (checkEvery > 0 && step % checkEvery === 0) await compareStates(host, collective, step);
-        const { stop, checkpoint, evaluate } = own.requests;
+        const { stop, checkpoint, evaluate, abandon } = own.requests;
         const { tensors, numbers } = await reduce(
           collective,
           { ...own.gradients, [LOSS]: own.loss },
-          [own.items, stop, checkpoint, evaluate],
+          [own.items, stop, checkpoint, evaluate, abandon],
           { half: compression === 'float16' },
         );
         const { [LOSS]: loss, ...gradients } = tensors;
@@ -142,7 +142,7 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
           gradients,
           loss: loss as Scalar,
           items: numbers[0],
-          requests: { stop: numbers[1], checkpoint: numbers[2], evaluate: numbers[3] },
+          requests: { stop: numbers[1], checkpoint: numbers[2], evaluate: numbers[3], abandon: numbers[4] },
         };
       });
     },

@@ -2,24 +2,34 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fail, type Host } from '../../core/index.js';
 import { isDue } from './cadence.js';
+import { continueLog } from './continue-log.js';
 
 export interface JsonlOptions {
   /** Every so many steps. */
   readonly every?: number;
 }
 
-/** Writes every record as one line of JSON, with the seconds since the start. Needs Node. */
+/**
+ * Writes every record as one line of JSON, with the seconds since the start. A resumed run goes on where its snapshot was taken: lines
+ * of steps that it makes again are dropped. The log of another run is kept beside it. Needs Node.
+ */
 export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
   let file: FileHandle | null = null;
   let started = 0;
+  let resumedAt = 0;
   return {
     name: 'jsonl',
     apply({ hooks, isFirstRank }: Host) {
+      hooks.shareModel.tap('jsonl', (snapshot) => {
+        resumedAt = snapshot?.step ?? 0;
+        return snapshot;
+      });
       hooks.onStart.tapPromise('jsonl', async () => {
         started = performance.now();
         if (!isFirstRank()) return;
         try {
           await mkdir(dirname(path), { recursive: true });
+          await continueLog(path, resumedAt, (line) => Number((JSON.parse(line) as { step?: number }).step));
           file = await open(path, 'a');
         } catch (error) {
           fail(

@@ -1,35 +1,105 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { COLLECTIVE, fail, type Host, type Snapshot, STORE } from '../../core/index.js';
+import { CLOCK, COLLECTIVE, fail, type Host, type Metrics, type Snapshot, STORE, SteploomError } from '../../core/index.js';
+import { removeUnfinished, writeAtomically, writeFolderAtomically } from './atomic-folder.js';
 import { folder } from './folder.js';
-import { readSnapshot, writeSnapshot } from './snapshot-files.js';
+import { CHECKSUMS, readSnapshot, writeSnapshot } from './snapshot-files.js';
 
 export interface CheckpointOptions {
   /** Where the folders checkpoint-<step> stand. */
   readonly into: string;
   /** Save every so many steps. */
   readonly every?: number;
+  /** Save when so many seconds have passed. */
+  readonly everySeconds?: number;
   /** Save when the run ends, also when it was stopped. */
   readonly atEnd?: boolean;
-  /** Continue from this folder; 'latest' takes the newest below `into`, if there is one. */
+  /** Keep only the newest so many; folders that are not ours are never touched. */
+  readonly totalLimit?: number;
+  /** Keep the one with the least (or largest) value of a metric as well; one is saved whenever an evaluation betters it. */
+  readonly best?: { readonly metric: string; readonly mode?: 'min' | 'max' };
+  /** Continue from this folder; 'latest' takes the newest below `into` that is whole, if there is one. */
   readonly resume?: 'latest' | string;
+  /** Differences from the run that was saved which are meant: seed, items, batchSize, windowLength, worldSize, content. */
+  readonly overrides?: readonly string[];
 }
 
-/** Snapshots as folders, and resuming from them. Needs Node. */
-export const checkpoint = ({ into, every, atEnd = false, resume }: CheckpointOptions) => {
-  const save = (snapshot: Snapshot) => writeSnapshot(folder(join(into, `checkpoint-${snapshot.step}`)), snapshot);
+const BEST = 'best.json';
+
+interface Best {
+  readonly step: number;
+  readonly metric: string;
+  readonly value: number;
+}
+
+/**
+ * Snapshots as folders, and resuming from them. A folder has its name only when all of it is on disk, and carries checksums; one
+ * that is damaged all the same is passed over with a warning. Needs Node.
+ */
+export const checkpoint = (options: CheckpointOptions) => {
+  const { into, every, everySeconds, atEnd = false, totalLimit, best, resume, overrides = [] } = options;
+  let warn: (what: string) => void = () => undefined;
+  let champion: Best | null = null;
+  /** The best value at which a save was asked for already. */
+  let wanted: number | null = null;
+  let saved = -1;
+  const betters = (value: number | undefined, than: number | null | undefined): value is number =>
+    value !== undefined &&
+    Number.isFinite(value) &&
+    (than === null || than === undefined || (best?.mode === 'max' ? value > than : value < than));
+
+  const save = async (snapshot: Snapshot, metrics: Metrics) => {
+    if (snapshot.step !== saved) {
+      const path = join(into, `checkpoint-${snapshot.step}`);
+      // One of an earlier run that came to the same step gives way.
+      await writeFolderAtomically(path, (files) => writeSnapshot(files, snapshot), { replace: await isOurs(path) });
+      saved = snapshot.step;
+    }
+    const value = best && metrics[best.metric];
+    if (best && betters(value, champion?.value)) {
+      champion = { step: snapshot.step, metric: best.metric, value };
+      await writeAtomically(join(into, BEST), `${JSON.stringify(champion)}\n`);
+    }
+    if (totalLimit === undefined) return;
+    const steps = (await own(into)).sort((a, b) => b - a);
+    for (const step of steps.slice(totalLimit))
+      if (step !== champion?.step) await rm(join(into, `checkpoint-${step}`), { recursive: true, force: true });
+  };
+
   return {
     name: 'checkpoint',
     fills: STORE,
     after: [COLLECTIVE, 'distributed'],
-    apply({ hooks }: Host) {
+    overrides,
+    apply(host: Host) {
+      const { hooks, resolve } = host;
+      warn = host.warn;
+      let last = 0;
       hooks.validate.tap('checkpoint', (problems) => {
-        if (every !== undefined && !(Number.isInteger(every) && every > 0))
-          problems.add('OPTION_INVALID', 'checkpoint', `every is ${every}`, 'Give a whole number above 0.');
+        const bad = (name: string, value: unknown, fix: string) => problems.add('OPTION_INVALID', 'checkpoint', `${name} is ${value}`, fix);
+        for (const [name, value] of Object.entries({ every, totalLimit }))
+          if (value !== undefined && !(Number.isInteger(value) && value > 0)) bad(name, value, 'Give a whole number above 0.');
+        if (everySeconds !== undefined && !(everySeconds > 0)) bad('everySeconds', everySeconds, 'Give seconds above 0.');
         return undefined;
       });
-      hooks.onRequest.tap('checkpoint', (requests, { step, last }) => {
-        const due = (every !== undefined && (step + 1) % every === 0) || (atEnd && last);
+      hooks.onStart.tapPromise('checkpoint', async () => {
+        last = resolve(CLOCK).now();
+        if (!host.isFirstRank()) return;
+        await removeUnfinished(into);
+        if (best) champion = await readBest(into, best.metric);
+        wanted = champion?.value ?? null;
+      });
+      hooks.onRequest.tap('checkpoint', (requests, { step, last: isLast }, metrics) => {
+        let due = (every !== undefined && (step + 1) % every === 0) || (atEnd && isLast);
+        // The clock is this rank's; the request is everyone's, through the sum over ranks.
+        const now = resolve(CLOCK).now();
+        if (everySeconds !== undefined && now - last >= 1000 * everySeconds) due = true;
+        const value = best && metrics[best.metric];
+        if (best && host.isFirstRank() && betters(value, wanted)) {
+          wanted = value;
+          due = true;
+        }
+        if (due) last = now;
         return due ? { ...requests, checkpoint: 1 } : requests;
       });
       // Whoever asked for a stop, on whichever rank: behind the all-reduce all ranks know of it.
@@ -40,20 +110,51 @@ export const checkpoint = ({ into, every, atEnd = false, resume }: CheckpointOpt
     },
     async read(): Promise<Snapshot | null> {
       if (resume === undefined) return null;
-      const path = resume === 'latest' ? await latest(into) : resume;
-      return path === null ? null : readSnapshot(folder(path));
+      if (resume !== 'latest') return readSnapshot(folder(resume));
+      for (const step of (await steps(into)).sort((a, b) => b - a)) {
+        const path = join(into, `checkpoint-${step}`);
+        try {
+          return await readSnapshot(folder(path));
+        } catch (error) {
+          if (!(error instanceof SteploomError)) throw error;
+          warn(`${path} is passed over: ${error.problems[0].what}`);
+        }
+      }
+      return null;
     },
   };
 };
 
-async function latest(into: string): Promise<string | null> {
+/** The steps of folders that have a checkpoint's name. */
+async function steps(into: string): Promise<number[]> {
   let names: string[];
   try {
     names = await readdir(into);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     return fail('FILE_UNREADABLE', 'checkpoint', `${into}: ${(error as Error).message}`, 'Check the path and its permissions.', error);
   }
-  const steps = names.flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
-  return steps.length > 0 ? join(into, `checkpoint-${Math.max(...steps)}`) : null;
+  return names.flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
+}
+
+/** Whether a folder holds a snapshot of ours: one of that name alone may be anyone's. */
+const isOurs = async (path: string): Promise<boolean> =>
+  readFile(join(path, CHECKSUMS)).then(
+    () => true,
+    () => false,
+  );
+
+const own = async (into: string): Promise<number[]> => {
+  const found: number[] = [];
+  for (const step of await steps(into)) if (await isOurs(join(into, `checkpoint-${step}`))) found.push(step);
+  return found;
+};
+
+async function readBest(into: string, metric: string): Promise<Best | null> {
+  try {
+    const found = JSON.parse(await readFile(join(into, BEST), 'utf8')) as Best;
+    return found.metric === metric && (await isOurs(join(into, `checkpoint-${found.step}`))) ? found : null;
+  } catch {
+    return null;
+  }
 }

@@ -200,7 +200,12 @@ function pair() {
             gradients,
             loss,
             items: all[0].items + all[1].items,
-            requests: { stop: a.stop + b.stop, checkpoint: a.checkpoint + b.checkpoint, evaluate: a.evaluate + b.evaluate },
+            requests: {
+              stop: a.stop + b.stop,
+              checkpoint: a.checkpoint + b.checkpoint,
+              evaluate: a.evaluate + b.evaluate,
+              abandon: a.abandon + b.abandon,
+            },
           };
         });
       },

@@ -235,7 +235,7 @@ describe('training', () => {
       }
     });
     const code = await new Promise((resolve) => child.on('close', resolve));
-    expect(err).toContain('stopping after this step');
+    expect(err).toContain('stopping; Ctrl-C again ends at once');
     expect(code).toBe(130);
     expect(existsSync(join(folder, 'stopped', 'pytorch_lora_weights.safetensors'))).toBe(true);
   });

@@ -16,6 +16,7 @@ import {
   cosine,
   device,
   evaluation,
+  jsonl,
   nonFiniteGuard,
   warmup,
 } from '../../dist/plugins/index.js';
@@ -30,6 +31,7 @@ const o = {
   optimizer: 'adamw',
   device: 'wasm',
   every: 0,
+  atEnd: false,
   learningRate: 5e-3,
   timeout: 60,
   ...JSON.parse(process.argv[2]),
@@ -141,11 +143,14 @@ const small = () =>
     clipping(0.5),
     nonFiniteGuard(),
     ...(o.evaluate ? [evaluation(arrays(data(11, 5), { batchSize: o.batchSize, shuffle: false }), { every: o.evaluate })] : []),
+    ...(o.log ? [jsonl(join(o.out, `log-${ownRank}.jsonl`), { every: 1 })] : []),
     ...(o.every || o.resume
       ? [
           checkpoint({
             into: join(o.out, `store-${ownRank}`),
             ...(o.every ? { every: o.every } : {}),
+            atEnd: o.atEnd,
+            totalLimit: 3,
             ...(o.resume ? { resume: o.resume } : {}),
           }),
         ]
@@ -168,6 +173,8 @@ const job =
         .with(probe)
     : small();
 mkdirSync(o.out, { recursive: true });
+// For a test that kills it from outside.
+writeFileSync(join(o.out, `pid-${ownRank}`), String(process.pid));
 const result = await new Trainer(job, { warn: () => undefined }).train();
 writeFileSync(
   join(o.out, `rank-${rank}.json`),

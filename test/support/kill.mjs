@@ -1,0 +1,95 @@
+// Kills a small run with -9 at random moments, resumes it, and compares what it ends with, byte for byte, with a run that nobody
+// disturbed. A checkpoint is written every step, so that most moments fall into writing one.
+//   npm run build && node test/support/kill.mjs [times] [processes] [mpirun] [seed]
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { seededRandom } from '../../dist/core/index.js';
+
+const script = fileURLToPath(new URL('./rank.mjs', import.meta.url));
+const STEPS = 40;
+
+/** Starts the run; `ended` tells with which code it did. */
+function start(out, processes, launcher) {
+  const settings = { out, steps: STEPS, window: 2, every: 1, resume: 'latest', log: true, checkEvery: 0 };
+  const own = [script, JSON.stringify(settings)];
+  const child =
+    processes === 1
+      ? spawn(process.execPath, own, { stdio: 'ignore' })
+      : spawn(launcher.path, [...launcher.flags, '-n', String(processes), process.execPath, ...own], { stdio: 'ignore' });
+  return { child, ended: new Promise((resolve) => child.once('close', resolve)) };
+}
+
+/** The bytes of the last checkpoint, and the steps and losses of the log. */
+function outcome(out) {
+  const last = join(out, 'store-0', `checkpoint-${STEPS}`);
+  const lines = readFileSync(join(out, 'log-0.jsonl'), 'utf8').trim().split('\n').map(JSON.parse);
+  const files = Object.fromEntries(
+    ['state.safetensors', 'state.json', 'checksums.json'].map((name) => [name, readFileSync(join(last, name), 'base64')]),
+  );
+  return JSON.stringify({ files, log: lines.map(({ step, loss, learningRate }) => [step, loss, learningRate]) });
+}
+
+const folder = () => mkdtempSync(join(tmpdir(), 'steploom-kill-'));
+
+/**
+ * Kills `times` runs, each in a folder of its own. Returns the faults found, and at which step each run was killed.
+ * @param {{ times: number, processes?: number, launcher?: { path: string, flags: readonly string[] }, seed?: number }} options
+ */
+export async function killing({ times, processes = 1, launcher, seed = 0 }) {
+  const random = seededRandom(seed).named('kill');
+  const faults = [];
+  const steps = [];
+  const whole = folder();
+  const began = performance.now();
+  if ((await start(whole, processes, launcher).ended) !== 0) throw new Error('the undisturbed run failed');
+  const lasted = performance.now() - began;
+  const expected = outcome(whole);
+  rmSync(whole, { recursive: true });
+  for (let k = 0; k < times; k++) {
+    const out = folder();
+    const { child, ended } = start(out, processes, launcher);
+    // From the time a process needs to begin, until shortly before the end.
+    await new Promise((done) => setTimeout(done, lasted * (0.2 + 0.75 * random.uniform())));
+    try {
+      const pid = processes === 1 ? child.pid : Number(readFileSync(join(out, `pid-${random.integer(processes)}`), 'utf8'));
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It had not begun, or had ended: that moment counts as well.
+    }
+    await ended;
+    let found = [];
+    try {
+      found = readdirSync(join(out, 'store-0'));
+    } catch {
+      // Killed before the first checkpoint.
+    }
+    steps.push(Math.max(0, ...found.map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0))));
+    const code = await start(out, processes, launcher).ended;
+    if (code !== 0) faults.push(`run ${k}, killed after step ${steps[k]}: resuming ended with ${code}`);
+    else if (outcome(out) !== expected) faults.push(`run ${k}, killed after step ${steps[k]}: it ended with other bytes`);
+    const left = readdirSync(join(out, 'store-0')).filter((name) => name.startsWith('.'));
+    if (left.length > 0) faults.push(`run ${k}: ${left} was left behind`);
+    rmSync(out, { recursive: true });
+  }
+  return { faults, steps };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [times = '50', processes = '1', mpirun = 'mpirun', seed = '0'] = process.argv.slice(2);
+  const root = process.getuid?.() === 0 && /mpirun(\.openmpi)?$/.test(mpirun) ? ['--allow-run-as-root', '--oversubscribe'] : [];
+  const { faults, steps } = await killing({
+    times: Number(times),
+    processes: Number(processes),
+    launcher: { path: mpirun, flags: root },
+    seed: Number(seed),
+  });
+  console.log(
+    `${times} kills of ${processes} process${processes === '1' ? '' : 'es'}, after steps ${steps.sort((a, b) => a - b).join(' ')}`,
+  );
+  for (const fault of faults) console.log(fault);
+  console.log(faults.length === 0 ? 'every run ended with the bytes of the undisturbed one' : `${faults.length} faults`);
+  process.exit(faults.length === 0 ? 0 : 1);
+}
