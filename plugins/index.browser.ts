@@ -30,6 +30,7 @@ export {
   type SupervisedOptions,
   supervised as supervisedObjective,
 } from './objectives/supervised.js';
+export { type EarlyStoppingOptions, earlyStopping } from './observe/early-stopping.js';
 export { type EvaluationOptions, evaluation } from './observe/evaluation.js';
 export { type AdafactorOptions, adafactor } from './optimizers/adafactor.js';
 export { type AdamWOptions, adamw } from './optimizers/adamw.js';
@@ -57,8 +58,9 @@ export { linear } from './schedules/linear.js';
 export { oneCycle } from './schedules/one-cycle.js';
 export { piecewiseConstant } from './schedules/piecewise-constant.js';
 export { polynomial } from './schedules/polynomial.js';
+export { type ReduceOnPlateauOptions, reduceOnPlateau } from './schedules/reduce-on-plateau.js';
 export { type Curve, schedule } from './schedules/schedule.js';
 export { sequence } from './schedules/sequence.js';
 export { warmup } from './schedules/warmup.js';
 export { warmupStableDecay } from './schedules/warmup-stable-decay.js';
-export { type EMAOptions, ema } from './weights/ema.js';
+export { type EMAOptions, ema, emaDecay } from './weights/ema.js';

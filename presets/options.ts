@@ -13,6 +13,9 @@ const share = () => z.coerce.number().min(0).max(1);
 /** Switches: `--flag`, `--flag true`, `--flag false`. */
 export const flag = () => z.union([z.boolean(), z.stringbool()]);
 
+/** What a run can be reported to, beside its log. */
+export const REPORTS = ['csv', 'tensorboard', 'all', 'none'] as const;
+
 export const runOptions = {
   outputDir: z.string().min(1).default('runs/run').describe('Where everything the run makes is written.'),
   seed: z.coerce.number().int().default(0).describe('Every random draw follows from it.'),
@@ -24,9 +27,20 @@ export const runOptions = {
   maxTrainSteps: count().optional().describe('Length of the run in optimizer steps; wins over num_train_epochs.'),
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
+  reportTo: z
+    .union([
+      z.array(z.enum(REPORTS)),
+      z
+        .string()
+        .transform((text) => text.split(','))
+        .pipe(z.array(z.enum(REPORTS))),
+    ])
+    .default([])
+    .describe('What to write beside log.jsonl: csv, tensorboard, all or none, with commas between.'),
   checkpointingSteps: count().optional().describe('Save a checkpoint every so many steps.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
   checkpointsTotalLimit: count().optional().describe('Keep only the newest so many checkpoints.'),
+  checkpointBest: z.string().optional().describe('Save whenever this metric of evaluations gets lower (loss.held), and keep the best.'),
   resumeOverride: z
     .union([z.array(z.string()), z.string().transform((text) => text.split(','))])
     .optional()

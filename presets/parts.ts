@@ -7,12 +7,15 @@ import { mpi } from '../plugins/distributed/mpi.js';
 import { accumulation } from '../plugins/gradients/accumulation.js';
 import { clipping } from '../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
+import { csv } from '../plugins/observe/csv.js';
 import { jsonl } from '../plugins/observe/jsonl.js';
 import { progress } from '../plugins/observe/progress.js';
+import { tensorboard } from '../plugins/observe/tensorboard.js';
 import { type OptimizerName, optimizerByName } from '../plugins/optimizers/by-name.js';
 import { groups } from '../plugins/optimizers/groups.js';
 import { checkpoint } from '../plugins/persist/checkpoint.js';
 import { type ScheduleName, scheduleByName, warmsUp } from '../plugins/schedules/by-name.js';
+import type { REPORTS } from './options.js';
 import { packageVersion } from './package-root.js';
 
 /** What every preset for Node is made of, from the shared options. */
@@ -27,8 +30,10 @@ export interface CommonOptions {
   readonly checkpointingSteps?: number;
   readonly checkpointingSeconds?: number;
   readonly checkpointsTotalLimit?: number;
+  readonly checkpointBest?: string;
   readonly resumeFromCheckpoint?: string;
   readonly resumeOverride?: readonly string[];
+  readonly reportTo: readonly (typeof REPORTS)[number][];
   readonly quiet: boolean;
   readonly timeout: number;
   readonly checkEvery: number;
@@ -62,6 +67,7 @@ export const scaledLearningRate = (
 
 /** What each rank may have of its own: places, and how it computes. */
 const OWN = new Set([
+  'reportTo',
   'outputDir',
   'device',
   'threads',
@@ -85,6 +91,7 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
   const warm = warmsUp(o.lrScheduler);
   const worldSize = launched()?.worldSize ?? 1;
   const rate = scaledLearningRate(o, worldSize);
+  const reports = (name: 'csv' | 'tensorboard') => o.reportTo.includes(name) || o.reportTo.includes('all');
   const notes: string[] = [];
   if (o.scaleLr)
     notes.push(
@@ -117,6 +124,10 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
     nonFiniteGuard(),
     jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
+    ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
+    ...(reports('tensorboard')
+      ? [tensorboard(join(o.outputDir, 'tensorboard'), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
+      : []),
     ...(o.quiet ? [] : [progress()]),
     checkpoint({
       into: o.outputDir,
@@ -125,6 +136,7 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
       atEnd: o.checkpointingSteps !== undefined || o.checkpointingSeconds !== undefined,
       ...(o.checkpointsTotalLimit === undefined ? {} : { totalLimit: o.checkpointsTotalLimit }),
       overrides: o.resumeOverride ?? [],
+      ...(o.checkpointBest === undefined ? {} : { best: { metric: o.checkpointBest } }),
       ...(o.resumeFromCheckpoint === undefined ? {} : { resume: o.resumeFromCheckpoint }),
     }),
   ];

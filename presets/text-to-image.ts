@@ -4,6 +4,8 @@ import { type AnyPlugin, type Composition, compose, fail } from '../core/index.j
 import { imageFolder } from '../plugins/data/image-folder.js';
 import { textToImageModel } from '../plugins/models/text-to-image.js';
 import { denoising } from '../plugins/objectives/denoising.js';
+import { earlyStopping } from '../plugins/observe/early-stopping.js';
+import { evaluation } from '../plugins/observe/evaluation.js';
 import { samples } from '../plugins/observe/samples.js';
 import { summary } from '../plugins/observe/summary.js';
 import { type Files, readJson } from '../plugins/persist/files.js';
@@ -21,6 +23,17 @@ export const modelOptions = {
     .string()
     .optional()
     .describe('A model in diffusers’ folder layout; the emoji base that comes with the package by default.'),
+  validationDataDir: z
+    .string()
+    .optional()
+    .describe('Images that are not trained on, to evaluate the loss with; a folder like train_data_dir.'),
+  validationSteps: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .optional()
+    .describe('Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default.'),
+  earlyStoppingPatience: z.coerce.number().int().min(1).optional().describe('End after so many evaluations in a row without a lower loss.'),
   validationPrompt: z
     .union([z.string(), z.array(z.string())])
     .optional()
@@ -42,6 +55,7 @@ export const textToImageOptions = z.strictObject({
   captionDropout: diffusionOptions.captionDropout.default(0),
   trainTextEncoder: flag().default(false).describe('Train the text encoder as well.'),
   useEma: flag().default(false).describe('Average the weights; the average is sampled and saved.'),
+  emaWarmup: z.enum(['none', 'ratio', 'power']).default('ratio').describe('How the decay rises at first; ratio is diffusers’ usual.'),
   emaDecay: z.coerce.number().min(0).max(0.99999).default(0.9999).describe('Decay of the average.'),
 });
 
@@ -76,7 +90,23 @@ export async function diffusionPlugins(o: Shared): Promise<AnyPlugin[]> {
     }),
     denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
     summary(o.outputDir),
-    ...(prompts.length > 0 ? [samples(prompts, o.outputDir, emojiSampling(o))] : []),
+    ...(prompts.length > 0
+      ? [samples(prompts, o.outputDir, { ...emojiSampling(o), ...(o.validationSteps ? { every: o.validationSteps } : {}) })]
+      : []),
+    ...(o.validationDataDir === undefined
+      ? []
+      : [
+          evaluation(
+            imageFolder(o.validationDataDir, {
+              batchSize: o.trainBatchSize,
+              resolution: o.resolution ?? (await modelResolution(modelFolder(o))),
+              centerCrop: true,
+              captionColumn: o.captionColumn,
+            }),
+            o.validationSteps ? { every: o.validationSteps } : {},
+          ),
+        ]),
+    ...(o.earlyStoppingPatience === undefined ? [] : [earlyStopping({ patience: o.earlyStoppingPatience })]),
   ];
 }
 
@@ -89,7 +119,7 @@ export async function textToImage(options: TextToImageOptions): Promise<Composit
   return compose(
     textToImageModel({ from: modelFolder(o), train: o.trainTextEncoder ? 'everything' : 'unet' }),
     ...commonPlugins(o),
-    ...(o.useEma ? [ema({ decay: o.emaDecay })] : []),
+    ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
     saveModel(folder(join(o.outputDir, 'model'))),
     ...(await diffusionPlugins(o)),
   );

@@ -21,8 +21,17 @@ export const evaluation = (data: Data & { apply?(host: Host): void }, { every, m
     name: 'evaluation',
     apply(host: Host) {
       const { hooks, resolve } = host;
-      // The data plugin is not one of the run's, so nobody else applies it; its hooks lead nowhere.
-      const nowhere = new Proxy({}, { get: () => ({ tap: () => undefined, tapPromise: () => undefined }) });
+      // The data plugin is not one of the run's, so nobody else applies it; of its hooks only validate leads anywhere.
+      let check: (problems: Problems) => unknown = () => undefined;
+      const keep = (_: string, fn: typeof check) => {
+        check = fn;
+      };
+      const nowhere = new Proxy(
+        {},
+        {
+          get: (_, hook) => (hook === 'validate' ? { tap: keep, tapPromise: keep } : { tap: () => undefined, tapPromise: () => undefined }),
+        },
+      );
       data.apply?.({ ...host, hooks: nowhere as Host['hooks'] });
       hooks.prepareData.tapPromise('evaluation', async (given, problems) => {
         const found = new Problems();
@@ -30,10 +39,12 @@ export const evaluation = (data: Data & { apply?(host: Host): void }, { every, m
         for (const { code, what, fix } of found.list) problems.add(code, 'evaluation', what, fix);
         return given;
       });
-      hooks.validate.tap('evaluation', (problems) => {
+      hooks.validate.tapPromise('evaluation', async (problems) => {
+        const found = new Problems();
+        await check(found);
+        for (const { code, what, fix } of found.list) problems.add(code, 'evaluation', what, fix);
         if (every !== undefined && !(Number.isInteger(every) && every > 0))
           problems.add('OPTION_INVALID', 'evaluation', `every is ${every}`, 'Give a whole number above 0, or leave it out for each epoch.');
-        return undefined;
       });
       hooks.onRequest.tap('evaluation', (requests, { step, endsEpoch, last }) =>
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,

@@ -4,8 +4,13 @@ import { isTextToImage } from '../objectives/denoising.js';
 import { type SampleOptions, sampleImages } from '../samplers/sampler.js';
 import { writeGrid } from './png.js';
 
+export interface SamplesOptions extends SampleOptions {
+  /** Also every so many steps, into grid-<step>.png. */
+  readonly every?: number;
+}
+
 /** Draws the prompts before and after training into grid-before.png and grid-after.png, from the same noise. Needs Node. */
-export const samples = (prompts: readonly string[], outputDir: string, sampling: SampleOptions) => ({
+export const samples = (prompts: readonly string[], outputDir: string, { every, ...sampling }: SamplesOptions) => ({
   name: 'samples',
   apply(host: Host) {
     const draw = async (name: string) => {
@@ -19,5 +24,11 @@ export const samples = (prompts: readonly string[], outputDir: string, sampling:
     };
     host.hooks.onStart.tapPromise('samples', () => draw('grid-before'));
     host.hooks.onEnd.tapPromise('samples', () => draw('grid-after'));
+    if (every === undefined) return;
+    host.hooks.onRequest.tap('samples', (requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));
+    host.hooks.onEvaluate.tapPromise('samples', async (metrics, step) => {
+      if ((step + 1) % every === 0) await draw(`grid-${step + 1}`);
+      return metrics;
+    });
   },
 });

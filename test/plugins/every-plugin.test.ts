@@ -20,10 +20,13 @@ import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
 import { functionModel } from '../../plugins/models/function-model.js';
 import { textToImageModel } from '../../plugins/models/text-to-image.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
+import { csv } from '../../plugins/observe/csv.js';
+import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { jsonl } from '../../plugins/observe/jsonl.js';
 import { progress } from '../../plugins/observe/progress.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
+import { tensorboard } from '../../plugins/observe/tensorboard.js';
 import { adafactor } from '../../plugins/optimizers/adafactor.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';
 import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
@@ -43,6 +46,7 @@ import { linear } from '../../plugins/schedules/linear.js';
 import { oneCycle } from '../../plugins/schedules/one-cycle.js';
 import { piecewiseConstant } from '../../plugins/schedules/piecewise-constant.js';
 import { polynomial } from '../../plugins/schedules/polynomial.js';
+import { reduceOnPlateau } from '../../plugins/schedules/reduce-on-plateau.js';
 import { sequence } from '../../plugins/schedules/sequence.js';
 import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
@@ -102,6 +106,8 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'distributed/distributed.ts': () => [distributed()],
   'distributed/mpi.ts': () => [mpi()],
   'objectives/denoising.ts': () => [],
+  'observe/csv.ts': () => [csv(join(out, 'log.csv'), { every: 1 })],
+  'observe/tensorboard.ts': () => [tensorboard(join(out, 'tensorboard'), { every: 1 })],
   'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
   'observe/samples.ts': () => [samples(['red'], out, sampling)],
@@ -178,6 +184,9 @@ const supervisedJobs: Record<string, () => Composition> = {
   },
   'models/layers-model.ts': () => classify(),
   'objectives/supervised.ts': () => classify({ labelSmoothing: 0.1 }),
+  'observe/early-stopping.ts': () => classify({ validation: digits(), evaluateEvery: 2 }).with(earlyStopping({ patience: 9 })),
+  'schedules/reduce-on-plateau.ts': () =>
+    classify({ validation: digits(), evaluateEvery: 1 }).with(reduceOnPlateau({ patience: 0, threshold: 0.5, factor: 0.5 })),
   'observe/evaluation.ts': () => classify({ validation: digits(), metrics: ['accuracy'], evaluateEvery: 2 }),
 };
 /** Variables that outlive their runs. */
@@ -185,7 +194,7 @@ const lent: { dispose(): unknown }[] = [];
 
 /** Files that hold no plugin, and devices that have tests of their own. */
 const NO_PLUGIN =
-  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)|distributed\/(buckets|launcher|mpi-library|shard|watchdog)/;
+  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|tfevents|continue-log|better|atomic-folder|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)|distributed\/(buckets|launcher|mpi-library|shard|watchdog)/;
 
 test('every plugin is here', async () => {
   const folder = fileURLToPath(new URL('../../plugins', import.meta.url));

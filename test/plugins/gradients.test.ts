@@ -1,10 +1,11 @@
+import { readFile } from 'node:fs/promises';
 import type * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { type Plugin, SteploomError, Trainer } from '../../core/index.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
-import { ema } from '../../plugins/weights/ema.js';
+import { type EMAOptions, ema, emaDecay } from '../../plugins/weights/ema.js';
 import { smallRun, weightsRecorder } from '../support/small-run.js';
 
 /** Every record of a run, and the update as the optimizer gets it. */
@@ -95,6 +96,32 @@ describe.each([
 });
 
 describe('ema', () => {
+  test('decays and averages are those of diffusers’ EMAModel', async () => {
+    const golden = JSON.parse(await readFile(new URL('../fixtures/ema-golden.json', import.meta.url), 'utf8')) as {
+      walks: { options: Record<string, number | boolean>; decays: number[]; rows: number[][] }[];
+    };
+    for (const { options, decays, rows } of golden.walks) {
+      const own: EMAOptions = {
+        decay: options.decay as number,
+        warmup: options.use_ema_warmup ? 'power' : 'ratio',
+        ...(options.power === undefined ? {} : { power: options.power as number }),
+        ...(options.inv_gamma === undefined ? {} : { invGamma: options.inv_gamma as number }),
+        ...(options.update_after_step === undefined ? {} : { updateAfterStep: options.update_after_step as number }),
+        ...(options.min_decay === undefined ? {} : { minDecay: options.min_decay as number }),
+      };
+      let [p, average] = [
+        [1, -2, 0.5],
+        [1, -2, 0.5],
+      ];
+      for (const [step, decay] of decays.entries()) {
+        expect(emaDecay(step, own)).toBeCloseTo(decay, 12);
+        p = p.map((x, i) => x + [Math.sin(step + 1), Math.cos(2 * (step + 1)), 0.1][i]);
+        average = average.map((a, i) => a + (p[i] - a) * (1 - emaDecay(step, own)));
+        for (const [i, a] of average.entries()) expect(a).toBeCloseTo(rows[step][i], 5);
+      }
+    }
+  });
+
   test('averages after each step, restarts, and is given out without touching the weights', async () => {
     const weights = weightsRecorder();
     let averaged: number[] = [];

@@ -152,7 +152,7 @@ describe('checkpoint', () => {
     await new Trainer(plugins('limited', { every: 1, totalLimit: 2, best: { metric: 'score' } }).with(scores)).train();
     expect((await readdir(into)).sort()).toEqual([
       'best.json',
-      'checkpoint-1',
+      'checkpoint-100',
       'checkpoint-5',
       'checkpoint-8',
       'checkpoint-9',

@@ -52,7 +52,7 @@ export async function killing({ times, processes = 1, launcher, seed = 0 }) {
     const out = folder();
     const { child, ended } = start(out, processes, launcher);
     // From the time a process needs to begin, until shortly before the end.
-    await new Promise((done) => setTimeout(done, lasted * (0.2 + 0.75 * random.uniform())));
+    await new Promise((done) => setTimeout(done, lasted * (0.35 + 0.62 * random.uniform())));
     try {
       const pid = processes === 1 ? child.pid : Number(readFileSync(join(out, `pid-${random.integer(processes)}`), 'utf8'));
       process.kill(pid, 'SIGKILL');

@@ -1,0 +1,65 @@
+import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { fail, type Host } from '../../core/index.js';
+import { isDue } from './cadence.js';
+import { continueLog } from './continue-log.js';
+
+export interface CsvOptions {
+  /** Every so many steps. */
+  readonly every?: number;
+}
+
+const cell = (value: unknown): string => {
+  const text = value === undefined ? '' : String(value);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+
+/**
+ * Writes training's records as a table (RFC 4180), whose columns are the first record's fields. Records without a loss (evaluations) have
+ * other fields and are left out. A resumed run goes on in the same table. Needs Node.
+ */
+export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
+  let file: FileHandle | null = null;
+  let columns: string[] | null = null;
+  let resumedAt = 0;
+  return {
+    name: 'csv',
+    apply({ hooks, isFirstRank }: Host) {
+      hooks.shareModel.tap('csv', (snapshot) => {
+        resumedAt = snapshot?.step ?? 0;
+        return snapshot;
+      });
+      hooks.onStart.tapPromise('csv', async () => {
+        if (!isFirstRank()) return;
+        try {
+          await mkdir(dirname(path), { recursive: true });
+          await continueLog(path, resumedAt, (line) => Number(line.split(',')[0]), 1);
+          const before = await readFile(path, 'utf8').catch(() => '');
+          if (before !== '') columns = before.split('\n')[0].split(',');
+          file = await open(path, 'a');
+        } catch (error) {
+          fail(
+            'FILE_UNWRITABLE',
+            'csv',
+            `${path}: ${(error as Error).message}`,
+            'Check the path, its permissions and the space left.',
+            error,
+          );
+        }
+      });
+      hooks.shouldLog.tap('csv', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
+      hooks.onRecord.tapPromise('csv', async (record) => {
+        if (!file || record.loss === undefined) return;
+        if (!columns) {
+          columns = Object.keys(record);
+          await file.appendFile(`${columns.map(cell).join(',')}\n`);
+        }
+        await file.appendFile(`${columns.map((name) => cell(record[name])).join(',')}\n`);
+      });
+    },
+    async dispose() {
+      await file?.close();
+      file = null;
+    },
+  };
+};

@@ -1,0 +1,47 @@
+import { fail, type Host, type State } from '../../core/index.js';
+import { type Better, betterThan } from './better.js';
+
+export interface EarlyStoppingOptions extends Better {
+  /** The metric of evaluations that is watched. */
+  readonly metric?: string;
+  /** Evaluations in a row without an improvement that end the run. */
+  readonly patience?: number;
+}
+
+/** Ends the run when evaluations no longer get better; the stop comes one step after the evaluation. */
+export const earlyStopping = ({ metric = 'loss.held', patience = 3, ...better }: EarlyStoppingOptions = {}) => {
+  let best: number | null = null;
+  let bad = 0;
+  return {
+    name: 'early-stopping',
+    after: ['evaluation'],
+    apply({ hooks }: Host) {
+      hooks.validate.tap('early-stopping', (problems) => {
+        if (!(Number.isInteger(patience) && patience > 0))
+          problems.add('OPTION_INVALID', 'early-stopping', `patience is ${patience}`, 'Give a whole number above 0.');
+        return undefined;
+      });
+      hooks.onEvaluate.tap('early-stopping', (metrics) => {
+        const value = metrics[metric];
+        if (value === undefined)
+          fail(
+            'METRIC_MISSING',
+            'early-stopping',
+            `no evaluation gives ${metric}`,
+            `There are: ${Object.keys(metrics).join(', ') || 'none'}.`,
+          );
+        if (betterThan(value, best, better)) {
+          best = value;
+          bad = 0;
+        } else bad++;
+        return metrics;
+      });
+      hooks.onRequest.tap('early-stopping', (requests) => (bad >= patience ? { ...requests, stop: 1 } : requests));
+    },
+    capture: async (): Promise<State> => ({ best, bad }),
+    async restore(state: State) {
+      best = state.best as number | null;
+      bad = state.bad as number;
+    },
+  };
+};

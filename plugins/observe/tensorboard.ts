@@ -1,0 +1,95 @@
+import { type FileHandle, mkdir, open, readdir, readFile, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { fail, type Host } from '../../core/index.js';
+import { isDue } from './cadence.js';
+import { type EventContent, eventRecord, type SummaryValue } from './tfevents.js';
+
+export interface TensorBoardOptions {
+  /** Every so many steps. */
+  readonly every?: number;
+  /** Shown as a table under TEXT. */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** A folder whose grid*.png are shown as they come. */
+  readonly pictures?: string;
+}
+
+/**
+ * Writes TensorBoard's event files: every number of the log, pictures, and the options as text. A resumed run writes a file of its own, which
+ * begins by taking back the steps that are made again. Needs Node.
+ */
+export const tensorboard = (folder: string, { every = 10, options = {}, pictures }: TensorBoardOptions = {}) => {
+  let file: FileHandle | null = null;
+  let resumedAt = 0;
+  /** Pictures shown already, by name and time. */
+  const shown = new Set<string>();
+  const add = async (step: number, content: EventContent) => file?.appendFile(eventRecord(Date.now() / 1000, step, content));
+  const show = async (step: number) => {
+    if (!pictures || !file) return;
+    for (const name of await readdir(pictures).catch(() => [])) {
+      if (!/^grid.*\.png$/.test(name)) continue;
+      const path = join(pictures, name);
+      const key = `${name} ${(await stat(path)).mtimeMs}`;
+      if (shown.has(key)) continue;
+      shown.add(key);
+      const png = new Uint8Array(await readFile(path));
+      const view = new DataView(png.buffer);
+      await add(step, { values: [{ tag: 'samples', png, width: view.getUint32(16), height: view.getUint32(20) }] });
+    }
+  };
+  return {
+    name: 'tensorboard',
+    after: ['samples', 'emoji-figures'],
+    apply({ hooks, isFirstRank }: Host) {
+      let last = 0;
+      hooks.shareModel.tap('tensorboard', (snapshot) => {
+        resumedAt = snapshot?.step ?? 0;
+        return snapshot;
+      });
+      hooks.onStart.tapPromise('tensorboard', async () => {
+        if (!isFirstRank()) return;
+        const seconds = Date.now() / 1000;
+        const path = join(
+          folder,
+          `events.out.tfevents.${String(Math.floor(seconds)).padStart(10, '0')}.${hostname()}.${process.pid}.${resumedAt}`,
+        );
+        try {
+          await mkdir(folder, { recursive: true });
+          file = await open(path, 'ax');
+        } catch (error) {
+          fail(
+            'FILE_UNWRITABLE',
+            'tensorboard',
+            `${path}: ${(error as Error).message}`,
+            'Check the path, its permissions and the space left.',
+            error,
+          );
+        }
+        await add(0, { fileVersion: 'brain.Event:2' });
+        // Readers drop what other files say of this step and later ones.
+        if (resumedAt > 0) await add(resumedAt + 1, { sessionStart: true });
+        const rows = Object.entries(options).map(([name, value]) => `| ${name} | ${JSON.stringify(value)} |`);
+        if (rows.length > 0)
+          await add(resumedAt, { values: [{ tag: 'options', text: ['| option | value |', '| --- | --- |', ...rows].join('\n') }] });
+        await show(resumedAt);
+      });
+      hooks.shouldLog.tap('tensorboard', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
+      hooks.onRecord.tapPromise('tensorboard', async (record) => {
+        last = Number(record.step);
+        const values = Object.entries(record)
+          .filter(([name, value]) => name !== 'step' && typeof value === 'number')
+          .map(([tag, scalar]): SummaryValue => ({ tag, scalar: scalar as number }));
+        await add(last, { values });
+      });
+      hooks.onEvaluate.tapPromise('tensorboard', async (metrics, step) => {
+        await show(step + 1);
+        return metrics;
+      });
+      hooks.onEnd.tapPromise('tensorboard', ({ step }) => show(step));
+    },
+    async dispose() {
+      await file?.close();
+      file = null;
+    },
+  };
+};

@@ -1,0 +1,82 @@
+import { fail, type Host, SCHEDULE, type State } from '../../core/index.js';
+
+export interface ReduceOnPlateauOptions {
+  /** The metric of evaluations that is watched. */
+  readonly metric?: string;
+  readonly mode?: 'min' | 'max';
+  /** The rate is multiplied by this. */
+  readonly factor?: number;
+  /** Evaluations without an improvement that are let pass. */
+  readonly patience?: number;
+  /** Share of the best value by which one must be better to count. */
+  readonly threshold?: number;
+  /** Evaluations after a reduction that are not counted. */
+  readonly cooldown?: number;
+  /** The least multiple of the base rate. */
+  readonly minFactor?: number;
+}
+
+/**
+ * Lowers the rate when a metric no longer gets better (torch.optim.lr_scheduler.ReduceLROnPlateau, relative threshold). It looks at
+ * evaluations, so explain() cannot foresee its rates.
+ */
+export const reduceOnPlateau = ({
+  metric = 'loss.held',
+  mode = 'min',
+  factor = 0.1,
+  patience = 10,
+  threshold = 1e-4,
+  cooldown = 0,
+  minFactor = 0,
+}: ReduceOnPlateauOptions = {}) => {
+  let multiplier = 1;
+  let best: number | null = null;
+  let bad = 0;
+  let cooling = 0;
+  return {
+    name: 'reduce-on-plateau',
+    fills: SCHEDULE,
+    unknown: true,
+    after: ['evaluation'],
+    apply({ hooks }: Host) {
+      hooks.validate.tap('reduce-on-plateau', (problems) => {
+        if (!(factor > 0 && factor < 1))
+          problems.add('OPTION_INVALID', 'reduce-on-plateau', `factor is ${factor}`, 'Give a number between 0 and 1.');
+        for (const [name, value] of Object.entries({ patience, cooldown }))
+          if (!(Number.isInteger(value) && value >= 0))
+            problems.add('OPTION_INVALID', 'reduce-on-plateau', `${name} is ${value}`, 'Give a whole number, at least 0.');
+        return undefined;
+      });
+      hooks.onEvaluate.tap('reduce-on-plateau', (metrics) => {
+        const value = metrics[metric];
+        if (value === undefined)
+          fail(
+            'METRIC_MISSING',
+            'reduce-on-plateau',
+            `no evaluation gives ${metric}`,
+            `There are: ${Object.keys(metrics).join(', ') || 'none'}.`,
+          );
+        const better = best === null || (mode === 'min' ? value < best * (1 - threshold) : value > best * (1 + threshold));
+        if (better) {
+          best = value;
+          bad = 0;
+        } else bad++;
+        if (cooling > 0) {
+          cooling--;
+          bad = 0;
+        }
+        if (bad > patience) {
+          multiplier = Math.max(minFactor, multiplier * factor);
+          cooling = cooldown;
+          bad = 0;
+        }
+        return metrics;
+      });
+      hooks.onSchedule.tap('reduce-on-plateau', (rate, { step, warmupSteps }) => (step < warmupSteps ? rate : rate * multiplier));
+    },
+    capture: async (): Promise<State> => ({ multiplier, best, bad, cooling }),
+    async restore(state: State) {
+      ({ multiplier, best, bad, cooling } = state as unknown as { multiplier: number; best: number | null; bad: number; cooling: number });
+    },
+  };
+};
