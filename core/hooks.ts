@@ -112,6 +112,22 @@ export interface TapTime {
   milliseconds: number;
 }
 
+/** One call, in milliseconds since the run's set-up began; `part` is what of the core, or which plugin. */
+export interface Span {
+  readonly hook: string;
+  readonly part: string;
+  readonly start: number;
+  readonly milliseconds: number;
+}
+
+/** Spans kept; a long run's later ones are not. */
+const MOST_SPANS = 200_000;
+
+/** Keeps spans until there are too many. */
+export const recordSpan = (spans: Span[], span: Span): void => {
+  if (spans.length < MOST_SPANS) spans.push(span);
+};
+
 type Kind = 'waterfall' | 'bail' | 'look';
 const kindOf = (hook: object): Kind =>
   hook.constructor === SyncWaterfallHook || hook.constructor === AsyncSeriesWaterfallHook
@@ -135,7 +151,7 @@ const isThenable = (value: unknown): boolean => typeof (value as { then?: unknow
  * Makes tapable's silent failures loud. Each tap is wrapped once, when it is registered: what it throws is named by
  * plugin and hook, and so is a promise in a synchronous hook, undefined out of a waterfall, and NaN.
  */
-export function guardHooks(hooks: Hooks, times: TapTime[] | null, now: () => number): void {
+export function guardHooks(hooks: Hooks, times: TapTime[] | null, now: () => number, spans: Span[] = []): void {
   for (const [hook, tapable] of Object.entries(hooks)) {
     const kind = kindOf(tapable);
     const asynchronous = tapable.constructor === AsyncSeriesHook || tapable.constructor === AsyncSeriesWaterfallHook;
@@ -183,13 +199,14 @@ export function guardHooks(hooks: Hooks, times: TapTime[] | null, now: () => num
           const start = now();
           time.calls++;
           const value = guarded(a, b, c);
-          if (!isThenable(value)) {
-            time.milliseconds += now() - start;
-            return value;
-          }
-          return (value as Promise<unknown>).finally(() => {
-            time.milliseconds += now() - start;
-          });
+          const end = () => {
+            const milliseconds = now() - start;
+            time.milliseconds += milliseconds;
+            recordSpan(spans, { hook, part: plugin, start, milliseconds });
+          };
+          if (isThenable(value)) return (value as Promise<unknown>).finally(end);
+          end();
+          return value;
         };
         return { ...tap, fn: timed };
       },

@@ -7,7 +7,19 @@ export type { Batch, Data, Source } from './data.js';
 export { fail, type Problem, Problems, SteploomError } from './errors.js';
 export type { Explanation } from './explain.js';
 export { hashOf, hashOfText } from './hash.js';
-export type { Ending, FinishedRecord, HookName, LogRecord, Metrics, PluginHooks, Requests, ScheduleInput, Sum, TapTime } from './hooks.js';
+export type {
+  Ending,
+  FinishedRecord,
+  HookName,
+  LogRecord,
+  Metrics,
+  PluginHooks,
+  Requests,
+  ScheduleInput,
+  Span,
+  Sum,
+  TapTime,
+} from './hooks.js';
 export {
   type Context,
   type GroupSettings,

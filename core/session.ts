@@ -12,6 +12,8 @@ import {
   type Metrics,
   makeHooks,
   type Requests,
+  recordSpan,
+  type Span,
   type Sum,
   type TapTime,
 } from './hooks.js';
@@ -66,6 +68,9 @@ const NO_REQUESTS: Requests = { stop: 0, checkpoint: 0, evaluate: 0, abandon: 0 
 export class Session implements Run {
   readonly hooks: Hooks = makeHooks();
   readonly times: TapTime[] | null;
+  /** Every call, where calls are timed. */
+  readonly spans: Span[] = [];
+  private readonly began = performance.now();
   readonly ready: readonly Ready[];
   plan!: Plan;
   model!: Model;
@@ -93,7 +98,7 @@ export class Session implements Run {
   constructor(plugins: readonly AnyPlugin[], options: SessionOptions) {
     this.times = options.profile ? [] : null;
     this.warn = options.warn ?? ((text) => console.warn(text));
-    guardHooks(this.hooks, this.times, () => performance.now());
+    guardHooks(this.hooks, this.times, () => performance.now() - this.began, this.spans);
     const { ready, container } = assemble(plugins);
     this.ready = ready;
     // Remembered: the container takes microseconds, and a step asks several times.
@@ -279,6 +284,17 @@ export class Session implements Run {
     return asked;
   }
 
+  /** Notes what the core itself does, where calls are timed. */
+  private span<T>(part: string, work: () => T): T {
+    if (!this.times) return work();
+    const start = performance.now() - this.began;
+    try {
+      return work();
+    } finally {
+      recordSpan(this.spans, { hook: 'core', part, start, milliseconds: performance.now() - this.began - start });
+    }
+  }
+
   async load(micro: Micro): Promise<Batch | null> {
     const source = this.source as Source;
     if (this.order?.epoch !== micro.epoch) this.order = { epoch: micro.epoch, ids: source.ids(micro.epoch) };
@@ -305,10 +321,12 @@ export class Session implements Run {
         // Ranks draw differently, and one rank as ever.
         drawHere: (name) => random.micro(name, micro.step, micro.index * worldSize + rank),
       });
-      const { loss, gradients } = backward(
-        () => hooks.onLoss.call(this.resolve(OBJECTIVE).loss(context, model, used), micro),
-        this.trained,
-        () => hooks.scaleLoss.call(used.items),
+      const { loss, gradients } = this.span('forward and backward', () =>
+        backward(
+          () => hooks.onLoss.call(this.resolve(OBJECTIVE).loss(context, model, used), micro),
+          this.trained,
+          () => hooks.scaleLoss.call(used.items),
+        ),
       );
       return hooks.afterBackward.call({ gradients, loss: timesItems(loss, used.items), items: used.items }, micro);
     } finally {

@@ -1,7 +1,7 @@
 import { Composition } from './compose.js';
 import { fail } from './errors.js';
 import { type Explanation, explainSession } from './explain.js';
-import type { Metrics, Requests, TapTime } from './hooks.js';
+import type { Metrics, Requests, Span, TapTime } from './hooks.js';
 import { loop } from './loop.js';
 import type { AnyPlugin } from './plugin.js';
 import { Session, type SessionOptions } from './session.js';
@@ -15,6 +15,8 @@ export interface Result {
   readonly metrics: Metrics;
   /** Time and calls per hook and plugin, with `profile`. */
   readonly profile?: readonly TapTime[];
+  /** The calls themselves, the first 200,000 of them. */
+  readonly spans?: readonly Span[];
 }
 
 /** One run of a composition of plugins. Set-up happens once, whoever asks first. */
@@ -68,7 +70,7 @@ export class Trainer {
       try {
         const { step, stopped } = await loop(session);
         await session.settle();
-        return { step, stopped, metrics: session.metrics, ...(session.times ? { profile: session.times } : {}) };
+        return { step, stopped, metrics: session.metrics, ...(session.times ? { profile: session.times, spans: session.spans } : {}) };
       } catch (error) {
         await session.hooks.onError.promise(error);
         throw error;

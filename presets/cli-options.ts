@@ -44,7 +44,9 @@ export function addOptions(command: Command, schema: z.ZodObject): void {
     const value = isFlag ? ' [true|false]' : isList ? ' <value...>' : ' <value>';
     const notes = [
       choices ? `one of ${choices.join(', ')}` : '',
-      fallback === undefined || (Array.isArray(fallback) && fallback.length === 0) ? '' : `default ${Array.isArray(fallback) ? fallback.join(',') : fallback}`,
+      fallback === undefined || (Array.isArray(fallback) && fallback.length === 0)
+        ? ''
+        : `default ${Array.isArray(fallback) ? fallback.join(',') : fallback}`,
       required ? 'required' : '',
     ].filter(Boolean);
     command.addOption(

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import { statSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import { type Composition, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../core/index.js';
+import { type Composition, type Span, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../core/index.js';
 import { DEVICES } from '../plugins/devices/pick.js';
 import { launched } from '../plugins/distributed/launcher.js';
 import { wasPrinted } from '../plugins/distributed/mpi.js';
@@ -47,7 +48,11 @@ async function makeComposition(preset: Preset, command: Command): Promise<Compos
 perPreset(
   program.command('train').description('Train a preset.'),
   train,
-  (command) => void command.option('--profile', 'Print the time spent in each hook by each plugin.'),
+  (command) =>
+    void command.option(
+      '--profile [file]',
+      'Print the time spent in each hook by each plugin; into a file every call, for Perfetto or chrome://tracing.',
+    ),
 );
 perPreset(
   program.command('explain').description('Show what a preset would do: who runs when, and the plan. Trains nothing.'),
@@ -62,7 +67,7 @@ perPreset(
 );
 
 async function train(composition: Composition, command: Command): Promise<void> {
-  const trainer = new Trainer(composition, { profile: command.opts().profile === true });
+  const trainer = new Trainer(composition, { profile: command.opts().profile !== undefined });
   const { device } = await trainer.explain().catch(async (error) => {
     await trainer.dispose();
     throw error;
@@ -81,6 +86,11 @@ async function train(composition: Composition, command: Command): Promise<void> 
   try {
     const result = await trainer.train({ signal: controller.signal });
     if (result.profile) printProfile(result.profile);
+    const { profile } = command.opts();
+    if (typeof profile === 'string' && result.spans) {
+      await writeFile(profile, traceOf(result.spans));
+      console.error(`wrote ${profile}`);
+    }
     if (controller.signal.aborted && result.stopped) process.exitCode = code;
   } catch (error) {
     report(error);
@@ -90,6 +100,22 @@ async function train(composition: Composition, command: Command): Promise<void> 
     process.off('SIGTERM', interrupt);
   }
 }
+
+/** Spans in the Trace Event Format (complete events, microseconds). */
+const traceOf = (spans: readonly Span[]): string =>
+  JSON.stringify({
+    displayTimeUnit: 'ms',
+    traceEvents: spans.map(({ hook, part, start, milliseconds }) => ({
+      name: part,
+      cat: hook,
+      ph: 'X',
+      ts: 1000 * start,
+      dur: 1000 * milliseconds,
+      pid: launched()?.rank ?? 0,
+      tid: 1,
+      args: { hook },
+    })),
+  });
 
 function printProfile(times: readonly TapTime[]): void {
   console.log(`\n${'hook'.padEnd(16)}${'plugin'.padEnd(20)}${'calls'.padStart(8)}${'ms'.padStart(12)}`);
