@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import { type Composition, type Span, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../core/index.js';
+import { type Composition, fail, type Span, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../core/index.js';
 import { DEVICES } from '../plugins/devices/pick.js';
 import { launched } from '../plugins/distributed/launcher.js';
 import { wasPrinted } from '../plugins/distributed/mpi.js';
@@ -68,11 +68,13 @@ perPreset(
 
 async function train(composition: Composition, command: Command): Promise<void> {
   const trainer = new Trainer(composition, { profile: command.opts().profile !== undefined });
-  const { device } = await trainer.explain().catch(async (error) => {
+  const { device, text } = await trainer.explain().catch(async (error) => {
     await trainer.dispose();
     throw error;
   });
   if ((launched()?.rank ?? 0) === 0) console.error(`training on ${device}`);
+  const page = composition.plugins.find((plugin) => plugin.name === 'ui') as { describe?(text: string): void } | undefined;
+  page?.describe?.(text);
   const controller = new AbortController();
   let code = INTERRUPTED;
   const interrupt = (signal: NodeJS.Signals) => {
@@ -168,6 +170,26 @@ withModel(program.command('merge').description('Add an adapter to its model’s 
     const model = await openModel(o.pretrained_model_name_or_path, o.device, loraPath(o.lora));
     await saveTo(o.output_dir, model, weightsOf(model), o.half === true);
     console.log(`wrote ${o.output_dir}`);
+  });
+
+program
+  .command('ui')
+  .description('Show the runs below a folder on a page of this machine, side by side.')
+  .exitOverride()
+  .argument('[folder]', 'A folder of runs, each with a log.jsonl.', 'runs')
+  .option('--port <n>', 'Any free one by default.', number, 0)
+  .option('--host <name>', 'The interface to listen on; others than this machine need the token in the address.', '127.0.0.1')
+  .action(async (folder: string, o) => {
+    const { runsBelow, serveRuns } = await import('../plugins/observe/ui-server.js');
+    const runs = runsBelow(folder);
+    await runs().catch((error) => fail('FILE_UNREADABLE', 'ui', `${folder}: ${error.message}`, 'Give a folder of runs.'));
+    const { address, close } = await serveRuns({ ...o, runs });
+    console.log(address);
+    await new Promise<void>((resolve) => {
+      process.once('SIGINT', () => resolve());
+      process.once('SIGTERM', () => resolve());
+    });
+    await close();
   });
 
 program

@@ -11,6 +11,7 @@ import { csv } from '../plugins/observe/csv.js';
 import { jsonl } from '../plugins/observe/jsonl.js';
 import { progress } from '../plugins/observe/progress.js';
 import { tensorboard } from '../plugins/observe/tensorboard.js';
+import { ui } from '../plugins/observe/ui.js';
 import { type OptimizerName, optimizerByName } from '../plugins/optimizers/by-name.js';
 import { groups } from '../plugins/optimizers/groups.js';
 import { checkpoint } from '../plugins/persist/checkpoint.js';
@@ -34,6 +35,9 @@ export interface CommonOptions {
   readonly resumeFromCheckpoint?: string;
   readonly resumeOverride?: readonly string[];
   readonly reportTo: readonly (typeof REPORTS)[number][];
+  readonly ui: boolean;
+  readonly uiPort: number;
+  readonly uiHost: string;
   readonly quiet: boolean;
   readonly timeout: number;
   readonly checkEvery: number;
@@ -68,6 +72,9 @@ export const scaledLearningRate = (
 /** What each rank may have of its own: places, and how it computes. */
 const OWN = new Set([
   'reportTo',
+  'ui',
+  'uiPort',
+  'uiHost',
   'outputDir',
   'device',
   'threads',
@@ -128,6 +135,7 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     ...(reports('tensorboard')
       ? [tensorboard(join(o.outputDir, 'tensorboard'), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
       : []),
+    ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [progress()]),
     checkpoint({
       into: o.outputDir,

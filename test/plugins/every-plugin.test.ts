@@ -27,6 +27,7 @@ import { progress } from '../../plugins/observe/progress.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { tensorboard } from '../../plugins/observe/tensorboard.js';
+import { ui } from '../../plugins/observe/ui.js';
 import { adafactor } from '../../plugins/optimizers/adafactor.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';
 import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
@@ -107,6 +108,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'distributed/mpi.ts': () => [mpi()],
   'objectives/denoising.ts': () => [],
   'observe/csv.ts': () => [csv(join(out, 'log.csv'), { every: 1 })],
+  'observe/ui.ts': () => [ui({ every: 1, say: () => undefined })],
   'observe/tensorboard.ts': () => [tensorboard(join(out, 'tensorboard'), { every: 1 })],
   'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
@@ -194,7 +196,7 @@ const lent: { dispose(): unknown }[] = [];
 
 /** Files that hold no plugin, and devices that have tests of their own. */
 const NO_PLUGIN =
-  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|tfevents|continue-log|better|atomic-folder|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)|distributed\/(buckets|launcher|mpi-library|shard|watchdog)/;
+  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|tfevents|ui-page|ui-server|continue-log|better|atomic-folder|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)|distributed\/(buckets|launcher|mpi-library|shard|watchdog)/;
 
 test('every plugin is here', async () => {
   const folder = fileURLToPath(new URL('../../plugins', import.meta.url));

@@ -1,0 +1,69 @@
+import { basename } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import type { FinishedRecord, Host } from '../../core/index.js';
+import { isDue } from './cadence.js';
+import { serveRuns } from './ui-server.js';
+
+export interface UiOptions {
+  readonly host?: string;
+  readonly port?: number;
+  /** The run's folder, whose grid*.png are shown. */
+  readonly folder?: string;
+  /** Every so many steps. */
+  readonly every?: number;
+  /** Where the address is said; the error stream by default. */
+  readonly say?: (text: string) => void;
+}
+
+/** A page on this machine that shows the run while it trains, and a button that stops it after the step. Needs Node. */
+export const ui = ({ host, port, folder, every = 10, say = (text) => console.error(text) }: UiOptions = {}) => {
+  const records: FinishedRecord[] = [];
+  let server: Awaited<ReturnType<typeof serveRuns>> | null = null;
+  let explanation: string | undefined;
+  return {
+    name: 'ui',
+    /** Shows an explanation of the run, as Trainer.explain gives it. */
+    describe(text: string) {
+      explanation = text;
+    },
+    apply({ hooks, isFirstRank, request, plan }: Host) {
+      let started = 0;
+      let ended = false;
+      hooks.onStart.tapPromise('ui', async () => {
+        if (!isFirstRank()) return;
+        started = performance.now();
+        server = await serveRuns({
+          ...(host === undefined ? {} : { host }),
+          ...(port === undefined ? {} : { port }),
+          runs: async () => [
+            {
+              name: folder ? basename(folder) : 'run',
+              records,
+              folder: folder ?? '',
+              live: true,
+              ended,
+              steps: plan().steps,
+              ...(explanation === undefined ? {} : { explanation }),
+              memory: { resident: process.memoryUsage.rss(), tensors: tf.memory().numBytes },
+            },
+          ],
+          stop: () => request('stop'),
+        });
+        say(`this run: ${server.address}`);
+      });
+      hooks.shouldLog.tap('ui', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
+      hooks.onRecord.tap('ui', (record) => {
+        if (server) records.push({ ...record, seconds: (performance.now() - started) / 1000 });
+        return undefined;
+      });
+      hooks.onEnd.tap('ui', () => {
+        ended = true;
+        return undefined;
+      });
+    },
+    async dispose() {
+      await server?.close();
+      server = null;
+    },
+  };
+};

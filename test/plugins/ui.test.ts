@@ -1,0 +1,187 @@
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Plugin, Trainer } from '../../core/index.js';
+import { writeGrid } from '../../plugins/observe/png.js';
+import { ui } from '../../plugins/observe/ui.js';
+import { runsBelow, serveRuns } from '../../plugins/observe/ui-server.js';
+import { smallRun } from '../support/small-run.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'steploom-'));
+  for (const [name, scale] of [
+    ['first', 1],
+    ['second', 2],
+  ] as const) {
+    await mkdir(join(folder, name));
+    const lines = Array.from({ length: 20 }, (_, i) =>
+      JSON.stringify({ step: i + 1, loss: scale / (i + 1), learningRate: 0.1, seconds: i }),
+    );
+    await writeFile(join(folder, name, 'log.jsonl'), `${lines.join('\n')}\n{"step":21,"lo`);
+  }
+  await writeGrid(join(folder, 'first', 'grid-after.png'), [new Float32Array(12).fill(0.5)], { height: 2, width: 2 }, 1);
+  await writeFile(join(folder, 'secret.txt'), 'not for everyone');
+  await symlink(join(folder, 'secret.txt'), join(folder, 'first', 'grid-link.png'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** A request as anyone could send it: the path is not tidied, and headers are free. */
+const asked = (
+  address: string,
+  path: string,
+  { method = 'GET', headers = {} }: { method?: string; headers?: Record<string, string> } = {},
+) =>
+  new Promise<{ code?: number; body: string }>((resolve, reject) => {
+    const { hostname, port } = new URL(address);
+    const sent = request({ hostname, port, path, method, headers }, (response) => {
+      let body = '';
+      response.on('data', (text) => (body += text));
+      response.on('end', () => resolve({ code: response.statusCode, body }));
+    });
+    sent.once('error', reject);
+    sent.end();
+  });
+
+describe('the page’s server', () => {
+  test('gives runs, only what is new, and no file but their pictures', async () => {
+    const { address, close } = await serveRuns({ runs: runsBelow(folder) });
+    try {
+      const views = JSON.parse((await asked(address, '/data')).body) as {
+        name: string;
+        records: unknown[];
+        pictures: { name: string }[];
+      }[];
+      expect(views.map(({ name, records }) => [name, records.length])).toEqual([
+        ['first', 20],
+        ['second', 20],
+      ]);
+      expect(views[0].pictures.map(({ name }) => name)).toEqual(['grid-after.png']);
+      const since = encodeURIComponent(JSON.stringify({ first: 18, second: 20 }));
+      expect(JSON.parse((await asked(address, `/data?since=${since}`)).body).map((v: { records: unknown[] }) => v.records.length)).toEqual([
+        2, 0,
+      ]);
+      expect((await asked(address, '/picture?run=first&name=grid-after.png')).code).toBe(200);
+      for (const path of [
+        '/secret.txt',
+        '/../secret.txt',
+        '/picture?run=..&name=secret.txt',
+        '/picture?run=first&name=../secret.txt',
+        '/picture?run=first&name=..%2Fsecret.txt',
+        '/picture?run=first&name=grid-link.png',
+        '/picture?run=first&name=log.jsonl',
+        '/picture?run=%2Fetc&name=passwd',
+      ]) {
+        const { code, body } = await asked(address, path);
+        expect([path, code]).toEqual([path, 404]);
+        expect(body).not.toContain('not for everyone');
+      }
+      expect((await asked(address, '/data?since=%5B%7Bx')).code).toBe(200);
+      expect((await asked(address, '/data', { headers: { host: 'evil.example' } })).code).toBe(403);
+      expect((await asked(address, '/stop', { method: 'POST' })).code).toBe(403);
+      expect((await asked(address, '/', { method: 'PUT' })).code).toBe(405);
+    } finally {
+      await close();
+    }
+  });
+
+  test('asks for a token where others can reach it', async () => {
+    const { address, close } = await serveRuns({ host: '0.0.0.0', runs: runsBelow(folder) });
+    try {
+      const token = new URL(address).searchParams.get('token');
+      expect(token).toMatch(/^[0-9a-f]{32}$/);
+      for (const wrong of ['', '?token=', `?token=${'0'.repeat(32)}`, `?token=${token}0`])
+        expect((await asked(address, `/data${wrong}`)).code).toBe(403);
+      expect((await asked(address, `/data?token=${token}`)).code).toBe(200);
+    } finally {
+      await close();
+    }
+  });
+
+  test('a port that is taken is an error with a name', async () => {
+    const { address, close } = await serveRuns({ runs: runsBelow(folder) });
+    await expect(serveRuns({ port: Number(new URL(address).port), runs: runsBelow(folder) })).rejects.toThrow(
+      /PORT_UNAVAILABLE.*EADDRINUSE/,
+    );
+    await close();
+  });
+});
+
+const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
+if (!found) console.log('not tested here: the live page (no Chromium was found)');
+
+describe.runIf(found)('the page in headless Chromium', () => {
+  const inBrowser = async (address: string, look: (tab: import('playwright-core').Page) => Promise<void>) => {
+    const browser = await chromium.launch({ executablePath: found as string, args: ['--no-sandbox'] });
+    try {
+      const tab = await browser.newPage();
+      const errors: string[] = [];
+      tab.on('pageerror', (error) => errors.push(error.message));
+      tab.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+      await tab.goto(address);
+      await look(tab);
+      // The browser's own wish for an icon is not the page's.
+      expect(errors.filter((text) => !/favicon|404/.test(text))).toEqual([]);
+    } finally {
+      await browser.close();
+    }
+  };
+
+  test('shows a run while it trains, and its button stops it after the step', async () => {
+    let address = '';
+    const slow: Plugin = {
+      name: 'slow',
+      apply: ({ hooks }) =>
+        hooks.onSync.tapPromise('slow', async (sum) => {
+          await new Promise((done) => setTimeout(done, 5));
+          return sum;
+        }),
+    };
+    let heard: () => void;
+    const ready = new Promise<void>((resolve) => {
+      heard = resolve;
+    });
+    const page = ui({
+      every: 1,
+      folder: join(folder, 'first'),
+      say: (text) => {
+        address = text.slice(text.indexOf('http'));
+        heard();
+      },
+    });
+    const trainer = new Trainer(smallRun({ steps: 100_000 }).with(page, slow));
+    page.describe((await trainer.explain()).text);
+    const training = trainer.train();
+    await ready;
+    await inBrowser(address, async (tab) => {
+      for (const chart of ['loss', 'learningRate', 'steps a second'])
+        await tab.waitForSelector(`figure[data-chart="${chart}"] polyline[points*=" "]`, { state: 'attached' });
+      expect(await tab.textContent('section')).toMatch(/step \d+ of 100000, \d+ MiB resident/);
+      expect(await tab.textContent('pre')).toContain('onSync');
+      await tab.waitForFunction('document.querySelector("img").naturalWidth > 0');
+      await tab.click('button');
+      const result = await training;
+      expect(result.stopped).toBe(true);
+      expect(result.step).toBeLessThan(100_000);
+    });
+  });
+
+  test('shows several runs side by side, and hides those that are not wanted', async () => {
+    const { address, close } = await serveRuns({ runs: runsBelow(folder) });
+    try {
+      await inBrowser(address, async (tab) => {
+        await tab.waitForSelector('section[data-run="second"]');
+        expect(await tab.locator('figure[data-chart="loss"] polyline').count()).toBe(2);
+        await tab.click('label:has-text("first") input');
+        expect(await tab.locator('figure[data-chart="loss"] polyline').count()).toBe(1);
+        expect(await tab.locator('section').count()).toBe(1);
+      });
+    } finally {
+      await close();
+    }
+  });
+});
