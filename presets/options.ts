@@ -94,6 +94,8 @@ export const imageOptions = {
   resolution: count().optional().describe('Side of the square images; the model’s own by default.'),
   centerCrop: flag().default(false).describe('Crop the centre instead of a random place.'),
   randomFlip: flag().default(false).describe('Flip images left to right at random.'),
+  maxPixels: count().default(64_000_000).describe('Images with more pixels are refused.'),
+  skipBadImages: flag().default(false).describe('Leave out images that cannot be decoded, and say which.'),
   maxTrainSamples: count().optional().describe('Use only the first so many images.'),
 };
 

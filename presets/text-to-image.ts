@@ -86,6 +86,8 @@ export async function diffusionPlugins(o: Shared): Promise<AnyPlugin[]> {
       centerCrop: o.centerCrop,
       randomFlip: o.randomFlip,
       captionColumn: o.captionColumn,
+      maxPixels: o.maxPixels,
+      skipBadImages: o.skipBadImages,
       ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
     }),
     denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),

@@ -1,7 +1,18 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { DATA, fail, type Host, hashOfText, type Problems, RANDOM, type Random, type Source } from '../../core/index.js';
+import {
+  DATA,
+  fail,
+  type Host,
+  hashOfText,
+  type Problem,
+  type Problems,
+  RANDOM,
+  type Random,
+  type Source,
+  SteploomError,
+} from '../../core/index.js';
 import { epochOrder } from './arrays.js';
 
 export interface ImageFolderOptions {
@@ -14,9 +25,20 @@ export interface ImageFolderOptions {
   readonly captionColumn?: string;
   readonly maxSamples?: number;
   readonly shuffle?: boolean;
+  /** Images with more pixels are refused by what their header says, before they are decoded; 64 million by default. */
+  readonly maxPixels?: number;
+  /** Leave out images that cannot be decoded, and say how many. Every image is then decoded once before training. */
+  readonly skipBadImages?: boolean;
 }
 
 const IMAGES = new Set(['.png', '.jpg', '.jpeg', '.webp']);
+/** Broken images that are named one by one. */
+const SHOWN = 20;
+/** Pixels that an image may have once its short side is the resolution. */
+const MOST_RESIZED = 16_000_000;
+/** Images looked at together. */
+const AT_ONCE = 8;
+
 /** Decoded images kept for later epochs, in bytes. */
 const KEPT = 512 * 1024 * 1024;
 
@@ -39,6 +61,7 @@ interface Decoded {
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { batchSize, resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
+  const { maxPixels = 64_000_000, skipBadImages = false } = options;
   const decoded = new Map<number, Promise<Decoded>>();
   let keptBytes = 0;
   let random: Random;
@@ -47,7 +70,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const decode = (id: number): Promise<Decoded> => {
     const known = decoded.get(id);
     if (known) return known;
-    const making = decodeImage(entries[id].path, resolution).then((image) => {
+    const making = decodeImage(entries[id].path, resolution, maxPixels).then((image) => {
       keptBytes += image.bytes.length;
       // The oldest go first once there are more than can be kept.
       for (const [other] of decoded) {
@@ -65,7 +88,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   return {
     name: 'image-folder',
     fills: DATA,
-    apply({ hooks, resolve }: Host) {
+    apply({ hooks, resolve, warn, isFirstRank }: Host) {
       random = resolve(RANDOM);
       hooks.validate.tapPromise('image-folder', async (problems) => {
         if (!(Number.isInteger(batchSize) && batchSize > 0))
@@ -74,6 +97,28 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           problems.add('OPTION_INVALID', 'image-folder', `resolution is ${resolution}`, 'Give a whole number above 0.');
         entries = await list(folder, captionColumn, problems);
         if (maxSamples !== undefined) entries = entries.slice(0, maxSamples);
+        if (problems.list.length > 0) return;
+        const faults = await faultsOf(
+          entries,
+          skipBadImages ? (path) => decodeImage(path, resolution, maxPixels) : (path) => checkHeader(path, resolution, maxPixels),
+        );
+        if (!skipBadImages) {
+          for (const { code, what, fix } of [...faults.values()].slice(0, SHOWN)) problems.add(code, 'image-folder', what, fix);
+          if (faults.size > SHOWN)
+            problems.add(
+              'BAD_IMAGE',
+              'image-folder',
+              `${faults.size - SHOWN} more images of ${folder} are broken`,
+              'skipBadImages (--skip_bad_images) leaves them out.',
+            );
+          return;
+        }
+        entries = entries.filter((entry) => !faults.has(entry));
+        if (faults.size > 0 && isFirstRank()) {
+          const named = [...faults.values()].slice(0, SHOWN).map(({ what }) => what);
+          warn(`${faults.size} images are left out: ${named.join('; ')}${faults.size > SHOWN ? '; ...' : ''}`);
+        }
+        if (entries.length === 0) problems.add('DATA_INVALID', 'image-folder', `no image of ${folder} can be decoded`, 'Give others.');
       });
     },
     async open(): Promise<Source> {
@@ -123,11 +168,49 @@ function cut({ width, bytes }: Decoded, side: number, left: number, top: number,
     }
 }
 
-async function decodeImage(path: string, resolution: number): Promise<Decoded> {
+/** Every entry whose image is broken, with what is wrong. */
+async function faultsOf(entries: readonly Entry[], look: (path: string) => Promise<unknown>): Promise<Map<Entry, Problem>> {
+  const faults = new Map<Entry, Problem>();
+  for (let at = 0; at < entries.length; at += AT_ONCE)
+    await Promise.all(
+      entries.slice(at, at + AT_ONCE).map(async (entry) => {
+        try {
+          await look(entry.path);
+        } catch (error) {
+          if (!(error instanceof SteploomError)) throw error;
+          faults.set(entry, error.problems[0]);
+        }
+      }),
+    );
+  return new Map(entries.flatMap((entry) => (faults.has(entry) ? [[entry, faults.get(entry) as Problem]] : [])));
+}
+
+/** Looks at an image's header alone: whether it is one, and not too large. */
+async function checkHeader(path: string, resolution: number, maxPixels: number): Promise<void> {
+  const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
+  const { default: sharp } = await import('sharp');
+  let size: { width: number; height: number };
+  try {
+    // The limit is ours to say: sharp's own message does not tell how large the image is.
+    size = await sharp(path, { limitInputPixels: false }).metadata();
+  } catch (error) {
+    return bad(`cannot be decoded: ${(error as Error).message}`, 'Replace or remove the file.', error);
+  }
+  const { width, height } = size;
+  if (!(width > 0 && height > 0)) bad('has no pixels', 'Replace or remove the file.');
+  if (width * height > maxPixels)
+    bad(`has ${width} x ${height} pixels, more than ${maxPixels}`, 'Make it smaller, or raise maxPixels (--max_pixels).');
+  const scale = resolution / Math.min(width, height);
+  if (width * scale * height * scale > MOST_RESIZED)
+    bad(`is too narrow: ${width} x ${height} pixels, whose short side would become ${resolution}`, 'Cut or remove it.');
+}
+
+async function decodeImage(path: string, resolution: number, maxPixels: number): Promise<Decoded> {
+  await checkHeader(path, resolution, maxPixels);
   const { default: sharp } = await import('sharp');
   try {
     // Turned as its camera says, on white where it is transparent, the short side brought to the resolution.
-    const { data, info } = await sharp(path)
+    const { data, info } = await sharp(path, { limitInputPixels: maxPixels })
       .rotate()
       .flatten({ background: 'white' })
       .toColourspace('srgb')
@@ -135,6 +218,7 @@ async function decodeImage(path: string, resolution: number): Promise<Decoded> {
       .removeAlpha()
       .raw()
       .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
     return { width: info.width, height: info.height, bytes: new Uint8Array(data) };
   } catch (error) {
     return fail(

@@ -116,7 +116,7 @@ function draw() {
 }
 async function ask() {
   try {
-    const since = Object.fromEntries([...runs.values()].map((run) => [run.name, run.records.length]));
+    const since = Object.fromEntries([...runs.values()].map((run) => [run.name, [run.generation ?? 0, run.records.length]]));
     const answer = await fetch(at('./data?since=' + encodeURIComponent(JSON.stringify(since))));
     if (!answer.ok) throw new Error(await answer.text());
     let changed = false;

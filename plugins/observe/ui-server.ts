@@ -9,6 +9,8 @@ import { PAGE } from './ui-page.js';
 export interface RunView {
   readonly name: string;
   readonly records: readonly FinishedRecord[];
+  /** Grows when records that were given out before are no longer the same. */
+  readonly generation?: number;
   /** Where its grid*.png are; empty for nowhere. */
   readonly folder: string;
   readonly live?: boolean;
@@ -82,8 +84,8 @@ export async function serveRuns({
       const since = parsed(url.searchParams.get('since'));
       const views = await Promise.all(
         (await runs()).map(async ({ folder, records, ...view }) => {
-          const known = Number(since[view.name] ?? 0);
-          const from = known <= records.length ? known : 0;
+          const [generation, known] = Array.isArray(since[view.name]) ? (since[view.name] as unknown[]).map(Number) : [0, 0];
+          const from = generation === (view.generation ?? 0) && known >= 0 && known <= records.length ? known : 0;
           return { ...view, from, records: records.slice(from), pictures: await picturesOf(folder) };
         }),
       );

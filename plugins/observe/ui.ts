@@ -15,9 +15,13 @@ export interface UiOptions {
   readonly say?: (text: string) => void;
 }
 
+/** Records kept for the page. */
+const MOST = 4000;
+
 /** A page on this machine that shows the run while it trains, and a button that stops it after the step. Needs Node. */
 export const ui = ({ host, port, folder, every = 10, say = (text) => console.error(text) }: UiOptions = {}) => {
-  const records: FinishedRecord[] = [];
+  let records: FinishedRecord[] = [];
+  let generation = 0;
   let server: Awaited<ReturnType<typeof serveRuns>> | null = null;
   let explanation: string | undefined;
   return {
@@ -39,6 +43,7 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
             {
               name: folder ? basename(folder) : 'run',
               records,
+              generation,
               folder: folder ?? '',
               live: true,
               ended,
@@ -53,7 +58,13 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
       });
       hooks.shouldLog.tap('ui', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
       hooks.onRecord.tap('ui', (record) => {
-        if (server) records.push({ ...record, seconds: (performance.now() - started) / 1000 });
+        if (!server) return undefined;
+        records.push({ ...record, seconds: (performance.now() - started) / 1000 });
+        if (records.length > MOST) {
+          // Half of the points draw the same line; a run of any length then takes the same memory.
+          records = records.filter((_, i) => i % 2 === 0);
+          generation++;
+        }
         return undefined;
       });
       hooks.onEnd.tap('ui', () => {

@@ -1,9 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Plugin, type Source, seededRandom, Trainer } from '../../core/index.js';
+import { type Plugin, Problems, type Source, seededRandom, Trainer } from '../../core/index.js';
 import { delft, renderEmoji, splitEmoji } from '../../plugins/data/emoji.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { smallRun } from '../support/small-run.js';
@@ -23,15 +24,18 @@ afterAll(() => rm(folder, { recursive: true }));
 const metadata = (...lines: string[]) => writeFile(path('metadata.jsonl'), lines.join('\n'));
 
 /** Opens a data plugin as the core does. */
-async function open(plugin: ReturnType<typeof imageFolder>, seed = 0): Promise<{ source: Source; problems: string[] }> {
-  const problems: string[] = [];
+async function open(plugin: ReturnType<typeof imageFolder>, seed = 0): Promise<{ source: Source; problems: string[]; warnings: string[] }> {
+  const problems = new Problems();
+  const warnings: string[] = [];
   let validate: (problems: unknown) => Promise<void> = async () => {};
   plugin.apply({
     hooks: { validate: { tapPromise: (_: string, fn: typeof validate) => void (validate = fn) } },
     resolve: () => seededRandom(seed),
+    warn: (text: string) => warnings.push(text),
+    isFirstRank: () => true,
   } as never);
-  await validate({ add: (_c: string, _p: string, what: string) => problems.push(what) });
-  return { source: await plugin.open(), problems };
+  await validate(problems);
+  return { source: await plugin.open(), problems: problems.list.map(({ what }) => what), warnings };
 }
 
 describe('an image folder', () => {
@@ -100,8 +104,55 @@ describe('an image folder', () => {
     ]);
     await writeFile(path('broken.png'), 'not a picture');
     await metadata('{"file_name": "broken.png", "text": "x"}');
+    expect((await open(imageFolder(folder, { batchSize: 1, resolution: 4 }))).problems).toEqual([
+      expect.stringMatching(/broken\.png cannot be decoded/),
+    ]);
+  });
+
+  test('what cannot be decoded is named before training, or counted and left out', async () => {
+    const png = await readFile(path('red.png'));
+    await writeFile(path('cut.png'), png.subarray(0, png.length - 20));
+    await writeFile(path('text.png'), 'not a picture');
+    await solid(path('large.png'), 300, 200, '#123456');
+    await solid(path('narrow.png'), 1, 250, '#123456');
+    const names = ['red.png', 'text.png', 'blue.webp', 'large.png', 'cut.png', 'narrow.png'];
+    await metadata(...names.map((name) => JSON.stringify({ file_name: name, text: name })));
+    const options = { batchSize: 2, resolution: 300, maxPixels: 50_000, shuffle: false };
+    // A header says nothing of what is missing at the end; that is found when the image is asked for.
+    const strict = await open(imageFolder(folder, options));
+    expect(strict.problems).toEqual([
+      expect.stringMatching(/text\.png cannot be decoded/),
+      expect.stringMatching(/large\.png has 300 x 200 pixels, more than 50000/),
+      expect.stringMatching(/narrow\.png is too narrow: 1 x 250/),
+    ]);
+    const lenient = await open(imageFolder(folder, { ...options, skipBadImages: true }));
+    expect(lenient.problems).toEqual([]);
+    expect(lenient.warnings).toEqual([expect.stringMatching(/^4 images are left out: .*text\.png.*large\.png.*cut\.png.*narrow\.png/)]);
+    const batch = await lenient.source.load([0, 1], { epoch: 0, upcoming: [] });
+    expect(batch.texts).toEqual(['red.png', 'blue.webp']);
+    tf.dispose(batch.tensors);
+    await metadata('{"file_name": "cut.png", "text": "x"}');
     const { source } = await open(imageFolder(folder, { batchSize: 1, resolution: 4 }));
-    await expect(source.load([0], { epoch: 0, upcoming: [] })).rejects.toThrow(/BAD_IMAGE.*broken\.png/);
+    await expect(source.load([0], { epoch: 0, upcoming: [] })).rejects.toThrow(/BAD_IMAGE.*cut\.png/);
+  });
+
+  test('a broken image among 10,000 is found in its header, by name', async () => {
+    const many = await mkdtemp(join(tmpdir(), 'steploom-many-'));
+    try {
+      const png = await readFile(path('red.png'));
+      const lines: string[] = [];
+      for (let i = 0; i < 10_000; i++) {
+        await writeFile(join(many, `${i}.png`), i === 6789 ? png.subarray(0, 10) : png);
+        lines.push(JSON.stringify({ file_name: `${i}.png`, text: 'x' }));
+      }
+      await writeFile(join(many, 'metadata.jsonl'), lines.join('\n'));
+      const strict = await open(imageFolder(many, { batchSize: 2, resolution: 4 }));
+      expect(strict.problems).toEqual([expect.stringMatching(/6789\.png cannot be decoded/)]);
+      const lenient = await open(imageFolder(many, { batchSize: 2, resolution: 4, skipBadImages: true }));
+      expect([lenient.source.items, lenient.warnings]).toEqual([9999, [expect.stringMatching(/^1 images are left out: .*6789\.png/)]]);
+    } finally {
+      await rm(many, { recursive: true });
+    }
   });
 });
 

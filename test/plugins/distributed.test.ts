@@ -146,7 +146,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     ]);
   });
 
-  test('a snapshot of rank 0 continues the run bit for bit, with nothing in the folders of others', async () => {
+  test('mistake 9: a snapshot of rank 0 continues the run bit for bit, with nothing in the folders of others', async () => {
     const whole = await results(launcher, 2, { steps: 30, window: 2 });
     const out = await folder();
     await results(launcher, 2, { steps: 30, window: 2, every: 7, out, stopAt: { rank: 1, step: 14 } });

@@ -69,7 +69,7 @@ test('evaluation has noise of its own: training’s draws do not move, and the a
   expect(with_.steps).toEqual(without.steps);
 });
 
-test('an evaluation that throws leaves the weights as they are, and the checkpoint before it whole', async () => {
+test('mistake 16: an evaluation that throws leaves the weights as they are, and the checkpoint before it whole', async () => {
   const recorder = weightsRecorder();
   const store = memoryStore(1);
   const broken: Plugin = {
@@ -85,7 +85,7 @@ test('an evaluation that throws leaves the weights as they are, and the checkpoi
   await expect(new Trainer(smallRun().with(ema({ decay: 0.5 }), store.plugin, recorder.plugin, broken)).train()).rejects.toThrow(
     'in the evaluation',
   );
-  // Mistake 16: the snapshot holds the model's own weights, not the average.
+  // The snapshot holds the model's own weights, not the average.
   expect(Array.from(store.snapshots[2].parameters.w.data)).toEqual(recorder.steps[2].w);
   expect(store.snapshots[2].plugins.ema.w).not.toEqual(store.snapshots[2].parameters.w);
 });

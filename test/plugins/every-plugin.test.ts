@@ -218,7 +218,7 @@ describe.each(jobs)('%s', (_, make) => {
     for (const own of lent.splice(0)) own.dispose();
   };
 
-  test('leaks no tensor, and resumes bit for bit', async () => {
+  test('leaks no tensor, and resumes bit for bit (mistake 17)', async () => {
     await train();
     const before = tf.memory().numTensors;
     const counts: number[] = [];

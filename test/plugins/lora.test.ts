@@ -149,7 +149,7 @@ test('a merge that is not finite is refused, and changes nothing', async () => {
 describe('files', () => {
   const keys = (bytes: Uint8Array) => [...readSafetensors(bytes).tensors.keys()].sort();
 
-  test('attention alone is written under diffusers’ own keys, with alpha', async () => {
+  test('mistake 13: attention alone is written under diffusers’ own keys, with alpha', async () => {
     const model = await tiny();
     const { adapted } = await applied(model, { rank: 2, alpha: 3 });
     randomB(adapted);

@@ -105,7 +105,7 @@ describe('beyond diffusers', () => {
     const rate = rates([sequence([constant(), 50], [linear()]), warmup()], input);
     expect([rate(5), rate(30), rate(50), rate(75), rate(99)]).toEqual([1, 2, 2, 1, 2 / 50]);
   });
-  test('a sequence within a run of restarts restarts', () => {
+  test('mistake 14: a sequence within a run of restarts restarts', () => {
     const rate = rates([sequence([cosine(), 20], [cosine(), 20], [cosine()])], { ...input, warmupSteps: 0 });
     expect([rate(0), rate(20), rate(40)]).toEqual([2, 2, 2]);
     expect(rate(19)).toBeLessThan(0.05);

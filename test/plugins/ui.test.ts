@@ -61,7 +61,7 @@ describe('the page’s server', () => {
         ['second', 20],
       ]);
       expect(views[0].pictures.map(({ name }) => name)).toEqual(['grid-after.png']);
-      const since = encodeURIComponent(JSON.stringify({ first: 18, second: 20 }));
+      const since = encodeURIComponent(JSON.stringify({ first: [0, 18], second: [0, 20] }));
       expect(JSON.parse((await asked(address, `/data?since=${since}`)).body).map((v: { records: unknown[] }) => v.records.length)).toEqual([
         2, 0,
       ]);
