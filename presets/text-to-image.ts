@@ -122,7 +122,7 @@ export async function textToImage(options: TextToImageOptions): Promise<Composit
     textToImageModel({ from: modelFolder(o), train: o.trainTextEncoder ? 'everything' : 'unet' }),
     ...commonPlugins(o),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
-    saveModel(folder(join(o.outputDir, 'model'))),
+    saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),
     ...(await diffusionPlugins(o)),
   );
 }

@@ -1,14 +1,21 @@
-import type { Host } from '../../core/index.js';
+import { type Host, weightsOf } from '../../core/index.js';
 import { LORA_FILE, writeLora } from '../adapters/lora-file.js';
 import { folder } from './folder.js';
 
-/** Writes the adapters as diffusers' pytorch_lora_weights.safetensors when the run ends, also when it was stopped. Needs Node. */
+/**
+ * Writes the adapters as diffusers' pytorch_lora_weights.safetensors when the run ends, also when it was stopped; where some plugin
+ * averages, the averaged ones beside it in averaged/. Needs Node.
+ */
 export const saveLora = (into: string, options: { rank: number; alpha: number; rslora?: boolean }) => ({
   name: 'save-lora',
   requires: ['lora'],
   apply: (host: Host) =>
     host.hooks.onEnd.tapPromise('save-lora', async () => {
       if (!host.isFirstRank()) return;
-      await folder(into).write(LORA_FILE, await writeLora(host.model(), host.weights('export'), options));
+      const model = host.model();
+      const [own, given] = [weightsOf(model), host.weights('export')];
+      await folder(into).write(LORA_FILE, await writeLora(model, own, options));
+      if (Object.keys(own).some((path) => own[path] !== given[path]))
+        await folder(into).write(`averaged/${LORA_FILE}`, await writeLora(model, given, options));
     }),
 });

@@ -1,14 +1,23 @@
-import type { Host } from '../../core/index.js';
+import { type Host, weightsOf } from '../../core/index.js';
 import { isTextToImage } from '../objectives/denoising.js';
 import type { Files } from './files.js';
 
-/** Writes the model (averaged, where EMA runs) in diffusers' layout when the run ends, also when it was stopped. */
-export const saveModel = (files: Files, { half = false }: { half?: boolean } = {}) => ({
+export interface SaveModelOptions {
+  readonly half?: boolean;
+  /** Where the averaged model goes, if some plugin averages; never into the model's own place. */
+  readonly averaged?: Files;
+}
+
+/** Writes the model in diffusers' layout when the run ends, also when it was stopped, and the averaged one beside it. */
+export const saveModel = (files: Files, { half = false, averaged }: SaveModelOptions = {}) => ({
   name: 'save-model',
   apply: (host: Host) =>
     host.hooks.onEnd.tapPromise('save-model', async () => {
       if (!host.isFirstRank()) return;
       const model = host.model();
-      if (isTextToImage(model)) await model.save(files, host.weights('export'), { half });
+      if (!isTextToImage(model)) return;
+      const [own, given] = [weightsOf(model), host.weights('export')];
+      await model.save(files, own, { half });
+      if (averaged && Object.keys(own).some((path) => own[path] !== given[path])) await model.save(averaged, given, { half });
     }),
 });

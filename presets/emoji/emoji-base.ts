@@ -111,7 +111,7 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
     ...commonPlugins(o),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
-    saveModel(folder(join(o.outputDir, 'model')), { half: true }),
+    saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),
     summary(o.outputDir),
     emojiFigures({
       outputDir: o.outputDir,

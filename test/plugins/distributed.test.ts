@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { SteploomError } from '../../core/index.js';
@@ -153,6 +154,20 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     expect((await readdir(out)).filter((name) => name.startsWith('store'))).toEqual(['store-0']);
     const resumed = await results(launcher, 2, { steps: 30, window: 2, out, resume: 'latest' });
     expect(resumed[0].losses).toEqual(whole[0].losses.slice(14));
+    for (const rank of resumed) expect(rank.weights).toEqual(whole[0].weights);
+  });
+
+  test('a stop inside a window is agreed on: all drop it, rank 0 saves what the last step left, and the run goes on from there', async () => {
+    const settings = { steps: 12, window: 6, batchSize: 1 };
+    const whole = await results(launcher, 2, settings);
+    const out = await folder();
+    const stopped = await results(launcher, 2, { ...settings, every: 100, atEnd: true, out, stopInside: { rank: 1, step: 5, index: 2 } });
+    expect(stopped.map(({ step, stopped: was }) => [step, was])).toEqual([
+      [5, true],
+      [5, true],
+    ]);
+    expect(await readdir(join(out, 'store-0'))).toEqual(['checkpoint-5']);
+    const resumed = await results(launcher, 2, { ...settings, out, resume: 'latest' });
     for (const rank of resumed) expect(rank.weights).toEqual(whole[0].weights);
   });
 

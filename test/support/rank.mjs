@@ -90,6 +90,11 @@ const probe = {
       if (record.learningRate !== undefined) rates.push(record.learningRate);
       return undefined;
     });
+    host.hooks.afterBackward.tap('probe', (sum, { step, index }) => {
+      const asked = o.stopInside;
+      if (asked && rank === asked.rank && step === asked.step && index === asked.index) host.request('stop');
+      return sum;
+    });
     host.hooks.onRequest.tap('probe', (requests, { step }) =>
       o.stopAt && rank === o.stopAt.rank && step + 1 === o.stopAt.step ? { ...requests, stop: 1 } : requests,
     );
