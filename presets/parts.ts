@@ -141,6 +141,7 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
       into: o.outputDir,
       ...(o.checkpointingSteps === undefined ? {} : { every: o.checkpointingSteps }),
       ...(o.checkpointingSeconds === undefined ? {} : { everySeconds: o.checkpointingSeconds }),
+      onStop: true,
       atEnd: o.checkpointingSteps !== undefined || o.checkpointingSeconds !== undefined,
       ...(o.checkpointsTotalLimit === undefined ? {} : { totalLimit: o.checkpointsTotalLimit }),
       overrides: o.resumeOverride ?? [],

@@ -14,10 +14,14 @@ export interface TensorBoardOptions {
   readonly pictures?: string;
 }
 
+/** Files made by this process, whose names would be the same within a second. */
+let made = 0;
+
 /**
  * Writes TensorBoard's event files: every number of the log, pictures, and the options as text. A resumed run writes a file of its own, which
  * begins by taking back the steps that are made again. Needs Node.
  */
+
 export const tensorboard = (folder: string, { every = 10, options = {}, pictures }: TensorBoardOptions = {}) => {
   let file: FileHandle | null = null;
   let resumedAt = 0;
@@ -51,7 +55,7 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
         const seconds = Date.now() / 1000;
         const path = join(
           folder,
-          `events.out.tfevents.${String(Math.floor(seconds)).padStart(10, '0')}.${hostname()}.${process.pid}.${resumedAt}`,
+          `events.out.tfevents.${String(Math.floor(seconds)).padStart(10, '0')}.${hostname()}.${process.pid}.${made++}`,
         );
         try {
           await mkdir(folder, { recursive: true });

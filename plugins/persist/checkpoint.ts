@@ -14,6 +14,8 @@ export interface CheckpointOptions {
   readonly everySeconds?: number;
   /** Save when the run ends, also when it was stopped. */
   readonly atEnd?: boolean;
+  /** Save when the run is stopped before its end: by Ctrl-C, SIGTERM or a plugin. */
+  readonly onStop?: boolean;
   /** Keep only the newest so many; folders that are not ours are never touched. */
   readonly totalLimit?: number;
   /** Keep the one with the least (or largest) value of a metric as well; one is saved whenever an evaluation betters it. */
@@ -37,7 +39,7 @@ interface Best {
  * that is damaged all the same is passed over with a warning. Needs Node.
  */
 export const checkpoint = (options: CheckpointOptions) => {
-  const { into, every, everySeconds, atEnd = false, totalLimit, best, resume, overrides = [] } = options;
+  const { into, every, everySeconds, atEnd = false, onStop = false, totalLimit, best, resume, overrides = [] } = options;
   let warn: (what: string) => void = () => undefined;
   let champion: Best | null = null;
   /** The best value at which a save was asked for already. */
@@ -104,7 +106,7 @@ export const checkpoint = (options: CheckpointOptions) => {
       });
       // Whoever asked for a stop, on whichever rank: behind the all-reduce all ranks know of it.
       hooks.onSync.tap('checkpoint', (sum) =>
-        atEnd && sum.requests.stop > 0 ? { ...sum, requests: { ...sum.requests, checkpoint: 1 } } : sum,
+        (atEnd || onStop) && sum.requests.stop > 0 ? { ...sum, requests: { ...sum.requests, checkpoint: 1 } } : sum,
       );
       hooks.onCheckpoint.tapPromise('checkpoint', save);
     },

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,6 +39,7 @@ import { sgd } from '../../plugins/optimizers/sgd.js';
 import { folder as files } from '../../plugins/persist/folder.js';
 import { saveLora } from '../../plugins/persist/save-lora.js';
 import { saveModel } from '../../plugins/persist/save-model.js';
+import { readSnapshot, writeSnapshot } from '../../plugins/persist/snapshot-files.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
 import { constant } from '../../plugins/schedules/constant.js';
 import { cosine } from '../../plugins/schedules/cosine.js';
@@ -211,14 +213,31 @@ const jobs: [string, () => Composition][] = [
   ...Object.entries(plugins).map(([name, make]): [string, () => Composition] => [name, () => job().with(...make())]),
   ...Object.entries(supervisedJobs),
 ];
-describe.each(jobs)('%s', (_, make) => {
+/** Snapshots for a fresh process: this file runs once more in one, and there only resumes what stands here. */
+const HANDED = process.env.STEPLOOM_TEST_SNAPSHOTS;
+let handed: string;
+beforeAll(async () => {
+  handed = HANDED ?? (await mkdtemp(join(tmpdir(), 'steploom-handed-')));
+});
+afterAll(async () => {
+  if (!HANDED) await rm(handed, { recursive: true });
+});
+const place = (name: string, which: 'middle' | 'end') => files(join(handed, name.replaceAll(/\W/g, '-'), which));
+
+describe.each(jobs)('%s', (name, make) => {
   const train = async (...more: AnyPlugin[]) => {
     const composition = make();
     await new Trainer(composition.with(...more), { warn: () => undefined }).train();
     for (const own of lent.splice(0)) own.dispose();
   };
 
-  test('leaks no tensor, and resumes bit for bit (mistake 17)', async () => {
+  test.runIf(HANDED)('resumes in a fresh process', async () => {
+    const store = memoryStore(6, await readSnapshot(place(name, 'middle')));
+    await train(store.plugin);
+    expect(store.snapshots).toEqual([await readSnapshot(place(name, 'end'))]);
+  });
+
+  test.skipIf(HANDED)('leaks no tensor, and resumes bit for bit (mistake 17)', async () => {
     await train();
     const before = tf.memory().numTensors;
     const counts: number[] = [];
@@ -244,5 +263,22 @@ describe.each(jobs)('%s', (_, make) => {
     expect(rest.losses).toEqual(whole.losses.slice(4));
     expect(rest.steps).toEqual(whole.steps.slice(4));
     expect(restStore.snapshots).toEqual(wholeStore.snapshots);
+    await writeSnapshot(place(name, 'middle'), store.snapshots[0]);
+    await writeSnapshot(place(name, 'end'), wholeStore.snapshots[0]);
   });
+});
+
+test.skipIf(HANDED)('each resumes bit for bit in a fresh process too', () => {
+  const vitest = fileURLToPath(new URL('../../node_modules/vitest/vitest.mjs', import.meta.url));
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [vitest, 'run', 'test/plugins/every-plugin.test.ts', '--reporter', 'dot'],
+    {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      env: { ...process.env, STEPLOOM_TEST_SNAPSHOTS: handed, NO_COLOR: '1', FORCE_COLOR: undefined },
+      encoding: 'utf8',
+    },
+  );
+  expect(`${stdout}${stderr}`).toMatch(new RegExp(`Tests +${jobs.length + 1} passed`));
+  expect(status).toBe(0);
 });

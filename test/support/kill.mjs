@@ -2,7 +2,7 @@
 // disturbed. A checkpoint is written every step, so that most moments fall into writing one.
 //   npm run build && node test/support/kill.mjs [times] [processes] [mpirun] [seed]
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,11 @@ function start(out, processes, launcher) {
       ? spawn(process.execPath, own, { stdio: 'ignore' })
       : spawn(launcher.path, [...launcher.flags, '-n', String(processes), process.execPath, ...own], { stdio: 'ignore' });
   return { child, ended: new Promise((resolve) => child.once('close', resolve)) };
+}
+
+/** Waits for a file, which a process writes when it is about to train. */
+async function present(path) {
+  while (!existsSync(path)) await new Promise((done) => setTimeout(done, 5));
 }
 
 /** The bytes of the last checkpoint, and the steps and losses of the log. */
@@ -43,16 +48,18 @@ export async function killing({ times, processes = 1, launcher, seed = 0 }) {
   const faults = [];
   const steps = [];
   const whole = folder();
+  const undisturbed = start(whole, processes, launcher);
+  await present(join(whole, `pid-${processes - 1}`));
   const began = performance.now();
-  if ((await start(whole, processes, launcher).ended) !== 0) throw new Error('the undisturbed run failed');
+  if ((await undisturbed.ended) !== 0) throw new Error('the undisturbed run failed');
   const lasted = performance.now() - began;
   const expected = outcome(whole);
   rmSync(whole, { recursive: true });
   for (let k = 0; k < times; k++) {
     const out = folder();
     const { child, ended } = start(out, processes, launcher);
-    // From the time a process needs to begin, until shortly before the end.
-    await new Promise((done) => setTimeout(done, lasted * (0.35 + 0.62 * random.uniform())));
+    await present(join(out, `pid-${processes - 1}`));
+    await new Promise((done) => setTimeout(done, lasted * random.uniform()));
     try {
       const pid = processes === 1 ? child.pid : Number(readFileSync(join(out, `pid-${random.integer(processes)}`), 'utf8'));
       process.kill(pid, 'SIGKILL');
