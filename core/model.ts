@@ -10,6 +10,8 @@ export interface Parameter {
   readonly variable: Variable;
   readonly trainable: boolean;
   readonly group: string;
+  /** Not trained, but changed by every forward pass of training: running statistics. */
+  readonly buffer?: boolean;
   /** The variable is somebody else's (a LayersModel's, say): it is trained, and outlives the run. */
   readonly lent?: boolean;
 }

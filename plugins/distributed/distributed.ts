@@ -1,4 +1,5 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import {
   allToHost,
   COLLECTIVE,
@@ -17,6 +18,7 @@ import {
   type State,
   SteploomError,
   type Tensors,
+  trainablePaths,
   WINDOW,
 } from '../../core/index.js';
 import { inMemory } from '../persist/files.js';
@@ -129,15 +131,24 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
       });
 
       hooks.onSync.tapPromise('distributed', async (own, step) => {
-        if (checkEvery > 0 && step % checkEvery === 0) await compareStates(host, collective, step);
         const { stop, checkpoint, evaluate, abandon } = own.requests;
+        const buffers = buffersOf(host.model());
+        const weighted = Object.fromEntries(buffers.map(([path, variable]) => [`${BUFFER}${path}`, variable.mul(own.items) as Tensor]));
         const { tensors, numbers } = await reduce(
           collective,
-          { ...own.gradients, [LOSS]: own.loss },
+          { ...own.gradients, [LOSS]: own.loss, ...weighted },
           [own.items, stop, checkpoint, evaluate, abandon],
           { half: compression === 'float16' },
         );
         const { [LOSS]: loss, ...gradients } = tensors;
+        // Running statistics: the mean over ranks, each by its items, so that they stay equal.
+        for (const [path, variable] of buffers) {
+          const sum = gradients[`${BUFFER}${path}`];
+          delete gradients[`${BUFFER}${path}`];
+          if (numbers[0] > 0) tf.tidy(() => variable.assign(sum.div(numbers[0]) as Tensor as never));
+          sum.dispose();
+        }
+        if (checkEvery > 0 && step % checkEvery === 0) await compareStates(host, collective, step);
         return {
           gradients,
           loss: loss as Scalar,
@@ -156,6 +167,10 @@ function together(code: string, what: string, fix: string): never {
 
 /** No parameter's path holds a blank. */
 const LOSS = ' loss';
+const BUFFER = ' buffer ';
+
+const buffersOf = (model: Model): [string, Variable][] =>
+  [...model.parameters].filter(([, { buffer }]) => buffer).map(([path, { variable }]) => [path, variable]);
 
 const weightsOf = (model: Model): Tensors =>
   Object.fromEntries([...model.parameters].map(([path, { variable }]) => [path, variable as Tensor]));
@@ -207,7 +222,12 @@ async function shareSnapshot(collective: Collective, snapshot: Snapshot | null):
 async function compareStates(host: Host, collective: Collective, step: number): Promise<void> {
   const optimizer = host.resolve(OPTIMIZER) as unknown as { capture?(): Promise<State> };
   const states: Record<string, Json | ArrayBufferView> = {};
-  for (const [path, { data }] of Object.entries(await allToHost(weightsOf(host.model())))) states[path] = data;
+  const model = host.model();
+  const changing = Object.fromEntries([
+    ...trainablePaths(model).map((path) => [path, weightsOf(model)[path]]),
+    ...buffersOf(model),
+  ]) as Tensors;
+  for (const [path, { data }] of Object.entries(await allToHost(changing))) states[path] = data;
   for (const [name, value] of Object.entries((await optimizer.capture?.()) ?? {}))
     states[`the optimizer's ${name}`] = isTensorData(value) ? value.data : (value as Json);
   const hashes = Object.entries(states).map(([name, value]) => [

@@ -94,11 +94,7 @@ export const layersModel = (source: LayersModel | (() => Promise<LayersModel>), 
         if (UNKEYED.test(layer.getClassName()))
           warn(`the layer ${path} draws random numbers of its own, so that a resumed run will not equal an uninterrupted one`);
       const { parameters, weights } = parametersOf(layers, train);
-      buffers = new Map(
-        [...parameters]
-          .filter(([path, { trainable }]) => !trainable && /\.moving_(mean|variance)$/.test(path))
-          .map(([path, { variable }]) => [path, variable]),
-      );
+      buffers = new Map([...parameters].filter(([, { buffer }]) => buffer).map(([path, { variable }]) => [path, variable]));
       const state: { context: Context | null } = { context: null };
       restoreCalls = takeCalls(layers, state);
       const last = layers.at(-1)?.[1];
@@ -129,7 +125,8 @@ function parametersOf(layers: readonly [string, Layer][], train: readonly NamePa
       if (tf.backend().refCount?.(variable.dataId) > 1 || isElsewhere(variable)) own(variable);
       const allowed = layer.trainableWeights.includes(weight);
       const trainable = allowed && (train === undefined || train.some((pattern) => matches(pattern, path)));
-      parameters.set(path, { variable, trainable, group: 'default', lent: true });
+      const buffer = !trainable && /\.moving_(mean|variance)$/.test(path);
+      parameters.set(path, { variable, trainable, group: 'default', lent: true, ...(buffer ? { buffer } : {}) });
       weights.set(path, weight);
     }
   for (const pattern of train ?? [])

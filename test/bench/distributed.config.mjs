@@ -3,7 +3,7 @@ import { arrays } from '../../dist/plugins/index.js';
 
 const batch = Number(process.env.BENCH_BATCH);
 const images = 8 * batch;
-const warm = Number(process.env.BENCH_WARM ?? 5);
+const warm = Number(process.env.BENCH_WARM ?? 3);
 let started = 0;
 let steps = 0;
 

@@ -1,13 +1,15 @@
 // Throughput of the base's training in 1, 2, ... processes, in turns of one run; ratios to one process.
-//   npm run build && node test/bench/distributed.mjs [device] [batch a process] [steps] [processes,...] [mpirun]
+//   npm run build && node test/bench/distributed.mjs [device] [batch a process] [steps] [processes,...] [accumulation] [mpirun]
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const [device = 'wasm', batch = '4', steps = '20', processes = '1,2', mpirun] = process.argv.slice(2);
+const [device = 'wasm', batch = '4', steps = '20', processes = '1,2', accumulation = '1', mpirun] = process.argv.slice(2);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
+/** One run's milliseconds a step and images a second. */
 const run = (n) => {
   const train = ['train', 'emoji-base', '--device', device, '--config', here('distributed.config.mjs'), '--train_batch_size', batch];
   train.push('--max_train_steps', steps, '--lr_warmup_steps', '1', '--quiet', '--logging_steps', '1000', '--check_every', '0');
+  train.push('--gradient_accumulation_steps', accumulation);
   train.push('--output_dir', here('../../runs/bench'), ...(device === 'wasm' ? ['--threads', '1'] : []));
   const launch = n === 1 ? [] : ['launch', '--processes', String(n), ...(mpirun ? ['--mpirun', mpirun] : []), '--'];
   const { stdout, stderr, status } = spawnSync(process.execPath, [here('../../dist/presets/cli.js'), ...launch, ...train], {

@@ -127,6 +127,16 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     expect(several[1].weights).toEqual(several[0].weights);
   });
 
+  test('running statistics of batch normalization stay equal on all ranks', async () => {
+    const several = await results(launcher, 2, { job: 'layers', steps: 20, batchSize: 4, items: 24 });
+    const [one] = await results(launcher, 1, { job: 'layers', steps: 20, batchSize: 8, items: 24 });
+    expect(several[1].weights).toEqual(several[0].weights);
+    const [mean] = Object.keys(one.weights).filter((path) => path.endsWith('moving_mean'));
+    // Each rank normalizes by its own batch, so that the runs are neighbours; nobody kept the statistics of 0 and 1 they start with.
+    expect(relativeGap(several[0].weights[mean], one.weights[mean])).toBeLessThan(0.2);
+    expect(Math.max(...several[0].weights[mean].map(Math.abs))).toBeGreaterThan(1e-3);
+  });
+
   test('float16 gradients, split batches and evaluation in parts', async () => {
     const several = await results(launcher, 2, { batchSize: 8, evaluate: 20, distributed: { compression: 'float16', splitBatches: true } });
     const [one] = await results(launcher, 1, { batchSize: 8, evaluate: 20 });

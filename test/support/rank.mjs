@@ -20,7 +20,7 @@ import {
   nonFiniteGuard,
   warmup,
 } from '../../dist/plugins/index.js';
-import { emoji } from '../../dist/presets/index.js';
+import { emoji, supervised } from '../../dist/presets/index.js';
 
 const o = {
   job: 'small',
@@ -162,6 +162,35 @@ const small = () =>
       : []),
     probe,
   );
+/** Supervised training of a LayersModel with batch normalization, whose running statistics change by themselves. */
+const layers = async () => {
+  const network = tf.sequential({
+    layers: [
+      tf.layers.dense({ inputShape: [16], units: 8, kernelInitializer: tf.initializers.glorotNormal({ seed: 1 }) }),
+      tf.layers.batchNormalization({ momentum: 0.9 }),
+      tf.layers.dense({ units: 16, kernelInitializer: tf.initializers.glorotNormal({ seed: 2 }) }),
+    ],
+  });
+  return supervised({
+    model: network,
+    device: device('cpu'),
+    data: data(o.items),
+    loss: 'mse',
+    steps: o.steps,
+    batchSize: o.batchSize,
+  }).with(mpi({ timeout: o.timeout }), distributed({ checkEvery: 5 }), {
+    ...probe,
+    apply(host) {
+      probe.apply({
+        ...host,
+        hooks: new Proxy(host.hooks, { get: (hooks, name) => (name === 'onEnd' ? { tapPromise: () => undefined } : hooks[name]) }),
+      });
+      host.hooks.onEnd.tapPromise('probe', async () => {
+        for (const [path, { variable }] of host.model().parameters) weights[path] = Array.from(await variable.data());
+      });
+    },
+  });
+};
 const job =
   o.job === 'emoji'
     ? (
@@ -176,7 +205,9 @@ const job =
       )
         .without('emoji-figures')
         .with(probe)
-    : small();
+    : o.job === 'layers'
+      ? await layers()
+      : small();
 mkdirSync(o.out, { recursive: true });
 // For a test that kills it from outside.
 writeFileSync(join(o.out, `pid-${ownRank}`), String(process.pid));
