@@ -1,8 +1,8 @@
-import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { fail, type Host } from '../../core/index.js';
+import { type FileHandle, readFile } from 'node:fs/promises';
+import type { Host } from '../../core/index.js';
 import { isDue } from './cadence.js';
 import { continueLog } from './continue-log.js';
+import { openLog } from './open-log.js';
 
 export interface CsvOptions {
   /** Every so many steps. */
@@ -31,21 +31,11 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
       });
       hooks.onStart.tapPromise('csv', async () => {
         if (!isFirstRank()) return;
-        try {
-          await mkdir(dirname(path), { recursive: true });
+        file = await openLog('csv', path, 'a', async () => {
           await continueLog(path, resumedAt, (line) => Number(line.split(',')[0]), 1);
           const before = await readFile(path, 'utf8').catch(() => '');
           if (before !== '') columns = before.split('\n')[0].split(',');
-          file = await open(path, 'a');
-        } catch (error) {
-          fail(
-            'FILE_UNWRITABLE',
-            'csv',
-            `${path}: ${(error as Error).message}`,
-            'Check the path, its permissions and the space left.',
-            error,
-          );
-        }
+        });
       });
       hooks.shouldLog.tap('csv', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
       hooks.onRecord.tapPromise('csv', async (record) => {

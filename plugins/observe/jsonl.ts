@@ -1,8 +1,8 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { fail, type Host } from '../../core/index.js';
+import type { FileHandle } from 'node:fs/promises';
+import type { Host } from '../../core/index.js';
 import { isDue } from './cadence.js';
 import { continueLog } from './continue-log.js';
+import { openLog } from './open-log.js';
 
 export interface JsonlOptions {
   /** Every so many steps. */
@@ -27,19 +27,9 @@ export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
       hooks.onStart.tapPromise('jsonl', async () => {
         started = performance.now();
         if (!isFirstRank()) return;
-        try {
-          await mkdir(dirname(path), { recursive: true });
-          await continueLog(path, resumedAt, (line) => Number((JSON.parse(line) as { step?: number }).step));
-          file = await open(path, 'a');
-        } catch (error) {
-          fail(
-            'FILE_UNWRITABLE',
-            'jsonl',
-            `${path}: ${(error as Error).message}`,
-            'Check the path, its permissions and the space left.',
-            error,
-          );
-        }
+        file = await openLog('jsonl', path, 'a', () =>
+          continueLog(path, resumedAt, (line) => Number((JSON.parse(line) as { step?: number }).step)),
+        );
       });
       hooks.shouldLog.tap('jsonl', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
       hooks.onRecord.tapPromise('jsonl', async (record) => {

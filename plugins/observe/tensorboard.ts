@@ -1,8 +1,9 @@
-import { type FileHandle, mkdir, open, readdir, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, readdir, readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { fail, type Host } from '../../core/index.js';
+import type { Host } from '../../core/index.js';
 import { isDue } from './cadence.js';
+import { openLog } from './open-log.js';
 import { type EventContent, eventRecord, type SummaryValue } from './tfevents.js';
 
 export interface TensorBoardOptions {
@@ -57,18 +58,7 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
           folder,
           `events.out.tfevents.${String(Math.floor(seconds)).padStart(10, '0')}.${hostname()}.${process.pid}.${made++}`,
         );
-        try {
-          await mkdir(folder, { recursive: true });
-          file = await open(path, 'ax');
-        } catch (error) {
-          fail(
-            'FILE_UNWRITABLE',
-            'tensorboard',
-            `${path}: ${(error as Error).message}`,
-            'Check the path, its permissions and the space left.',
-            error,
-          );
-        }
+        file = await openLog('tensorboard', path, 'ax');
         await add(0, { fileVersion: 'brain.Event:2' });
         // Readers drop what other files say of this step and later ones.
         if (resumedAt > 0) await add(resumedAt + 1, { sessionStart: true });
