@@ -20,6 +20,8 @@ export interface Host {
   weights(purpose: 'evaluate' | 'sample' | 'export'): Tensors;
   /** A context for evaluation outside the loop. `draws` names the epoch that keyed draws belong to. */
   evaluation(parameters: Tensors, draws?: { epoch: number }): Context;
+  /** Steps that were made before this run: 0, or where a resumed one goes on. From onStart on. */
+  startStep(): number;
   /** Whether this is rank 0, which alone writes files and talks to the user. Asked in hooks, not in apply. */
   isFirstRank(): boolean;
   /** Warns at once, outside the problem lists. */

@@ -194,6 +194,7 @@ export class Session implements Run {
           parameters,
           draw: (name, id) => this.resolve(RANDOM).item(`evaluate:${name}`, draws?.epoch ?? 0, id),
         }),
+      startStep: () => this.startStep,
       isFirstRank: () => this.resolve(COLLECTIVE).rank === 0,
       warn: (what) => this.warn(`${plugin}: ${what}`),
     };

@@ -21,18 +21,13 @@ const cell = (value: unknown): string => {
 export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
   let file: FileHandle | null = null;
   let columns: string[] | null = null;
-  let resumedAt = 0;
   return {
     name: 'csv',
-    apply({ hooks, isFirstRank }: Host) {
-      hooks.shareModel.tap('csv', (snapshot) => {
-        resumedAt = snapshot?.step ?? 0;
-        return snapshot;
-      });
+    apply({ hooks, isFirstRank, startStep }: Host) {
       hooks.onStart.tapPromise('csv', async () => {
         if (!isFirstRank()) return;
         file = await openLog('csv', path, 'a', async () => {
-          await continueLog(path, resumedAt, (line) => Number(line.split(',')[0]), 1);
+          await continueLog(path, startStep(), (line) => Number(line.split(',')[0]), 1);
           const before = await readFile(path, 'utf8').catch(() => '');
           if (before !== '') columns = before.split('\n')[0].split(',');
         });

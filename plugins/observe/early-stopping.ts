@@ -1,5 +1,5 @@
-import { fail, type Host, type State } from '../../core/index.js';
-import { type Better, betterThan } from './better.js';
+import type { Host, State } from '../../core/index.js';
+import { type Better, betterThan, watched } from './better.js';
 
 export interface EarlyStoppingOptions extends Better {
   /** The metric of evaluations that is watched. */
@@ -22,14 +22,7 @@ export const earlyStopping = ({ metric = 'loss.held', patience = 3, ...better }:
         return undefined;
       });
       hooks.onEvaluate.tap('early-stopping', (metrics) => {
-        const value = metrics[metric];
-        if (value === undefined)
-          fail(
-            'METRIC_MISSING',
-            'early-stopping',
-            `no evaluation gives ${metric}`,
-            `There are: ${Object.keys(metrics).join(', ') || 'none'}.`,
-          );
+        const value = watched('early-stopping', metrics, metric);
         if (betterThan(value, best, better)) {
           best = value;
           bad = 0;

@@ -16,19 +16,14 @@ export interface JsonlOptions {
 export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
   let file: FileHandle | null = null;
   let started = 0;
-  let resumedAt = 0;
   return {
     name: 'jsonl',
-    apply({ hooks, isFirstRank }: Host) {
-      hooks.shareModel.tap('jsonl', (snapshot) => {
-        resumedAt = snapshot?.step ?? 0;
-        return snapshot;
-      });
+    apply({ hooks, isFirstRank, startStep }: Host) {
       hooks.onStart.tapPromise('jsonl', async () => {
         started = performance.now();
         if (!isFirstRank()) return;
         file = await openLog('jsonl', path, 'a', () =>
-          continueLog(path, resumedAt, (line) => Number((JSON.parse(line) as { step?: number }).step)),
+          continueLog(path, startStep(), (line) => Number((JSON.parse(line) as { step?: number }).step)),
         );
       });
       hooks.shouldLog.tap('jsonl', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));

@@ -25,7 +25,6 @@ let made = 0;
 
 export const tensorboard = (folder: string, { every = 10, options = {}, pictures }: TensorBoardOptions = {}) => {
   let file: FileHandle | null = null;
-  let resumedAt = 0;
   /** Pictures shown already, by name and time. */
   const shown = new Set<string>();
   const add = async (step: number, content: EventContent) => file?.appendFile(eventRecord(Date.now() / 1000, step, content));
@@ -45,14 +44,11 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
   return {
     name: 'tensorboard',
     after: ['samples', 'emoji-figures'],
-    apply({ hooks, isFirstRank }: Host) {
+    apply({ hooks, isFirstRank, startStep }: Host) {
       let last = 0;
-      hooks.shareModel.tap('tensorboard', (snapshot) => {
-        resumedAt = snapshot?.step ?? 0;
-        return snapshot;
-      });
       hooks.onStart.tapPromise('tensorboard', async () => {
         if (!isFirstRank()) return;
+        const resumedAt = startStep();
         const seconds = Date.now() / 1000;
         const path = join(
           folder,

@@ -1,6 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CLOCK, COLLECTIVE, fail, type Host, type Metrics, type Snapshot, STORE, SteploomError } from '../../core/index.js';
+import { betterThan } from '../observe/better.js';
 import { removeUnfinished, writeAtomically, writeFolderAtomically } from './atomic-folder.js';
 import { folder } from './folder.js';
 import { CHECKSUMS, readSnapshot, writeSnapshot } from './snapshot-files.js';
@@ -45,11 +46,6 @@ export const checkpoint = (options: CheckpointOptions) => {
   /** The best value at which a save was asked for already. */
   let wanted: number | null = null;
   let saved = -1;
-  const betters = (value: number | undefined, than: number | null | undefined): value is number =>
-    value !== undefined &&
-    Number.isFinite(value) &&
-    (than === null || than === undefined || (best?.mode === 'max' ? value > than : value < than));
-
   const save = async (snapshot: Snapshot, metrics: Metrics) => {
     if (snapshot.step !== saved) {
       const path = join(into, `checkpoint-${snapshot.step}`);
@@ -58,7 +54,7 @@ export const checkpoint = (options: CheckpointOptions) => {
       saved = snapshot.step;
     }
     const value = best && metrics[best.metric];
-    if (best && betters(value, champion?.value)) {
+    if (best && betterThan(value, champion?.value ?? null, best)) {
       champion = { step: snapshot.step, metric: best.metric, value };
       await writeAtomically(join(into, BEST), `${JSON.stringify(champion)}\n`);
     }
@@ -97,7 +93,7 @@ export const checkpoint = (options: CheckpointOptions) => {
         const now = resolve(CLOCK).now();
         if (everySeconds !== undefined && now - last >= 1000 * everySeconds) due = true;
         const value = best && metrics[best.metric];
-        if (best && host.isFirstRank() && betters(value, wanted)) {
+        if (best && host.isFirstRank() && betterThan(value, wanted, best)) {
           wanted = value;
           due = true;
         }

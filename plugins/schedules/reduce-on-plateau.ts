@@ -1,4 +1,5 @@
-import { fail, type Host, SCHEDULE, type State } from '../../core/index.js';
+import { type Host, SCHEDULE, type State } from '../../core/index.js';
+import { watched } from '../observe/better.js';
 
 export interface ReduceOnPlateauOptions {
   /** The metric of evaluations that is watched. */
@@ -48,14 +49,7 @@ export const reduceOnPlateau = ({
         return undefined;
       });
       hooks.onEvaluate.tap('reduce-on-plateau', (metrics) => {
-        const value = metrics[metric];
-        if (value === undefined)
-          fail(
-            'METRIC_MISSING',
-            'reduce-on-plateau',
-            `no evaluation gives ${metric}`,
-            `There are: ${Object.keys(metrics).join(', ') || 'none'}.`,
-          );
+        const value = watched('reduce-on-plateau', metrics, metric);
         const better = best === null || (mode === 'min' ? value < best * (1 - threshold) : value > best * (1 + threshold));
         if (better) {
           best = value;

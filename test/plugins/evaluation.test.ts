@@ -1,5 +1,6 @@
+import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { type Plugin, Trainer } from '../../core/index.js';
+import { OBJECTIVE, type Plugin, Trainer } from '../../core/index.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
@@ -61,12 +62,38 @@ describe('reduce on plateau', () => {
   });
 });
 
-test('evaluation has noise of its own: training’s draws do not move, and the averaged weights are judged', async () => {
+/** The linear model's error under noise that belongs to examples: its loss moves with every draw. */
+const noisyError = (): Plugin => ({
+  name: 'noisy-error',
+  fills: OBJECTIVE,
+  loss: (context, model, { ids, tensors: { x, y } }) => {
+    const noise = ids.flatMap((id) => [...context.draw('noise', id).normals(new Float32Array(2))]);
+    return tf.squaredDifference(model.forward(context, { x: x.add(tf.tensor2d(noise, [ids.length, 2])) }), y).mean() as tf.Scalar;
+  },
+});
+
+test('evaluation has noise of its own: always the same, and training’s draws do not move', async () => {
   const held = () => evaluation(arrays(examples(7), { batchSize: 3, shuffle: false }), { every: 2 });
   const [with_, without] = [weightsRecorder(), weightsRecorder()];
-  await new Trainer(smallRun().with(held(), ema({ decay: 0.9 }), with_.plugin)).train();
-  await new Trainer(smallRun().with(ema({ decay: 0.9 }), without.plugin)).train();
+  await new Trainer(smallRun().with(noisyError(), held(), with_.plugin)).train();
+  await new Trainer(smallRun().with(noisyError(), without.plugin)).train();
   expect(with_.steps).toEqual(without.steps);
+  // Weights that stay: the held-out loss stays with them, while training's moves with its draws.
+  const seen: number[] = [];
+  const watch: Plugin = {
+    name: 'watch',
+    after: ['evaluation'],
+    apply: ({ hooks }) =>
+      hooks.onEvaluate.tap('watch', (metrics) => {
+        seen.push(metrics['loss.held']);
+        return metrics;
+      }),
+  };
+  const still = weightsRecorder();
+  await new Trainer(smallRun({ learningRate: 0, steps: 8 }).with(noisyError(), held(), watch, still.plugin)).train();
+  expect(seen).toHaveLength(4);
+  expect(new Set(seen).size).toBe(1);
+  expect(new Set(still.losses).size).toBe(8);
 });
 
 test('mistake 16: an evaluation that throws leaves the weights as they are, and the checkpoint before it whole', async () => {

@@ -122,6 +122,24 @@ describe('ema', () => {
     }
   });
 
+  test('the plugin averages with those decays', async () => {
+    const options: EMAOptions = { decay: 0.7, warmup: 'power', updateAfterStep: 1 };
+    const weights = weightsRecorder();
+    let averaged: number[] = [];
+    const end: Plugin = {
+      name: 'end',
+      apply: (host) =>
+        host.hooks.onEnd.tap('end', () => {
+          averaged = [...host.weights('evaluate').w.dataSync()];
+          return undefined;
+        }),
+    };
+    await new Trainer(smallRun().with(sgd(), ema(options), weights.plugin, end)).train();
+    let expected = weights.steps[0].w;
+    for (const [step, { w }] of weights.steps.entries()) expected = expected.map((x, i) => x + (w[i] - x) * (1 - emaDecay(step, options)));
+    for (const [i, x] of expected.entries()) expect(averaged[i]).toBeCloseTo(x, 6);
+  });
+
   test('averages after each step, restarts, and is given out without touching the weights', async () => {
     const weights = weightsRecorder();
     let averaged: number[] = [];

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,7 +42,7 @@ describe('help and faults', () => {
   test('--help is there at every level', async () => {
     const top = await steploom('--help');
     expect(top.code).toBe(0);
-    for (const name of ['train', 'explain', 'sample', 'merge', 'devices']) expect(top.out).toContain(name);
+    for (const name of ['train', 'explain', 'launch', 'sample', 'merge', 'devices', 'ui']) expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
       const { code, out } = await steploom('train', name, '--help');
       expect(code).toBe(0);
@@ -195,6 +195,61 @@ describe('training', () => {
     const unet = (name: string) => readFile(join(folder, 'whole', name, 'unet', 'diffusion_pytorch_model.safetensors'));
     expect((await unet('model')).equals(await unet('model-averaged'))).toBe(false);
     expect(JSON.parse(await readFile(join(folder, 'whole', 'model', 'unet', 'config.json'), 'utf8'))).toHaveProperty('in_channels');
+  });
+
+  test('held-out images, pictures on the way, the best kept, broken images left out, a page; ended early, and shown by steploom ui', async () => {
+    await cp(join(folder, 'images'), join(folder, 'mixed'), { recursive: true });
+    await writeFile(join(folder, 'mixed', 'torn.png'), 'no picture');
+    await appendFile(join(folder, 'mixed', 'metadata.jsonl'), '\n{"file_name": "torn.png", "text": "torn"}');
+    const { code, err } = await steploom(
+      ...['train', 'lora-text-to-image', ...small, '--train_data_dir', 'mixed', '--skip_bad_images', '--validation_data_dir', 'images'],
+      // A rate of 0: the held-out loss cannot fall, so that the second evaluation without a better one ends the run.
+      ...[
+        '--learning_rate',
+        '0',
+        '--max_train_steps',
+        '9',
+        '--validation_steps',
+        '1',
+        '--early_stopping_patience',
+        '2',
+        '--logging_steps',
+        '1',
+      ],
+      ...[
+        '--validation_prompt',
+        'ghost',
+        '--num_inference_steps',
+        '2',
+        '--checkpoint_best',
+        'loss.held',
+        '--ui',
+        '--output_dir',
+        'runs/watched',
+      ],
+    );
+    expect(err).toMatch(/1 images are left out: .*torn\.png/);
+    expect(err).toMatch(/this run: http:\/\/127\.0\.0\.1:\d+\//);
+    expect(code).toBe(0);
+    const records = (await readFile(join(folder, 'runs/watched/log.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const held = records.filter((r) => r['loss.held'] !== undefined);
+    expect(new Set(held.map((r) => r['loss.held'])).size).toBe(1);
+    expect(held.length).toBeGreaterThanOrEqual(3);
+    expect(Math.max(...records.map((r) => r.step))).toBe(4);
+    const left = await readdir(join(folder, 'runs/watched'));
+    expect(left).toEqual(
+      expect.arrayContaining(['grid-1.png', 'grid-2.png', 'grid-3.png', 'grid-before.png', 'grid-after.png', 'best.json']),
+    );
+
+    const child = spawn(process.execPath, [cli, 'ui', 'runs'], { cwd: folder });
+    const address = await new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(String(text).trim())));
+    const runs = (await (await fetch(`${address}data`)).json()) as { name: string; records: unknown[] }[];
+    expect(runs.map(({ name, records: shown }) => [name, shown.length])).toEqual([['watched', records.length]]);
+    child.kill('SIGTERM');
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
   });
 
   test('a configuration file gives options and plugins; flags win', async () => {
