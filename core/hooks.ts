@@ -1,4 +1,4 @@
-import type { Scalar } from '@tensorflow/tfjs';
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import { AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncBailHook, SyncHook, SyncWaterfallHook } from 'tapable';
 import type { Batch, Source } from './data.js';
 import { type Problems, SteploomError } from './errors.js';
@@ -56,6 +56,7 @@ export const makeHooks = () => ({
   onBatch: new SyncWaterfallHook<[Batch, Micro]>(['batch', 'micro']),
   onLoss: new SyncWaterfallHook<[Scalar, Micro]>(['loss', 'micro']),
   scaleLoss: new SyncWaterfallHook<[number | Scalar]>(['seed']),
+  onGradient: new SyncHook<[string, Tensor, Micro]>(['path', 'gradient', 'micro']),
   afterBackward: new SyncWaterfallHook<[Sum, Micro]>(['sum', 'micro']),
   onAccumulate: new SyncWaterfallHook<[Sum, Micro]>(['sum', 'micro']),
   onRequest: new SyncWaterfallHook<[Requests, Position, Metrics]>(['requests', 'position', 'metrics']),

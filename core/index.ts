@@ -1,6 +1,5 @@
 import 'reflect-metadata';
 
-export { macrotask } from './breathe.js';
 export { oneProcess } from './collective.js';
 export { Composition, compose } from './compose.js';
 export type { Batch, Data, Source } from './data.js';

@@ -44,6 +44,11 @@ export interface RunOptions {
 export interface Device {
   /** Throws with the reason when the device does not work. */
   setUp(): Promise<DeviceReport>;
+  /**
+   * Sends a tensor's values to the device's own memory, which otherwise waits for their first use. Devices that compute while the host
+   * goes on have it: for them the core loads and sends the next batch while the present one is worked on.
+   */
+  upload?(tensor: Tensor): void;
 }
 
 export interface DeviceReport {

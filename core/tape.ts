@@ -32,11 +32,16 @@ const releaseSaved = (node: TapeNode): void => {
 /**
  * Runs `forward` on the tape and walks it back from `seed(loss)`, the gradient of the loss. tf.variableGrads keeps every
  * activation and gradient until it ends; this frees each as soon as the walk has passed it (about half the peak), and
- * visits only what depends on `parameters`.
+ * visits only what depends on `parameters`. `ready` is told of each gradient as soon as nothing will be added to it.
  *
  * @returns the loss and one gradient per path, zeros where the loss does not depend on it. The caller owns them.
  */
-export function backward(forward: () => Scalar, parameters: Tensors, seed: () => number | Scalar): { loss: Scalar; gradients: Tensors } {
+export function backward(
+  forward: () => Scalar,
+  parameters: Tensors,
+  seed: () => number | Scalar,
+  ready?: (path: string, gradient: Tensor) => void,
+): { loss: Scalar; gradients: Tensors } {
   const engine = tf.engine() as unknown as Engine;
   const { state } = engine;
   engine.startScope('backward');
@@ -58,6 +63,7 @@ export function backward(forward: () => Scalar, parameters: Tensors, seed: () =>
       else releaseSaved(node);
       return depends;
     });
+    const complete = ready ? firstUses(path, parameters) : new Map<TapeNode, string[]>();
     const start = seed();
     const ownedSeed = typeof start === 'number' ? tf.scalar(start) : start;
     const gradientOf = new Map<number, Tensor>([[loss.id, ownedSeed]]);
@@ -66,6 +72,10 @@ export function backward(forward: () => Scalar, parameters: Tensors, seed: () =>
       if (node.outputs.some((output) => gradientOf.has(output.id))) walk(node, gradientOf, reached);
       releaseSaved(node);
       release(node.outputs.filter((output) => output !== loss));
+      for (const name of complete.get(node) ?? []) {
+        const gradient = gradientOf.get(parameters[name].id);
+        if (gradient) ready?.(name, gradient);
+      }
     }
     const gradients: Tensors = {};
     for (const [name, parameter] of Object.entries(parameters))
@@ -76,6 +86,20 @@ export function backward(forward: () => Scalar, parameters: Tensors, seed: () =>
     for (const node of tape) releaseSaved(node);
     engine.endScope(results);
   }
+}
+
+/** The parameters that each operation is the first to use: the last to add to their gradients. */
+function firstUses(path: readonly TapeNode[], parameters: Tensors): Map<TapeNode, string[]> {
+  const left = new Map(Object.entries(parameters).map(([name, { id }]) => [id, name]));
+  const uses = new Map<TapeNode, string[]>();
+  for (const node of path)
+    for (const { id } of Object.values(node.inputs)) {
+      const name = left.get(id);
+      if (name === undefined) continue;
+      left.delete(id);
+      uses.set(node, [...(uses.get(node) ?? []), name]);
+    }
+  return uses;
 }
 
 function walk(node: TapeNode, gradientOf: Map<number, Tensor>, reached: Set<number>): void {

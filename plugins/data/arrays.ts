@@ -5,7 +5,6 @@ import {
   type Host,
   hashOf,
   hashOfText,
-  macrotask,
   type Problems,
   RANDOM,
   type Random,
@@ -29,20 +28,6 @@ export const epochOrder = (random: Random, items: number, epoch: number, shuffle
 export const arrays = (columns: Readonly<Record<string, TensorData>>, options: ArraysOptions & { readonly texts?: readonly string[] }) => {
   const { batchSize, shuffle = true, dropLast = false, texts } = options;
   let random: Random;
-  /** The next batch's rows, gathered while the device is at work. */
-  let ahead: { readonly key: string; readonly rows: Record<string, Rows> } | null = null;
-  const gather = (ids: readonly number[]) =>
-    Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, rowsOf(column, ids)]));
-  const take = (ids: readonly number[]): Record<string, Rows> => {
-    const found = ahead?.key === ids.join() ? ahead.rows : gather(ids);
-    ahead = null;
-    return found;
-  };
-  const prepare = async (ids: readonly number[]): Promise<void> => {
-    if (ids.length === 0) return;
-    await macrotask();
-    ahead ??= { key: ids.join(), rows: gather(ids) };
-  };
   return {
     name: 'arrays',
     fills: DATA,
@@ -64,9 +49,8 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
           const shapes = Object.entries(columns).map(([name, { dtype, shape }]) => `${name} ${dtype} [${shape}]`);
           return `${hashOfText(`${shapes} ${texts?.join('\n')} ${shuffle}`)}${hashOf(...Object.values(columns).map(({ data }) => data))}`;
         },
-        async load(ids, { epoch, upcoming }): Promise<Batch> {
-          const tensors = Object.fromEntries(Object.entries(take(ids)).map(([name, own]) => [name, toTensor(own)]));
-          void prepare(upcoming.slice(0, batchSize));
+        async load(ids, { epoch }): Promise<Batch> {
+          const tensors = Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, rowsOf(column, ids)]));
           return { items: ids.length, ids, epoch, tensors, ...(texts ? { texts: ids.map((id) => texts[id]) } : {}) };
         },
       };
@@ -89,14 +73,9 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
   }
 };
 
-type Rows = Pick<TensorData, 'dtype' | 'shape' | 'data'>;
-
-function rowsOf({ dtype, shape, data }: TensorData, ids: readonly number[]): Rows {
+function rowsOf({ dtype, shape, data }: TensorData, ids: readonly number[]): tf.Tensor {
   const size = shape.slice(1).reduce((a, b) => a * b, 1);
   const out = new (data.constructor as Float32ArrayConstructor)(ids.length * size);
   for (const [i, id] of ids.entries()) out.set(data.subarray(id * size, (id + 1) * size) as Float32Array, i * size);
-  return { dtype, shape: [ids.length, ...shape.slice(1)], data: out };
+  return tf.tensor(out, [ids.length, ...shape.slice(1)], dtype === 'float32' ? 'float32' : 'int32');
 }
-
-const toTensor = ({ dtype, shape, data }: Rows): tf.Tensor =>
-  tf.tensor(data as Float32Array, shape as number[], dtype === 'float32' ? 'float32' : 'int32');

@@ -48,6 +48,14 @@ async function findGPU(): Promise<GPU> {
 export const webgpu = () => ({
   name: 'webgpu',
   fills: DEVICE,
+  upload({ dataId }: tf.Tensor): void {
+    const backend = tf.backend() as unknown as WebGPUBackendParts;
+    const data = backend.tensorMap.get(dataId);
+    const { values } = data;
+    backend.uploadToGPU(dataId);
+    // Kept for whoever looks at a batch: reading without waiting is not possible there.
+    data.values = values;
+  },
   async setUp(): Promise<DeviceReport> {
     const gpu = await findGPU();
     const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });

@@ -23,12 +23,14 @@ import {
 } from '../../core/index.js';
 import { inMemory } from '../persist/files.js';
 import { readSnapshot, writeSnapshot } from '../persist/snapshot-files.js';
-import { reduce } from './buckets.js';
+import { type Reducer, reducer } from './buckets.js';
 import { type ShardOptions, shardOf } from './shard.js';
 
 export interface DistributedOptions extends ShardOptions {
   /** Send gradients as float16: half the bytes, with float16's 11 bits. */
   readonly compression?: 'float16';
+  /** Megabytes that are fetched, reduced and sent back at a time on WebGPU; 1 by default. More ranks want larger ones. */
+  readonly bucketMegabytes?: number;
   /** Compare weights and the optimizer's state on all ranks every so many steps; 0 never does. 500 by default. */
   readonly checkEvery?: number;
   /** Options that must be the same on every rank, beside the run's own. */
@@ -41,7 +43,14 @@ export interface DistributedOptions extends ShardOptions {
  * Prepares a run for the processes of COLLECTIVE, as accelerator.prepare does: settings are compared, examples dealt out, weights and
  * state of rank 0 shared, and the gradients of every window added up. With one process it does nothing.
  */
-export const distributed = ({ compression, checkEvery = 500, options = {}, version, ...sharding }: DistributedOptions = {}) => {
+export const distributed = ({
+  compression,
+  bucketMegabytes = 1,
+  checkEvery = 500,
+  options = {},
+  version,
+  ...sharding
+}: DistributedOptions = {}) => {
   return {
     name: 'distributed',
     after: [COLLECTIVE],
@@ -54,6 +63,8 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
       hooks.validate.tapPromise('distributed', async (problems) => {
         if (!(Number.isInteger(checkEvery) && checkEvery >= 0))
           problems.add('OPTION_INVALID', 'distributed', `checkEvery is ${checkEvery}`, 'Give a whole number, 0 for never.');
+        if (!(bucketMegabytes > 0))
+          problems.add('OPTION_INVALID', 'distributed', `bucketMegabytes is ${bucketMegabytes}`, 'Give a number above 0.');
         if (alone) return;
         const { learningRate, weightDecay, seed, steps, epochs, warmupSteps, groups } = resolve(RUN);
         const own = {
@@ -130,16 +141,28 @@ export const distributed = ({ compression, checkEvery = 500, options = {}, versi
         return shareSnapshot(collective, snapshot);
       });
 
+      let sums: Reducer | null = null;
+      // Made late: it depends on the device.
+      const reducing = () =>
+        (sums ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
+      // In a longer window gradients are added up first.
+      const single = resolve(WINDOW).length === 1;
+      hooks.onGradient.tap('distributed', (path, gradient) => {
+        if (single) reducing().offer(path, gradient);
+        return undefined;
+      });
+
       hooks.onSync.tapPromise('distributed', async (own, step) => {
         const { stop, checkpoint, evaluate, abandon } = own.requests;
         const buffers = buffersOf(host.model());
         const weighted = Object.fromEntries(buffers.map(([path, variable]) => [`${BUFFER}${path}`, variable.mul(own.items) as Tensor]));
-        const { tensors, numbers } = await reduce(
-          collective,
-          { ...own.gradients, [LOSS]: own.loss, ...weighted },
-          [own.items, stop, checkpoint, evaluate, abandon],
-          { half: compression === 'float16' },
-        );
+        const { tensors, numbers } = await reducing().reduce({ ...own.gradients, [LOSS]: own.loss, ...weighted }, [
+          own.items,
+          stop,
+          checkpoint,
+          evaluate,
+          abandon,
+        ]);
         const { [LOSS]: loss, ...gradients } = tensors;
         // Running statistics: the mean over ranks, each by its items, so that they stay equal.
         for (const [path, variable] of buffers) {

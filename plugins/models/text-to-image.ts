@@ -19,6 +19,7 @@ import { type Files, readFile, readJson } from '../persist/files.js';
 import { readSafetensors, writeSafetensors } from '../persist/safetensors.js';
 import { type CLIPTextConfig, clipText } from './clip-text.js';
 import { type Codec, spaceToDepth } from './codec.js';
+import { remembered } from './remembered.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer.js';
 import { type UNetConfig, unet2DCondition } from './unet2d-condition.js';
 import { fileShape, makeParameters, toFile, type WeightSpec } from './weights.js';
@@ -120,10 +121,12 @@ export async function buildTextToImage({ from, train }: TextToImageOptions, rand
     }),
   ]);
 
+  // Every epoch has the same texts.
+  const idsOf = remembered((one: string) => tokenizer.encode(one), 1 << 16);
   const encode: TextToImage['encode'] = (context, texts) => {
     const length = Math.min(tokenizer.length, text.config.max_position_embeddings);
     const ids = new Int32Array(texts.length * length);
-    for (const [i, one] of texts.entries()) ids.set(tokenizer.encode(one).subarray(0, length), i * length);
+    for (const [i, one] of texts.entries()) ids.set(idsOf(one).subarray(0, length), i * length);
     return text.forward(context, tf.tensor2d(ids, [texts.length, length], 'int32')) as Tensor3D;
   };
   const predict: TextToImage['predict'] = (context, latents, timesteps, states) =>

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { type Context, fail, type Tensor } from '../../core/index.js';
 import { attention, geglu, silu, upsample2x } from './ops.js';
+import { remembered } from './remembered.js';
 import { type Apply, Builder } from './weights.js';
 
 const oneOrList = z.union([z.number().int().positive(), z.array(z.number().int().positive())]);
@@ -101,16 +102,15 @@ export function parseUNetConfig(json: object, where = 'unet/config.json') {
 
 const at = (value: number | readonly number[], i: number): number => (typeof value === 'number' ? value : value[i]);
 
-/** Sinusoidal timestep embedding, [n, dim], computed on the host: sin and cos on some devices are off by 1e-4. */
-export function timestepEmbedding(timesteps: readonly number[], dim: number, flipSinToCos: boolean, freqShift: number): Float32Array {
+/** Sinusoidal embedding of one timestep, [dim], computed on the host: sin and cos on some devices are off by 1e-4. */
+function timestepEmbedding(t: number, dim: number, flipSinToCos: boolean, freqShift: number): Float32Array {
   const half = Math.floor(dim / 2);
-  const out = new Float32Array(timesteps.length * dim);
-  for (const [n, t] of timesteps.entries())
-    for (let i = 0; i < half; i++) {
-      const angle = t * Math.exp((-Math.log(10000) * i) / (half - freqShift));
-      out[n * dim + (flipSinToCos ? half + i : i)] = Math.sin(angle);
-      out[n * dim + (flipSinToCos ? i : half + i)] = Math.cos(angle);
-    }
+  const out = new Float32Array(dim);
+  for (let i = 0; i < half; i++) {
+    const angle = t * Math.exp((-Math.log(10000) * i) / (half - freqShift));
+    out[flipSinToCos ? half + i : i] = Math.sin(angle);
+    out[flipSinToCos ? i : half + i] = Math.cos(angle);
+  }
   return out;
 }
 
@@ -252,17 +252,18 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
   const normOut = build.groupNorm('conv_norm_out', channels[0], groups, config.norm_eps, true);
   const convOut = build.conv('conv_out', channels[0], config.out_channels, config.conv_out_kernel);
 
+  // Timesteps are few: a large batch holds most of them every time.
+  const waveOf = remembered((t: number) => timestepEmbedding(t, channels[0], config.flip_sin_to_cos, config.freq_shift), 4096);
+
   return {
     config,
     specs: build.specs,
     modules: build.modules,
     forward(context: Context, image: Tensor, timesteps: readonly number[], text: Tensor): Tensor {
-      const waves = tf.tensor2d(timestepEmbedding(timesteps, channels[0], config.flip_sin_to_cos, config.freq_shift), [
-        timesteps.length,
-        channels[0],
-      ]);
+      const waves = new Float32Array(timesteps.length * channels[0]);
+      for (const [n, t] of timesteps.entries()) waves.set(waveOf(t), n * channels[0]);
       // Every block applies silu to the embedding first, so it is applied once here.
-      const temb = silu(time2(context, silu(time1(context, waves))));
+      const temb = silu(time2(context, silu(time1(context, tf.tensor2d(waves, [timesteps.length, channels[0]])))));
       let x = convIn(context, config.center_input_sample ? image.mul(2).sub(1) : image);
       const skips = [x];
       for (const { steps, sampler } of down) {

@@ -2,7 +2,10 @@
 import { arrays } from '../../dist/plugins/index.js';
 
 const batch = Number(process.env.BENCH_BATCH);
-const images = 8 * batch;
+const images = Number(process.env.BENCH_IMAGES ?? 16 * batch);
+const data = Float32Array.from({ length: batch * 3072 }, (_, i) => Math.sin(i * 0.37));
+const all = new Float32Array(images * 3072);
+for (let at = 0; at < all.length; at += data.length) all.set(data.subarray(0, all.length - at), at);
 const warm = Number(process.env.BENCH_WARM ?? 3);
 let started = 0;
 let steps = 0;
@@ -35,7 +38,7 @@ export const plugins = () => [
       images: {
         dtype: 'float32',
         shape: [images, 32, 32, 3],
-        data: Float32Array.from({ length: images * 3072 }, (_, i) => Math.sin(i * 0.37)),
+        data: all,
       },
     },
     { batchSize: batch, texts: Array.from({ length: images }, (_, i) => (i % 2 ? 'red heart' : 'dog face')) },

@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 
 const [device = 'wasm', batch = '4', steps = '20', processes = '1,2', accumulation = '1', mpirun] = process.argv.slice(2);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
+const counts = processes.split(',').map(Number);
+// Windows must be full: an epoch's end cuts one short.
+const images = batch * accumulation * Math.max(...counts) * Math.max(2, Math.ceil(4 / accumulation));
 /** One run's milliseconds a step and images a second. */
 const run = (n) => {
   const train = ['train', 'emoji-base', '--device', device, '--config', here('distributed.config.mjs'), '--train_batch_size', batch];
@@ -14,7 +17,7 @@ const run = (n) => {
   const launch = n === 1 ? [] : ['launch', '--processes', String(n), ...(mpirun ? ['--mpirun', mpirun] : []), '--'];
   const { stdout, stderr, status } = spawnSync(process.execPath, [here('../../dist/presets/cli.js'), ...launch, ...train], {
     encoding: 'utf8',
-    env: { ...process.env, BENCH_BATCH: batch },
+    env: { ...process.env, BENCH_BATCH: batch, BENCH_IMAGES: String(images) },
   });
   const line = /BENCH (.*)/.exec(stdout);
   if (status !== 0 || !line) throw new Error(`${n} processes ended with ${status}:\n${stdout}\n${stderr}`);
@@ -22,7 +25,6 @@ const run = (n) => {
   return { ms, rate: (1000 * effectiveBatch) / ms };
 };
 
-const counts = processes.split(',').map(Number);
 const rates = new Map();
 for (const turn of [1, 2])
   for (const n of counts) {

@@ -64,6 +64,7 @@ test('hooks run in the order of docs/loop.md', async () => {
         'afterEpoch',
         'onEnd',
         'onDispose',
+        'onGradient',
       ] as const)
         hooks[hook].tap('spy', look(hook));
       for (const hook of [
@@ -99,6 +100,9 @@ test('hooks run in the order of docs/loop.md', async () => {
   const expected = documented.filter((hook) => !conditional.includes(hook));
   // onRecord of the log is written in the background, and may come later than the next hook.
   const background = (list: string[]) => list.filter((hook) => hook !== 'onRecord');
+  // Of two parameters.
+  expect(seen.filter((hook) => hook === 'onGradient')).toHaveLength(2);
+  seen.splice(seen.indexOf('onGradient'), 1);
   expect(background(seen)).toEqual(background(expected));
   expect(seen).toContain('onRecord');
 });

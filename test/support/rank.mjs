@@ -28,6 +28,7 @@ const o = {
   batchSize: 4,
   steps: 100,
   window: 1,
+  hidden: 256,
   optimizer: 'adamw',
   device: 'wasm',
   every: 0,
@@ -48,7 +49,7 @@ const model = {
       );
     const parameter = (name, shape) => [name, { variable: make(name, shape), trainable: true, group: 'main' }];
     return {
-      parameters: new Map([parameter('first', [16, 256]), parameter('bias', [256]), parameter('second', [256, 16])]),
+      parameters: new Map([parameter('first', [16, o.hidden]), parameter('bias', [o.hidden]), parameter('second', [o.hidden, 16])]),
       modules: new Map(),
       wraps: new Map(),
       forward: ({ parameters: p }, { x }) => x.matMul(p.first).add(p.bias).tanh().matMul(p.second),
@@ -93,7 +94,13 @@ const probe = {
     host.hooks.afterBackward.tap('probe', (sum, { step, index }) => {
       const asked = o.stopInside;
       if (asked && rank === asked.rank && step === asked.step && index === asked.index) host.request('stop');
-      return sum;
+      if (!o.tripled) return sum;
+      const gradients = {};
+      for (const [path, gradient] of Object.entries(sum.gradients)) {
+        gradients[path] = gradient.mul(3);
+        gradient.dispose();
+      }
+      return { ...sum, gradients };
     });
     host.hooks.onRequest.tap('probe', (requests, { step }) =>
       o.stopAt && rank === o.stopAt.rank && step + 1 === o.stopAt.step ? { ...requests, stop: 1 } : requests,

@@ -57,6 +57,15 @@ export interface WebGPUBackendParts {
 /** Dispatches recorded before they are sent. More saves calls; memory of disposed tensors comes back on sending. */
 export const BATCH = 96;
 
+/** As many are the first ones after the host has waited for the device, which has nothing to do then; each time twice as many. */
+const FIRST = 6;
+let batch = FIRST;
+
+/** To be called when the device has done all that was sent. */
+export function waited(): void {
+  batch = FIRST;
+}
+
 /** Bind groups kept per pipeline, and uniforms and tables in all, before they are forgotten: shapes that no longer come would pile up. */
 const KEPT = 2048;
 
@@ -105,7 +114,8 @@ export function recordDispatch(
   backend.computePassEncoder.setPipeline(pipeline);
   backend.computePassEncoder.setBindGroup(0, group);
   backend.computePassEncoder.dispatchWorkgroups(groups[0], groups[1] ?? 1, groups[2] ?? 1);
-  if (++backend.dispatchCountInPass >= BATCH) {
+  if (++backend.dispatchCountInPass >= batch) {
+    batch = Math.min(BATCH, 2 * batch);
     backend.endComputePassEncoder();
     backend.submitQueue();
   }
@@ -222,11 +232,17 @@ export function lighten(backend: WebGPUBackendParts): void {
   backend.read = async (id) => {
     const data = backend.tensorMap.get(id);
     const place = data?.place;
-    if (!place || data.values) return own.read(id);
+    if (data?.values) return own.read(id);
+    if (!place) {
+      const values = await own.read(id);
+      waited();
+      return values;
+    }
     const staging = backend.bufferManager.acquireBuffer(place.size, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
     copy(backend, data, staging, 0, place.size);
     backend.submitQueue();
     await staging.mapAsync(GPUMapMode.READ);
+    waited();
     const values = new Float32Array(staging.getMappedRange().slice(0));
     staging.unmap();
     backend.bufferManager.releaseBuffer(staging);
