@@ -1,13 +1,17 @@
+/** The last four words drawn, and whose they are: a batch makes thousands of generators, which own no array therefore. */
+const block = new Int32Array(4);
+let owner: Generator | null = null;
+
 /**
  * Counter-based random numbers: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
  * A stream is named by four words; its values depend on the name and the seed alone, never on the order of drawing.
  */
 export class Generator {
+  /** Blocks of four words begun, and words used of the last. */
   private count = 0;
   /** What names the stream, for a device that draws by itself. */
   readonly stream: readonly [number, number, number];
   readonly key: readonly [number, number];
-  private readonly block = new Int32Array(4);
   private used = 4;
 
   constructor(key: readonly [number, number], stream: readonly [number, number, number]) {
@@ -17,11 +21,13 @@ export class Generator {
 
   private word(): number {
     if (this.used === 4) {
-      const [a, b, c] = this.stream;
-      philox(this.count++, a, b, c, this.key[0], this.key[1], this.block);
+      this.count++;
       this.used = 0;
-    }
-    return this.block[this.used++];
+    } else if (owner === this) return block[this.used++];
+    const [a, b, c] = this.stream;
+    philox(this.count - 1, a, b, c, this.key[0], this.key[1], block);
+    owner = this;
+    return block[this.used++];
   }
 
   /** A float32 in [0, 1). */
@@ -44,7 +50,7 @@ export class Generator {
   normals(out: Float32Array): Float32Array {
     const [a, b, c] = this.stream;
     const [k0, k1] = this.key;
-    const { block } = this;
+    owner = null;
     for (let i = 0; i < out.length; i += 4) {
       philox(this.count++, a, b, c, k0, k1, block);
       for (let j = 0; j < 4 && i + j < out.length; j += 2) {

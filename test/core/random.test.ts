@@ -20,6 +20,22 @@ test('draws depend on their names alone', () => {
   expect(one.micro('noise', 2, 7).normals(new Float32Array(5))).not.toEqual(first);
 });
 
+test('generators that are drawn from in turns do not disturb each other', () => {
+  const random = seededRandom(5);
+  const alone = (id: number) => {
+    const generator = random.item('turns', 1, id);
+    return Array.from({ length: 11 }, () => generator.uniform());
+  };
+  const pair = [1, 2].map((id) => random.item('turns', 1, id));
+  const inTurns = pair.map(() => [] as number[]);
+  for (let k = 0; k < 11; k++)
+    for (const [i, generator] of pair.entries()) {
+      inTurns[i].push(generator.uniform());
+      if (k % 3 === 0) random.item('other', 0, k).normals(new Float32Array(5));
+    }
+  expect(inTurns).toEqual([alone(1), alone(2)]);
+});
+
 test('normal and uniform numbers have the moments they should', () => {
   const n = 1_000_000;
   const values = seededRandom(5).named('normals').normals(new Float32Array(n));

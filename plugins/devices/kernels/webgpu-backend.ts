@@ -57,7 +57,7 @@ export interface WebGPUBackendParts {
 /** Dispatches recorded before they are sent. More saves calls; memory of disposed tensors comes back on sending. */
 export const BATCH = 96;
 
-/** As many are the first ones after the host has waited for the device, which has nothing to do then; each time twice as many. */
+/** As many are the first ones after the host has waited for the device, which has nothing to do then; each time half as many more. */
 const FIRST = 6;
 let batch = FIRST;
 
@@ -115,7 +115,7 @@ export function recordDispatch(
   backend.computePassEncoder.setBindGroup(0, group);
   backend.computePassEncoder.dispatchWorkgroups(groups[0], groups[1] ?? 1, groups[2] ?? 1);
   if (++backend.dispatchCountInPass >= batch) {
-    batch = Math.min(BATCH, 2 * batch);
+    batch = Math.min(BATCH, Math.ceil(1.5 * batch));
     backend.endComputePassEncoder();
     backend.submitQueue();
   }

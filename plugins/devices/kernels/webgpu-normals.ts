@@ -10,7 +10,11 @@ import { dispatch, grid } from './webgpu-dispatch.js';
  */
 export function normals(backend: WebGPUBackendParts, generators: readonly Generator[], size: number): Tensor {
   const words = new Int32Array(generators.length * 5);
-  for (const [i, { stream, key }] of generators.entries()) words.set([...stream, ...key], 5 * i);
+  let at = 0;
+  for (const { stream, key } of generators) {
+    for (const word of stream) words[at++] = word;
+    for (const word of key) words[at++] = word;
+  }
   const table = tf.tensor1d(words, 'int32');
   const out = tf.engine().makeTensorFromTensorInfo(backend.makeTensorInfo([generators.length, size], 'float32')) as Tensor;
   const blocks = Math.ceil(size / 4);
