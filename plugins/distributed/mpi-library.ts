@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import { fail } from '../../core/index.js';
 import type { Launched } from './launcher.js';
 
@@ -63,7 +64,16 @@ const STANDARD: Abi = { handle: 'intptr_t', world: 0x101, byte: 0x247, float: 0x
 
 const OPEN_MPI_NAMES = ['libmpi.so.40', 'libmpi.so.80'];
 const MPICH_NAMES = ['libmpi.so.12', 'libmpich.so.12'];
-const OTHERS = ['libmpi_abi.so.0', 'libmpi.so', 'libmpi.dylib', 'libmpi_abi.dylib'];
+const OTHERS = ['libmpi_abi.so.1', 'libmpi_abi.so.0', 'libmpi.so', 'libmpi.dylib', 'libmpi_abi.dylib'];
+
+/** Where the program lies that started this process: a launcher's own, of which one machine may have several. */
+function launcherRoot(): string | undefined {
+  try {
+    return dirname(dirname(readlinkSync(`/proc/${process.ppid}/exe`)));
+  } catch {
+    return undefined;
+  }
+}
 
 /** Libraries to try, most likely first: MPI_LIBRARY alone where it is set, then the launcher's own, then the usual names. */
 function candidates({ kind }: Launched, env: NodeJS.ProcessEnv): string[] {
@@ -74,7 +84,9 @@ function candidates({ kind }: Launched, env: NodeJS.ProcessEnv): string[] {
       : kind === 'mpich'
         ? [...MPICH_NAMES, ...OTHERS]
         : [...OPEN_MPI_NAMES, ...MPICH_NAMES, ...OTHERS];
-  const roots = [env.OPAL_PREFIX, env.MPI_HOME, env.MPI_ROOT, env.I_MPI_ROOT, env.MPICH_HOME].filter((root) => root !== undefined);
+  const roots = [launcherRoot(), env.OPAL_PREFIX, env.MPI_HOME, env.MPI_ROOT, env.I_MPI_ROOT, env.MPICH_HOME].filter(
+    (root) => root !== undefined,
+  );
   const rooted = roots.flatMap((root) => names.flatMap((name) => [`${root}/lib/${name}`, `${root}/lib/release/${name}`]));
   return [...rooted.filter((path) => existsSync(path)), ...names];
 }

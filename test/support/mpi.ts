@@ -8,6 +8,7 @@ export interface Launcher {
   readonly name: string;
   readonly path: string;
   readonly flags: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const root = process.getuid?.() === 0 ? ['--allow-run-as-root'] : [];
@@ -16,8 +17,10 @@ const KNOWN: readonly Launcher[] = [
   { name: 'MPICH', path: 'mpirun.mpich', flags: [] },
 ];
 
-/** The launchers found here; what is missing is named in one line. */
+/** The launchers found here; what is missing is named in one line. STEPLOOM_TEST_MPI names others (test/parity/other_mpi.py). */
 export function launchers(): Launcher[] {
+  const others = process.env.STEPLOOM_TEST_MPI;
+  if (others) return JSON.parse(others) as Launcher[];
   return KNOWN.filter(({ name, path }) => {
     const found = spawnSync(path, ['--version']).status === 0;
     if (!found) console.log(`not tested here: ${name} (${path} is not installed)`);
@@ -37,7 +40,7 @@ const script = fileURLToPath(new URL('./rank.mjs', import.meta.url));
 export function ran(
   command: string,
   args: readonly string[],
-  { env = {}, limit = 90 }: { env?: Record<string, string>; limit?: number } = {},
+  { env = {}, limit = 90 }: { env?: Readonly<Record<string, string>>; limit?: number } = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const started = performance.now();
@@ -71,7 +74,7 @@ export async function ranks(launcher: Launcher, processes: number, settings: obj
   const own = [script, JSON.stringify(settings)];
   return processes === 1
     ? ran(process.execPath, own)
-    : ran(launcher.path, [...launcher.flags, '-n', String(processes), process.execPath, ...own]);
+    : ran(launcher.path, [...launcher.flags, '-n', String(processes), process.execPath, ...own], { env: launcher.env });
 }
 
 /** The same where all must go well; what each rank wrote. */

@@ -124,7 +124,7 @@ const probe = {
   },
 };
 
-const isLaunched = process.env.OMPI_COMM_WORLD_RANK ?? process.env.PMI_RANK;
+const isLaunched = process.env.OMPI_COMM_WORLD_RANK ?? process.env.PMI_RANK ?? process.env.PMIX_RANK;
 const ownRank = Number(isLaunched ?? 0);
 const differs = o.differ && o.differ.rank === ownRank ? o.differ : null;
 if (differs?.missing) o.items = 0;
