@@ -17,6 +17,7 @@ import {
   type Sum,
   type TapTime,
 } from './hooks.js';
+import { Loader } from './loader.js';
 import type { Run } from './loop.js';
 import { type Model, makeContext, type Tensors, trainablePaths, weightsOf } from './model.js';
 import { type Micro, makePlan, type Plan, type Position } from './plan.js';
@@ -64,22 +65,6 @@ export interface SessionOptions {
 
 const NO_REQUESTS: Requests = { stop: 0, checkpoint: 0, evaluate: 0, abandon: 0 };
 
-/** A microBatch that is loaded before it is asked for. */
-interface Ahead {
-  readonly epoch: number;
-  readonly inEpoch: number;
-  begun(): boolean;
-  /** The batch; begins to load it if that has not begun. */
-  batch(): Promise<Batch | null>;
-}
-
-/** Frees a batch that nobody will ask for. */
-async function drop(ahead: Ahead | null): Promise<void> {
-  if (!ahead?.begun()) return;
-  const batch = await ahead.batch().catch(() => null);
-  if (batch) disposeAll(batch.tensors);
-}
-
 /** One set-up run: everything there is before the first step, and what the loop asks for. */
 export class Session implements Run {
   readonly hooks: Hooks = makeHooks();
@@ -104,9 +89,7 @@ export class Session implements Run {
   private weights: Tensors = {};
   private trained: Tensors = {};
   private groups: string[] = [];
-  private order: { epoch: number; ids: ArrayLike<number> } | null = null;
-  /** The microBatch that comes next, where it is loaded ahead. */
-  private ahead: Ahead | null = null;
+  private loader?: Loader;
   private asked: { -readonly [K in keyof Requests]: Requests[K] } = { ...NO_REQUESTS };
   private pendingLog: Promise<void> = Promise.resolve();
   private lastBreath = 0;
@@ -315,45 +298,8 @@ export class Session implements Run {
   }
 
   async load(micro: Micro): Promise<Batch | null> {
-    const { epoch, inEpoch } = micro;
-    const found = this.ahead;
-    this.ahead = null;
-    const isNext = found?.epoch === epoch && found.inEpoch === inEpoch;
-    if (found && !isNext) await drop(found);
-    const batch = await (isNext ? found.batch() : this.fetch(epoch, inEpoch));
-    const { microBatchesPerEpoch, steps } = this.plan;
-    if (this.resolve(DEVICE).upload && !(micro.endsWindow && micro.step === steps - 1))
-      this.ahead = inEpoch + 1 < microBatchesPerEpoch ? this.fetchLater(epoch, inEpoch + 1) : this.fetchLater(epoch + 1, 0);
-    return batch;
-  }
-
-  /** The examples of an epoch's microBatch; null where this rank's have ended. */
-  private async fetch(epoch: number, inEpoch: number): Promise<Batch | null> {
-    const source = this.source as Source;
-    if (this.order?.epoch !== epoch) this.order = { epoch, ids: source.ids(epoch) };
-    const { ids } = this.order;
-    const start = inEpoch * source.batchSize;
-    const slice = (from: number, to: number) => Array.prototype.slice.call(ids, from, Math.min(to, source.items)) as number[];
-    const wanted = slice(start, start + source.batchSize);
-    if (wanted.length === 0) return null;
-    return source.load(wanted, { epoch, upcoming: slice(start + source.batchSize, start + 4 * source.batchSize) });
-  }
-
-  /** Fetches when the host next waits for something, or when the batch is asked for. */
-  private fetchLater(epoch: number, inEpoch: number): Ahead {
-    const device = this.resolve(DEVICE);
-    let fetching: Promise<Batch | null> | null = null;
-    const start = async () => {
-      const batch = await this.fetch(epoch, inEpoch);
-      for (const tensor of Object.values(batch?.tensors ?? {})) device.upload?.(tensor);
-      return batch;
-    };
-    const ahead: Ahead = { epoch, inEpoch, begun: () => fetching !== null, batch: () => (fetching ??= start()) };
-    void macrotask().then(() => {
-      // An error is for the one who asks for the batch.
-      if (this.ahead === ahead) ahead.batch().catch(() => undefined);
-    });
-    return ahead;
+    this.loader ??= new Loader(this.source as Source, this.plan, this.resolve(DEVICE));
+    return this.loader.load(micro);
   }
 
   gradients(batch: Batch | null, micro: Micro): Sum {
@@ -536,9 +482,7 @@ export class Session implements Run {
       }
     };
     await attempt(() => this.pendingLog);
-    const { ahead } = this;
-    this.ahead = null;
-    await attempt(() => drop(ahead));
+    await attempt(() => this.loader?.drop());
     await attempt(() => this.hooks.onDispose.promise());
     for (const { plugin } of [...this.ready].reverse()) await attempt(() => plugin.dispose?.());
     await attempt(() => this.source?.dispose?.());

@@ -23,7 +23,7 @@ import {
 } from '../../core/index.js';
 import { inMemory } from '../persist/files.js';
 import { readSnapshot, writeSnapshot } from '../persist/snapshot-files.js';
-import { type Reducer, reducer } from './buckets.js';
+import { type Reducer, reducer } from './reducer.js';
 import { type ShardOptions, shardOf } from './shard.js';
 
 export interface DistributedOptions extends ShardOptions {
@@ -51,6 +51,7 @@ export const distributed = ({
   version,
   ...sharding
 }: DistributedOptions = {}) => {
+  let sums: Reducer | null = null;
   return {
     name: 'distributed',
     after: [COLLECTIVE],
@@ -141,7 +142,6 @@ export const distributed = ({
         return shareSnapshot(collective, snapshot);
       });
 
-      let sums: Reducer | null = null;
       // Made late: it depends on the device.
       const reducing = () =>
         (sums ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
@@ -179,6 +179,10 @@ export const distributed = ({
           requests: { stop: numbers[1], checkpoint: numbers[2], evaluate: numbers[3], abandon: numbers[4] },
         };
       });
+    },
+    dispose() {
+      sums?.dispose();
+      sums = null;
     },
   };
 };

@@ -113,6 +113,15 @@ export class WebGPUBuckets {
     return own;
   }
 
+  /** Gives the buffers back. */
+  dispose(): void {
+    for (const { down, up } of this.buckets ?? []) {
+      down.destroy();
+      up.destroy();
+    }
+    this.buckets = null;
+  }
+
   /**
    * Deals tensors out to buckets in the order in which rank 0 was offered them, the others behind: the same on every rank, also on
    * one that has no data at this step.

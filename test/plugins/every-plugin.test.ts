@@ -198,7 +198,7 @@ const lent: { dispose(): unknown }[] = [];
 
 /** Files that hold no plugin, and devices that have tests of their own. */
 const NO_PLUGIN =
-  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|tfevents|ui-page|ui-server|continue-log|open-log|better|atomic-folder|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)|distributed\/(buckets|launcher|mpi-library|shard|watchdog)/;
+  /kernels\/|index|float16|safetensors|files\.ts|folder\.ts|snapshot-files|cadence|tfevents|ui-page|ui-server|continue-log|open-log|better|atomic-folder|png\.ts|global-norm|lora-file|ops\.ts|weights\.ts|codec|clip-text|unet2d|remembered|tokenizer|noise-schedule|samplers\/|optimizers\/(state|patterns|by-name)|schedules\/(by-name|schedule)|data\/emoji|objectives\/metrics|persist\/layers-files|devices\/(cpu|webgpu|tfjs-node|measure)|distributed\/(buckets|reducer|webgpu-buckets|launcher|mpi-library|shard|watchdog)/;
 
 test('every plugin is here', async () => {
   const folder = fileURLToPath(new URL('../../plugins', import.meta.url));
