@@ -15,6 +15,7 @@ interface Piece {
 /** One bucket: what lies where in it, and buffers that are reused from step to step. */
 interface Bucket {
   readonly pieces: Piece[];
+  readonly paths: Set<string>;
   filled: number;
   /** Mapped for reading, and for writing; MPI works on the array between them. */
   readonly down: GPUBuffer;
@@ -58,7 +59,7 @@ export class WebGPUBuckets {
     this.buckets ??= await this.arrange(tensors, head);
     const { buckets } = this;
     // Between its offer and now another may have taken a tensor's place.
-    const isStale = ({ readable, pieces }: Bucket) => readable && pieces.some(({ path }) => tensors[path] !== offered.get(path));
+    const isStale = ({ readable, paths }: Bucket) => readable && [...paths].some((path) => tensors[path] !== offered.get(path));
     for (const bucket of buckets.filter(isStale)) {
       await bucket.readable;
       bucket.down.unmap();
@@ -109,7 +110,7 @@ export class WebGPUBuckets {
     if (options.half) await collective.allReduce([extra]);
     waited();
     offered.clear();
-    for (const bucket of buckets) bucket.missing = pathsOf(bucket).size;
+    for (const bucket of buckets) bucket.missing = bucket.paths.size;
     return own;
   }
 
@@ -135,6 +136,7 @@ export class WebGPUBuckets {
     const grow = (): Bucket => {
       const bucket: Bucket = {
         pieces: [],
+        paths: new Set(),
         filled: buckets.length === 0 ? head : 0,
         down: device.createBuffer({ size: 4 * size, usage: COPY_DST | MAP_READ }),
         up: device.createBuffer({ size: 4 * size, usage: COPY_SRC | MAP_WRITE, mappedAtCreation: true }),
@@ -152,17 +154,18 @@ export class WebGPUBuckets {
         if (bucket.filled === size) bucket = grow();
         const count = Math.min(size - bucket.filled, tensors[path].size - from);
         bucket.pieces.push({ path, from, at: bucket.filled, count });
+        bucket.paths.add(path);
         bucket.filled += count;
         from += count;
       }
-    for (const each of buckets) for (const path of pathsOf(each)) this.holders.set(path, [...(this.holders.get(path) ?? []), each]);
+    for (const each of buckets) for (const path of each.paths) this.holders.set(path, [...(this.holders.get(path) ?? []), each]);
     return buckets;
   }
 
   /** Records copies of the buckets' tensors to where they can be read, and sends everything so far. */
   private fetch(buckets: readonly Bucket[], tensorOf: (path: string) => Tensor): void {
     const { backend } = this;
-    for (const bucket of buckets) for (const path of pathsOf(bucket)) touch(backend, tensorOf(path));
+    for (const { paths } of buckets) for (const path of paths) touch(backend, tensorOf(path));
     backend.ensureCommandEncoderReady();
     backend.endComputePassEncoder();
     const encoder = backend.commandEncoder as GPUCommandEncoder;
@@ -184,5 +187,3 @@ export class WebGPUBuckets {
     this.backend.submitQueue();
   }
 }
-
-const pathsOf = ({ pieces }: Bucket): Set<string> => new Set(pieces.map(({ path }) => path));

@@ -35,7 +35,7 @@ function background(broken = Number.POSITIVE_INFINITY) {
           return batch;
         });
         hooks.onSync.tapPromise('waits', async (sum) => {
-          await new Promise((resolve) => setTimeout(resolve, 2));
+          await new Promise((resolve) => setTimeout(resolve, 20));
           happened.push('summed');
           return sum;
         });

@@ -1,13 +1,16 @@
 import { readdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { SteploomError } from '../../core/index.js';
+import { SteploomError, Trainer } from '../../core/index.js';
+import { distributed } from '../../plugins/distributed/distributed.js';
 import { launched } from '../../plugins/distributed/launcher.js';
 import { openMpi } from '../../plugins/distributed/mpi-library.js';
 import { type ShardOptions, shardOf } from '../../plugins/distributed/shard.js';
 import { relativeGap, testDevices } from '../support/devices.js';
 import { folder, launchers, type RankResult, ran, ranks, results } from '../support/mpi.js';
+import { smallRun } from '../support/small-run.js';
 
 describe('shards', () => {
   /** As accelerate 1.12 deals them out (SPEC 4): rank 0 | rank 1. */
@@ -85,6 +88,11 @@ describe('launchers', () => {
   });
 });
 
+test('options that cannot be are named before training', async () => {
+  const wrong = smallRun().with(distributed({ bucketMegabytes: 0, checkEvery: -1 }));
+  await expect(new Trainer(wrong).train()).rejects.toThrow(/OPTION_INVALID.*checkEvery is -1.*bucketMegabytes is 0/s);
+});
+
 const gap = (a: RankResult, b: RankResult): number =>
   Math.max(...Object.keys(a.weights).map((path) => relativeGap(b.weights[path], a.weights[path])));
 
@@ -141,6 +149,13 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     const [one] = await results(launcher, 1, { job: 'emoji', steps: 10, batchSize: 8 });
     for (const rank of several) expect(gap(one, rank)).toBeLessThan(1e-5);
     expect(several[1].weights).toEqual(several[0].weights);
+  });
+
+  test('processes on wasm share the cores of their machine', async () => {
+    const several = await results(launcher, 2, { threads: 0, steps: 5 });
+    expect(several.map(({ threads }) => threads)).toEqual(Array(2).fill(Math.max(1, Math.floor(availableParallelism() / 2))));
+    const [one] = await results(launcher, 1, { threads: 0, steps: 5 });
+    expect(one.threads).toBe(availableParallelism());
   });
 
   test('running statistics of batch normalization stay equal on all ranks', async () => {

@@ -95,6 +95,20 @@ describe.each([
   });
 });
 
+/** What evaluation would be given of the weight w when a run ends. */
+function averagesAtEnd() {
+  const w: number[] = [];
+  const plugin: Plugin = {
+    name: 'end',
+    apply: (host) =>
+      host.hooks.onEnd.tap('end', () => {
+        w.push(...host.weights('evaluate').w.dataSync());
+        return undefined;
+      }),
+  };
+  return { plugin, w };
+}
+
 describe('ema', () => {
   test('decays and averages are those of diffusers’ EMAModel', async () => {
     const golden = JSON.parse(await readFile(new URL('../fixtures/ema-golden.json', import.meta.url), 'utf8')) as {
@@ -125,36 +139,20 @@ describe('ema', () => {
   test('the plugin averages with those decays', async () => {
     const options: EMAOptions = { decay: 0.7, warmup: 'power', updateAfterStep: 1 };
     const weights = weightsRecorder();
-    let averaged: number[] = [];
-    const end: Plugin = {
-      name: 'end',
-      apply: (host) =>
-        host.hooks.onEnd.tap('end', () => {
-          averaged = [...host.weights('evaluate').w.dataSync()];
-          return undefined;
-        }),
-    };
-    await new Trainer(smallRun().with(sgd(), ema(options), weights.plugin, end)).train();
+    const averages = averagesAtEnd();
+    await new Trainer(smallRun().with(sgd(), ema(options), weights.plugin, averages.plugin)).train();
     let expected = weights.steps[0].w;
     for (const [step, { w }] of weights.steps.entries()) expected = expected.map((x, i) => x + (w[i] - x) * (1 - emaDecay(step, options)));
-    for (const [i, x] of expected.entries()) expect(averaged[i]).toBeCloseTo(x, 6);
+    for (const [i, x] of expected.entries()) expect(averages.w[i]).toBeCloseTo(x, 6);
   });
 
   test('averages after each step, restarts, and is given out without touching the weights', async () => {
     const weights = weightsRecorder();
-    let averaged: number[] = [];
-    const end: Plugin = {
-      name: 'end',
-      apply: (host) =>
-        host.hooks.onEnd.tap('end', () => {
-          averaged = [...host.weights('evaluate').w.dataSync()];
-          return undefined;
-        }),
-    };
-    await new Trainer(smallRun().with(sgd(), ema({ decay: 0.75, restartAt: 2 }), weights.plugin, end)).train();
+    const averages = averagesAtEnd();
+    await new Trainer(smallRun().with(sgd(), ema({ decay: 0.75, restartAt: 2 }), weights.plugin, averages.plugin)).train();
     let expected = weights.steps[2].w;
     for (const { w } of weights.steps.slice(3)) expected = expected.map((x, i) => x + (w[i] - x) * 0.25);
-    for (const [i, x] of expected.entries()) expect(averaged[i]).toBeCloseTo(x, 5);
-    expect(averaged).not.toEqual(weights.steps.at(-1)?.w);
+    for (const [i, x] of expected.entries()) expect(averages.w[i]).toBeCloseTo(x, 5);
+    expect(averages.w).not.toEqual(weights.steps.at(-1)?.w);
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { backward, seededRandom, type Tensor, type Tensors } from '../../core/index.js';
 import { normalsOf } from '../../plugins/devices/kernels/normals.js';
 import { kernelsOf } from '../../plugins/devices/kernels/wasm-module.js';
+import { webgpu } from '../../plugins/devices/webgpu.js';
 import {
   attention,
   columnSum,
@@ -153,6 +154,26 @@ if (devices.includes('webgpu'))
     await new Promise((done) => setTimeout(done, 50));
     await expect(compute()).rejects.toThrow(/DEVICE_FAILED.*usages must not be 0/s);
     expect(await compute()).toBe(3);
+  });
+
+if (devices.includes('webgpu'))
+  test('what was sent to WebGPU ahead can still be looked at on the host, and is not sent again', async () => {
+    await use('webgpu');
+    const { queue } = tf.backend() as unknown as { queue: { writeBuffer(...args: unknown[]): void } };
+    const x = tf.tensor1d(Float32Array.from({ length: 1000 }, (_, i) => i));
+    webgpu().upload(x);
+    expect(x.dataSync()[999]).toBe(999);
+    const write = queue.writeBuffer;
+    let sent = 0;
+    queue.writeBuffer = (...args) => {
+      if (args[2] instanceof ArrayBuffer && args[4] === x.size * 4) sent++;
+      write.apply(queue, args);
+    };
+    const y = tf.neg(x);
+    expect((await y.data())[999]).toBe(-999);
+    queue.writeBuffer = write;
+    expect(sent).toBe(0);
+    tf.dispose([x, y]);
   });
 
 describe('kernels supplied to wasm, against finite differences', () => {

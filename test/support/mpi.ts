@@ -65,6 +65,7 @@ export interface RankResult {
   readonly weights: Record<string, number[]>;
   readonly metrics: Record<string, number>;
   readonly tensors: number;
+  readonly threads: number;
 }
 
 export const folder = (): Promise<string> => mkdtemp(join(tmpdir(), 'steploom-ranks-'));

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { getThreadsCount } from '@tensorflow/tfjs-backend-wasm';
 import { COLLECTIVE, compose, MODEL, OBJECTIVE, run, Trainer } from '../../dist/core/index.js';
 import { distributed } from '../../dist/plugins/distributed/distributed.js';
 import { mpi } from '../../dist/plugins/distributed/mpi.js';
@@ -31,6 +32,8 @@ const o = {
   hidden: 256,
   optimizer: 'adamw',
   device: 'wasm',
+  /** 0 for the device's own choice. */
+  threads: 1,
   every: 0,
   atEnd: false,
   learningRate: 5e-3,
@@ -144,7 +147,7 @@ const small = () =>
       warmupSteps: 5,
       ...(o.epochs ? { epochs: o.epochs } : { steps: o.steps }),
     }),
-    device(o.device, { threads: 1 }),
+    device(o.device, o.threads > 0 ? { threads: o.threads } : {}),
     model,
     arrays(data(o.items, differs?.shift ?? 0), { batchSize: o.batchSize }),
     objective,
@@ -221,6 +224,14 @@ writeFileSync(join(o.out, `pid-${ownRank}`), String(process.pid));
 const result = await new Trainer(job, { warn: () => undefined }).train();
 writeFileSync(
   join(o.out, `rank-${rank}.json`),
-  JSON.stringify({ ...result, losses, rates, weights, metrics, tensors: tf.memory().numTensors }),
+  JSON.stringify({
+    ...result,
+    losses,
+    rates,
+    weights,
+    metrics,
+    tensors: tf.memory().numTensors,
+    threads: tf.getBackend() === 'wasm' ? getThreadsCount() : 1,
+  }),
 );
 process.exit(0);
