@@ -3,7 +3,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { getThreadsCount } from '@tensorflow/tfjs-backend-wasm';
 import { COLLECTIVE, compose, MODEL, OBJECTIVE, run, Trainer } from '../../dist/core/index.js';
 import { distributed } from '../../dist/plugins/distributed/distributed.js';
 import { mpi } from '../../dist/plugins/distributed/mpi.js';
@@ -221,6 +220,8 @@ const job =
 mkdirSync(o.out, { recursive: true });
 // For a test that kills it from outside.
 writeFileSync(join(o.out, `pid-${ownRank}`), String(process.pid));
+// Imported late: importing it makes it the backend that tf would start with.
+const threads = async () => (await import('@tensorflow/tfjs-backend-wasm')).getThreadsCount();
 const result = await new Trainer(job, { warn: () => undefined }).train();
 writeFileSync(
   join(o.out, `rank-${rank}.json`),
@@ -231,7 +232,7 @@ writeFileSync(
     weights,
     metrics,
     tensors: tf.memory().numTensors,
-    threads: tf.getBackend() === 'wasm' ? getThreadsCount() : 1,
+    threads: tf.getBackend() === 'wasm' ? await threads() : 1,
   }),
 );
 process.exit(0);
