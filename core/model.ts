@@ -1,6 +1,6 @@
 import type { Tensor, Tensor2D, Variable } from '@tensorflow/tfjs';
+import type { Optimizer } from './plugin/roles.js';
 import type { Generator } from './random.js';
-import type { Optimizer } from './roles.js';
 
 /** Tensors by path. */
 export type Tensors = Record<string, Tensor>;

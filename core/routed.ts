@@ -1,6 +1,6 @@
 import type { Model, Parameter } from './model.js';
 import { trainablePaths } from './model.js';
-import type { Optimizer } from './roles.js';
+import type { Optimizer } from './plugin/roles.js';
 
 /** The run's optimizer, and those that parameter groups name: each is told of its own parameters only. */
 export function routed(main: Optimizer, model: Model): Optimizer {

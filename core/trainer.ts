@@ -1,10 +1,10 @@
-import { Composition } from './compose.js';
 import { fail } from './errors.js';
-import { type Explanation, explainSession } from './explain.js';
-import type { Metrics, Requests, Span, TapTime } from './hooks.js';
 import { loop } from './loop.js';
-import type { AnyPlugin } from './plugin.js';
-import { Session, type SessionOptions } from './session.js';
+import { Composition } from './plugin/compose.js';
+import { type Explanation, explainSession } from './plugin/explain.js';
+import type { Metrics, Requests, Span, TapTime } from './plugin/hooks.js';
+import type { AnyPlugin } from './plugin/plugin.js';
+import { Session, type SessionOptions } from './run/session.js';
 import type { Snapshot } from './snapshot.js';
 
 export interface Result {

@@ -1,6 +1,6 @@
-export { type EmojiOptions, emoji } from './emoji/emoji.js';
-export { type EmojiBaseOptions, emojiBase } from './emoji/emoji-base.js';
+export { emojiBaseFolder } from './common/package-root.js';
+export { type EmojiOptions, emoji } from './emoji.js';
+export { type EmojiBaseOptions, emojiBase } from './emoji-base.js';
 export * from './index.browser.js';
 export { type LoraTextToImageOptions, loraTextToImage } from './lora-text-to-image.js';
-export { emojiBaseFolder } from './package-root.js';
 export { type TextToImageOptions, textToImage } from './text-to-image.js';

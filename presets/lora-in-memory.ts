@@ -7,7 +7,7 @@ import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
 import { textToImageModel } from '../plugins/models/text-to-image.js';
 import { type DenoisingOptions, denoising } from '../plugins/objectives/denoising.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
-import type { Files } from '../plugins/persist/files.js';
+import type { Files } from '../plugins/persist/formats/files.js';
 import { cosine } from '../plugins/schedules/cosine.js';
 import { warmup } from '../plugins/schedules/warmup.js';
 

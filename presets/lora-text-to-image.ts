@@ -3,8 +3,8 @@ import { type Composition, compose } from '../core/index.js';
 import { ATTENTION_TARGETS, lora } from '../plugins/adapters/lora.js';
 import { textToImageModel } from '../plugins/models/text-to-image.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
-import { diffusionOptions, flag, imageOptions, optimizerOptions, runOptions, samplingOptions } from './options.js';
-import { commonPlugins } from './parts.js';
+import { diffusionOptions, flag, imageOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
+import { commonPlugins } from './common/plugins.js';
 import { diffusionPlugins, modelFolder, modelOptions } from './text-to-image.js';
 
 export const loraTextToImageOptions = z.strictObject({

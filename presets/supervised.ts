@@ -11,17 +11,17 @@ import {
   run,
   type TensorData,
 } from '../core/index.js';
+import type { NamePattern } from '../core/name-pattern.js';
 import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
 import { mergeAtEnd } from '../plugins/adapters/merge-at-end.js';
 import { arrays } from '../plugins/data/arrays.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
 import { layersModel } from '../plugins/models/layers-model.js';
-import { accuracy, topK } from '../plugins/objectives/metrics.js';
+import { accuracy, topK } from '../plugins/objectives/losses/metrics.js';
 import { type Comparison, supervised as objective, type SupervisedOptions } from '../plugins/objectives/supervised.js';
 import { evaluation } from '../plugins/observe/evaluation.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
-import type { NamePattern } from '../plugins/optimizers/patterns.js';
 import { warmup } from '../plugins/schedules/warmup.js';
 
 /** Columns by name, each [examples, ...]: `y` the targets, `x` (or the model's input names) the inputs. */

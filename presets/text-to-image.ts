@@ -8,14 +8,14 @@ import { earlyStopping } from '../plugins/observe/early-stopping.js';
 import { evaluation } from '../plugins/observe/evaluation.js';
 import { samples } from '../plugins/observe/samples.js';
 import { summary } from '../plugins/observe/summary.js';
-import { type Files, readJson } from '../plugins/persist/files.js';
-import { folder } from '../plugins/persist/folder.js';
+import { type Files, readJson } from '../plugins/persist/formats/files.js';
+import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
-import { emojiSampling } from './emoji/emoji-base.js';
-import { diffusionOptions, flag, imageOptions, optimizerOptions, runOptions, samplingOptions } from './options.js';
-import { emojiBaseFolder } from './package-root.js';
-import { commonPlugins } from './parts.js';
+import { diffusionOptions, flag, imageOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
+import { emojiBaseFolder } from './common/package-root.js';
+import { commonPlugins } from './common/plugins.js';
+import { emojiSampling } from './emoji-base.js';
 
 /** What the text-to-image presets share. */
 export const modelOptions = {

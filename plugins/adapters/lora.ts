@@ -13,7 +13,7 @@ import {
   type Tensors,
   type Wrap,
 } from '../../core/index.js';
-import { conv2d, linear } from '../models/ops.js';
+import { conv2d, linear } from '../devices/compute/operations.js';
 
 export interface LoraOptions {
   readonly rank?: number;

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport } from '../../core/index.js';
-import { registerCPULists } from './kernels/cpu-lists.js';
+import { registerCPULists } from './cpu/update.js';
 
 /** TensorFlow.js's plain JavaScript backend: works everywhere, slowly. */
 export const cpu = () => ({

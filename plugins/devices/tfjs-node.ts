@@ -4,7 +4,7 @@ import os from 'node:os';
 import nodeUtil from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { COLLECTIVE, DEVICE, type DeviceReport, fail, type Host } from '../../core/index.js';
-import { registerTensorFlowLists } from './kernels/tensorflow-lists.js';
+import { registerTensorFlowLists } from './tensorflow/update.js';
 
 type Package = 'tfjs-node' | 'tfjs-node-gpu';
 

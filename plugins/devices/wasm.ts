@@ -3,7 +3,7 @@ import os from 'node:os';
 import { dirname } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { COLLECTIVE, DEVICE, type DeviceReport, fail, type Host } from '../../core/index.js';
-import { registerWasmKernels } from './kernels/wasm.js';
+import { registerWasmKernels } from './wasm/register.js';
 
 export interface WasmOptions {
   /** Threads of matrix products and convolutions, 1 for the plain build; by default all cores, divided among the ranks of this machine. */

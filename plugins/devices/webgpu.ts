@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport, fail } from '../../core/index.js';
-import { registerWebGPUKernels } from './kernels/webgpu.js';
-import { BATCH, lighten, type WebGPUBackendParts } from './kernels/webgpu-backend.js';
+import { BATCH, lighten, type WebGPUBackendParts } from './webgpu/backend.js';
+import { registerWebGPUKernels } from './webgpu/register.js';
 
 /** Dawn's handle lives as long as the process: a device whose instance is collected is lost. */
 let instance: unknown;

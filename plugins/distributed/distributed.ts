@@ -21,10 +21,10 @@ import {
   trainablePaths,
   WINDOW,
 } from '../../core/index.js';
-import { inMemory } from '../persist/files.js';
-import { readSnapshot, writeSnapshot } from '../persist/snapshot-files.js';
-import { type Reducer, reducer } from './reducer.js';
-import { type ShardOptions, shardOf } from './shard.js';
+import { inMemory } from '../persist/formats/files.js';
+import { readSnapshot, writeSnapshot } from '../persist/formats/snapshot-files.js';
+import { type Reducer, reducer } from './reduction/reducer.js';
+import { type ShardOptions, shardOf } from './sharding/shard.js';
 
 export interface DistributedOptions extends ShardOptions {
   /** Send gradients as float16: half the bytes, with float16's 11 bits. */

@@ -1,8 +1,8 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, type Sum, type Tensors, WINDOW } from '../../core/index.js';
-import { FUSED, listKernel } from '../devices/kernels/names.js';
-import { apply, type Program } from '../devices/kernels/program.js';
+import { FUSED, listKernel } from '../devices/compute/contract.js';
+import { apply, type Program } from '../devices/compute/program.js';
 
 export interface AccumulationOptions {
   /**

@@ -13,7 +13,7 @@ import {
   type Parameter,
   type State,
 } from '../../core/index.js';
-import { matches, type NamePattern } from '../optimizers/patterns.js';
+import { matches, type NamePattern } from '../../core/name-pattern.js';
 
 export interface LayersModelOptions {
   /** Which weights are trained, by path; all that the model's own `trainable` flags allow by default. */

@@ -14,15 +14,15 @@ import {
   type Tensors,
   toHost,
 } from '../../core/index.js';
-import { type NoiseConfig, type NoiseSchedule, noiseSchedule } from '../objectives/noise-schedule.js';
-import { type Files, readFile, readJson } from '../persist/files.js';
-import { readSafetensors, writeSafetensors } from '../persist/safetensors.js';
-import { type CLIPTextConfig, clipText } from './clip-text.js';
-import { type Codec, spaceToDepth } from './codec.js';
-import { remembered } from './remembered.js';
-import { loadTokenizer, type Tokenizer } from './tokenizer.js';
-import { type UNetConfig, unet2DCondition } from './unet2d-condition.js';
-import { fileShape, makeParameters, toFile, type WeightSpec } from './weights.js';
+import { type Files, readFile, readJson } from '../persist/formats/files.js';
+import { readSafetensors, writeSafetensors } from '../persist/formats/safetensors.js';
+import { remembered } from './clip/remembered.js';
+import { type CLIPTextConfig, clipText } from './clip/text-encoder.js';
+import { loadTokenizer, type Tokenizer } from './clip/tokenizer.js';
+import { fileShape, makeParameters, toFile, type WeightSpec } from './layers/builder.js';
+import { type NoiseConfig, type NoiseSchedule, noiseSchedule } from './stable-diffusion/noise-schedule.js';
+import { type UNetConfig, unet2DCondition } from './unet/unet2d-condition.js';
+import { type Codec, spaceToDepth } from './vae/codec.js';
 
 /** A text-to-image diffusion model: text encoder, denoiser, codec and noise schedule. */
 export interface TextToImage extends Model {

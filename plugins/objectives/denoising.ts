@@ -1,8 +1,8 @@
 import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
-import { normalsOf } from '../devices/kernels/normals.js';
-import { squaredErrors } from '../models/ops.js';
+import { normalsOf } from '../devices/compute/normals.js';
+import { squaredErrors } from '../devices/compute/operations.js';
 import type { TextToImage } from '../models/text-to-image.js';
 
 export interface DenoisingOptions {

@@ -1,8 +1,8 @@
 import { type FileHandle, readFile } from 'node:fs/promises';
 import type { Host } from '../../core/index.js';
-import { isDue } from './cadence.js';
-import { continueLog } from './continue-log.js';
-import { openLog } from './open-log.js';
+import { isDue } from './logs/cadence.js';
+import { continueLog } from './logs/continue-log.js';
+import { openLog } from './logs/open-log.js';
 
 export interface CsvOptions {
   /** Every so many steps. */

@@ -1,5 +1,5 @@
 import type { Host, State } from '../../core/index.js';
-import { type Better, betterThan, watched } from './better.js';
+import { type Better, betterThan, watched } from '../../core/metrics.js';
 
 export interface EarlyStoppingOptions extends Better {
   /** The metric of evaluations that is watched. */

@@ -1,6 +1,6 @@
 import cliProgress from 'cli-progress';
 import type { FinishedRecord, Host } from '../../core/index.js';
-import { isDue } from './cadence.js';
+import { isDue } from './logs/cadence.js';
 
 export interface ProgressOptions {
   /** Log every so many steps; each tenth of a second for a terminal's bar, each fiftieth of the run otherwise. */

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { fail, type Host, RANDOM } from '../../core/index.js';
 import { isTextToImage } from '../objectives/denoising.js';
-import { type SampleOptions, sampleImages } from '../samplers/sampler.js';
-import { writeGrid } from './png.js';
+import { writeGrid } from '../persist/formats/png.js';
+import { type SampleOptions, sampleImages } from '../samplers/walk/sampler.js';
 
 export interface SamplesOptions extends SampleOptions {
   /** Also every so many steps, into grid-<step>.png. */

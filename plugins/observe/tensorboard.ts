@@ -2,9 +2,9 @@ import { type FileHandle, readdir, readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Host } from '../../core/index.js';
-import { isDue } from './cadence.js';
-import { openLog } from './open-log.js';
-import { type EventContent, eventRecord, type SummaryValue } from './tfevents.js';
+import { type EventContent, eventRecord, type SummaryValue } from '../persist/formats/event-file.js';
+import { isDue } from './logs/cadence.js';
+import { openLog } from './logs/open-log.js';
 
 export interface TensorBoardOptions {
   /** Every so many steps. */

@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import type { FinishedRecord, Host } from '../../core/index.js';
-import { isDue } from './cadence.js';
-import { serveRuns } from './ui-server.js';
+import { isDue } from './logs/cadence.js';
+import { serveRuns } from './page/server.js';
 
 export interface UiOptions {
   readonly host?: string;

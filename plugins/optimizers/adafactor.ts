@@ -1,7 +1,7 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { byGroup, checkPositive, finishedGradient, OptimizerState, onDevice } from './state.js';
+import { byGroup, checkPositive, finishedGradient, OptimizerState, onDevice } from './state/state.js';
 
 export interface AdafactorOptions {
   /** beta2 of step t is 1 - t^decayPower. */

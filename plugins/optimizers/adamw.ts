@@ -1,9 +1,9 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { type ConstantsAdamW, type FactorsAdamW, FUSED, listKernel, type ParameterAdamW } from '../devices/kernels/names.js';
-import { type Arrays, apply, type Program } from '../devices/kernels/program.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState } from './state.js';
+import { type ConstantsAdamW, type FactorsAdamW, FUSED, listKernel, type ParameterAdamW } from '../devices/compute/contract.js';
+import { type Arrays, apply, type Program } from '../devices/compute/program.js';
+import { byGroup, checkBetas, checkPositive, OptimizerState } from './state/state.js';
 
 export interface AdamWOptions {
   readonly beta1?: number;

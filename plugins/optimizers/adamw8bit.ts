@@ -13,11 +13,11 @@ import {
   type TensorData,
   type Update,
 } from '../../core/index.js';
-import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../devices/kernels/dynamic-map.js';
-import { FUSED, listKernel, type Parameter8bit } from '../devices/kernels/names.js';
+import { matches, type NamePattern } from '../../core/name-pattern.js';
+import { FUSED, listKernel, type Parameter8bit } from '../devices/compute/contract.js';
+import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../devices/compute/dynamic-map.js';
 import { type AdamWOptions, adamwProgram, applyAdamW } from './adamw.js';
-import { matches, type NamePattern } from './patterns.js';
-import { byGroup, checkBetas, checkPositive, finishedGradient, OptimizerState, onDevice } from './state.js';
+import { byGroup, checkBetas, checkPositive, finishedGradient, OptimizerState, onDevice } from './state/state.js';
 
 export interface AdamW8bitOptions extends AdamWOptions {
   /** Tensors with fewer elements keep 32-bit state. */

@@ -9,7 +9,7 @@ import {
   type Plugin,
   RUN,
 } from '../../core/index.js';
-import { matches, type NamePattern } from './patterns.js';
+import { matches, type NamePattern } from '../../core/name-pattern.js';
 
 export interface GroupOptions {
   /** Which trained parameters: by path, see {@link matches}. Those of an earlier group are not asked again. */

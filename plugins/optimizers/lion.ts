@@ -1,6 +1,6 @@
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { apply, type Program } from '../devices/kernels/program.js';
-import { byGroup, checkBetas, OptimizerState } from './state.js';
+import { apply, type Program } from '../devices/compute/program.js';
+import { byGroup, checkBetas, OptimizerState } from './state/state.js';
 
 export interface LionOptions {
   readonly beta1?: number;

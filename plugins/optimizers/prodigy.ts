@@ -1,8 +1,8 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { apply, type Program, total } from '../devices/kernels/program.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state.js';
+import { apply, type Program, total } from '../devices/compute/program.js';
+import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state/state.js';
 
 export interface ProdigyOptions {
   readonly beta1?: number;

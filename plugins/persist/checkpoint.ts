@@ -1,10 +1,10 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CLOCK, COLLECTIVE, fail, type Host, type Metrics, type Snapshot, STORE, SteploomError } from '../../core/index.js';
-import { betterThan } from '../observe/better.js';
-import { removeUnfinished, writeAtomically, writeFolderAtomically } from './atomic-folder.js';
-import { folder } from './folder.js';
-import { CHECKSUMS, readSnapshot, writeSnapshot } from './snapshot-files.js';
+import { betterThan } from '../../core/metrics.js';
+import { removeUnfinished, writeAtomically, writeFolderAtomically } from './formats/atomic-folder.js';
+import { folder } from './formats/folder.js';
+import { CHECKSUMS, readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
 
 export interface CheckpointOptions {
   /** Where the folders checkpoint-<step> stand. */

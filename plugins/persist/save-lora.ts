@@ -1,6 +1,6 @@
 import { type Host, weightsOf } from '../../core/index.js';
-import { LORA_FILE, writeLora } from '../adapters/lora-file.js';
-import { folder } from './folder.js';
+import { LORA_FILE, writeLora } from '../adapters/lora/file.js';
+import { folder } from './formats/folder.js';
 
 /**
  * Writes the adapters as diffusers' pytorch_lora_weights.safetensors when the run ends, also when it was stopped; where some plugin

@@ -1,6 +1,6 @@
 import { type Host, weightsOf } from '../../core/index.js';
 import { isTextToImage } from '../objectives/denoising.js';
-import type { Files } from './files.js';
+import type { Files } from './formats/files.js';
 
 export interface SaveModelOptions {
   readonly half?: boolean;

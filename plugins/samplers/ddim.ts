@@ -1,6 +1,6 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import { fail } from '../../core/index.js';
-import { decompose, type Sampler, spaced } from './sampler.js';
+import { decompose, type Sampler, spaced } from './walk/sampler.js';
 
 export interface DDIMOptions {
   /** 0 is deterministic, 1 adds as much noise as DDPM. */

@@ -1,6 +1,6 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { decompose, type Sampler, spaced } from './sampler.js';
+import { decompose, type Sampler, spaced } from './walk/sampler.js';
 
 export interface DPMSolverOptions {
   /** Overrides the noise schedule's timestep_spacing. */

@@ -1,4 +1,4 @@
-import { progress, schedule } from './schedule.js';
+import { progress, schedule } from './curve/schedule.js';
 
 export interface CosineWithRestartsOptions {
   /** How often the rate falls from 1 to 0; it starts anew each time. */

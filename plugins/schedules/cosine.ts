@@ -1,4 +1,4 @@
-import { progress, schedule } from './schedule.js';
+import { progress, schedule } from './curve/schedule.js';
 
 export interface CosineOptions {
   /** Waves over the run; half a wave falls from 1 to 0. */

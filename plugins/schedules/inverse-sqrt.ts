@@ -1,4 +1,4 @@
-import { schedule } from './schedule.js';
+import { schedule } from './curve/schedule.js';
 
 /** sqrt(knee / step) from the knee on, 1 before (Vaswani et al. 2017). The knee is the warm-up's length unless given. */
 export const inverseSqrt = (knee?: number) =>

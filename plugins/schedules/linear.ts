@@ -1,4 +1,4 @@
-import { schedule } from './schedule.js';
+import { schedule } from './curve/schedule.js';
 
 /** Falls in a line to 0 at the end: (T - s) / max(1, T - W). */
 export const linear = () =>

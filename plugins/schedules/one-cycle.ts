@@ -1,4 +1,4 @@
-import { schedule } from './schedule.js';
+import { schedule } from './curve/schedule.js';
 
 export interface OneCycleOptions {
   /** Share of the run in which the rate rises. */

@@ -1,5 +1,5 @@
 import { fail } from '../../core/index.js';
-import { schedule } from './schedule.js';
+import { schedule } from './curve/schedule.js';
 
 /**
  * Multipliers by step, as "1:500,0.1:2000,0.01": the first whose boundary is above the step holds, the last without one

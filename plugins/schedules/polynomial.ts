@@ -1,4 +1,4 @@
-import { progress, schedule } from './schedule.js';
+import { progress, schedule } from './curve/schedule.js';
 
 export interface PolynomialOptions {
   readonly power?: number;

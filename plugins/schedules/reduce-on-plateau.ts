@@ -1,5 +1,5 @@
 import { type Host, SCHEDULE, type State } from '../../core/index.js';
-import { watched } from '../observe/better.js';
+import { watched } from '../../core/metrics.js';
 
 export interface ReduceOnPlateauOptions {
   /** The metric of evaluations that is watched. */

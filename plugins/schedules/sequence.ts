@@ -1,4 +1,4 @@
-import { type SchedulePlugin, schedule } from './schedule.js';
+import { type SchedulePlugin, schedule } from './curve/schedule.js';
 
 /** One schedule after another: each for its steps, counted from 0 again; the last takes the rest of the run. */
 export const sequence = (...parts: readonly (readonly [schedule: SchedulePlugin, steps?: number])[]) => {

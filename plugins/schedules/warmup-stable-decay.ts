@@ -1,4 +1,4 @@
-import { schedule } from './schedule.js';
+import { schedule } from './curve/schedule.js';
 
 export interface WarmupStableDecayOptions {
   /** Steps of decay at the end of the run; below 1, a share of it. */

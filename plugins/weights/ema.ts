@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Host, type State, type Tensors, trainablePaths } from '../../core/index.js';
-import { apply, type Program } from '../devices/kernels/program.js';
+import { apply, type Program } from '../devices/compute/program.js';
 
 export interface EMAOptions {
   /** The largest decay. */

@@ -15,7 +15,7 @@ const run = (n) => {
   train.push('--gradient_accumulation_steps', accumulation);
   train.push('--output_dir', here('../../runs/bench'), ...(device === 'wasm' ? ['--threads', '1'] : []));
   const launch = n === 1 ? [] : ['launch', '--processes', String(n), ...(mpirun ? ['--mpirun', mpirun] : []), '--'];
-  const { stdout, stderr, status } = spawnSync(process.execPath, [here('../../dist/presets/cli.js'), ...launch, ...train], {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [here('../../dist/presets/cli/main.js'), ...launch, ...train], {
     encoding: 'utf8',
     env: { ...process.env, BENCH_BATCH: batch, BENCH_IMAGES: String(images) },
   });

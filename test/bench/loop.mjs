@@ -138,7 +138,7 @@ const stubbed = Array.from({ length: 12 }, (_, i) => ({
   },
 }));
 const { loop } = await import('../../dist/core/loop.js');
-const { guardHooks, hooksFor, makeHooks } = await import('../../dist/core/hooks.js');
+const { guardHooks, hooksFor, makeHooks } = await import('../../dist/core/plugin/hooks.js');
 const { makePlan } = await import('../../dist/core/plan.js');
 const hooks = makeHooks();
 guardHooks(hooks, null, () => 0);

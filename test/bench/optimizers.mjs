@@ -4,8 +4,8 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import { registerLists } from '../../dist/plugins/devices/kernels/names.js';
-import { globalNorm } from '../../dist/plugins/gradients/global-norm.js';
+import { registerLists } from '../../dist/plugins/devices/compute/contract.js';
+import { globalNorm } from '../../dist/plugins/devices/compute/global-norm.js';
 import { accumulation, adamw, adamw8bit, device, lion } from '../../dist/plugins/index.js';
 
 const [name = 'wasm', python] = process.argv.slice(2);

@@ -7,7 +7,7 @@ import { evaluation } from '../../plugins/observe/evaluation.js';
 import { cosine } from '../../plugins/schedules/cosine.js';
 import { linear } from '../../plugins/schedules/linear.js';
 import { warmup } from '../../plugins/schedules/warmup.js';
-import { scaledLearningRate } from '../../presets/parts.js';
+import { scaledLearningRate } from '../../presets/common/plugins.js';
 import { examples, smallRun, weightsRecorder } from '../support/small-run.js';
 
 // What users of other trainers trip over, by the numbers that the project's specification gives these mistakes. Those that

@@ -3,8 +3,8 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
-import { snake } from '../../presets/options.js';
-import { PRESETS } from '../../presets/registry.js';
+import { PRESETS } from '../../presets/cli/registry.js';
+import { snake } from '../../presets/common/options.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const scratch = join(root, 'test', 'docs', '.blocks');

@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Plugin, Problems, type Source, seededRandom, Trainer } from '../../core/index.js';
-import { delft, renderEmoji, splitEmoji } from '../../plugins/data/emoji.js';
+import { delft, renderEmoji, splitEmoji } from '../../plugins/data/emoji/noto.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { smallRun } from '../support/small-run.js';
 

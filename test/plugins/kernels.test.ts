@@ -1,9 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, seededRandom, type Tensor, type Tensors } from '../../core/index.js';
-import { normalsOf } from '../../plugins/devices/kernels/normals.js';
-import { kernelsOf } from '../../plugins/devices/kernels/wasm-module.js';
-import { webgpu } from '../../plugins/devices/webgpu.js';
+import { normalsOf } from '../../plugins/devices/compute/normals.js';
 import {
   attention,
   columnSum,
@@ -17,7 +15,9 @@ import {
   quickGelu,
   silu,
   upsample2x,
-} from '../../plugins/models/ops.js';
+} from '../../plugins/devices/compute/operations.js';
+import { kernelsOf } from '../../plugins/devices/wasm/module.js';
+import { webgpu } from '../../plugins/devices/webgpu.js';
 import { relativeGap, testDevices, use } from '../support/devices.js';
 
 const random = seededRandom(11);

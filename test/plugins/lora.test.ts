@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Model, makeContext, type Parameter, seededRandom, type Tensor, type TensorData, weightsOf } from '../../core/index.js';
+import { readLora, writeLora } from '../../plugins/adapters/lora/file.js';
 import { lora, loraModules, loraPaths, mergeLora, withLora } from '../../plugins/adapters/lora.js';
-import { readLora, writeLora } from '../../plugins/adapters/lora-file.js';
-import { unet2DCondition } from '../../plugins/models/unet2d-condition.js';
-import { makeParameters } from '../../plugins/models/weights.js';
-import { readSafetensors, writeSafetensors } from '../../plugins/persist/safetensors.js';
+import { makeParameters } from '../../plugins/models/layers/builder.js';
+import { unet2DCondition } from '../../plugins/models/unet/unet2d-condition.js';
+import { readSafetensors, writeSafetensors } from '../../plugins/persist/formats/safetensors.js';
 import { relativeGap, use } from '../support/devices.js';
 
 const fixture = (path: string) => readFile(new URL(`../fixtures/unet-tiny/${path}`, import.meta.url));

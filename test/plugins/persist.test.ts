@@ -12,8 +12,8 @@ import { jsonl } from '../../plugins/observe/jsonl.js';
 import { tensorboard } from '../../plugins/observe/tensorboard.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
-import { fromFloat16, toFloat16 } from '../../plugins/persist/float16.js';
-import { readSafetensors, writeSafetensors } from '../../plugins/persist/safetensors.js';
+import { fromFloat16, toFloat16 } from '../../plugins/persist/formats/float16.js';
+import { readSafetensors, writeSafetensors } from '../../plugins/persist/formats/safetensors.js';
 import { ema } from '../../plugins/weights/ema.js';
 import { smallRun, stopAfter, weightsRecorder } from '../support/small-run.js';
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
+import { noiseSchedule } from '../../plugins/models/stable-diffusion/noise-schedule.js';
 import { minSnrWeight } from '../../plugins/objectives/denoising.js';
-import { noiseSchedule } from '../../plugins/objectives/noise-schedule.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-pp.js';
 import { relativeGap } from '../support/devices.js';

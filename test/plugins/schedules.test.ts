@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Plugin, ScheduleInput } from '../../core/index.js';
 import { compose, Trainer } from '../../core/index.js';
-import { type ScheduleName, scheduleByName } from '../../plugins/schedules/by-name.js';
 import { constant } from '../../plugins/schedules/constant.js';
 import { cosine } from '../../plugins/schedules/cosine.js';
 import { inverseSqrt } from '../../plugins/schedules/inverse-sqrt.js';
@@ -13,6 +12,7 @@ import { polynomial } from '../../plugins/schedules/polynomial.js';
 import { sequence } from '../../plugins/schedules/sequence.js';
 import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
+import { type ScheduleName, scheduleByName } from '../../presets/common/schedules.js';
 import { smallRun } from '../support/small-run.js';
 
 interface Case {

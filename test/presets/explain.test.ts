@@ -7,13 +7,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Composition, Trainer } from '../../core/index.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
-import { OPTIMIZERS } from '../../plugins/optimizers/by-name.js';
-import { folder } from '../../plugins/persist/folder.js';
-import { emoji } from '../../presets/emoji/emoji.js';
-import { emojiBase } from '../../presets/emoji/emoji-base.js';
+import { folder } from '../../plugins/persist/formats/folder.js';
+import { OPTIMIZERS } from '../../presets/common/optimizers.js';
+import { emojiBaseFolder } from '../../presets/common/package-root.js';
+import { emoji } from '../../presets/emoji.js';
+import { emojiBase } from '../../presets/emoji-base.js';
 import { loraInMemory } from '../../presets/lora-in-memory.js';
 import { loraTextToImage } from '../../presets/lora-text-to-image.js';
-import { emojiBaseFolder } from '../../presets/package-root.js';
 import { supervised } from '../../presets/supervised.js';
 import { textToImage } from '../../presets/text-to-image.js';
 

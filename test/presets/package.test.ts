@@ -29,7 +29,7 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
     'dist/core/index.js',
     'dist/core/index.d.ts',
     'dist/plugins/optimizers/adamw.js',
-    'dist/presets/cli.js',
+    'dist/presets/cli/main.js',
     'presets/emoji/base/MODEL_CARD.md',
   ])
     expect(paths).toContain(wanted);
@@ -69,7 +69,7 @@ test('tfjs-node-gpu that is installed but broken says so, and what Node 23 took 
     JSON.parse(
       execFileSync(
         process.execPath,
-        [join(folder, 'node_modules', 'steploom', 'dist', 'presets', 'cli.js'), 'devices', '--only', only, '--json'],
+        [join(folder, 'node_modules', 'steploom', 'dist', 'presets', 'cli', 'main.js'), 'devices', '--only', only, '--json'],
         {
           cwd: folder,
           encoding: 'utf8',

@@ -1,0 +1,18 @@
+import { fail, type Metrics } from './index.js';
+
+/** A metric that a plugin watches; one that no evaluation gives is an error. */
+export const watched = (plugin: string, metrics: Metrics, metric: string): number =>
+  metrics[metric] ??
+  fail('METRIC_MISSING', plugin, `no evaluation gives ${metric}`, `There are: ${Object.keys(metrics).join(', ') || 'none'}.`);
+
+/** Which of two values of a metric is the better one. */
+export interface Better {
+  /** Whether less or more is better; less by default. */
+  readonly mode?: 'min' | 'max';
+  /** By how much a value must be better to count. */
+  readonly minDelta?: number;
+}
+
+/** Whether a value is better than the best so far; none and NaN never are. */
+export const betterThan = (value: number | undefined, best: number | null, { mode = 'min', minDelta = 0 }: Better = {}): value is number =>
+  value !== undefined && Number.isFinite(value) && (best === null || (mode === 'min' ? value < best - minDelta : value > best + minDelta));

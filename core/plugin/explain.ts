@@ -1,0 +1,84 @@
+import { trainablePaths } from '../model.js';
+import type { Plan } from '../plan.js';
+import type { Session } from '../run/session.js';
+import type { HookName } from './hooks.js';
+import { type Role, roleName, SCHEDULE } from './roles.js';
+
+/** What a run is going to do. `text` is the same for reading. */
+export interface Explanation {
+  readonly plan: Plan;
+  readonly plugins: readonly { readonly name: string; readonly fills?: string }[];
+  readonly hooks: readonly { readonly hook: HookName; readonly taps: readonly string[] }[];
+  /** Learning rates at some steps, per group; null where they depend on metrics. */
+  readonly learningRates: readonly { readonly step: number; readonly rates: Readonly<Record<string, number>> }[] | null;
+  readonly device: string;
+  readonly parameters: number;
+  readonly trainableParameters: number;
+  readonly trainableTensors: number;
+  /** Bytes the optimizer keeps. */
+  readonly optimizerBytes: number;
+  readonly text: string;
+}
+
+export function explainSession(session: Session): Explanation {
+  const { plan, model, hooks } = session;
+  const sizes = trainablePaths(model).map((path) => model.parameters.get(path)?.variable.size ?? 0);
+  const parameters = [...model.parameters.values()].reduce((sum, p) => sum + p.variable.size, 0);
+  const trainableParameters = sizes.reduce((sum, size) => sum + size, 0);
+  const optimizerBytes = session.optimizer.stateBytes();
+  const marks = [0, 1, plan.warmupSteps, Math.floor(plan.steps / 2), plan.steps - 1].filter((s) => s >= 0 && s < plan.steps);
+  const learningRates = session.resolve(SCHEDULE).unknown
+    ? null
+    : [...new Set(marks)]
+        .sort((a, b) => a - b)
+        .map((step) => ({
+          step,
+          rates: Object.fromEntries(Object.entries(session.rates(step)).map(([group, rate]) => [group, rate.learningRate])),
+        }));
+  const plugins = session.ready.map(({ facts }) => ({
+    name: facts.name,
+    ...(facts.fills ? { fills: roleName(facts.fills as Role) } : {}),
+  }));
+  const taps = Object.entries(hooks).map(([hook, h]) => ({ hook: hook as HookName, taps: h.taps.map((tap) => tap.name) }));
+  const count = (n: number) => n.toLocaleString('en-US');
+  const text = [
+    'Plugins',
+    ...plugins.map((p) => `  ${p.name}${p.fills ? ` (${p.fills})` : ''}`),
+    '',
+    'Hooks, in the order a run meets them, and who taps each',
+    ...taps.map(({ hook, taps: names }) => `  ${hook.padEnd(14)}${names.join(' -> ') || '-'}`),
+    '',
+    'Plan',
+    `  device                ${session.device.name} (${session.device.detail})`,
+    `  steps                 ${count(plan.steps)} (${plan.stepsPerEpoch} an epoch, ${plan.epochs} epochs)`,
+    `  effective batch       ${plan.effectiveBatch} = ${plan.batchSize} x window ${plan.windowLength} x ranks ${plan.worldSize}`,
+    `  examples              ${count(plan.items)}`,
+    `  warm-up steps         ${plan.warmupSteps}`,
+    `  learning rate         ${
+      learningRates
+        ? learningRates
+            .map(
+              ({ step, rates }) =>
+                `${Object.values(rates)
+                  .map((r) => r.toPrecision(3))
+                  .join('/')} at step ${step}`,
+            )
+            .join(', ')
+        : 'depends on metrics'
+    }`,
+    `  parameters            ${count(parameters)}, of which trained ${count(trainableParameters)} in ${sizes.length} tensors`,
+    `  optimizer state       ${count(optimizerBytes)} bytes`,
+  ].join('\n');
+  return {
+    plan,
+    plugins,
+    hooks: taps,
+    learningRates,
+    device: session.device.name,
+    parameters,
+    trainableParameters,
+    trainableTensors: sizes.length,
+    optimizerBytes,
+    text,
+  };
+}

@@ -1,0 +1,66 @@
+import type { InjectionToken } from 'tsyringe';
+import type { Problems } from '../errors.js';
+import type { Context, Model, Tensors } from '../model.js';
+import type { Plan } from '../plan.js';
+import type { State } from '../snapshot.js';
+import type { PluginHooks, Requests } from './hooks.js';
+import type { Role, RoleName, Roles } from './roles.js';
+
+/** What a plugin is given to work with. Model and plan exist from their hooks on; asking earlier throws TOO_EARLY. */
+export interface Host {
+  readonly hooks: PluginHooks;
+  resolve<N extends RoleName>(role: Role<N>): Roles[N];
+  /** Whether some plugin (or a default) fills the role. */
+  has(role: Role): boolean;
+  /** Asks for a stop, a checkpoint or an evaluation; it happens at a step's boundary, on all ranks. */
+  request(name: keyof Requests): void;
+  model(): Model;
+  plan(): Plan;
+  /** The weights to use for a purpose, as onWeights gives them (an average, say). Lent: never dispose them. */
+  weights(purpose: 'evaluate' | 'sample' | 'export'): Tensors;
+  /** A context for evaluation outside the loop. `draws` names the epoch that keyed draws belong to. */
+  evaluation(parameters: Tensors, draws?: { epoch: number }): Context;
+  /** Steps that were made before this run: 0, or where a resumed one goes on. From onStart on. */
+  startStep(): number;
+  /** Whether this is rank 0, which alone writes files and talks to the user. Asked in hooks, not in apply. */
+  isFirstRank(): boolean;
+  /** Warns at once, outside the problem lists. */
+  warn(what: string): void;
+}
+
+/** A plugin's facts: its name, the role it fills, and its place among others (by name or role). */
+export interface PluginFacts {
+  readonly name: string;
+  readonly fills?: Role;
+  readonly requires?: readonly (string | Role)[];
+  readonly conflicts?: readonly (string | Role)[];
+  readonly after?: readonly (string | Role)[];
+}
+
+export interface PluginBase extends PluginFacts {
+  apply?(host: Host): void | Promise<void>;
+  /** All state that a resumed run needs, between steps. */
+  capture?(): Promise<State>;
+  /** Takes a captured state back; throws where it does not fit. */
+  restore?(state: State): Promise<void>;
+  /** Frees what apply and the hooks took; called in reverse order, also when set-up failed. */
+  dispose?(): void | Promise<void>;
+}
+
+type Filling<N extends RoleName> = PluginBase & { readonly fills: Role<N> } & Roles[N];
+type NotFilling = PluginBase & { readonly fills?: undefined };
+
+/** A plugin: an object that taps hooks, and fills at most one role by being what that role asks for. */
+export type Plugin = NotFilling | { [N in RoleName]: Filling<N> }[RoleName];
+
+/** A plugin as an @injectable() class; its facts stand in a static member and its parameters carry @inject(ROLE). */
+export interface PluginClass {
+  new (...parameters: never[]): Omit<PluginBase, keyof PluginFacts>;
+  readonly plugin: PluginFacts;
+}
+
+export type AnyPlugin = Plugin | PluginClass;
+
+export const factsOf = (plugin: AnyPlugin): PluginFacts => (typeof plugin === 'function' ? plugin.plugin : plugin);
+
+export type { InjectionToken, Problems };

@@ -1,0 +1,169 @@
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import type { Collective } from '../collective.js';
+import type { Batch, Data } from '../data.js';
+import type { Problems } from '../errors.js';
+import type { Context, Inputs, Model, Parameter, Tensors } from '../model.js';
+import type { Random } from '../random.js';
+import type { Snapshot } from '../snapshot.js';
+
+declare const brand: unique symbol;
+
+/** A role is a job that exactly one plugin does; each is a tsyringe token as well. */
+export type Role<N extends RoleName = RoleName> = symbol & { readonly [brand]: N };
+
+const role = <N extends RoleName>(name: N): Role<N> => Symbol(name) as Role<N>;
+
+export const RUN = role('RUN');
+export const DEVICE = role('DEVICE');
+export const MODEL = role('MODEL');
+export const DATA = role('DATA');
+export const OBJECTIVE = role('OBJECTIVE');
+export const OPTIMIZER = role('OPTIMIZER');
+export const SCHEDULE = role('SCHEDULE');
+export const WINDOW = role('WINDOW');
+export const CLIP = role('CLIP');
+export const COLLECTIVE = role('COLLECTIVE');
+export const RANDOM = role('RANDOM');
+export const CLOCK = role('CLOCK');
+export const STORE = role('STORE');
+
+/** Role RUN: what belongs to the run rather than to one of its plugins. */
+export interface RunOptions {
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly seed: number;
+  /** Length in optimizer steps; wins over epochs. */
+  readonly steps?: number;
+  readonly epochs?: number;
+  readonly warmupSteps: number;
+  /** Other rates per parameter group; what is absent is the run's. */
+  readonly groups: Readonly<Record<string, { readonly learningRate?: number; readonly weightDecay?: number }>>;
+}
+
+/** Role DEVICE: makes a TensorFlow.js backend the current one. */
+export interface Device {
+  /** Throws with the reason when the device does not work. */
+  setUp(): Promise<DeviceReport>;
+  /**
+   * Sends a tensor's values to the device's own memory, which otherwise waits for their first use. Devices that compute while the host
+   * goes on have it: for them the core loads and sends the next batch while the present one is worked on.
+   */
+  upload?(tensor: Tensor): void;
+}
+
+export interface DeviceReport {
+  readonly name: string;
+  /** Threads, adapter, driver: whatever tells a user what this device is. */
+  readonly detail: string;
+  /** How much memory it has, or the most it can use. */
+  readonly memory?: string;
+}
+
+/** Role MODEL: builds the model once the device is up. */
+export interface ModelProvider {
+  build(random: Random): Promise<Model>;
+}
+
+/** Role OBJECTIVE: the mean loss over a batch's items, a scalar. Called on the tape while training. */
+export interface Objective {
+  loss(context: Context, model: Model, batch: Batch): Scalar;
+}
+
+/** What the loop hands to an optimizer: sums of gradients, the factor that makes them means, and whether to apply them. */
+export interface Update {
+  readonly gradients: Tensors;
+  readonly scale: number | Scalar;
+  /** 1 or 0, as a number or on the device; 0 keeps every old value. */
+  readonly finite: number | Scalar;
+}
+
+export interface Rates {
+  readonly learningRate: number;
+  readonly weightDecay: number;
+}
+
+/** Role OPTIMIZER. */
+export interface Optimizer {
+  /** The learning rate this optimizer is usually given; another one warns. */
+  readonly usualLearningRate?: number;
+  /** Told once which parameters are trained, before restore. */
+  start(parameters: ReadonlyMap<string, Parameter>): void;
+  /** Applies one step in place. Must not read back from the device. Disposes nothing of `update`. */
+  update(update: Update, rates: Readonly<Record<string, Rates>>, step: number): void;
+  /** Bytes of state held, once started. */
+  stateBytes(): number;
+}
+
+/** Role SCHEDULE: the plugin taps onSchedule; this says what it needs to know. */
+export interface Schedule {
+  /** True where the rate depends on the run's total length. */
+  readonly needsLength?: boolean;
+  /** True where the rate depends on metrics, so that explain() cannot foresee it. */
+  readonly unknown?: boolean;
+}
+
+/** Role WINDOW: how many microBatches make one step. */
+export interface Window {
+  readonly length: number;
+}
+
+/** Role CLIP: clipping of gradients. */
+export interface Clip {
+  readonly maxNorm: number;
+  /** The norm before clipping of the step being made, lent; null before the first. */
+  norm(): Scalar | null;
+}
+
+/** Role CLOCK: milliseconds from any origin. */
+export interface Clock {
+  now(): number;
+}
+
+/** Role STORE: where a snapshot comes from on resume; it saves in onCheckpoint. */
+export interface Store {
+  /** Differences that a resumed run may have, by the names that SNAPSHOT_OTHER_RUN gives them. */
+  readonly overrides?: readonly string[];
+  read(): Promise<Snapshot | null>;
+}
+
+export interface Roles {
+  RUN: RunOptions;
+  DEVICE: Device;
+  MODEL: ModelProvider;
+  DATA: Data;
+  OBJECTIVE: Objective;
+  OPTIMIZER: Optimizer;
+  SCHEDULE: Schedule;
+  WINDOW: Window;
+  CLIP: Clip;
+  COLLECTIVE: Collective;
+  RANDOM: Random;
+  CLOCK: Clock;
+  STORE: Store;
+}
+
+export type RoleName = keyof Roles;
+
+/** The members a plugin must have to fill a role; looked at when a plugin comes from JavaScript. */
+export const ROLE_MEMBERS: { readonly [N in RoleName]: readonly string[] } = {
+  RUN: ['learningRate', 'weightDecay', 'seed', 'warmupSteps', 'groups'],
+  DEVICE: ['setUp'],
+  MODEL: ['build'],
+  DATA: ['open'],
+  OBJECTIVE: ['loss'],
+  OPTIMIZER: ['start', 'update', 'stateBytes'],
+  SCHEDULE: [],
+  WINDOW: ['length'],
+  CLIP: ['maxNorm', 'norm'],
+  COLLECTIVE: ['rank', 'worldSize', 'localRank', 'localSize', 'sum', 'max', 'allReduce', 'broadcast', 'gather', 'barrier'],
+  RANDOM: ['item', 'micro', 'named'],
+  CLOCK: ['now'],
+  STORE: ['read'],
+};
+
+/** Roles without which nothing trains. The others have a quiet default, or may stay empty (CLIP, STORE). */
+export const REQUIRED_ROLES: readonly Role[] = [RUN, DEVICE, MODEL, DATA, OBJECTIVE, OPTIMIZER];
+
+export const roleName = (role: Role): RoleName => role.description as RoleName;
+
+export type { Batch, Collective, Context, Data, Inputs, Problems, Tensor };

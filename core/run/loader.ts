@@ -1,0 +1,78 @@
+import type { Batch, Source } from '../data.js';
+import type { Micro, Plan } from '../plan.js';
+import type { Device } from '../plugin/roles.js';
+import { disposeAll } from '../tape.js';
+import { macrotask } from './breathe.js';
+
+/** A microBatch that is loaded before it is asked for. */
+interface Ahead {
+  readonly epoch: number;
+  readonly inEpoch: number;
+  begun(): boolean;
+  /** The batch; begins to load it if that has not begun. */
+  batch(): Promise<Batch | null>;
+}
+
+/**
+ * Gives a run its batches. With a device that computes behind the host's back (one with `upload`), the next one is loaded and sent
+ * there while the host waits for the present one.
+ */
+export class Loader {
+  private order: { readonly epoch: number; readonly ids: ArrayLike<number> } | null = null;
+  private ahead: Ahead | null = null;
+
+  constructor(
+    private readonly source: Source,
+    private readonly plan: Plan,
+    private readonly device: Device,
+  ) {}
+
+  /** The batch of a microBatch; null where this rank's data has ended. */
+  async load(micro: Micro): Promise<Batch | null> {
+    const { epoch, inEpoch } = micro;
+    const isNext = this.ahead?.epoch === epoch && this.ahead.inEpoch === inEpoch;
+    if (!isNext) await this.drop();
+    const batch = await (this.ahead?.batch() ?? this.fetch(epoch, inEpoch));
+    const { microBatchesPerEpoch, steps } = this.plan;
+    const isLast = micro.endsWindow && micro.step === steps - 1;
+    const goesOn = inEpoch + 1 < microBatchesPerEpoch;
+    this.ahead = !this.device.upload || isLast ? null : goesOn ? this.later(epoch, inEpoch + 1) : this.later(epoch + 1, 0);
+    return batch;
+  }
+
+  /** Frees what nobody will ask for. */
+  async drop(): Promise<void> {
+    const { ahead } = this;
+    this.ahead = null;
+    if (!ahead?.begun()) return;
+    const batch = await ahead.batch().catch(() => null);
+    if (batch) disposeAll(batch.tensors);
+  }
+
+  private async fetch(epoch: number, inEpoch: number): Promise<Batch | null> {
+    const { source } = this;
+    if (this.order?.epoch !== epoch) this.order = { epoch, ids: source.ids(epoch) };
+    const { ids } = this.order;
+    const start = inEpoch * source.batchSize;
+    const slice = (from: number, to: number) => Array.prototype.slice.call(ids, from, Math.min(to, source.items)) as number[];
+    const wanted = slice(start, start + source.batchSize);
+    if (wanted.length === 0) return null;
+    return source.load(wanted, { epoch, upcoming: slice(start + source.batchSize, start + 4 * source.batchSize) });
+  }
+
+  /** Fetches when the host next waits for something, or when the batch is asked for. */
+  private later(epoch: number, inEpoch: number): Ahead {
+    let fetching: Promise<Batch | null> | null = null;
+    const start = async () => {
+      const batch = await this.fetch(epoch, inEpoch);
+      for (const tensor of Object.values(batch?.tensors ?? {})) this.device.upload?.(tensor);
+      return batch;
+    };
+    const ahead: Ahead = { epoch, inEpoch, begun: () => fetching !== null, batch: () => (fetching ??= start()) };
+    void macrotask().then(() => {
+      // An error is for the one who asks for the batch.
+      if (this.ahead === ahead) ahead.batch().catch(() => undefined);
+    });
+    return ahead;
+  }
+}

@@ -1,0 +1,178 @@
+// The watchdog's thread; see watchdog.ts. Runs in a worker, speaks JSON lines over TCP with rank 0's.
+import { writeSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { parentPort, workerData } from 'node:worker_threads';
+import { openMpi } from './library.js';
+import { CALLS, FINISHED, INSIDE, LOST, type Meeting, STATE, type WatchdogData } from './watchdog.js';
+
+const { rank, host, timeout, words, token, launcher } = workerData as WatchdogData;
+const own = new Int32Array(words);
+/** Milliseconds between two reports. */
+const BEAT = Math.min(1000, Math.max(50, timeout * 100));
+/** How long a process that is gone is left to the launcher, which says why. */
+const GRACE = 3000;
+
+interface Report {
+  readonly calls: number;
+  readonly inside: boolean;
+  readonly finished: boolean;
+}
+
+const report = (): Report => ({
+  calls: Atomics.load(own, CALLS),
+  inside: Atomics.load(own, INSIDE) === 1,
+  finished: Atomics.load(own, STATE) === FINISHED,
+});
+
+/** Says why on this rank's error stream, and ends every rank. */
+function end(why: string): never {
+  try {
+    writeSync(2, `error ${LOST} (mpi): ${why}\n`);
+  } catch {
+    // Nobody listens; the job ends all the same.
+  }
+  try {
+    openMpi(launcher).abort(1);
+  } finally {
+    // The launcher ends the others when one is killed.
+    process.kill(process.pid, 'SIGKILL');
+  }
+  throw new Error(why);
+}
+
+const names = (ranks: readonly number[]): string => (ranks.length === 1 ? `rank ${ranks[0]}` : `ranks ${ranks.join(', ')}`);
+
+/** One JSON value a line. */
+function lines(socket: Socket, onValue: (value: never) => void): void {
+  let rest = '';
+  socket.setEncoding('utf8');
+  socket.on('data', (text) => {
+    const parts = (rest + text).split('\n');
+    rest = parts.pop() as string;
+    for (const part of parts)
+      try {
+        onValue(JSON.parse(part) as never);
+      } catch {
+        socket.destroy();
+      }
+  });
+  socket.on('error', () => undefined);
+}
+
+const sockets = new Set<Socket>();
+
+/** What rank 0 knows of the others. */
+const seen = new Map<number, { report: Report; at: number; changed: number; gone?: number }>();
+
+function note(from: number, given: Report): void {
+  const before = seen.get(from);
+  const now = Date.now();
+  const changed = before && before.report.calls === given.calls && before.report.inside === given.inside ? before.changed : now;
+  seen.set(from, { report: given, at: now, changed });
+}
+
+/** Rank 0: whether someone is missing where others wait. */
+function judge(): void {
+  note(0, report());
+  const now = Date.now();
+  const limit = timeout * 1000;
+  const all = [...seen].filter(([, { report: r }]) => !r.finished);
+  const gone = all.filter(([, s]) => s.gone !== undefined && now - s.gone > GRACE).map(([r]) => r);
+  if (gone.length > 0) end(`${names(gone)} ended before the run did`);
+  const silent = all.filter(([, s]) => s.gone === undefined && now - s.at > limit).map(([r]) => r);
+  if (silent.length > 0) end(`${names(silent)} did not answer for ${timeout} s: stopped, or the machine is lost`);
+  const waiting = all.filter(([, s]) => s.report.inside);
+  const last = Math.max(0, ...waiting.map(([, s]) => s.report.calls));
+  const late = all.filter(([, s]) => s.report.calls < last).map(([r]) => r);
+  const since = Math.min(...waiting.filter(([, s]) => s.report.calls === last).map(([, s]) => s.changed));
+  if (late.length > 0 && now - since > limit)
+    end(`${names(late)} did not come to collective call ${last} within ${timeout} s, where ${names(waiting.map(([r]) => r))} waited`);
+}
+
+function listen(): void {
+  const server = createServer((socket) => {
+    let from = -1;
+    lines(socket, (value: Report & { token?: string; rank?: number }) => {
+      if (from < 0) {
+        if (value.token !== token || !Number.isInteger(value.rank)) return void socket.destroy();
+        from = value.rank as number;
+        seen.set(from, { report: { calls: 0, inside: false, finished: false }, at: Date.now(), changed: Date.now() });
+        socket.write(`${JSON.stringify(report())}\n`);
+        sockets.add(socket);
+        const beat = setInterval(() => socket.write(`${JSON.stringify(report())}\n`), BEAT);
+        socket.on('close', () => {
+          clearInterval(beat);
+          sockets.delete(socket);
+          const entry = seen.get(from);
+          if (entry) entry.gone = Date.now();
+        });
+        return;
+      }
+      note(from, value);
+    });
+  });
+  server.listen(0, () => parentPort?.postMessage((server.address() as { port: number }).port));
+  setInterval(judge, BEAT);
+}
+
+function join(meeting: Meeting): void {
+  const ways = meeting.host === host ? ['127.0.0.1'] : [...meeting.addresses, meeting.host];
+  let answered = false;
+  const answer = (reached: boolean, why?: string): void => {
+    answered = true;
+    if (why) writeSync(2, why);
+    parentPort?.postMessage(reached);
+  };
+  const attempt = (k: number): void => {
+    if (k >= ways.length) {
+      const tried = ways.join(', ');
+      answer(false, `mpi: rank ${rank}'s watchdog cannot reach rank 0's (tried ${tried}): if it is lost, it will not be named\n`);
+      return;
+    }
+    const socket = connect({ host: ways[k], port: meeting.port, timeout: 5000 });
+    let last = 0;
+    socket.once('timeout', () => socket.destroy());
+    socket.once('connect', () => {
+      socket.setTimeout(0);
+      last = Date.now();
+      let zeroFinished = false;
+      socket.write(`${JSON.stringify({ token: meeting.token, rank })}\n`);
+      const beat = setInterval(() => {
+        socket.write(`${JSON.stringify(report())}\n`);
+        if (!report().finished && !zeroFinished && Date.now() - last > timeout * 1000)
+          end(`rank 0 did not answer rank ${rank} for ${timeout} s: stopped, or the machine is lost`);
+      }, BEAT);
+      sockets.add(socket);
+      lines(socket, (value: Report) => {
+        if (!answered) answer(true);
+        last = Date.now();
+        zeroFinished = value.finished;
+      });
+      socket.once('close', () => {
+        clearInterval(beat);
+        sockets.delete(socket);
+        setTimeout(() => {
+          if (!report().finished && !zeroFinished) end('rank 0 ended before the run did');
+        }, GRACE);
+      });
+    });
+    socket.once('close', () => {
+      if (last === 0) attempt(k + 1);
+    });
+    socket.on('error', () => undefined);
+  };
+  attempt(0);
+}
+
+/** Reports out of turn, before the process may end. */
+async function tell(): Promise<void> {
+  const line = `${JSON.stringify(report())}\n`;
+  await Promise.all([...sockets].map((socket) => new Promise<void>((sent) => socket.write(line, () => sent()))));
+  parentPort?.postMessage(true);
+}
+
+parentPort?.on('message', (message: 'listen' | 'tell' | Meeting) => {
+  if (message === 'listen') listen();
+  else if (message === 'tell') void tell();
+  else join(message);
+});

@@ -1,0 +1,49 @@
+import { fail } from '../../../core/index.js';
+
+/** Where a model's files are read from and written to; paths are relative, with forward slashes. */
+export interface Files {
+  /** How messages name the place. */
+  readonly where: string;
+  /** Null where there is no such file. */
+  read(path: string): Promise<Uint8Array | null>;
+  write(path: string, content: Uint8Array | string): Promise<void>;
+}
+
+/** Files below an address, read with fetch; for browsers. */
+export const fetched = (base: string): Files => ({
+  where: base,
+  async read(path) {
+    const response = await fetch(`${base.replace(/\/$/, '')}/${path}`);
+    if (response.status === 404) return null;
+    if (!response.ok) fail('FILE_UNREADABLE', 'files', `${base}/${path}: the server answers ${response.status}`, 'Check the address.');
+    return new Uint8Array(await response.arrayBuffer());
+  },
+  write: async (path) =>
+    fail('FILE_UNWRITABLE', 'files', `${base}/${path} cannot be written over the network`, 'Use folder() or inMemory().'),
+});
+
+/** Files in memory. */
+export const inMemory = (files = new Map<string, Uint8Array>()): Files => ({
+  where: 'memory',
+  read: async (path) => files.get(path) ?? null,
+  write: async (path, content) => {
+    files.set(path, typeof content === 'string' ? new TextEncoder().encode(content) : content);
+  },
+});
+
+/** A file that must be there. */
+export async function readFile(files: Files, path: string): Promise<Uint8Array> {
+  return (await files.read(path)) ?? fail('FILE_MISSING', 'files', `${files.where}/${path} is missing`, 'Check the path of the model.');
+}
+
+/** A JSON object that must be there. */
+export async function readJson(files: Files, path: string): Promise<Record<string, unknown>> {
+  const text = new TextDecoder().decode(await readFile(files, path));
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (error) {
+    fail('BAD_JSON', 'files', `${files.where}/${path} is not JSON: ${(error as Error).message}`, 'Mend or replace the file.');
+  }
+  return fail('BAD_JSON', 'files', `${files.where}/${path} holds no JSON object`, 'Mend or replace the file.');
+}

@@ -1,0 +1,59 @@
+import { fail, isTensorData, type Json, type Snapshot, type State, type TensorData } from '../../../core/index.js';
+import { type Files, readFile, readJson } from './files.js';
+import { readSafetensors, writeSafetensors } from './safetensors.js';
+
+const TENSORS = 'state.safetensors';
+const REST = 'state.json';
+/** Written last: a folder without it is none of ours, or was never finished. */
+export const CHECKSUMS = 'checksums.json';
+
+const sha256 = async (bytes: Uint8Array): Promise<string> =>
+  Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  ).join('');
+
+/** Writes a snapshot as three files: its tensors, the rest as JSON, and the SHA-256 of both. */
+export async function writeSnapshot(files: Files, { parameters, plugins, ...rest }: Snapshot): Promise<void> {
+  const tensors: Record<string, TensorData> = {};
+  for (const [path, value] of Object.entries(parameters)) tensors[`parameters/${path}`] = value;
+  const states: Record<string, Record<string, Json>> = {};
+  for (const [name, state] of Object.entries(plugins)) {
+    states[name] = {};
+    for (const [key, value] of Object.entries(state))
+      if (isTensorData(value)) tensors[`plugins/${name}/${key}`] = value;
+      else states[name][key] = value as Json;
+  }
+  const contents = {
+    [TENSORS]: writeSafetensors(tensors),
+    [REST]: new TextEncoder().encode(`${JSON.stringify({ ...rest, plugins: states }, null, 2)}\n`),
+  };
+  const sums: Record<string, string> = {};
+  for (const [name, bytes] of Object.entries(contents)) {
+    sums[name] = await sha256(bytes);
+    await files.write(name, bytes);
+  }
+  await files.write(CHECKSUMS, `${JSON.stringify(sums, null, 2)}\n`);
+}
+
+/** Reads a snapshot back. A file that is missing, cut or changed is an error that names it. */
+export async function readSnapshot(files: Files): Promise<Snapshot> {
+  const bad = (what: string): never =>
+    fail('BAD_SNAPSHOT', 'checkpoint', `${files.where}/${what}`, 'Give the folder of a checkpoint that was written to its end.');
+  const sums = await readJson(files, CHECKSUMS);
+  for (const name of [TENSORS, REST]) {
+    const bytes = await readFile(files, name);
+    if ((await sha256(bytes)) !== sums[name]) bad(`${name} is not what was written: its checksum differs`);
+  }
+  const rest = (await readJson(files, REST)) as unknown as Snapshot;
+  const { tensors } = readSafetensors(await readFile(files, TENSORS), `${files.where}/${TENSORS}`);
+  if (!Number.isInteger(rest.step) || typeof rest.plugins !== 'object' || rest.plugins === null) bad(`${REST} is no snapshot`);
+  const parameters: Record<string, TensorData> = {};
+  const plugins: Record<string, Record<string, TensorData | Json>> = {};
+  for (const [name, state] of Object.entries(rest.plugins)) plugins[name] = { ...(state as Record<string, Json>) };
+  for (const [key, value] of tensors) {
+    const [kind, first, ...more] = key.split('/');
+    if (kind === 'parameters') parameters[[first, ...more].join('/')] = value;
+    else (plugins[first] ??= {})[more.join('/')] = value;
+  }
+  return { ...rest, parameters, plugins: plugins as Record<string, State> };
+}

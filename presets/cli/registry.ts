@@ -1,0 +1,24 @@
+import type { z } from 'zod';
+import type { Composition } from '../../core/index.js';
+import { emoji, emojiOptions } from '../emoji.js';
+import { emojiBase, emojiBaseOptions } from '../emoji-base.js';
+import { loraTextToImage, loraTextToImageOptions } from '../lora-text-to-image.js';
+import { textToImage, textToImageOptions } from '../text-to-image.js';
+
+/** A preset as the command line knows it. */
+export interface Preset {
+  readonly summary: string;
+  readonly options: z.ZodObject;
+  make(options: never): Promise<Composition>;
+}
+
+export const PRESETS: Readonly<Record<string, Preset>> = {
+  emoji: { summary: 'The main job: teach the emoji model another style with LoRA.', options: emojiOptions, make: emoji },
+  'emoji-base': { summary: 'Train the base model of the main job from nothing.', options: emojiBaseOptions, make: emojiBase },
+  'lora-text-to-image': {
+    summary: 'Fine-tune a text-to-image model with LoRA on a folder of images.',
+    options: loraTextToImageOptions,
+    make: loraTextToImage,
+  },
+  'text-to-image': { summary: 'Train a text-to-image model whole on a folder of images.', options: textToImageOptions, make: textToImage },
+};

@@ -1,0 +1,162 @@
+import { join } from 'node:path';
+import { type AnyPlugin, fail, type Plugin, run } from '../../core/index.js';
+import { type DeviceName, device } from '../../plugins/devices/pick.js';
+import { distributed } from '../../plugins/distributed/distributed.js';
+import { launched } from '../../plugins/distributed/mpi/launcher.js';
+import { mpi } from '../../plugins/distributed/mpi.js';
+import { accumulation } from '../../plugins/gradients/accumulation.js';
+import { clipping } from '../../plugins/gradients/clipping.js';
+import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
+import { csv } from '../../plugins/observe/csv.js';
+import { jsonl } from '../../plugins/observe/jsonl.js';
+import { progress } from '../../plugins/observe/progress.js';
+import { tensorboard } from '../../plugins/observe/tensorboard.js';
+import { ui } from '../../plugins/observe/ui.js';
+import { groups } from '../../plugins/optimizers/groups.js';
+import { checkpoint } from '../../plugins/persist/checkpoint.js';
+import { type OptimizerName, optimizerByName } from './optimizers.js';
+import type { REPORTS } from './options.js';
+import { packageVersion } from './package-root.js';
+import { type ScheduleName, scheduleByName, warmsUp } from './schedules.js';
+
+/** What every preset for Node is made of, from the shared options. */
+export interface CommonOptions {
+  readonly outputDir: string;
+  readonly seed: number;
+  readonly device: DeviceName | 'auto';
+  readonly threads?: number;
+  readonly maxTrainSteps?: number;
+  readonly numTrainEpochs: number;
+  readonly loggingSteps: number;
+  readonly checkpointingSteps?: number;
+  readonly checkpointingSeconds?: number;
+  readonly checkpointsTotalLimit?: number;
+  readonly checkpointBest?: string;
+  readonly resumeFromCheckpoint?: string;
+  readonly resumeOverride?: readonly string[];
+  readonly reportTo: readonly (typeof REPORTS)[number][];
+  readonly ui: boolean;
+  readonly uiPort: number;
+  readonly uiHost: string;
+  readonly quiet: boolean;
+  readonly timeout: number;
+  readonly checkEvery: number;
+  readonly splitBatches: boolean;
+  readonly gradientCompression: 'none' | 'float16';
+  readonly learningRate: number;
+  readonly scaleLr: boolean;
+  readonly lrScheduler: ScheduleName;
+  readonly lrWarmupSteps: number;
+  readonly lrNumCycles?: number;
+  readonly lrPower?: number;
+  readonly lrEnd?: number;
+  readonly lrStepRules?: string;
+  readonly optimizer: OptimizerName;
+  readonly use8bitAdam: boolean;
+  readonly decayExclude?: readonly string[];
+  readonly adamBeta1: number;
+  readonly adamBeta2: number;
+  readonly adamEpsilon: number;
+  readonly adamWeightDecay: number;
+  readonly gradientAccumulationSteps: number;
+  readonly maxGradNorm: number;
+  readonly trainBatchSize: number;
+}
+
+/** The learning rate scaled by accumulation x batch x processes, where that is asked for. Computed from the base rate each time, so never twice. */
+export const scaledLearningRate = (
+  { learningRate, scaleLr, gradientAccumulationSteps, trainBatchSize }: CommonOptions,
+  worldSize = 1,
+): number => (scaleLr ? learningRate * gradientAccumulationSteps * trainBatchSize * worldSize : learningRate);
+
+/** What each rank may have of its own: places, and how it computes. */
+const OWN = new Set([
+  'reportTo',
+  'ui',
+  'uiPort',
+  'uiHost',
+  'outputDir',
+  'device',
+  'threads',
+  'quiet',
+  'resumeFromCheckpoint',
+  'trainDataDir',
+  'pretrainedModelNameOrPath',
+  'timeout',
+]);
+
+const sharedOptions = (o: object): Record<string, unknown> => Object.fromEntries(Object.entries(o).filter(([name]) => !OWN.has(name)));
+
+function optimizerOf(o: CommonOptions): AnyPlugin {
+  if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
+    fail('OPTION_INVALID', 'use8bitAdam', `use_8bit_adam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
+  return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
+}
+
+/** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
+export function commonPlugins(o: CommonOptions): AnyPlugin[] {
+  const warm = warmsUp(o.lrScheduler);
+  const worldSize = launched()?.worldSize ?? 1;
+  const rate = scaledLearningRate(o, worldSize);
+  const reports = (name: 'csv' | 'tensorboard') => o.reportTo.includes(name) || o.reportTo.includes('all');
+  const notes: string[] = [];
+  if (o.scaleLr)
+    notes.push(
+      `the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize} x processes ${worldSize})`,
+    );
+  if (!warm && o.lrWarmupSteps > 0)
+    notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
+  return [
+    run({
+      learningRate: rate,
+      weightDecay: o.adamWeightDecay,
+      seed: o.seed,
+      ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs } : { steps: o.maxTrainSteps }),
+      warmupSteps: warm ? o.lrWarmupSteps : 0,
+    }),
+    mpi({ timeout: o.timeout }),
+    distributed({
+      options: sharedOptions(o),
+      version: packageVersion(),
+      checkEvery: o.checkEvery,
+      splitBatches: o.splitBatches,
+      ...(o.gradientCompression === 'float16' ? { compression: 'float16' as const } : {}),
+    }),
+    device(o.device, o.threads === undefined ? {} : { threads: o.threads }),
+    ...(notes.length > 0 ? [notice(notes)] : []),
+    optimizerOf(o),
+    ...(o.decayExclude ? [...groups({ undecayed: { match: o.decayExclude, weightDecay: 0 } })] : []),
+    ...scheduleByName(o.lrScheduler, { cycles: o.lrNumCycles, power: o.lrPower, end: o.lrEnd, rules: o.lrStepRules }),
+    accumulation(o.gradientAccumulationSteps),
+    ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
+    nonFiniteGuard(),
+    jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
+    ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
+    ...(reports('tensorboard')
+      ? [tensorboard(join(o.outputDir, 'tensorboard'), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
+      : []),
+    ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
+    ...(o.quiet ? [] : [progress()]),
+    checkpoint({
+      into: o.outputDir,
+      ...(o.checkpointingSteps === undefined ? {} : { every: o.checkpointingSteps }),
+      ...(o.checkpointingSeconds === undefined ? {} : { everySeconds: o.checkpointingSeconds }),
+      onStop: true,
+      atEnd: o.checkpointingSteps !== undefined || o.checkpointingSeconds !== undefined,
+      ...(o.checkpointsTotalLimit === undefined ? {} : { totalLimit: o.checkpointsTotalLimit }),
+      overrides: o.resumeOverride ?? [],
+      ...(o.checkpointBest === undefined ? {} : { best: { metric: o.checkpointBest } }),
+      ...(o.resumeFromCheckpoint === undefined ? {} : { resume: o.resumeFromCheckpoint }),
+    }),
+  ];
+}
+
+/** Says what an option was turned into, when training starts. */
+const notice = (texts: readonly string[]): Plugin => ({
+  name: 'notice',
+  apply: ({ hooks, warn, isFirstRank }) =>
+    hooks.onStart.tap('notice', () => {
+      if (isFirstRank()) for (const text of texts) warn(text);
+      return undefined;
+    }),
+});

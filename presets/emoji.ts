@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import { type Composition, compose } from '../core/index.js';
+import { lora } from '../plugins/adapters/lora.js';
+import { delft, renderEmoji, splitEmoji } from '../plugins/data/emoji/noto.js';
+import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { denoising } from '../plugins/objectives/denoising.js';
+import { summary } from '../plugins/observe/summary.js';
+import { folder } from '../plugins/persist/formats/folder.js';
+import { saveLora } from '../plugins/persist/save-lora.js';
+import { diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
+import { emojiBaseFolder } from './common/package-root.js';
+import { commonPlugins } from './common/plugins.js';
+import { emojiFigures, type Figures, type Gallery } from './emoji/figures.js';
+import { emojiData, emojiSampling, STYLE_SPLIT } from './emoji-base.js';
+
+export const emojiOptions = z.strictObject({
+  ...runOptions,
+  ...optimizerOptions,
+  ...diffusionOptions,
+  ...samplingOptions,
+  outputDir: runOptions.outputDir.default('runs/emoji'),
+  pretrainedModelNameOrPath: z.string().optional().describe('The base model; the one that comes with the package by default.'),
+  maxTrainSteps: z.coerce.number().int().min(1).default(250).describe('Length of the run in optimizer steps.'),
+  learningRate: optimizerOptions.learningRate.default(2e-3),
+  lrScheduler: optimizerOptions.lrScheduler.default('cosine'),
+  lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(10),
+  trainBatchSize: diffusionOptions.trainBatchSize.default(8),
+  rank: z.coerce.number().int().min(1).default(8).describe('Rank of the adapters.'),
+  heldOut: z.coerce.number().int().min(1).max(STYLE_SPLIT.held).default(STYLE_SPLIT.held).describe('Captions to judge the style by.'),
+});
+
+export type EmojiOptions = z.input<typeof emojiOptions>;
+
+/** All linear and convolution layers of the denoiser but the time embedding's own: attention alone leaves colours as they were. */
+export const EMOJI_TARGETS = [
+  'to_q',
+  'to_k',
+  'to_v',
+  'to_out.0',
+  'ff.net.0.proj',
+  'ff.net.2',
+  'proj_in',
+  'proj_out',
+  'conv1',
+  'conv2',
+  'conv_shortcut',
+  'conv_in',
+  'conv_out',
+  'downsamplers.0.conv',
+  'upsamplers.0.conv',
+  'time_emb_proj',
+] as const;
+
+/** The main job: teaches the base model to draw in another style, from 64 images, with LoRA. */
+export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
+  const o = emojiOptions.parse(options);
+  const icons = await renderEmoji('icons');
+  const { train, held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
+  const adapter = { rank: o.rank, alpha: o.rank };
+  return compose(
+    textToImageModel({ from: folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }),
+    lora({ ...adapter, targets: EMOJI_TARGETS }),
+    emojiData(train, o.trainBatchSize, delft),
+    denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
+    ...commonPlugins(o),
+    saveLora(o.outputDir, adapter),
+    summary(o.outputDir),
+    emojiFigures({
+      outputDir: o.outputDir,
+      captions: held.slice(0, o.heldOut).map((e) => e.caption),
+      galleries: async () => {
+        const all = await renderEmoji('all');
+        const galleries: Gallery[] = [
+          { style: 'delft', emoji: all, pixels: all.map((e) => delft(e.pixels)) },
+          { style: 'noto', emoji: all, pixels: all.map((e) => e.pixels) },
+        ];
+        return galleries;
+      },
+      sampling: emojiSampling(o),
+      before: true,
+      onFigures: (before, after) => console.log(table(before as Figures, after)),
+    }),
+  );
+}
+
+/** The figures of EMOJI's table, before and after. */
+function table(before: Figures, after: Figures): string {
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  const rows: [string, string, string][] = [
+    ['', 'base', 'with LoRA'],
+    ['denoising loss on delft', before.loss.delft.toFixed(3), after.loss.delft.toFixed(3)],
+    ['nearest delft image is the right emoji', percent(before.nearest.delft), percent(after.nearest.delft)],
+    ['nearest of all images is it, in delft', percent(before.nearestOfAll.delft), percent(after.nearestOfAll.delft)],
+    ['nearest noto image is the right emoji', percent(before.nearest.noto), percent(after.nearest.noto)],
+  ];
+  return [
+    '',
+    'On captions the adapter was not trained on:',
+    ...rows.map(([name, a, b]) => `  ${name.padEnd(42)}${a.padStart(10)}${b.padStart(12)}`),
+  ].join('\n');
+}

@@ -1,0 +1,196 @@
+import { readFile } from 'node:fs/promises';
+import { afterEach, describe, expect, test } from 'vitest';
+import {
+  backward,
+  type Model,
+  makeContext,
+  seededRandom,
+  type Tensor,
+  type TensorData,
+  type Tensors,
+  weightsOf,
+} from '../../../core/index.js';
+import { readLora } from '../../../plugins/adapters/lora/file.js';
+import { loraPaths, withLora } from '../../../plugins/adapters/lora.js';
+import { clipText } from '../../../plugins/models/clip/text-encoder.js';
+import { type Layout, makeParameters, toFile } from '../../../plugins/models/layers/builder.js';
+import { unet2DCondition } from '../../../plugins/models/unet/unet2d-condition.js';
+import { readSafetensors } from '../../../plugins/persist/formats/safetensors.js';
+import { relativeGap, testDevices, tf, use } from '../../support/devices.js';
+
+const fixture = (path: string) => readFile(new URL(`../../fixtures/${path}`, import.meta.url));
+const read = async (path: string) => readSafetensors(await fixture(path), path).tensors;
+const json = async (path: string) => JSON.parse(await readFile(new URL(`../../fixtures/${path}`, import.meta.url), 'utf8'));
+const random = seededRandom(0);
+
+/** PyTorch's [n, c, h, w] to ours, [n, h, w, c], and back. */
+const toNHWC = ({ data, shape }: TensorData) =>
+  tf.tidy(() => tf.tensor4d(data as Float32Array, shape as [number, number, number, number]).transpose([0, 2, 3, 1]));
+const toNCHW = async (t: Tensor) => {
+  const turned = t.transpose([0, 3, 1, 2]);
+  const data = await turned.data();
+  turned.dispose();
+  return data;
+};
+
+async function tinyUNet(config: object = {}) {
+  const unet = unet2DCondition({ ...(await json('unet-tiny/config.json')), ...config });
+  const raw = await read('unet-tiny/diffusion_pytorch_model.safetensors');
+  const tensors = new Map([...raw].map(([name, value]) => [`unet.${name}`, value]));
+  const model: Model = {
+    parameters: makeParameters(unet.specs, { trainable: true, group: 'unet', random, tensors }),
+    modules: unet.modules,
+    wraps: new Map(),
+    forward: (context, { sample, text, timesteps }) => unet.forward(context, sample as Tensor, timesteps as number[], text as Tensor),
+  };
+  return { unet, model };
+}
+
+async function inputs() {
+  const io = await read('unet-tiny/io.safetensors');
+  const get = (name: string) => io.get(name) as TensorData;
+  const text = get('encoder_hidden_states');
+  return {
+    io,
+    sample: toNHWC(get('sample')),
+    target: toNHWC(get('target')),
+    timesteps: [...get('timestep').data],
+    text: tf.tensor(text.data as Float32Array, text.shape as number[]),
+  };
+}
+
+afterEach(() => tf.disposeVariables());
+
+for (const device of await testDevices()) {
+  // Bounds are shares of each tensor's largest value. webgpu's exp and rsqrt are a few units in the last place worse.
+  const [outputs, gradients] = device === 'webgpu' ? [1e-4, 1e-3] : [1e-5, 1e-4];
+
+  describe(`on ${device}`, () => {
+    test('the UNet gives the output and gradients of diffusers', async () => {
+      await use(device);
+      const { unet, model } = await tinyUNet();
+      const { io, sample, target, timesteps, text } = await inputs();
+      const weights = weightsOf(model);
+      let output!: Tensor;
+      const result = backward(
+        () => {
+          output = tf.keep(model.forward(makeContext(model, { mode: 'train', parameters: weights }), { sample, text, timesteps }));
+          return tf.losses.meanSquaredError(target, output) as tf.Scalar;
+        },
+        weights,
+        () => 1,
+      );
+      expect(relativeGap(await toNCHW(output), (io.get('output') as TensorData).data)).toBeLessThan(outputs);
+      expect(relativeGap(await result.loss.data(), (io.get('loss') as TensorData).data)).toBeLessThan(outputs);
+      let compared = 0;
+      for (const spec of unet.specs) {
+        const expected = io.get(`grad.${spec.path.slice('unet.'.length)}`);
+        if (!expected) continue;
+        compared++;
+        const own = toFile((await result.gradients[spec.path].data()) as Float32Array, spec);
+        expect(relativeGap(own, expected.data), spec.path).toBeLessThan(gradients);
+      }
+      expect(compared).toBe(21);
+    });
+
+    test('attention_head_dim counts heads', async () => {
+      await use(device);
+      for (const heads of [2, 8]) {
+        const { model } = await tinyUNet({ attention_head_dim: heads });
+        const { io, sample, timesteps, text } = await inputs();
+        const output = tf.tidy(() =>
+          model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), { sample, text, timesteps }),
+        );
+        expect(relativeGap(await toNCHW(output), (io.get(`output.attention_head_dim_${heads}`) as TensorData).data)).toBeLessThan(outputs);
+      }
+    });
+
+    test('LoRA gives the output and gradients of peft', async () => {
+      await use(device);
+      const { model } = await tinyUNet();
+      const file = readLora(await fixture('unet-tiny/pytorch_lora_weights_with_metadata.safetensors'), model);
+      expect(file.scale).toBe(1.5);
+      const adapted = withLora(
+        model,
+        file.modules.map(({ path, a, b }) => ({ path, a, b, group: 'unet', facts: model.modules.get(path) as never })),
+        file.scale,
+      );
+      const io = await read('unet-tiny/lora-io.safetensors');
+      const { sample, target, timesteps, text } = await inputs();
+      const weights = weightsOf(adapted);
+      const trained: Tensors = Object.fromEntries(
+        [...adapted.parameters].filter(([, p]) => p.trainable).map(([path]) => [path, weights[path]]),
+      );
+      expect(Object.keys(trained)).toHaveLength(64);
+      let output!: Tensor;
+      const result = backward(
+        () => {
+          output = tf.keep(adapted.forward(makeContext(adapted, { mode: 'train', parameters: weights }), { sample, text, timesteps }));
+          return tf.losses.meanSquaredError(target, output) as tf.Scalar;
+        },
+        trained,
+        () => 1,
+      );
+      expect(relativeGap(await toNCHW(output), (io.get('output') as TensorData).data)).toBeLessThan(outputs);
+      for (const { path } of file.modules) {
+        const { a, b } = loraPaths(path);
+        for (const [key, name] of [
+          ['down', a],
+          ['up', b],
+        ]) {
+          const tensor = result.gradients[name];
+          const own = toFile((await tensor.data()) as Float32Array, { shape: tensor.shape, layout: 'linear' as Layout });
+          const expected = io.get(`grad.${path.slice('unet.'.length)}.lora.${key}.weight`) as TensorData;
+          expect(relativeGap(own, expected.data), name).toBeLessThan(device === 'webgpu' ? 5e-3 : 1e-4);
+        }
+      }
+    });
+
+    test('the text encoder gives the states and gradients of transformers', async () => {
+      await use(device);
+      const clip = clipText(await json('text-encoder-tiny/config.json'));
+      const raw = await read('text-encoder-tiny/model.safetensors');
+      const tensors = new Map([...raw].map(([name, value]) => [`text_encoder.${name}`, value]));
+      const model: Model = {
+        parameters: makeParameters(clip.specs, { trainable: true, group: 'text', random, tensors }),
+        modules: clip.modules,
+        wraps: new Map(),
+        forward: (context, { ids }) => clip.forward(context, ids as Tensor),
+      };
+      const io = await read('text-encoder-tiny/io.safetensors');
+      const get = (name: string) => io.get(name) as TensorData;
+      const weights = weightsOf(model);
+      const target = tf.tensor3d(get('target').data as Float32Array, [2, 16, 12]);
+      let output!: Tensor;
+      const { gradients: grads } = backward(
+        () => {
+          output = tf.keep(
+            model.forward(makeContext(model, { mode: 'train', parameters: weights }), {
+              ids: tf.tensor2d(get('input_ids').data as Int32Array, [2, 16], 'int32'),
+            }),
+          );
+          return tf.losses.meanSquaredError(target, output) as tf.Scalar;
+        },
+        weights,
+        () => 1,
+      );
+      expect(relativeGap(await output.data(), get('last_hidden_state').data)).toBeLessThan(outputs);
+      const short = tf.tidy(() =>
+        model.forward(makeContext(model, { mode: 'evaluate', parameters: weights }), {
+          ids: tf.tensor2d(get('input_ids.short').data as Int32Array, [2, 7], 'int32'),
+        }),
+      );
+      expect(relativeGap(await short.data(), get('last_hidden_state.short').data)).toBeLessThan(outputs);
+      let compared = 0;
+      for (const spec of clip.specs) {
+        const expected = io.get(`grad.${spec.path.slice('text_encoder.'.length)}`);
+        if (!expected) continue;
+        compared++;
+        expect(relativeGap(toFile((await grads[spec.path].data()) as Float32Array, spec), expected.data), spec.path).toBeLessThan(
+          gradients,
+        );
+      }
+      expect(compared).toBe(3);
+    });
+  });
+}

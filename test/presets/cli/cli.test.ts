@@ -1,0 +1,323 @@
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PRESETS } from '../../../presets/cli/registry.js';
+import { snake } from '../../../presets/common/options.js';
+
+const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+let folder: string;
+
+interface Ended {
+  code: number;
+  out: string;
+  err: string;
+}
+const steploom = (...args: string[]): Promise<Ended> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, out, err) =>
+      resolve({ code: error ? Number(error.code) : 0, out, err }),
+    );
+  });
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'steploom-'));
+  await mkdir(join(folder, 'images'));
+  const rows: string[] = [];
+  for (const [i, colour] of ['red', 'green', 'blue'].entries()) {
+    await sharp({ create: { width: 40, height: 40, channels: 3, background: colour } }).toFile(join(folder, 'images', `${i}.png`));
+    rows.push(JSON.stringify({ file_name: `${i}.png`, text: `${colour} heart` }));
+  }
+  await writeFile(join(folder, 'images', 'metadata.jsonl'), rows.join('\n'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const small = ['--train_data_dir', 'images', '--device', 'wasm', '--train_batch_size', '2', '--lr_warmup_steps', '0'];
+
+describe('help and faults', () => {
+  test('--help is there at every level', async () => {
+    const top = await steploom('--help');
+    expect(top.code).toBe(0);
+    for (const name of ['train', 'explain', 'launch', 'sample', 'merge', 'devices', 'ui']) expect(top.out).toContain(name);
+    for (const [name, preset] of Object.entries(PRESETS)) {
+      const { code, out } = await steploom('train', name, '--help');
+      expect(code).toBe(0);
+      for (const option of Object.keys(preset.options.shape)) expect(out, `${name} ${option}`).toContain(`--${snake(option)}`);
+    }
+  });
+
+  test.each([
+    [['train', 'lora-text-to-image', '--learning_rat', '1'], /unknown option '--learning_rat'[\s\S]*Did you mean --learning_rate/],
+    [['train', 'lora-text-to-image'], /OPTION_MISSING.*--train_data_dir is missing/],
+    [
+      ['train', 'lora-text-to-image', '--train_data_dir', 'images', '--rank', 'x', '--lr_scheduler', 'cosin'],
+      /--lr_scheduler is "cosin"[\s\S]*--rank is "x"/,
+    ],
+    [['train', 'lora-text-to-image', ...small, '--lora_targets', 'to_z'], /TARGET_UNMATCHED.*to_z/],
+    [
+      ['train', 'lora-text-to-image', '--train_data_dir', 'absent', '--device', 'wasm', '--lr_warmup_steps', '0'],
+      /DATA_INVALID.*there is no folder absent/,
+    ],
+    [['train', 'lora-text-to-image', ...small, '--pretrained_model_name_or_path', 'nowhere'], /FILE_MISSING.*nowhere\/unet\/config.json/],
+    [['train', 'nothing'], /unknown command|too many arguments|error/i],
+    [['train', 'lora-text-to-image', '--config', 'absent.yaml'], /CONFIG_INVALID.*absent.yaml: there is no such file/],
+    [['sample', '--prompt', 'x', '--device', 'abacus'], /there is no device "abacus"/],
+    [['sample', '--prompt', 'x', '--device', 'wasm', '--lora', 'absent'], /FILE_MISSING.*absent/],
+    [['sample'], /required option '--prompt/],
+  ])('steploom %j ends with code 2 before training', async (args, message) => {
+    const { code, err, out } = await steploom(...args);
+    expect(err + out).toMatch(message);
+    expect(code).toBe(2);
+  });
+});
+
+describe('training', () => {
+  test('a folder of images with LoRA: adapter, log, plot, grids; sample and merge go on from it', async () => {
+    const run = await steploom(
+      'train',
+      'lora-text-to-image',
+      ...small,
+      '--max-train-steps',
+      '3',
+      '--learning-rate=1e-3',
+      '--logging_steps',
+      '1',
+      '--validation_prompt',
+      'ghost',
+      'heart',
+      '--num_inference_steps',
+      '2',
+      '--output_dir',
+      'run',
+      '--profile',
+      'trace.json',
+      '--report_to',
+      'csv,tensorboard',
+      '--scale_lr',
+      '--lr_warmup_steps',
+      '2',
+    );
+    expect(run.err).toContain('step 3/3');
+    expect(run.err).toMatch(/learning rate 0.001 is scaled to 0.002/);
+    expect(run.err).toMatch(/schedule constant has no warm-up: lr_warmup_steps 2 is not used/);
+    expect(run.out).toMatch(/beforeStep +clipping +3/);
+    expect(run.code).toBe(0);
+    // Complete events of the Trace Event Format, whose calls lie within one another or apart, as a viewer draws them.
+    const { traceEvents } = JSON.parse(await readFile(join(folder, 'trace.json'), 'utf8')) as {
+      traceEvents: { name: string; ph: string; ts: number; dur: number }[];
+    };
+    expect(traceEvents.every(({ ph, ts, dur }) => ph === 'X' && ts >= 0 && dur >= 0)).toBe(true);
+    expect(traceEvents.filter(({ name }) => name === 'forward and backward')).toHaveLength(3);
+    expect((await readdir(join(folder, 'run'))).sort()).toEqual([
+      'grid-after.png',
+      'grid-before.png',
+      'log.csv',
+      'log.jsonl',
+      'plot.png',
+      'pytorch_lora_weights.safetensors',
+      'tensorboard',
+    ]);
+    const log = (await readFile(join(folder, 'run', 'log.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(log.map((r) => [r.step, r.learningRate])).toEqual([
+      [1, 0.002],
+      [2, 0.002],
+      [3, 0.002],
+    ]);
+    expect(log.every((r) => r.loss > 0 && r.gradientNorm > 0)).toBe(true);
+
+    const sample = await steploom(
+      'sample',
+      '--prompt',
+      'a ghost',
+      '--lora',
+      'run',
+      '--num_inference_steps',
+      '2',
+      '--device',
+      'wasm',
+      '--output',
+      'ghost.png',
+      '--sampler',
+      'dpm-solver++',
+    );
+    expect([sample.code, sample.out]).toEqual([0, 'wrote ghost.png\n']);
+    expect((await sharp(join(folder, 'ghost.png')).metadata()).width).toBe(34 * 8);
+
+    const merge = await steploom('merge', '--lora', 'run', '--output_dir', 'merged', '--device', 'wasm', '--half');
+    expect(merge.code).toBe(0);
+    expect(
+      (
+        await steploom(
+          'sample',
+          '--prompt',
+          'a ghost',
+          '--pretrained_model_name_or_path',
+          'merged',
+          '--num_inference_steps',
+          '1',
+          '--device',
+          'wasm',
+        )
+      ).code,
+    ).toBe(0);
+  });
+
+  test('the whole model, with an average, stops at a checkpoint and goes on', async () => {
+    const args = [
+      'train',
+      'text-to-image',
+      ...small,
+      '--use_ema',
+      '--output_dir',
+      'whole',
+      '--checkpointing_steps',
+      '2',
+      '--logging_steps',
+      '1',
+      '--quiet',
+    ];
+    expect((await steploom(...args, '--max_train_steps', '2')).code).toBe(0);
+    expect(existsSync(join(folder, 'whole', 'checkpoint-2', 'state.safetensors'))).toBe(true);
+    expect((await steploom(...args, '--max_train_steps', '4', '--resume_from_checkpoint', 'latest')).code).toBe(0);
+    const steps = (await readFile(join(folder, 'whole', 'log.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).step);
+    expect(steps).toEqual([1, 2, 3, 4]);
+    // The averaged weights stand beside the model's own, never in their place.
+    const unet = (name: string) => readFile(join(folder, 'whole', name, 'unet', 'diffusion_pytorch_model.safetensors'));
+    expect((await unet('model')).equals(await unet('model-averaged'))).toBe(false);
+    expect(JSON.parse(await readFile(join(folder, 'whole', 'model', 'unet', 'config.json'), 'utf8'))).toHaveProperty('in_channels');
+  });
+
+  test('held-out images, pictures on the way, the best kept, broken images left out, a page; ended early, and shown by steploom ui', async () => {
+    await cp(join(folder, 'images'), join(folder, 'mixed'), { recursive: true });
+    await writeFile(join(folder, 'mixed', 'torn.png'), 'no picture');
+    await appendFile(join(folder, 'mixed', 'metadata.jsonl'), '\n{"file_name": "torn.png", "text": "torn"}');
+    const { code, err } = await steploom(
+      ...['train', 'lora-text-to-image', ...small, '--train_data_dir', 'mixed', '--skip_bad_images', '--validation_data_dir', 'images'],
+      // A rate of 0: the held-out loss cannot fall, so that the second evaluation without a better one ends the run.
+      ...[
+        '--learning_rate',
+        '0',
+        '--max_train_steps',
+        '9',
+        '--validation_steps',
+        '1',
+        '--early_stopping_patience',
+        '2',
+        '--logging_steps',
+        '1',
+      ],
+      ...[
+        '--validation_prompt',
+        'ghost',
+        '--num_inference_steps',
+        '2',
+        '--checkpoint_best',
+        'loss.held',
+        '--ui',
+        '--output_dir',
+        'runs/watched',
+      ],
+    );
+    expect(err).toMatch(/1 images are left out: .*torn\.png/);
+    expect(err).toMatch(/this run: http:\/\/127\.0\.0\.1:\d+\//);
+    expect(code).toBe(0);
+    const records = (await readFile(join(folder, 'runs/watched/log.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const held = records.filter((r) => r['loss.held'] !== undefined);
+    expect(new Set(held.map((r) => r['loss.held'])).size).toBe(1);
+    expect(held.length).toBeGreaterThanOrEqual(3);
+    expect(Math.max(...records.map((r) => r.step))).toBe(4);
+    const left = await readdir(join(folder, 'runs/watched'));
+    expect(left).toEqual(
+      expect.arrayContaining(['grid-1.png', 'grid-2.png', 'grid-3.png', 'grid-before.png', 'grid-after.png', 'best.json']),
+    );
+
+    const child = spawn(process.execPath, [cli, 'ui', 'runs'], { cwd: folder });
+    const address = await new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(String(text).trim())));
+    const runs = (await (await fetch(`${address}data`)).json()) as { name: string; records: unknown[] }[];
+    expect(runs.map(({ name, records: shown }) => [name, shown.length])).toEqual([['watched', records.length]]);
+    child.kill('SIGTERM');
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+  });
+
+  test('a configuration file gives options and plugins; flags win', async () => {
+    await writeFile(
+      join(folder, 'steploom.config.ts'),
+      `type Rate = number;
+       const rate: Rate = 5e-4;
+       export default { trainDataDir: 'images', device: 'wasm', train_batch_size: 2, lrWarmupSteps: 0, maxTrainSteps: 9, learningRate: rate, outputDir: 'configured', loggingSteps: 1, quiet: true };
+       export const plugins = [{ name: 'halve', apply: ({ hooks }) => hooks.onSchedule.tap('halve', (r) => r / 2) }];`,
+    );
+    const run = await steploom('train', 'lora-text-to-image', '--config', 'steploom.config.ts', '--max_train_steps', '2');
+    expect([run.code, run.err]).toEqual([0, expect.stringContaining('training on')]);
+    const log = (await readFile(join(folder, 'configured', 'log.jsonl'), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(log.map((r) => r.learningRate)).toEqual([2.5e-4, 2.5e-4]);
+    await writeFile(join(folder, 'bad.yaml'), 'trainDataDir: images\nlearningRte: 1\n');
+    const bad = await steploom('train', 'lora-text-to-image', '--config', 'bad.yaml');
+    expect([bad.code, bad.err]).toEqual([2, expect.stringMatching(/OPTION_UNKNOWN.*learningRte/)]);
+  });
+
+  test('explain shows who runs when, and the plan', async () => {
+    const { code, out } = await steploom(
+      'explain',
+      'lora-text-to-image',
+      ...small,
+      '--max_train_steps',
+      '10',
+      '--gradient_accumulation_steps',
+      '2',
+    );
+    expect(code).toBe(0);
+    expect(out).toMatch(/beforeStep +clipping -> non-finite-guard/);
+    expect(out).toMatch(/effective batch +4 = 2 x window 2 x ranks 1/);
+    expect(out).toMatch(/of which trained [\d,]+ in \d+ tensors/);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s stops, saves, and exits with %i', async (signal, expected) => {
+    const child = spawn(
+      process.execPath,
+      [cli, 'train', 'lora-text-to-image', ...small, '--max_train_steps', '100000', '--output_dir', signal],
+      { cwd: folder },
+    );
+    let err = '';
+    let interrupted = false;
+    child.stderr.on('data', (chunk) => {
+      err += chunk;
+      if (!interrupted && err.includes('training on')) {
+        interrupted = true;
+        setTimeout(() => child.kill(signal), 1500);
+      }
+    });
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect(err).toContain('stopping');
+    expect(code).toBe(expected);
+    const left = await readdir(join(folder, signal));
+    expect(left).toContain('pytorch_lora_weights.safetensors');
+    expect(left.filter((name) => /^checkpoint-\d+$/.test(name))).toHaveLength(1);
+  });
+
+  test('devices are listed with reasons', async () => {
+    const { out } = await steploom('devices');
+    expect(out).toMatch(/tfjs-node-gpu +does not work: @tensorflow\/tfjs-node-gpu is not installed/);
+    expect(out).toMatch(/wasm +works: SIMD/);
+    expect(out).toMatch(/cpu +works/);
+  });
+});
