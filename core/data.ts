@@ -7,7 +7,8 @@ export interface Batch {
   readonly ids: readonly number[];
   readonly epoch: number;
   readonly tensors: Tensors;
-  readonly texts?: readonly string[];
+  /** Columns of text, by name: captions as `text`, say. One entry an example. */
+  readonly strings?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** Examples by number, as one rank sees them. */

@@ -1,6 +1,8 @@
+import type { ErrorCode } from './error-codes.js';
+
 /** One thing that is wrong with a configuration: a code of docs/errors.md, whose plugin, what it is and how to mend it. */
 export interface Problem {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly plugin: string;
   readonly what: string;
   readonly fix: string;
@@ -10,12 +12,14 @@ const describe = ({ code, plugin, what, fix }: Problem): string => `${code} (${p
 
 /** Every error steploom throws on purpose. `code` is one of docs/errors.md; `problems` holds all that were found at once. */
 export class SteploomError extends Error {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly plugin: string;
   readonly problems: readonly Problem[];
   readonly hook?: string;
   /** True where all ranks know of it and end by themselves, each with an error of its own. */
   readonly everyRank: boolean;
+  /** What went wrong afterwards, while the run was being ended: the first error is the one that is thrown. */
+  readonly later: unknown[] = [];
 
   constructor(problems: Problem | readonly Problem[], more: { hook?: string; cause?: unknown; everyRank?: boolean } = {}) {
     const list = Array.isArray(problems) ? (problems as readonly Problem[]) : [problems as Problem];
@@ -32,8 +36,23 @@ export class SteploomError extends Error {
 }
 
 /** Throws one coded error. */
-export function fail(code: string, plugin: string, what: string, fix: string, cause?: unknown): never {
+export function fail(code: ErrorCode, plugin: string, what: string, fix: string, cause?: unknown): never {
   throw new SteploomError({ code, plugin, what, fix }, { cause });
+}
+
+/** The text of whatever was thrown. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/**
+ * Notes an error that came after another, on that other one: as `later`, which an error of ours has and any other object is given.
+ * Returns the first, to be thrown.
+ */
+export function attachLater(first: unknown, second: unknown): unknown {
+  if (first === second || typeof first !== 'object' || first === null) return first;
+  const known = (first as { later?: unknown[] }).later;
+  if (known) known.push(second);
+  else Object.defineProperty(first, 'later', { value: [second], configurable: true });
+  return first;
 }
 
 /** Problems found while a configuration is looked at; all are reported together (see {@link SteploomError.problems}). */
@@ -42,18 +61,65 @@ export class Problems {
   readonly warnings: Problem[] = [];
 
   /** Notes what must be mended before training can start. */
-  add(code: string, plugin: string, what: string, fix: string): void {
+  add(code: ErrorCode, plugin: string, what: string, fix: string): void {
     this.list.push({ code, plugin, what, fix });
   }
 
   /** Notes what will run, but probably not as meant. */
-  warn(code: string, plugin: string, what: string, fix: string): void {
+  warn(code: ErrorCode, plugin: string, what: string, fix: string): void {
     this.warnings.push({ code, plugin, what, fix });
   }
 
   /** Takes over a thrown error: one of ours as the problems it holds, another under `code`. */
-  catch(error: unknown, code: string, plugin: string, fix: string): void {
+  catch(error: unknown, code: ErrorCode, plugin: string, fix: string): void {
     if (error instanceof SteploomError) this.list.push(...error.problems);
-    else this.add(code, plugin, error instanceof Error ? error.message : String(error), fix);
+    else this.add(code, plugin, messageOf(error), fix);
+  }
+
+  /** Checks of one plugin's options. */
+  options(plugin: string): OptionChecks {
+    return new OptionChecks(this, plugin);
+  }
+}
+
+/** Checks of a plugin's options: each adds OPTION_INVALID where a value is not what it must be, and says whether it was. */
+export class OptionChecks {
+  constructor(
+    private readonly problems: Problems,
+    private readonly plugin: string,
+  ) {}
+
+  /** Adds a problem in words of one's own. */
+  invalid(what: string, fix: string): false {
+    this.problems.add('OPTION_INVALID', this.plugin, what, fix);
+    return false;
+  }
+
+  /** A whole number of at least `least`; `note` says what special values mean. */
+  whole(name: string, value: number, least: number, note = ''): boolean {
+    return (
+      (Number.isSafeInteger(value) && value >= least) ||
+      this.invalid(`${name} is ${value}`, `Give a whole number, at least ${least}${note && `, ${note}`}.`)
+    );
+  }
+
+  /** A finite number above 0. */
+  positive(name: string, value: number): boolean {
+    return (value > 0 && Number.isFinite(value)) || this.invalid(`${name} is ${value}`, 'Give a number above 0.');
+  }
+
+  /** A finite number of at least 0. */
+  notNegative(name: string, value: number): boolean {
+    return (value >= 0 && Number.isFinite(value)) || this.invalid(`${name} is ${value}`, 'Give a number of at least 0.');
+  }
+
+  /** A number from 0 up to, not including, 1: a probability, or the constant of a running mean. */
+  share(name: string, value: number): boolean {
+    return (value >= 0 && value < 1) || this.invalid(`${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
+  }
+
+  /** One of a list of names. */
+  oneOf<T extends string>(name: string, value: T, names: readonly T[]): boolean {
+    return names.includes(value) || this.invalid(`${name} is ${value}`, `Give one of ${names.join(', ')}.`);
   }
 }

@@ -1,22 +1,25 @@
 import 'reflect-metadata';
 
-export { oneProcess } from './collective.js';
+export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
-export { fail, type Problem, Problems, SteploomError } from './errors.js';
+export { ERRORS, type ErrorCode } from './error-codes.js';
+export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, SteploomError } from './errors.js';
 export { hashOf, hashOfText } from './hash.js';
+export { type Better, betterThan, type Metrics, watched } from './metrics.js';
 export {
   type Context,
-  type GroupSettings,
   type Inputs,
   type Model,
   type ModuleFacts,
   makeContext,
   type Parameter,
+  type Tensor,
   type Tensors,
   trainablePaths,
   type Wrap,
   weightsOf,
 } from './model.js';
+export { matches, type NamePattern } from './name-pattern.js';
 export type { Micro, Plan, Position } from './plan.js';
 export { Composition, compose } from './plugin/compose.js';
 export type { Explanation } from './plugin/explain.js';
@@ -25,18 +28,18 @@ export type {
   FinishedRecord,
   HookName,
   LogRecord,
-  Metrics,
   PluginHooks,
+  Purpose,
   Requests,
   ScheduleInput,
-  Span,
   Sum,
-  TapTime,
+  Tappable,
 } from './plugin/hooks.js';
-export type { AnyPlugin, Host, Plugin, PluginClass, PluginFacts } from './plugin/plugin.js';
+export type { AnyPlugin, Filling, Host, Plugin, PluginBase, PluginClass, PluginFacts } from './plugin/plugin.js';
 export * from './plugin/roles.js';
 export { run } from './plugin/run.js';
 export { Generator, type Random, seededRandom } from './random.js';
+export type { Span, TapTime } from './run/profile.js';
 export type { SessionOptions } from './run/session.js';
 export { allToHost, assignAll, fromHost, isTensorData, type Json, type Snapshot, type State, type TensorData, toHost } from './snapshot.js';
 export { backward } from './tape.js';

@@ -1,6 +1,7 @@
 import type { Batch } from './data.js';
+import type { Metrics } from './metrics.js';
 import { type Micro, microBatches, type Plan, type Position, positionOf } from './plan.js';
-import type { Hooks, Metrics, Requests, Sum } from './plugin/hooks.js';
+import type { Hooks, Requests, Sum } from './plugin/hooks.js';
 import type { Optimizer, Rates, Update } from './plugin/roles.js';
 
 /** What the loop works with; session.ts makes it. Everything TensorFlow knows of is behind these few calls. */

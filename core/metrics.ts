@@ -1,4 +1,7 @@
-import { fail, type Metrics } from './index.js';
+import { fail } from './errors.js';
+
+/** Numbers by name, as evaluation gives them. */
+export type Metrics = Readonly<Record<string, number>>;
 
 /** A metric that a plugin watches; one that no evaluation gives is an error. */
 export const watched = (plugin: string, metrics: Metrics, metric: string): number =>

@@ -1,5 +1,5 @@
-import type { Tensor, Tensor2D, Variable } from '@tensorflow/tfjs';
-import type { Optimizer } from './plugin/roles.js';
+import type { Tensor, Variable } from '@tensorflow/tfjs';
+import { fail } from './errors.js';
 import type { Generator } from './random.js';
 
 /** Tensors by path. */
@@ -46,23 +46,12 @@ export interface Context {
   drawHere(name: string): Generator;
 }
 
-/** A parameter group's own rate, decay and optimizer; what is absent is the run's. */
-export interface GroupSettings {
-  readonly learningRate?: number | undefined;
-  readonly weightDecay?: number | undefined;
-  readonly optimizer?: Optimizer | undefined;
-}
-
 /** A differentiable model. `forward` takes named tensors (texts as strings, timesteps as numbers) and returns one tensor. */
 export interface Model {
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly modules: ReadonlyMap<string, ModuleFacts>;
   readonly wraps: ReadonlyMap<string, readonly Wrap[]>;
-  /** What parameter groups have of their own; the rest is the run's. */
-  readonly groups?: Readonly<Record<string, GroupSettings>>;
   forward(context: Context, inputs: Inputs): Tensor;
-  /** What a classifier's outputs are, where the model knows; logits otherwise. */
-  readonly gives?: 'probabilities' | 'logits';
   /** Frees what the model holds beside its parameters. */
   dispose?(): void;
 }
@@ -82,7 +71,7 @@ export function makeContext(
   },
 ): Context {
   const noDraws = (): never => {
-    throw new Error('this forward pass was given no random draws');
+    return fail('DRAWS_MISSING', 'core', 'this forward pass was given no random draws', 'Evaluate with a context of host.evaluation().');
   };
   const context: Context = {
     mode: more.mode,
@@ -114,4 +103,4 @@ export function weightsOf(model: Model): Tensors {
 /** The paths that are trained, in the model's order. */
 export const trainablePaths = (model: Model): string[] => [...model.parameters].filter(([, p]) => p.trainable).map(([path]) => path);
 
-export type { Tensor, Tensor2D, Variable };
+export type { Tensor };

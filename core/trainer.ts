@@ -1,9 +1,11 @@
 import { fail } from './errors.js';
 import { loop } from './loop.js';
+import type { Metrics } from './metrics.js';
 import { Composition } from './plugin/compose.js';
 import { type Explanation, explainSession } from './plugin/explain.js';
-import type { Metrics, Requests, Span, TapTime } from './plugin/hooks.js';
+import type { Requests } from './plugin/hooks.js';
 import type { AnyPlugin } from './plugin/plugin.js';
+import type { Span, TapTime } from './run/profile.js';
 import { Session, type SessionOptions } from './run/session.js';
 import type { Snapshot } from './snapshot.js';
 
@@ -70,7 +72,12 @@ export class Trainer {
       try {
         const { step, stopped } = await loop(session);
         await session.settle();
-        return { step, stopped, metrics: session.metrics, ...(session.times ? { profile: session.times, spans: session.spans } : {}) };
+        return {
+          step,
+          stopped,
+          metrics: session.metrics,
+          ...(session.profile ? { profile: session.profile.times, spans: session.profile.spans } : {}),
+        };
       } catch (error) {
         await session.hooks.onError.promise(error);
         throw error;

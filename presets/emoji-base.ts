@@ -84,7 +84,7 @@ export const emojiData = (emoji: readonly Emoji[], batchSize: number, style: (pi
     );
   return arrays(
     { images: { dtype: 'float32', shape: [emoji.length, SIDE, SIDE, 3], data } },
-    { batchSize, texts: emoji.map((e) => e.caption) },
+    { batchSize, strings: { text: emoji.map((e) => e.caption) } },
   );
 };
 

@@ -33,7 +33,7 @@ export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
     o.device,
     textToImageModel({ from: o.model, train: 'nothing' }),
     lora(o.lora),
-    arrays({ images: o.images }, { batchSize: o.batchSize ?? 8, texts: o.captions }),
+    arrays({ images: o.images }, { batchSize: o.batchSize ?? 8, strings: { text: o.captions } }),
     denoising(o),
     distributed(),
     adamw(),

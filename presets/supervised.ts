@@ -4,7 +4,7 @@ import {
   type Composition,
   compose,
   type DATA,
-  type Data,
+  type Filling,
   fail,
   type MODEL,
   type Plugin,
@@ -34,7 +34,7 @@ export interface SupervisedPresetOptions extends SupervisedOptions {
   /** Arrays, or any plugin that fills DATA. */
   readonly data: Columns | Extract<Plugin, { fills: typeof DATA }>;
   /** Held out: looked at each epoch, or every `evaluateEvery` steps. */
-  readonly validation?: Columns | (Data & Plugin);
+  readonly validation?: Columns | Filling<'DATA'>;
   readonly evaluateEvery?: number;
   /** `accuracy`, `top-5` and the like, or comparisons of one's own by name. */
   readonly metrics?: readonly string[] | Readonly<Record<string, Comparison>>;
@@ -94,7 +94,7 @@ export function supervised(o: SupervisedPresetOptions): Composition {
     warmup(),
     nonFiniteGuard(),
     held &&
-      evaluation(held as Data, {
+      evaluation(held as Filling<'DATA'>, {
         metrics: metricsOf(o.metrics),
         ...(o.outputs ? { outputs: o.outputs } : {}),
         ...(o.evaluateEvery ? { every: o.evaluateEvery } : {}),

@@ -1,4 +1,4 @@
-import { SteploomError } from '../errors.js';
+import { type Problem, SteploomError } from '../errors.js';
 import { type AnyPlugin, factsOf } from './plugin.js';
 import { roleName } from './roles.js';
 
@@ -59,8 +59,8 @@ function checkTaken(list: readonly AnyPlugin[]): void {
 }
 
 /** ROLE_TAKEN and NAME_TAKEN for every clash in a list. */
-export function takenProblems(list: readonly AnyPlugin[]) {
-  const problems = [];
+export function takenProblems(list: readonly AnyPlugin[]): Problem[] {
+  const problems: Problem[] = [];
   for (const [i, plugin] of list.entries()) {
     const { name, fills } = factsOf(plugin);
     const earlier = list.slice(0, i).map(factsOf);

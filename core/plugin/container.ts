@@ -6,7 +6,7 @@ import { seededRandom } from '../random.js';
 import { takenProblems } from './compose.js';
 import { type AnyPlugin, factsOf, type Plugin, type PluginClass, type PluginFacts } from './plugin.js';
 import * as roles from './roles.js';
-import { REQUIRED_ROLES, ROLE_MEMBERS, type Role, roleName } from './roles.js';
+import { isRole, membersOf, REQUIRED_ROLES, type Role, roleName } from './roles.js';
 
 /** A plugin that is ready to be applied, with its facts beside it (a class keeps them in a static member). */
 export interface Ready {
@@ -102,7 +102,16 @@ function construct(container: DependencyContainer, Class: PluginClass, facts: Pl
 
 function shapeProblems(facts: PluginFacts, plugin: object): Problem[] {
   if (!facts.fills) return [];
-  const missing = ROLE_MEMBERS[roleName(facts.fills)].filter((member) => (plugin as Record<string, unknown>)[member] === undefined);
+  if (!isRole(facts.fills))
+    return [
+      {
+        code: 'ROLE_UNKNOWN',
+        plugin: facts.name,
+        what: `fills ${typeof facts.fills === 'string' ? `'${facts.fills}'` : String(facts.fills)}, which is no role`,
+        fix: "Import the role: import { SCHEDULE } from 'steploom'; fills: SCHEDULE.",
+      },
+    ];
+  const missing = membersOf(facts.fills).filter((member) => (plugin as Record<string, unknown>)[member] === undefined);
   if (missing.length === 0) return [];
   const what = `fills ${roleName(facts.fills)} but has no ${missing.join(', ')}`;
   return [{ code: 'ROLE_SHAPE', plugin: facts.name, what, fix: 'Add what the role asks for.' }];

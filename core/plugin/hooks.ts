@@ -1,7 +1,8 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import { AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncBailHook, SyncHook, SyncWaterfallHook } from 'tapable';
 import type { Batch, Source } from '../data.js';
-import { type Problems, SteploomError } from '../errors.js';
+import { fail, type Problems } from '../errors.js';
+import type { Metrics } from '../metrics.js';
 import type { Model, Tensors } from '../model.js';
 import type { Micro, Plan, Position } from '../plan.js';
 import type { Snapshot } from '../snapshot.js';
@@ -16,9 +17,6 @@ export interface Requests {
   readonly abandon: number;
 }
 
-/** Numbers by name, as evaluation gives them. */
-export type Metrics = Readonly<Record<string, number>>;
-
 /** Sums over items: of gradients and of the loss. */
 export interface Sum {
   readonly gradients: Tensors;
@@ -26,6 +24,7 @@ export interface Sum {
   readonly items: number;
 }
 
+/** What a multiplier of the learning rate may depend on. `step` counts from 0; `totalSteps` and `warmupSteps` are the plan's. */
 export interface ScheduleInput {
   readonly step: number;
   readonly group: string;
@@ -45,195 +44,125 @@ export interface Ending {
   readonly stopped: boolean;
 }
 
-/** All hooks, in the order a run meets them. docs/loop.md shows each in its place. */
+/** What weights are wanted for. */
+export type Purpose = 'evaluate' | 'sample' | 'export';
+
+/**
+ * All hooks, in the order a run meets them; docs/loop.md shows each in its place. A waterfall's tap returns its first argument or
+ * another value in its place; whoever returns another tensor for one it was given disposes what it replaced, and the core disposes
+ * what comes out last. Other taps only look.
+ */
 export const makeHooks = () => ({
-  validate: new AsyncSeriesHook<[Problems]>(['problems']),
-  prepareData: new AsyncSeriesWaterfallHook<[Source, Problems]>(['source', 'problems']),
-  prepareModel: new AsyncSeriesWaterfallHook<[Model, Problems]>(['model', 'problems']),
-  shareModel: new AsyncSeriesWaterfallHook<[Snapshot | null, Model]>(['state', 'model']),
-  onStart: new AsyncSeriesHook<[Plan]>(['plan']),
-  beforeEpoch: new AsyncSeriesHook<[Position]>(['position']),
-  onBatch: new SyncWaterfallHook<[Batch, Micro]>(['batch', 'micro']),
-  onLoss: new SyncWaterfallHook<[Scalar, Micro]>(['loss', 'micro']),
-  scaleLoss: new SyncWaterfallHook<[number | Scalar]>(['seed']),
-  onGradient: new SyncHook<[string, Tensor, Micro]>(['path', 'gradient', 'micro']),
-  afterBackward: new SyncWaterfallHook<[Sum, Micro]>(['sum', 'micro']),
-  onAccumulate: new SyncWaterfallHook<[Sum, Micro]>(['sum', 'micro']),
-  onRequest: new SyncWaterfallHook<[Requests, Position, Metrics]>(['requests', 'position', 'metrics']),
-  onSync: new AsyncSeriesWaterfallHook<[Sum & { readonly requests: Requests }, number]>(['sum', 'step']),
-  onUnscale: new SyncWaterfallHook<[Update, number]>(['update', 'step']),
-  onSchedule: new SyncWaterfallHook<[number, ScheduleInput]>(['multiplier', 'input']),
-  beforeStep: new SyncWaterfallHook<[Update, number]>(['update', 'step']),
-  afterStep: new SyncHook<[number, number | Scalar]>(['step', 'finite']),
-  onEvaluate: new AsyncSeriesWaterfallHook<[Metrics, number]>(['metrics', 'step']),
-  shouldLog: new SyncBailHook<[Position], boolean>(['position']),
-  onLog: new AsyncSeriesWaterfallHook<[LogRecord, number]>(['record', 'step']),
-  onRecord: new AsyncSeriesHook<[FinishedRecord]>(['record']),
-  onCheckpoint: new AsyncSeriesHook<[Snapshot, Metrics]>(['snapshot', 'metrics']),
-  afterEpoch: new AsyncSeriesHook<[Position]>(['position']),
-  onWeights: new SyncWaterfallHook<[Tensors, 'evaluate' | 'sample' | 'export']>(['parameters', 'purpose']),
-  onEnd: new AsyncSeriesHook<[Ending]>(['ending']),
-  onError: new AsyncSeriesHook<[unknown]>(['error']),
+  /** Before anything is built: adds what is wrong with options or files to `problems`. Every rank; collectives may be used. */
+  validate: new AsyncSeriesHook<[problems: Problems]>(['problems']),
+  /** The data set is open: returns the source to train on (a rank's share, say). The plan is fixed from it afterwards. */
+  prepareData: new AsyncSeriesWaterfallHook<[source: Source, problems: Problems]>(['source', 'problems']),
+  /** The model is built: returns the model to train, with parameters or wraps added. The core disposes its variables. */
+  prepareModel: new AsyncSeriesWaterfallHook<[model: Model, problems: Problems]>(['model', 'problems']),
+  /** Before state is restored: returns the snapshot to restore, or null. On other ranks than 0 it starts as null. */
+  shareModel: new AsyncSeriesWaterfallHook<[state: Snapshot | null, model: Model]>(['state', 'model']),
+  /** Set-up is complete and state restored; the first step follows. */
+  onStart: new AsyncSeriesHook<[plan: Plan]>(['plan']),
+  /** An epoch begins, or is resumed in its middle: whatever is done here is pure in the position. */
+  beforeEpoch: new AsyncSeriesHook<[position: Position]>(['position']),
+  /** A batch of training is loaded: returns the batch to train on (augmentation). Owns the tensors it puts in. */
+  onBatch: new SyncWaterfallHook<[batch: Batch, micro: Micro]>(['batch', 'micro']),
+  /** On the tape: returns the mean loss that gradients are taken of (a regularizer adds to it). Disposes nothing. */
+  onLoss: new SyncWaterfallHook<[loss: Scalar, micro: Micro]>(['loss', 'micro']),
+  /** Before the backward pass: returns the gradient of the loss that it starts from, at first the number of items (loss scaling). */
+  scaleLoss: new SyncWaterfallHook<[seed: number | Scalar]>(['seed']),
+  /** A gradient is complete, while the backward pass goes on with others. Lent: neither kept nor disposed. */
+  onGradient: new SyncHook<[path: string, gradient: Tensor, micro: Micro]>(['path', 'gradient', 'micro']),
+  /** A microBatch's sums over its items: returns them, or others (gradient noise). */
+  afterBackward: new SyncWaterfallHook<[sum: Sum, micro: Micro]>(['sum', 'micro']),
+  /** The role WINDOW alone: returns the window's sums so far, and keeps what it needs until the window ends. */
+  onAccumulate: new SyncWaterfallHook<[sum: Sum, micro: Micro]>(['sum', 'micro']),
+  /** A window is complete: returns what is asked for at the end of this step. Ranks may ask for different things. */
+  onRequest: new SyncWaterfallHook<[requests: Requests, position: Position, metrics: Metrics]>(['requests', 'position', 'metrics']),
+  /** Returns sums, items and requests over all ranks: the one collective call of a step. */
+  onSync: new AsyncSeriesWaterfallHook<[sum: Sum & { readonly requests: Requests }, step: number]>(['sum', 'step']),
+  /** Returns the update with the inverse of scaleLoss in `scale`, and `finite` 0 where it must not be applied. */
+  onUnscale: new SyncWaterfallHook<[update: Update, step: number]>(['update', 'step']),
+  /** For each parameter group: returns what the base learning rate is multiplied with. Pure in its input, it resumes exactly. */
+  onSchedule: new SyncWaterfallHook<[multiplier: number, input: ScheduleInput]>(['multiplier', 'input']),
+  /** The last word on the update: clipping multiplies `scale`, a guard sets `finite`. Neither is read back. */
+  beforeStep: new SyncWaterfallHook<[update: Update, step: number]>(['update', 'step']),
+  /** The optimizer has updated the weights, if `finite` (a number, or a lent scalar on the device) was 1. */
+  afterStep: new SyncHook<[step: number, finite: number | Scalar]>(['step', 'finite']),
+  /** Whether this step is logged: the first answer that is not undefined counts; never logged where nobody answers. */
+  shouldLog: new SyncBailHook<[position: Position], boolean>(['position']),
+  /** A step is logged: returns the record with more fields, as numbers or scalars on the device that the core reads and disposes. */
+  onLog: new AsyncSeriesWaterfallHook<[record: LogRecord, step: number]>(['record', 'step']),
+  /** A record has been read back; it comes in the background, at most one step's at a time. Metrics of an evaluation come so too. */
+  onRecord: new AsyncSeriesHook<[record: FinishedRecord]>(['record']),
+  /** An evaluation was asked for: returns the metrics with more of them. The same on every rank. */
+  onEvaluate: new AsyncSeriesWaterfallHook<[metrics: Metrics, step: number]>(['metrics', 'step']),
+  /** An epoch has ended. */
+  afterEpoch: new AsyncSeriesHook<[position: Position]>(['position']),
+  /** A checkpoint was asked for, on rank 0 alone: keeps the snapshot somewhere. */
+  onCheckpoint: new AsyncSeriesHook<[snapshot: Snapshot, metrics: Metrics]>(['snapshot', 'metrics']),
+  /** Whenever weights are wanted outside of training: returns others in their place (an average). Lent, in both directions. */
+  onWeights: new SyncWaterfallHook<[parameters: Tensors, purpose: Purpose]>(['parameters', 'purpose']),
+  /** The plan is done, or the run was stopped: final files are written. Not after an error. */
+  onEnd: new AsyncSeriesHook<[ending: Ending]>(['ending']),
+  /** Set-up or training failed; the error is thrown on afterwards. */
+  onError: new AsyncSeriesHook<[error: unknown]>(['error']),
+  /** Whatever happened: the run is being taken down. Plugins' own dispose() follows, in reverse order. */
   onDispose: new AsyncSeriesHook<[]>([]),
 });
 
 export type Hooks = ReturnType<typeof makeHooks>;
 export type HookName = keyof Hooks;
 
+/** Nothing: an async function, which returns a promise, is refused. */
+// biome-ignore lint/suspicious/noConfusingVoidType: void alone would accept a function that returns anything, a promise too.
+type Nothing = void | undefined;
+
+/** A hook's tap, with or without the plugin's name before it, as tapable has it. */
+interface Tap<A extends unknown[], R> {
+  (fn: (...args: A) => R): void;
+  (name: string, fn: (...args: A) => R): void;
+}
+
 /**
  * A hook as a plugin sees it: it can be tapped and nothing else. A tap of a waterfall returns the next value, a tap that
  * only looks returns nothing (an async function there does not compile, and throws HOOK_ASYNC from JavaScript).
  */
 export type Tappable<H> =
-  H extends SyncBailHook<infer A, infer R>
-    ? { tap(name: string, fn: (...args: A extends unknown[] ? A : never) => R | undefined): void }
-    : H extends AsyncSeriesWaterfallHook<infer A extends [unknown, ...unknown[]]>
-      ? {
-          tap(name: string, fn: (...args: A) => A[0]): void;
-          tapPromise(name: string, fn: (...args: A) => Promise<A[0]>): void;
-        }
-      : H extends AsyncSeriesHook<infer A extends unknown[]>
-        ? {
-            tap(name: string, fn: (...args: A) => undefined): void;
-            tapPromise(name: string, fn: (...args: A) => Promise<void>): void;
-          }
-        : H extends SyncWaterfallHook<infer A extends [unknown, ...unknown[]]>
-          ? { tap(name: string, fn: (...args: A) => A[0]): void }
+  H extends AsyncSeriesWaterfallHook<infer A extends [unknown, ...unknown[]]>
+    ? { readonly tap: Tap<A, A[0]>; readonly tapPromise: Tap<A, Promise<A[0]>> }
+    : H extends SyncWaterfallHook<infer A extends [unknown, ...unknown[]]>
+      ? { readonly tap: Tap<A, A[0]> }
+      : H extends SyncBailHook<infer A extends unknown[], infer R>
+        ? { readonly tap: Tap<A, R | undefined> }
+        : H extends AsyncSeriesHook<infer A extends unknown[]>
+          ? { readonly tap: Tap<A, Nothing>; readonly tapPromise: Tap<A, Promise<void>> }
           : H extends SyncHook<infer A extends unknown[]>
-            ? { tap(name: string, fn: (...args: A) => undefined): void }
+            ? { readonly tap: Tap<A, Nothing> }
             : never;
 
 export type PluginHooks = { readonly [N in HookName]: Tappable<Hooks[N]> };
 
-/** Time and calls of one plugin in one hook. */
-export interface TapTime {
-  readonly hook: string;
-  readonly plugin: string;
-  calls: number;
-  milliseconds: number;
-}
+/** What a hook does with what its taps return: hand it on, take the first answer, or nothing. */
+export type Kind = 'waterfall' | 'bail' | 'look';
 
-/** One call, in milliseconds since the run's set-up began; `part` is what of the core, or which plugin. */
-export interface Span {
-  readonly hook: string;
-  readonly part: string;
-  readonly start: number;
-  readonly milliseconds: number;
-}
-
-/** Spans kept; a long run's later ones are not. */
-const MOST_SPANS = 200_000;
-
-/** Keeps spans until there are too many. */
-export const recordSpan = (spans: Span[], span: Span): void => {
-  if (spans.length < MOST_SPANS) spans.push(span);
-};
-
-type Kind = 'waterfall' | 'bail' | 'look';
-const kindOf = (hook: object): Kind =>
+export const kindOf = (hook: object): Kind =>
   hook.constructor === SyncWaterfallHook || hook.constructor === AsyncSeriesWaterfallHook
     ? 'waterfall'
     : hook.constructor === SyncBailHook
       ? 'bail'
       : 'look';
 
+export const isAsynchronous = (hook: object): boolean =>
+  hook.constructor === AsyncSeriesHook || hook.constructor === AsyncSeriesWaterfallHook;
+
 // tapable's hook classes are plain functions without a prototype: instances are told apart by their constructor.
 for (const [make, Class] of [
   [() => new SyncWaterfallHook<[number]>(['x']), SyncWaterfallHook],
   [() => new AsyncSeriesWaterfallHook<[number]>(['x']), AsyncSeriesWaterfallHook],
+  [() => new AsyncSeriesHook<[number]>(['x']), AsyncSeriesHook],
   [() => new SyncBailHook<[number], number>(['x']), SyncBailHook],
 ] as const) {
-  if (make().constructor !== Class) throw new Error('this version of tapable sets its hooks’ constructors otherwise than steploom expects');
-}
-
-const isThenable = (value: unknown): boolean => typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
-
-/**
- * Makes tapable's silent failures loud. Each tap is wrapped once, when it is registered: what it throws is named by
- * plugin and hook, and so is a promise in a synchronous hook, undefined out of a waterfall, and NaN.
- */
-export function guardHooks(hooks: Hooks, times: TapTime[] | null, now: () => number, spans: Span[] = []): void {
-  for (const [hook, tapable] of Object.entries(hooks)) {
-    const kind = kindOf(tapable);
-    const asynchronous = tapable.constructor === AsyncSeriesHook || tapable.constructor === AsyncSeriesWaterfallHook;
-    tapable.intercept({
-      register(tap) {
-        const plugin = tap.name;
-        const fn = tap.fn as (...args: unknown[]) => unknown;
-        const named = (code: string, what: string, fix: string, cause?: unknown) =>
-          new SteploomError({ code, plugin, what: `in ${hook}: ${what}`, fix }, { hook, cause });
-        const thrown = (error: unknown) =>
-          error instanceof SteploomError
-            ? error
-            : named('HOOK_THREW', error instanceof Error ? error.message : String(error), 'Its cause is attached.', error);
-        const check = (value: unknown) => {
-          if (kind === 'waterfall' && value === undefined)
-            throw named('HOOK_UNDEFINED', 'the tap returned nothing', 'Return the value it was given, or another in its place.');
-          if (typeof value === 'number' && Number.isNaN(value)) throw named('HOOK_NAN', 'the tap returned NaN', 'Return a number.');
-          return value;
-        };
-        const promised = async (pending: unknown) => {
-          try {
-            return check(await pending);
-          } catch (error) {
-            throw thrown(error);
-          }
-        };
-        const guarded = (a: unknown, b: unknown, c: unknown): unknown => {
-          let value: unknown;
-          try {
-            value = fn(a, b, c);
-          } catch (error) {
-            throw thrown(error);
-          }
-          if (tap.type === 'promise') return promised(value);
-          if (isThenable(value)) {
-            (value as Promise<unknown>).then(undefined, () => undefined);
-            throw named('HOOK_ASYNC', 'the tap returned a promise', asynchronous ? 'Use tapPromise.' : 'This hook is synchronous.');
-          }
-          return check(value);
-        };
-        if (!times) return { ...tap, fn: guarded };
-        const time: TapTime = { hook, plugin, calls: 0, milliseconds: 0 };
-        times.push(time);
-        const timed = (a: unknown, b: unknown, c: unknown): unknown => {
-          const start = now();
-          time.calls++;
-          const value = guarded(a, b, c);
-          const end = () => {
-            const milliseconds = now() - start;
-            time.milliseconds += milliseconds;
-            recordSpan(spans, { hook, part: plugin, start, milliseconds });
-          };
-          if (isThenable(value)) return (value as Promise<unknown>).finally(end);
-          end();
-          return value;
-        };
-        return { ...tap, fn: timed };
-      },
-    });
-  }
-}
-
-/** The hooks as one plugin sees them: it taps under its own name, each hook once, and only while being set up. */
-export function hooksFor(hooks: Hooks, plugin: string, isFrozen: () => boolean): PluginHooks {
-  const view: Record<string, unknown> = {};
-  for (const [hook, tapable] of Object.entries(hooks)) {
-    let tapped = false;
-    const checked = (method: 'tap' | 'tapPromise') => (name: string, fn: unknown) => {
-      const refuse = (code: string, what: string, fix: string) => {
-        throw new SteploomError({ code, plugin, what: `in ${hook}: ${what}`, fix }, { hook });
-      };
-      if (name !== plugin) refuse('TAP_NAME', `tapped as "${name}"`, `Tap under the plugin's own name, "${plugin}".`);
-      if (tapped) refuse('TAP_TWICE', 'tapped a second time', 'Do both things in one tap.');
-      if (isFrozen()) refuse('HOOK_FROZEN', 'tapped after set-up', 'Tap in apply().');
-      tapped = true;
-      (tapable as unknown as Record<string, (name: string, fn: unknown) => void>)[method](name, fn);
-    };
-    view[hook] =
-      tapable.constructor === AsyncSeriesHook || tapable.constructor === AsyncSeriesWaterfallHook
-        ? { tap: checked('tap'), tapPromise: checked('tapPromise') }
-        : { tap: checked('tap') };
-  }
-  return view as PluginHooks;
+  if (make().constructor !== Class)
+    fail('LIBRARY_DIFFERS', 'core', 'this version of tapable sets its hooks’ constructors otherwise', 'Install tapable 2.3.');
 }

@@ -1,9 +1,8 @@
-import type { InjectionToken } from 'tsyringe';
-import type { Problems } from '../errors.js';
+import { fail } from '../errors.js';
 import type { Context, Model, Tensors } from '../model.js';
 import type { Plan } from '../plan.js';
 import type { State } from '../snapshot.js';
-import type { PluginHooks, Requests } from './hooks.js';
+import type { PluginHooks, Purpose, Requests } from './hooks.js';
 import type { Role, RoleName, Roles } from './roles.js';
 
 /** What a plugin is given to work with. Model and plan exist from their hooks on; asking earlier throws TOO_EARLY. */
@@ -17,13 +16,20 @@ export interface Host {
   model(): Model;
   plan(): Plan;
   /** The weights to use for a purpose, as onWeights gives them (an average, say). Lent: never dispose them. */
-  weights(purpose: 'evaluate' | 'sample' | 'export'): Tensors;
+  weights(purpose: Purpose): Tensors;
   /** A context for evaluation outside the loop. `draws` names the epoch that keyed draws belong to. */
   evaluation(parameters: Tensors, draws?: { epoch: number }): Context;
   /** Steps that were made before this run: 0, or where a resumed one goes on. From onStart on. */
   startStep(): number;
   /** Whether this is rank 0, which alone writes files and talks to the user. Asked in hooks, not in apply. */
   isFirstRank(): boolean;
+  /**
+   * Takes another plugin in, which is not one of the run's: applies it, with hooks under its own name. Its state is saved as part of the
+   * adopting plugin's, and it is disposed with it. It fills no role of the run, whatever it says.
+   */
+  adopt(plugin: PluginBase): Promise<void>;
+  /** The state of what fills a role, with that of the plugins it has adopted. */
+  capture(role: Role): Promise<State>;
   /** Warns at once, outside the problem lists. */
   warn(what: string): void;
 }
@@ -47,8 +53,10 @@ export interface PluginBase extends PluginFacts {
   dispose?(): void | Promise<void>;
 }
 
-type Filling<N extends RoleName> = PluginBase & { readonly fills: Role<N> } & Roles[N];
-type NotFilling = PluginBase & { readonly fills?: undefined };
+/** A plugin that fills a role. */
+export type Filling<N extends RoleName> = PluginBase & { readonly fills: Role<N> } & Roles[N];
+/** A function has a name and an apply() as well: `bind` keeps a factory from being taken for the plugin it makes. */
+type NotFilling = PluginBase & { readonly fills?: undefined; readonly bind?: never };
 
 /** A plugin: an object that taps hooks, and fills at most one role by being what that role asks for. */
 export type Plugin = NotFilling | { [N in RoleName]: Filling<N> }[RoleName];
@@ -61,6 +69,10 @@ export interface PluginClass {
 
 export type AnyPlugin = Plugin | PluginClass;
 
-export const factsOf = (plugin: AnyPlugin): PluginFacts => (typeof plugin === 'function' ? plugin.plugin : plugin);
-
-export type { InjectionToken, Problems };
+/** A plugin's facts, wherever they stand. Throws PLUGIN_NOT_CALLED where a factory was given in its place. */
+export function factsOf(plugin: AnyPlugin): PluginFacts {
+  if (typeof plugin !== 'function') return plugin;
+  if (plugin.plugin) return plugin.plugin;
+  const name = (plugin as { name: string }).name || 'a plugin';
+  return fail('PLUGIN_NOT_CALLED', name, 'is a function that makes a plugin, not a plugin', `Call it: ${name}().`);
+}

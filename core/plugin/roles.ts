@@ -1,8 +1,7 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import type { Collective } from '../collective.js';
 import type { Batch, Data } from '../data.js';
-import type { Problems } from '../errors.js';
-import type { Context, Inputs, Model, Parameter, Tensors } from '../model.js';
+import type { Context, Model, Parameter, Tensors } from '../model.js';
 import type { Random } from '../random.js';
 import type { Snapshot } from '../snapshot.js';
 
@@ -11,21 +10,49 @@ declare const brand: unique symbol;
 /** A role is a job that exactly one plugin does; each is a tsyringe token as well. */
 export type Role<N extends RoleName = RoleName> = symbol & { readonly [brand]: N };
 
-const role = <N extends RoleName>(name: N): Role<N> => Symbol(name) as Role<N>;
+/** The members a plugin must have to fill each role; looked at when a plugin comes from JavaScript. */
+const MEMBERS = new Map<symbol, readonly string[]>();
 
-export const RUN = role('RUN');
-export const DEVICE = role('DEVICE');
-export const MODEL = role('MODEL');
-export const DATA = role('DATA');
-export const OBJECTIVE = role('OBJECTIVE');
-export const OPTIMIZER = role('OPTIMIZER');
-export const SCHEDULE = role('SCHEDULE');
-export const WINDOW = role('WINDOW');
-export const CLIP = role('CLIP');
-export const COLLECTIVE = role('COLLECTIVE');
-export const RANDOM = role('RANDOM');
-export const CLOCK = role('CLOCK');
-export const STORE = role('STORE');
+/**
+ * Makes a role: its name, and the members that what fills it must have. A kind of plugins may bring a role of its own, beside an
+ * `interface Roles` that is declared once more to say what fills it.
+ */
+export function defineRole<N extends RoleName>(name: N, members: readonly (keyof Roles[N] & string)[]): Role<N> {
+  const role = Symbol(name) as Role<N>;
+  MEMBERS.set(role, members);
+  return role;
+}
+
+export const RUN = defineRole('RUN', ['learningRate', 'weightDecay', 'seed', 'warmupSteps', 'groups']);
+export const DEVICE = defineRole('DEVICE', ['setUp']);
+export const MODEL = defineRole('MODEL', ['build']);
+export const DATA = defineRole('DATA', ['open']);
+export const OBJECTIVE = defineRole('OBJECTIVE', ['loss']);
+export const OPTIMIZER = defineRole('OPTIMIZER', ['start', 'update', 'stateBytes']);
+export const SCHEDULE = defineRole('SCHEDULE', []);
+export const WINDOW = defineRole('WINDOW', ['length']);
+export const CLIP = defineRole('CLIP', ['maxNorm', 'norm']);
+export const COLLECTIVE = defineRole('COLLECTIVE', [
+  'rank',
+  'worldSize',
+  'localRank',
+  'localSize',
+  'sum',
+  'max',
+  'allReduce',
+  'broadcast',
+  'gather',
+  'barrier',
+]);
+export const RANDOM = defineRole('RANDOM', ['item', 'micro', 'named']);
+export const CLOCK = defineRole('CLOCK', ['now']);
+export const STORE = defineRole('STORE', ['read']);
+
+/** A parameter group's own base rate and decay; what is absent is the run's. */
+export interface GroupRates {
+  readonly learningRate?: number | undefined;
+  readonly weightDecay?: number | undefined;
+}
 
 /** Role RUN: what belongs to the run rather than to one of its plugins. */
 export interface RunOptions {
@@ -37,7 +64,7 @@ export interface RunOptions {
   readonly epochs?: number;
   readonly warmupSteps: number;
   /** Other rates per parameter group; what is absent is the run's. */
-  readonly groups: Readonly<Record<string, { readonly learningRate?: number; readonly weightDecay?: number }>>;
+  readonly groups: Readonly<Record<string, GroupRates>>;
 }
 
 /** Role DEVICE: makes a TensorFlow.js backend the current one. */
@@ -77,6 +104,7 @@ export interface Update {
   readonly finite: number | Scalar;
 }
 
+/** What an optimizer moves a parameter group's weights by in this step. */
 export interface Rates {
   readonly learningRate: number;
   readonly weightDecay: number;
@@ -86,6 +114,8 @@ export interface Rates {
 export interface Optimizer {
   /** The learning rate this optimizer is usually given; another one warns. */
   readonly usualLearningRate?: number;
+  /** Base rates of parameter groups, which it knows once the model is prepared; what is absent is the run's. */
+  readonly groups?: RunOptions['groups'];
   /** Told once which parameters are trained, before restore. */
   start(parameters: ReadonlyMap<string, Parameter>): void;
   /** Applies one step in place. Must not read back from the device. Disposes nothing of `update`. */
@@ -103,7 +133,7 @@ export interface Schedule {
 }
 
 /** Role WINDOW: how many microBatches make one step. */
-export interface Window {
+export interface AccumulationWindow {
   readonly length: number;
 }
 
@@ -134,7 +164,7 @@ export interface Roles {
   OBJECTIVE: Objective;
   OPTIMIZER: Optimizer;
   SCHEDULE: Schedule;
-  WINDOW: Window;
+  WINDOW: AccumulationWindow;
   CLIP: Clip;
   COLLECTIVE: Collective;
   RANDOM: Random;
@@ -144,26 +174,13 @@ export interface Roles {
 
 export type RoleName = keyof Roles;
 
-/** The members a plugin must have to fill a role; looked at when a plugin comes from JavaScript. */
-export const ROLE_MEMBERS: { readonly [N in RoleName]: readonly string[] } = {
-  RUN: ['learningRate', 'weightDecay', 'seed', 'warmupSteps', 'groups'],
-  DEVICE: ['setUp'],
-  MODEL: ['build'],
-  DATA: ['open'],
-  OBJECTIVE: ['loss'],
-  OPTIMIZER: ['start', 'update', 'stateBytes'],
-  SCHEDULE: [],
-  WINDOW: ['length'],
-  CLIP: ['maxNorm', 'norm'],
-  COLLECTIVE: ['rank', 'worldSize', 'localRank', 'localSize', 'sum', 'max', 'allReduce', 'broadcast', 'gather', 'barrier'],
-  RANDOM: ['item', 'micro', 'named'],
-  CLOCK: ['now'],
-  STORE: ['read'],
-};
+/** Whether a value is a role that somebody defined. */
+export const isRole = (value: unknown): value is Role => MEMBERS.has(value as symbol);
+
+/** The members that what fills a role must have. */
+export const membersOf = (role: Role): readonly string[] => MEMBERS.get(role) ?? [];
 
 /** Roles without which nothing trains. The others have a quiet default, or may stay empty (CLIP, STORE). */
 export const REQUIRED_ROLES: readonly Role[] = [RUN, DEVICE, MODEL, DATA, OBJECTIVE, OPTIMIZER];
 
 export const roleName = (role: Role): RoleName => role.description as RoleName;
-
-export type { Batch, Collective, Context, Data, Inputs, Problems, Tensor };

@@ -2,24 +2,13 @@ import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import type { Batch, Source } from '../data.js';
 import { Problems, SteploomError } from '../errors.js';
 import type { Run } from '../loop.js';
+import type { Metrics } from '../metrics.js';
 import { type Model, makeContext, type Tensors, trainablePaths, weightsOf } from '../model.js';
 import { type Micro, makePlan, type Plan, type Position } from '../plan.js';
 import { assemble, type Ready } from '../plugin/container.js';
-import {
-  type FinishedRecord,
-  guardHooks,
-  type Hooks,
-  hooksFor,
-  type LogRecord,
-  type Metrics,
-  makeHooks,
-  type Requests,
-  recordSpan,
-  type Span,
-  type Sum,
-  type TapTime,
-} from '../plugin/hooks.js';
-import type { AnyPlugin, Host } from '../plugin/plugin.js';
+import { guardHooks, hooksFor } from '../plugin/guard.js';
+import { type FinishedRecord, type Hooks, type LogRecord, makeHooks, type Requests, type Sum } from '../plugin/hooks.js';
+import type { AnyPlugin, Host, PluginBase } from '../plugin/plugin.js';
 import {
   CLOCK,
   COLLECTIVE,
@@ -40,7 +29,6 @@ import {
   type Update,
   WINDOW,
 } from '../plugin/roles.js';
-import { routed } from '../routed.js';
 import {
   allToHost,
   assignAll,
@@ -55,6 +43,7 @@ import {
 import { backward, disposeAll, isTensor, timesItems, zeroSum } from '../tape.js';
 import { macrotask } from './breathe.js';
 import { Loader } from './loader.js';
+import { Profile } from './profile.js';
 
 export interface SessionOptions {
   /** Time and count every tap. */
@@ -68,10 +57,7 @@ const NO_REQUESTS: Requests = { stop: 0, checkpoint: 0, evaluate: 0, abandon: 0 
 /** One set-up run: everything there is before the first step, and what the loop asks for. */
 export class Session implements Run {
   readonly hooks: Hooks = makeHooks();
-  readonly times: TapTime[] | null;
-  /** Every call, where calls are timed. */
-  readonly spans: Span[] = [];
-  private readonly began = performance.now();
+  readonly profile: Profile | null;
   readonly ready: readonly Ready[];
   plan!: Plan;
   model!: Model;
@@ -95,11 +81,13 @@ export class Session implements Run {
   private lastBreath = 0;
   private frozen = false;
   private disposed = false;
+  /** The plugins that a plugin of the run has taken in, by its name. */
+  private readonly adopted = new Map<string, PluginBase[]>();
 
   constructor(plugins: readonly AnyPlugin[], options: SessionOptions) {
-    this.times = options.profile ? [] : null;
+    this.profile = options.profile ? new Profile() : null;
     this.warn = options.warn ?? ((text) => console.warn(text));
-    guardHooks(this.hooks, this.times, () => performance.now() - this.began, this.spans);
+    guardHooks(this.hooks, this.profile?.timing ?? null);
     const { ready, container } = assemble(plugins);
     this.ready = ready;
     // Remembered: the container takes microseconds, and a step asks several times.
@@ -163,7 +151,7 @@ export class Session implements Run {
     this.weights = weightsOf(this.model);
     for (const path of trainablePaths(this.model)) this.trained[path] = (this.model.parameters.get(path) as { variable: Tensor }).variable;
     this.groups = [...new Set([...this.model.parameters.values()].filter((p) => p.trainable).map((p) => p.group))];
-    this.optimizer = this.model.groups ? routed(this.resolve(OPTIMIZER), this.model) : this.resolve(OPTIMIZER);
+    this.optimizer = this.resolve(OPTIMIZER);
     this.optimizer.start(new Map([...this.model.parameters].filter(([, p]) => p.trainable)));
 
     const { rank } = this.resolve(COLLECTIVE);
@@ -172,7 +160,7 @@ export class Session implements Run {
     if (shared) await this.restore(shared);
   }
 
-  private hostFor(plugin: string): Host {
+  private hostFor(plugin: string, owner = plugin): Host {
     const early = (what: string): never => {
       throw new SteploomError({
         code: 'TOO_EARLY',
@@ -197,6 +185,14 @@ export class Session implements Run {
         }),
       startStep: () => this.startStep,
       isFirstRank: () => this.resolve(COLLECTIVE).rank === 0,
+      adopt: async (adopted) => {
+        this.adopted.set(owner, [...this.adoptedBy(owner), adopted]);
+        await adopted.apply?.(this.hostFor(adopted.name, owner));
+      },
+      capture: async (role) => {
+        const found = this.ready.find(({ facts }) => facts.fills === role);
+        return found ? this.stateOf(found) : {};
+      },
       warn: (what) => this.warn(`${plugin}: ${what}`),
     };
   }
@@ -286,15 +282,8 @@ export class Session implements Run {
     return asked;
   }
 
-  /** Notes what the core itself does, where calls are timed. */
   private span<T>(part: string, work: () => T): T {
-    if (!this.times) return work();
-    const start = performance.now() - this.began;
-    try {
-      return work();
-    } finally {
-      recordSpan(this.spans, { hook: 'core', part, start, milliseconds: performance.now() - this.began - start });
-    }
+    return this.profile ? this.profile.measure('core', part, work) : work();
   }
 
   async load(micro: Micro): Promise<Batch | null> {
@@ -334,7 +323,7 @@ export class Session implements Run {
     const run = this.resolve(RUN);
     const rates: Record<string, Rates> = {};
     for (const group of this.groups) {
-      const own = this.model.groups?.[group] ?? run.groups[group];
+      const own = this.optimizer.groups?.[group] ?? run.groups[group];
       const baseLearningRate = own?.learningRate ?? run.learningRate;
       const multiplier = this.hooks.onSchedule.call(1, {
         step,
@@ -410,7 +399,7 @@ export class Session implements Run {
     const { items, batchSize, windowLength, worldSize, steps, warmupSteps } = this.plan;
     const { learningRate, weightDecay, seed, groups } = this.resolve(RUN);
     const plugins: Record<string, State> = {};
-    for (const { facts, plugin } of this.ready) if (plugin.capture) plugins[facts.name] = await plugin.capture();
+    for (const entry of this.ready) if (this.hasState(entry)) plugins[entry.facts.name] = await this.stateOf(entry);
     return {
       version: SNAPSHOT_VERSION,
       step,
@@ -423,6 +412,38 @@ export class Session implements Run {
     };
   }
 
+  private adoptedBy(name: string): readonly PluginBase[] {
+    return this.adopted.get(name) ?? [];
+  }
+
+  private hasState({ facts, plugin }: Ready): boolean {
+    return [plugin, ...this.adoptedBy(facts.name)].some(({ capture }) => capture);
+  }
+
+  /** A plugin's state, and that of the plugins it has adopted as `name/key`. */
+  private async stateOf({ facts, plugin }: Ready): Promise<State> {
+    const state: Record<string, State[string]> = { ...(await plugin.capture?.()) };
+    for (const adopted of this.adoptedBy(facts.name))
+      for (const [key, value] of Object.entries((await adopted.capture?.()) ?? {})) state[`${adopted.name}/${key}`] = value;
+    return state;
+  }
+
+  private async restoreState({ facts, plugin }: Ready, state: State): Promise<void> {
+    let rest = state;
+    for (const adopted of this.adoptedBy(facts.name)) {
+      if (!adopted.restore) continue;
+      const prefix = `${adopted.name}/`;
+      const [own, others]: [string, State[string]][][] = [[], []];
+      for (const [key, value] of Object.entries(rest)) {
+        if (key.startsWith(prefix)) own.push([key.slice(prefix.length), value]);
+        else others.push([key, value]);
+      }
+      rest = Object.fromEntries(others);
+      await adopted.restore(Object.fromEntries(own));
+    }
+    await plugin.restore?.(rest);
+  }
+
   private async restore(snapshot: Snapshot): Promise<void> {
     const { seed, learningRate, weightDecay, groups } = this.resolve(RUN);
     const { steps, warmupSteps } = this.plan;
@@ -430,7 +451,7 @@ export class Session implements Run {
     checkSnapshot(snapshot, { ...this.plan, seed, content: this.content }, overrides);
     const now: Snapshot['run'] = { learningRate, weightDecay, steps, warmupSteps, groups: groups as unknown as Json };
     if (this.resolve(COLLECTIVE).rank === 0) for (const change of changes(snapshot.run, now)) this.warn(`resume: ${change}`);
-    const stateful = this.ready.filter(({ plugin }) => plugin.restore);
+    const stateful = this.ready.filter((entry) => this.hasState(entry));
     const names = new Set(stateful.map(({ facts }) => facts.name));
     const missing = [...names].filter((name) => !(name in snapshot.plugins)).map((name) => `${name} has no saved state`);
     const unexpected = Object.keys(snapshot.plugins)
@@ -444,7 +465,7 @@ export class Session implements Run {
         fix: 'Resume with the plugins that wrote it.',
       });
     assignAll('model', trainableVariables(this.model), snapshot.parameters);
-    for (const { facts, plugin } of stateful) await plugin.restore?.(snapshot.plugins[facts.name]);
+    for (const entry of stateful) await this.restoreState(entry, snapshot.plugins[entry.facts.name]);
     this.startStep = snapshot.step;
     this.metrics = snapshot.metrics;
   }
@@ -484,7 +505,10 @@ export class Session implements Run {
     await attempt(() => this.pendingLog);
     await attempt(() => this.loader?.drop());
     await attempt(() => this.hooks.onDispose.promise());
-    for (const { plugin } of [...this.ready].reverse()) await attempt(() => plugin.dispose?.());
+    for (const { facts, plugin } of [...this.ready].reverse()) {
+      await attempt(() => plugin.dispose?.());
+      for (const adopted of [...this.adoptedBy(facts.name)].reverse()) await attempt(() => adopted.dispose?.());
+    }
     await attempt(() => this.source?.dispose?.());
     if (this.model) {
       await attempt(() => this.model.dispose?.());

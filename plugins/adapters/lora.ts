@@ -71,15 +71,14 @@ export const lora = (options: LoraOptions = {}) => {
     rslora,
     scale: loraScale(rank, alpha, rslora),
     apply({ hooks, resolve }: Host) {
-      hooks.validate.tap('lora', (problems) => {
+      hooks.validate.tap((problems) => {
         const bad = (what: string, fix: string) => problems.add('OPTION_INVALID', 'lora', what, fix);
         if (!(Number.isInteger(rank) && rank >= 1)) bad(`rank is ${rank}`, 'Give a whole number, at least 1.');
         if (!(alpha > 0)) bad(`alpha is ${alpha}`, 'Give a number above 0.');
         if (!(dropout >= 0 && dropout < 1)) bad(`dropout is ${dropout}`, 'Give a number from 0 up to, not including, 1.');
         if (targets.length === 0) bad('there are no targets', 'Name at least one module.');
-        return undefined;
       });
-      hooks.prepareModel.tap('lora', (model, problems) => adapt(model, problems, resolve(RANDOM)));
+      hooks.prepareModel.tap((model, problems) => adapt(model, problems, resolve(RANDOM)));
     },
   };
 

@@ -6,7 +6,7 @@ export const mergeAtEnd = ({ scale }: { readonly scale: number }) => ({
   name: 'merge-at-end',
   requires: ['lora'],
   apply: (host: Host) =>
-    host.hooks.onEnd.tapPromise('merge-at-end', () => {
+    host.hooks.onEnd.tapPromise(() => {
       const model = host.model();
       return mergeLora(model, loraModules(model, host.weights('export')), scale);
     }),

@@ -14,6 +14,8 @@ import {
 
 export interface ArraysOptions {
   readonly batchSize: number;
+  /** Columns of text, one entry an example: `{ text: captions }`, say. */
+  readonly strings?: Readonly<Record<string, readonly string[]>>;
   /** A new order each epoch; on by default. */
   readonly shuffle?: boolean;
   /** Leave out what does not fill a batch at an epoch's end; off by default. */
@@ -24,18 +26,17 @@ export interface ArraysOptions {
 export const epochOrder = (random: Random, items: number, epoch: number, shuffle: boolean): Int32Array =>
   shuffle ? random.named('order', epoch).permutation(items) : Int32Array.from({ length: items }, (_, i) => i);
 
-/** Data in memory: arrays whose first axis counts examples, by name, and texts beside them. */
-export const arrays = (columns: Readonly<Record<string, TensorData>>, options: ArraysOptions & { readonly texts?: readonly string[] }) => {
-  const { batchSize, shuffle = true, dropLast = false, texts } = options;
+/** Data in memory: arrays whose first axis counts examples, by name, and columns of text beside them. */
+export const arrays = (columns: Readonly<Record<string, TensorData>>, options: ArraysOptions) => {
+  const { batchSize, shuffle = true, dropLast = false, strings = {} } = options;
   let random: Random;
   return {
     name: 'arrays',
     fills: DATA,
     apply(host: Host) {
       random = host.resolve(RANDOM);
-      host.hooks.validate.tap('arrays', (problems) => {
+      host.hooks.validate.tap((problems) => {
         check(problems);
-        return undefined;
       });
     },
     async open(): Promise<Source> {
@@ -47,11 +48,12 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
         ids: (epoch) => epochOrder(random, total, epoch, shuffle),
         fingerprint: () => {
           const shapes = Object.entries(columns).map(([name, { dtype, shape }]) => `${name} ${dtype} [${shape}]`);
-          return `${hashOfText(`${shapes} ${texts?.join('\n')} ${shuffle}`)}${hashOf(...Object.values(columns).map(({ data }) => data))}`;
+          return `${hashOfText(`${shapes} ${Object.values(strings).map((column) => column.join('\n'))} ${shuffle}`)}${hashOf(...Object.values(columns).map(({ data }) => data))}`;
         },
         async load(ids, { epoch }): Promise<Batch> {
           const tensors = Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, rowsOf(column, ids)]));
-          return { items: ids.length, ids, epoch, tensors, ...(texts ? { texts: ids.map((id) => texts[id]) } : {}) };
+          const texts = Object.entries(strings).map(([name, column]) => [name, ids.map((id) => column[id])]);
+          return { items: ids.length, ids, epoch, tensors, strings: Object.fromEntries(texts) };
         },
       };
     },
@@ -60,13 +62,13 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
   function check(problems: Problems): void {
     const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'arrays', what, fix);
     if (!(Number.isInteger(batchSize) && batchSize > 0)) bad(`batchSize is ${batchSize}`, 'Give a whole number above 0.');
-    const counts = Object.entries(columns).map(([name, { shape }]) => [name, shape[0]] as const);
-    if (counts.length === 0) bad('there are no columns', 'Give at least one array.');
-    if (new Set([...counts.map(([, n]) => n), ...(texts ? [texts.length] : [])]).size > 1)
-      bad(
-        `the columns differ in length: ${counts.map(([name, n]) => `${name} ${n}`).join(', ')}${texts ? `, texts ${texts.length}` : ''}`,
-        'Give one row an example everywhere.',
-      );
+    const counts = [
+      ...Object.entries(columns).map(([name, { shape }]) => [name, shape[0]] as const),
+      ...Object.entries(strings).map(([name, { length }]) => [name, length] as const),
+    ];
+    if (Object.keys(columns).length === 0) bad('there are no columns', 'Give at least one array.');
+    if (new Set(counts.map(([, n]) => n)).size > 1)
+      bad(`the columns differ in length: ${counts.map(([name, n]) => `${name} ${n}`).join(', ')}`, 'Give one row an example everywhere.');
     for (const [name, { shape, data }] of Object.entries(columns))
       if (shape.reduce((a, b) => a * b, 1) !== data.length)
         bad(`${name} has ${data.length} values for the shape [${shape}]`, 'Give as many as the shape holds.');

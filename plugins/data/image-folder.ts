@@ -90,7 +90,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
     fills: DATA,
     apply({ hooks, resolve, warn, isFirstRank }: Host) {
       random = resolve(RANDOM);
-      hooks.validate.tapPromise('image-folder', async (problems) => {
+      hooks.validate.tapPromise(async (problems) => {
         if (!(Number.isInteger(batchSize) && batchSize > 0))
           problems.add('OPTION_INVALID', 'image-folder', `batchSize is ${batchSize}`, 'Give a whole number above 0.');
         if (!(Number.isInteger(resolution) && resolution > 0))
@@ -151,7 +151,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
             ids,
             epoch,
             tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
-            texts: ids.map((id) => entries[id].caption),
+            strings: { text: ids.map((id) => entries[id].caption) },
           };
         },
         dispose: () => decoded.clear(),

@@ -4,6 +4,7 @@ import {
   allToHost,
   COLLECTIVE,
   type Collective,
+  type ErrorCode,
   fail,
   fromHost,
   type Host,
@@ -15,7 +16,6 @@ import {
   OPTIMIZER,
   RUN,
   type Snapshot,
-  type State,
   SteploomError,
   type Tensors,
   trainablePaths,
@@ -61,7 +61,7 @@ export const distributed = ({
       const alone = collective.worldSize === 1;
       let fingerprint = '';
 
-      hooks.validate.tapPromise('distributed', async (problems) => {
+      hooks.validate.tapPromise(async (problems) => {
         if (!(Number.isInteger(checkEvery) && checkEvery >= 0))
           problems.add('OPTION_INVALID', 'distributed', `checkEvery is ${checkEvery}`, 'Give a whole number, 0 for never.');
         if (!(bucketMegabytes > 0))
@@ -96,7 +96,7 @@ export const distributed = ({
 
       if (alone) return;
 
-      hooks.prepareData.tapPromise('distributed', async (source, problems) => {
+      hooks.prepareData.tapPromise(async (source, problems) => {
         const { rank, worldSize } = collective;
         if (sharding.splitBatches && source.batchSize % worldSize !== 0) {
           problems.add(
@@ -124,7 +124,7 @@ export const distributed = ({
       });
 
       // The data is compared here: a rank that failed to open its own never comes this far.
-      hooks.prepareModel.tapPromise('distributed', async (model, problems) => {
+      hooks.prepareModel.tapPromise(async (model, problems) => {
         const all = await collective.gather(fingerprint);
         const other = all.findIndex((hash) => hash !== all[0]);
         if (other > 0)
@@ -137,7 +137,7 @@ export const distributed = ({
         return model;
       });
 
-      hooks.shareModel.tapPromise('distributed', async (snapshot, model) => {
+      hooks.shareModel.tapPromise(async (snapshot, model) => {
         await shareWeights(collective, model);
         return shareSnapshot(collective, snapshot);
       });
@@ -147,12 +147,11 @@ export const distributed = ({
         (sums ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
       // In a longer window gradients are added up first.
       const single = resolve(WINDOW).length === 1;
-      hooks.onGradient.tap('distributed', (path, gradient) => {
+      hooks.onGradient.tap((path, gradient) => {
         if (single) reducing().offer(path, gradient);
-        return undefined;
       });
 
-      hooks.onSync.tapPromise('distributed', async (own, step) => {
+      hooks.onSync.tapPromise(async (own, step) => {
         const { stop, checkpoint, evaluate, abandon } = own.requests;
         const buffers = buffersOf(host.model());
         const weighted = Object.fromEntries(buffers.map(([path, variable]) => [`${BUFFER}${path}`, variable.mul(own.items) as Tensor]));
@@ -188,7 +187,7 @@ export const distributed = ({
 };
 
 /** An error that every rank finds at once. */
-function together(code: string, what: string, fix: string): never {
+function together(code: ErrorCode, what: string, fix: string): never {
   throw new SteploomError({ code, plugin: 'distributed', what, fix }, { everyRank: true });
 }
 
@@ -247,7 +246,6 @@ async function shareSnapshot(collective: Collective, snapshot: Snapshot | null):
 
 /** Whether weights and the optimizer's state are the same everywhere: a few bytes, unless they are not. */
 async function compareStates(host: Host, collective: Collective, step: number): Promise<void> {
-  const optimizer = host.resolve(OPTIMIZER) as unknown as { capture?(): Promise<State> };
   const states: Record<string, Json | ArrayBufferView> = {};
   const model = host.model();
   const changing = Object.fromEntries([
@@ -255,7 +253,7 @@ async function compareStates(host: Host, collective: Collective, step: number): 
     ...buffersOf(model),
   ]) as Tensors;
   for (const [path, { data }] of Object.entries(await allToHost(changing))) states[path] = data;
-  for (const [name, value] of Object.entries((await optimizer.capture?.()) ?? {}))
+  for (const [name, value] of Object.entries(await host.capture(OPTIMIZER)))
     states[`the optimizer's ${name}`] = isTensorData(value) ? value.data : (value as Json);
   const hashes = Object.entries(states).map(([name, value]) => [
     name,

@@ -53,9 +53,8 @@ export const mpi = ({ timeout = 600 }: MpiOptions = {}) => {
     gather: (text: string) => collective.gather(text),
     barrier: () => collective.barrier(),
     async apply({ hooks }: Host) {
-      hooks.validate.tap('mpi', (problems) => {
+      hooks.validate.tap((problems) => {
         if (!(timeout > 0)) problems.add('OPTION_INVALID', 'mpi', `timeout is ${timeout}`, 'Give seconds above 0.');
-        return undefined;
       });
       const launcher = launched();
       if (launcher === null || launcher.worldSize === 1) return;
@@ -65,16 +64,15 @@ export const mpi = ({ timeout = 600 }: MpiOptions = {}) => {
       unfinished = true;
       agreed = false;
       joined.watchdog.begin();
-      hooks.onEnd.tapPromise('mpi', async () => {
+      hooks.onEnd.tapPromise(async () => {
         // Nobody goes before all are here: rank 0 may still be writing.
         await joined.barrier();
         unfinished = false;
         await joined.watchdog.finish();
       });
-      hooks.onError.tap('mpi', (error) => {
+      hooks.onError.tap((error) => {
         agreed = error instanceof SteploomError && error.everyRank;
         report(joined, error);
-        return undefined;
       });
     },
     dispose() {

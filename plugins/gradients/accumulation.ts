@@ -64,7 +64,7 @@ export const accumulation = (length: number, { partialWindow = 'items' }: Accumu
     fills: WINDOW,
     length,
     apply({ hooks }: Host) {
-      hooks.onAccumulate.tap('accumulation', (given, { index, endsWindow }) => {
+      hooks.onAccumulate.tap((given, { index, endsWindow }) => {
         const micro = partialWindow === 'accelerate' ? asMean(given) : given;
         const total = index === 0 || !sum ? micro : add(sum, micro);
         sum = endsWindow ? null : total;

@@ -19,12 +19,11 @@ export const clipping = (maxNorm = 1) => {
     maxNorm,
     norm: () => norm,
     apply({ hooks }: Host) {
-      hooks.validate.tap('clipping', (problems) => {
+      hooks.validate.tap((problems) => {
         if (!(maxNorm > 0))
           problems.add('OPTION_INVALID', 'clipping', `maxNorm is ${maxNorm}`, 'Give a number above 0, or leave clipping out.');
-        return undefined;
       });
-      hooks.beforeStep.tap('clipping', (update) => {
+      hooks.beforeStep.tap((update) => {
         if (Object.keys(update.gradients).length === 0)
           fail('NO_GRADIENTS', 'clipping', 'there are no gradients to clip', 'Train at least one parameter.');
         forget();
@@ -34,7 +33,7 @@ export const clipping = (maxNorm = 1) => {
         if (typeof update.scale !== 'number') update.scale.dispose();
         return { ...update, scale };
       });
-      hooks.onLog.tap('clipping', (record) => (norm ? { ...record, gradientNorm: norm.clone() } : record));
+      hooks.onLog.tap((record) => (norm ? { ...record, gradientNorm: norm.clone() } : record));
     },
     dispose: forget,
   };

@@ -33,12 +33,11 @@ export const nonFiniteGuard = ({ stopAfter = 10 }: NonFiniteGuardOptions = {}) =
     name: 'non-finite-guard',
     after: [CLIP],
     apply({ hooks, has, resolve }: Host) {
-      hooks.validate.tap('non-finite-guard', (problems) => {
+      hooks.validate.tap((problems) => {
         if (!(Number.isInteger(stopAfter) && stopAfter > 0))
           problems.add('OPTION_INVALID', 'non-finite-guard', `stopAfter is ${stopAfter}`, 'Give a whole number above 0.');
-        return undefined;
       });
-      hooks.beforeStep.tap('non-finite-guard', (update, step) => {
+      hooks.beforeStep.tap((update, step) => {
         if (failed !== null)
           fail(
             'NON_FINITE',
@@ -56,8 +55,8 @@ export const nonFiniteGuard = ({ stopAfter = 10 }: NonFiniteGuardOptions = {}) =
         pending.push(look(finite.clone(), step));
         return { ...update, finite };
       });
-      hooks.onLog.tapPromise('non-finite-guard', async (record) => ({ ...record, skippedSteps: skipped }));
-      hooks.onEnd.tapPromise('non-finite-guard', settle);
+      hooks.onLog.tapPromise(async (record) => ({ ...record, skippedSteps: skipped }));
+      hooks.onEnd.tapPromise(settle);
     },
     async capture(): Promise<State> {
       await settle();

@@ -1,5 +1,6 @@
 import type { Tensor, Variable } from '@tensorflow/tfjs';
-import { type Context, fail, type Inputs, MODEL, type Model, type ModuleFacts, type Tensors } from '../../core/index.js';
+import { type Context, fail, type Inputs, MODEL, type ModuleFacts, type Tensors } from '../../core/index.js';
+import type { Classifier, Outputs } from './layers/outputs.js';
 
 export interface FunctionModelOptions {
   /** Names of variables that are not trained. */
@@ -7,7 +8,7 @@ export interface FunctionModelOptions {
   /** Modules that adapters may wrap; the function calls each through `context.module(path, inputs, fn)`. */
   readonly modules?: Readonly<Record<string, ModuleFacts>>;
   /** Whether a classifier's outputs are probabilities; logits otherwise. */
-  readonly gives?: 'probabilities' | 'logits';
+  readonly outputs?: Outputs;
 }
 
 /**
@@ -17,11 +18,11 @@ export interface FunctionModelOptions {
 export const functionModel = (
   variables: Readonly<Record<string, Variable>>,
   fn: (parameters: Tensors, inputs: Inputs, context: Context) => Tensor,
-  { frozen = [], modules = {}, gives = 'logits' }: FunctionModelOptions = {},
+  { frozen = [], modules = {}, outputs = 'logits' }: FunctionModelOptions = {},
 ) => ({
   name: 'function-model',
   fills: MODEL,
-  async build(): Promise<Model> {
+  async build(): Promise<Classifier> {
     for (const name of frozen)
       if (!(name in variables))
         fail(
@@ -39,7 +40,7 @@ export const functionModel = (
       ),
       modules: new Map(Object.entries(modules)),
       wraps: new Map(),
-      gives,
+      outputs,
       forward: (context, inputs) => fn(context.parameters, inputs, context),
     };
   },

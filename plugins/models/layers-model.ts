@@ -103,7 +103,7 @@ export const layersModel = (source: LayersModel | (() => Promise<LayersModel>), 
         parameters,
         modules: modulesOf(layers),
         wraps: new Map(),
-        ...(/^(softmax|sigmoid)$/i.test(end) ? { gives: 'probabilities' as const } : {}),
+        ...(/^(softmax|sigmoid)$/i.test(end) ? { outputs: 'probabilities' as const } : {}),
         forward: (context, inputs) => forward(model, weights, state, context, inputs),
         dispose: () => restoreCalls(),
       };

@@ -36,7 +36,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
     for (const [i, id] of batch.ids.entries()) {
       timesteps.push(timestep ?? context.draw('timestep', id).integer(alphasCumprod.length));
       const dropped = captionDropout > 0 && context.mode === 'train' && context.draw('caption', id).uniform() < captionDropout;
-      texts.push(dropped ? '' : (batch.texts?.[i] ?? ''));
+      texts.push(dropped ? '' : (batch.strings?.text?.[i] ?? ''));
     }
     const column = (of: (abar: number) => number) =>
       tf.tensor4d(
@@ -65,14 +65,13 @@ export const denoising = (options: DenoisingOptions = {}) => {
     name: 'denoising',
     fills: OBJECTIVE,
     apply({ hooks }: Host) {
-      hooks.validate.tap('denoising', (problems) => {
+      hooks.validate.tap((problems) => {
         if (snrGamma !== undefined && !(snrGamma > 0))
           problems.add('OPTION_INVALID', 'denoising', `snrGamma is ${snrGamma}`, 'Give a number above 0, or leave it out.');
         if (!(noiseOffset >= 0))
           problems.add('OPTION_INVALID', 'denoising', `noiseOffset is ${noiseOffset}`, 'Give a number of at least 0.');
         if (!(captionDropout >= 0 && captionDropout <= 1))
           problems.add('OPTION_INVALID', 'denoising', `captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
-        return undefined;
       });
     },
     loss: (context: Context, model: Model, batch: Batch) => lossAt(context, model, batch),

@@ -1,9 +1,7 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE } from '../../core/index.js';
-
-/** What a classifier's outputs are. */
-export type Outputs = 'probabilities' | 'logits';
+import { type Outputs, outputsOf } from '../models/layers/outputs.js';
 
 /** What a loss or a metric compares: the model's output and the column `y`. Returns one value an example, or a mean. */
 export type Comparison = (predicted: Tensor, target: Tensor, outputs: Outputs) => Tensor;
@@ -95,19 +93,18 @@ export const supervised = (options: SupervisedOptions) => {
     name: 'supervised',
     fills: OBJECTIVE,
     apply({ hooks }: Host) {
-      hooks.validate.tap('supervised', (problems) => {
+      hooks.validate.tap((problems) => {
         const bad = (what: string, fix: string) => problems.add('OPTION_INVALID', 'supervised', what, fix);
         if (typeof loss === 'string' && !LOSSES.includes(loss))
           bad(`there is no loss "${loss}"`, `There are: ${LOSSES.join(', ')}; or give a function.`);
         if (!(labelSmoothing >= 0 && labelSmoothing < 1))
           bad(`labelSmoothing is ${labelSmoothing}`, 'Give a number from 0 up to, not including, 1.');
         if (!(delta > 0)) bad(`delta is ${delta}`, 'Give a number above 0.');
-        return undefined;
       });
     },
     loss(context: Context, model: Model, batch: Batch): Scalar {
       const { predicted, target } = predict(context, model, batch);
-      const outputs = options.outputs ?? model.gives ?? 'logits';
+      const outputs = options.outputs ?? outputsOf(model);
       const values = typeof loss === 'function' ? loss(predicted, target, outputs) : named(loss, options)(predicted, target, outputs);
       return values.mean() as Scalar;
     },

@@ -24,7 +24,7 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
   return {
     name: 'csv',
     apply({ hooks, isFirstRank, startStep }: Host) {
-      hooks.onStart.tapPromise('csv', async () => {
+      hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         file = await openLog('csv', path, 'a', async () => {
           await continueLog(path, startStep(), (line) => Number(line.split(',')[0]), 1);
@@ -32,8 +32,8 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
           if (before !== '') columns = before.split('\n')[0].split(',');
         });
       });
-      hooks.shouldLog.tap('csv', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
-      hooks.onRecord.tapPromise('csv', async (record) => {
+      hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));
+      hooks.onRecord.tapPromise(async (record) => {
         if (!file || record.loss === undefined) return;
         if (!columns) {
           columns = Object.keys(record);

@@ -16,12 +16,11 @@ export const earlyStopping = ({ metric = 'loss.held', patience = 3, ...better }:
     name: 'early-stopping',
     after: ['evaluation'],
     apply({ hooks }: Host) {
-      hooks.validate.tap('early-stopping', (problems) => {
+      hooks.validate.tap((problems) => {
         if (!(Number.isInteger(patience) && patience > 0))
           problems.add('OPTION_INVALID', 'early-stopping', `patience is ${patience}`, 'Give a whole number above 0.');
-        return undefined;
       });
-      hooks.onEvaluate.tap('early-stopping', (metrics) => {
+      hooks.onEvaluate.tap((metrics) => {
         const value = watched('early-stopping', metrics, metric);
         if (betterThan(value, best, better)) {
           best = value;
@@ -29,7 +28,7 @@ export const earlyStopping = ({ metric = 'loss.held', patience = 3, ...better }:
         } else bad++;
         return metrics;
       });
-      hooks.onRequest.tap('early-stopping', (requests) => (bad >= patience ? { ...requests, stop: 1 } : requests));
+      hooks.onRequest.tap((requests) => (bad >= patience ? { ...requests, stop: 1 } : requests));
     },
     capture: async (): Promise<State> => ({ best, bad }),
     async restore(state: State) {

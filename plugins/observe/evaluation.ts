@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, COLLECTIVE, type Data, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
-import { type Comparison, type Outputs, predict } from '../objectives/supervised.js';
+import { type Batch, COLLECTIVE, type Filling, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
+import { type Outputs, outputsOf } from '../models/layers/outputs.js';
+import { type Comparison, predict } from '../objectives/supervised.js';
 
 export interface EvaluationOptions {
   /** Every so many steps; at each epoch's end by default. */
@@ -15,41 +16,27 @@ export interface EvaluationOptions {
  * The loss and metrics on data that is not trained on, with the weights that onWeights gives for evaluation. They are reported
  * as `loss.held` and by the metrics' names, each example weighing the same.
  */
-export const evaluation = (data: Data & { apply?(host: Host): void }, { every, metrics = {}, outputs }: EvaluationOptions = {}) => {
+export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs }: EvaluationOptions = {}) => {
   let source: Source | null = null;
   return {
     name: 'evaluation',
-    apply(host: Host) {
+    async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
-      // The data plugin is not one of the run's, so nobody else applies it; of its hooks only validate leads anywhere.
-      let check: (problems: Problems) => unknown = () => undefined;
-      const keep = (_: string, fn: typeof check) => {
-        check = fn;
-      };
-      const nowhere = new Proxy(
-        {},
-        {
-          get: (_, hook) => (hook === 'validate' ? { tap: keep, tapPromise: keep } : { tap: () => undefined, tapPromise: () => undefined }),
-        },
-      );
-      data.apply?.({ ...host, hooks: nowhere as Host['hooks'] });
-      hooks.prepareData.tapPromise('evaluation', async (given, problems) => {
+      await host.adopt(data);
+      hooks.prepareData.tapPromise(async (given, problems) => {
         const found = new Problems();
         source = await data.open(found);
         for (const { code, what, fix } of found.list) problems.add(code, 'evaluation', what, fix);
         return given;
       });
-      hooks.validate.tapPromise('evaluation', async (problems) => {
-        const found = new Problems();
-        await check(found);
-        for (const { code, what, fix } of found.list) problems.add(code, 'evaluation', what, fix);
+      hooks.validate.tap((problems) => {
         if (every !== undefined && !(Number.isInteger(every) && every > 0))
           problems.add('OPTION_INVALID', 'evaluation', `every is ${every}`, 'Give a whole number above 0, or leave it out for each epoch.');
       });
-      hooks.onRequest.tap('evaluation', (requests, { step, endsEpoch, last }) =>
+      hooks.onRequest.tap((requests, { step, endsEpoch, last }) =>
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,
       );
-      hooks.onEvaluate.tapPromise('evaluation', async (before) => {
+      hooks.onEvaluate.tapPromise(async (before) => {
         const { items, batchSize, ids, load } = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
         const order = Array.from(ids(0));
         const weights = host.weights('evaluate');
@@ -67,7 +54,7 @@ export const evaluation = (data: Data & { apply?(host: Host): void }, { every, m
             if (Object.keys(metrics).length > 0) {
               const { predicted, target } = predict(context, host.model(), batch);
               for (const [name, metric] of Object.entries(metrics))
-                found[name] = metric(predicted, target, outputs ?? host.model().gives ?? 'logits').mean() as tf.Scalar;
+                found[name] = metric(predicted, target, outputs ?? outputsOf(host.model())).mean() as tf.Scalar;
             }
             return found;
           });

@@ -19,15 +19,15 @@ export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
   return {
     name: 'jsonl',
     apply({ hooks, isFirstRank, startStep }: Host) {
-      hooks.onStart.tapPromise('jsonl', async () => {
+      hooks.onStart.tapPromise(async () => {
         started = performance.now();
         if (!isFirstRank()) return;
         file = await openLog('jsonl', path, 'a', () =>
           continueLog(path, startStep(), (line) => Number((JSON.parse(line) as { step?: number }).step)),
         );
       });
-      hooks.shouldLog.tap('jsonl', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
-      hooks.onRecord.tapPromise('jsonl', async (record) => {
+      hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));
+      hooks.onRecord.tapPromise(async (record) => {
         // NaN and infinities are no JSON numbers; as texts they are at least seen.
         const line = JSON.stringify({ ...record, seconds: Number(((performance.now() - started) / 1000).toFixed(3)) }, (_, value) =>
           typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,

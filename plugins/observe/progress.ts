@@ -40,13 +40,12 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
   return {
     name: 'progress',
     apply({ hooks, isFirstRank }: Host) {
-      hooks.onStart.tap('progress', (plan) => {
+      hooks.onStart.tap((plan) => {
         total = plan.steps;
         firstStep = -1;
-        return undefined;
       });
-      hooks.beforeEpoch.tap('progress', ({ step }) => {
-        if (firstStep >= 0 || !isFirstRank()) return undefined;
+      hooks.beforeEpoch.tap(({ step }) => {
+        if (firstStep >= 0 || !isFirstRank()) return;
         firstStep = step;
         // Not from onStart: what others do there, such as drawing pictures, is no training.
         started = performance.now();
@@ -57,9 +56,8 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
           );
           bar.start(total, step, { loss: '-', rate: '-', speed: '-', left: '?' });
         }
-        return undefined;
       });
-      hooks.shouldLog.tap('progress', (position) => {
+      hooks.shouldLog.tap((position) => {
         if (!isFirstRank()) return undefined;
         if (every !== undefined) return isDue(position, every) ? true : undefined;
         if (!bar) return isDue(position, Math.max(1, Math.ceil(total / 50))) ? true : undefined;
@@ -68,8 +66,8 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
         lastAsked = now;
         return true;
       });
-      hooks.onRecord.tap('progress', (record) => {
-        if (!isFirstRank()) return undefined;
+      hooks.onRecord.tap((record) => {
+        if (!isFirstRank()) return;
         const parts = text(record);
         if (bar && 'loss' in record) bar.update(Number(record.step), parts);
         else if ('loss' in record)
@@ -81,12 +79,10 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
               .map(([key, value]) => `${key} ${typeof value === 'number' ? value.toPrecision(4) : value}`)
               .join('  ')}\n`,
           );
-        return undefined;
       });
-      hooks.onEnd.tap('progress', () => {
+      hooks.onEnd.tap(() => {
         bar?.stop();
         bar = null;
-        return undefined;
       });
     },
     dispose() {

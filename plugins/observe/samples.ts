@@ -22,11 +22,11 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
       const images = prompts.map((_, i) => data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
       await writeGrid(join(outputDir, `${name}.png`), images, { height: shape[1], width: shape[2] }, Math.min(8, prompts.length));
     };
-    host.hooks.onStart.tapPromise('samples', () => draw('grid-before'));
-    host.hooks.onEnd.tapPromise('samples', () => draw('grid-after'));
+    host.hooks.onStart.tapPromise(() => draw('grid-before'));
+    host.hooks.onEnd.tapPromise(() => draw('grid-after'));
     if (every === undefined) return;
-    host.hooks.onRequest.tap('samples', (requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));
-    host.hooks.onEvaluate.tapPromise('samples', async (metrics, step) => {
+    host.hooks.onRequest.tap((requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));
+    host.hooks.onEvaluate.tapPromise(async (metrics, step) => {
       if ((step + 1) % every === 0) await draw(`grid-${step + 1}`);
       return metrics;
     });

@@ -8,14 +8,13 @@ export const summary = (outputDir: string) => {
   return {
     name: 'summary',
     apply({ hooks, isFirstRank }: Host) {
-      hooks.onStart.tapPromise('summary', async () => {
+      hooks.onStart.tapPromise(async () => {
         if (isFirstRank()) await mkdir(outputDir, { recursive: true });
       });
-      hooks.onRecord.tap('summary', (record) => {
+      hooks.onRecord.tap((record) => {
         if (typeof record.loss === 'number') records.push(record);
-        return undefined;
       });
-      hooks.onEnd.tapPromise('summary', async () => {
+      hooks.onEnd.tapPromise(async () => {
         if (isFirstRank() && records.length > 1) await writeFile(join(outputDir, 'plot.png'), await plotRecords(records));
       });
     },

@@ -46,7 +46,7 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
     after: ['samples', 'emoji-figures'],
     apply({ hooks, isFirstRank, startStep }: Host) {
       let last = 0;
-      hooks.onStart.tapPromise('tensorboard', async () => {
+      hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         const resumedAt = startStep();
         const seconds = Date.now() / 1000;
@@ -63,19 +63,19 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
           await add(resumedAt, { values: [{ tag: 'options', text: ['| option | value |', '| --- | --- |', ...rows].join('\n') }] });
         await show(resumedAt);
       });
-      hooks.shouldLog.tap('tensorboard', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
-      hooks.onRecord.tapPromise('tensorboard', async (record) => {
+      hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));
+      hooks.onRecord.tapPromise(async (record) => {
         last = Number(record.step);
         const values = Object.entries(record)
           .filter(([name, value]) => name !== 'step' && typeof value === 'number')
           .map(([tag, scalar]): SummaryValue => ({ tag, scalar: scalar as number }));
         await add(last, { values });
       });
-      hooks.onEvaluate.tapPromise('tensorboard', async (metrics, step) => {
+      hooks.onEvaluate.tapPromise(async (metrics, step) => {
         await show(step + 1);
         return metrics;
       });
-      hooks.onEnd.tapPromise('tensorboard', ({ step }) => show(step));
+      hooks.onEnd.tapPromise(({ step }) => show(step));
     },
     async dispose() {
       await file?.close();

@@ -33,7 +33,7 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
     apply({ hooks, isFirstRank, request, plan }: Host) {
       let started = 0;
       let ended = false;
-      hooks.onStart.tapPromise('ui', async () => {
+      hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         started = performance.now();
         server = await serveRuns({
@@ -56,20 +56,18 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
         });
         say(`this run: ${server.address}`);
       });
-      hooks.shouldLog.tap('ui', (position) => (isFirstRank() && isDue(position, every) ? true : undefined));
-      hooks.onRecord.tap('ui', (record) => {
-        if (!server) return undefined;
+      hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));
+      hooks.onRecord.tap((record) => {
+        if (!server) return;
         records.push({ ...record, seconds: (performance.now() - started) / 1000 });
         if (records.length > MOST) {
           // Half of the points draw the same line; a run of any length then takes the same memory.
           records = records.filter((_, i) => i % 2 === 0);
           generation++;
         }
-        return undefined;
       });
-      hooks.onEnd.tap('ui', () => {
+      hooks.onEnd.tap(() => {
         ended = true;
-        return undefined;
       });
     },
     async dispose() {

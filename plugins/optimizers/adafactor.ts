@@ -29,10 +29,9 @@ export const adafactor = (options: AdafactorOptions = {}) => {
     name,
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
-      hooks.validate.tap(name, (problems) => {
+      hooks.validate.tap((problems) => {
         if (!(decayPower < 0)) problems.add('OPTION_INVALID', name, `decayPower is ${decayPower}`, 'Give a number below 0.');
         checkPositive(problems, name, { epsilon1, epsilon2, clipThreshold });
-        return undefined;
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

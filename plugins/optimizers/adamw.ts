@@ -55,10 +55,9 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
     name,
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
-      hooks.validate.tap(name, (problems) => {
+      hooks.validate.tap((problems) => {
         checkBetas(problems, name, { beta1, beta2 });
         checkPositive(problems, name, { epsilon });
-        return undefined;
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

@@ -62,12 +62,11 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
     name,
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
-      hooks.validate.tap(name, (problems) => {
+      hooks.validate.tap((problems) => {
         checkBetas(problems, name, { beta1, beta2 });
         checkPositive(problems, name, { epsilon });
         if (!(Number.isInteger(min8bitSize) && min8bitSize >= 0))
           problems.add('OPTION_INVALID', name, `min8bitSize is ${min8bitSize}`, 'Give a whole number, at least 0.');
-        return undefined;
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

@@ -1,15 +1,18 @@
 import {
-  type AnyPlugin,
-  type Composition,
-  compose,
-  type GroupSettings,
+  type Filling,
+  type GroupRates,
   type Host,
+  matches,
+  type NamePattern,
+  OPTIMIZER,
   type Optimizer,
   type Parameter,
-  type Plugin,
   RUN,
+  type Update,
 } from '../../core/index.js';
-import { matches, type NamePattern } from '../../core/name-pattern.js';
+
+/** An optimizer as a plugin, such as adamw(). */
+type OptimizerPlugin = Filling<'OPTIMIZER'>;
 
 export interface GroupOptions {
   /** Which trained parameters: by path, see {@link matches}. Those of an earlier group are not asked again. */
@@ -20,70 +23,79 @@ export interface GroupOptions {
   readonly rateFactor?: number;
   readonly weightDecay?: number;
   /** Makes an optimizer of the group's own, which takes the name it is given: `sgd`, or `({ name }) => sgd({ name, momentum: 0.9 })`. */
-  readonly optimizer?: (options: { readonly name: string }) => Optimizer & { readonly name: string };
+  readonly optimizer?: (options: { readonly name: string }) => OptimizerPlugin;
 }
 
 /** Biases, and the weights of normalizations: what is usually left without decay. */
 export const BIASES_AND_NORMS: readonly NamePattern[] = ['bias', '*norm*'];
 
 /**
- * Parameter groups: another learning rate, decay or optimizer for parameters picked by name. What no group takes keeps the
- * run's. The schedule multiplies every group's rate.
+ * Parameter groups: another learning rate, decay or optimizer for parameters picked by name. What no group takes keeps `main` and the
+ * run's rates. The schedule multiplies every group's rate.
  *
- *     preset.with(groups({ flat: { match: BIASES_AND_NORMS, weightDecay: 0 }, text: { match: 'text_encoder', rateFactor: 0.5 } }))
+ *     preset.with(groups(adamw(), { flat: { match: BIASES_AND_NORMS, weightDecay: 0 }, text: { match: 'text_encoder', rateFactor: 0.5 } }))
  */
-export function groups(options: Readonly<Record<string, GroupOptions>>): Composition {
-  const optimizers = new Map<string, Optimizer>();
-  for (const [group, { optimizer }] of Object.entries(options))
-    if (optimizer) optimizers.set(group, optimizer({ name: `${group}-optimizer` }));
-  const plugin: Plugin = {
+export function groups(main: OptimizerPlugin, options: Readonly<Record<string, GroupOptions>>) {
+  /** Optimizers by the group that names them. */
+  const named = new Map<string, OptimizerPlugin>();
+  for (const [group, { optimizer }] of Object.entries(options)) if (optimizer) named.set(group, optimizer({ name: `${group}-optimizer` }));
+  const all = [main, ...named.values()];
+  const rates: Record<string, GroupRates> = {};
+  const parts = new Map<OptimizerPlugin, Map<string, Parameter>>();
+
+  return {
     name: 'groups',
+    fills: OPTIMIZER,
+    // Adapters bring parameters of their own, which a group may pick.
     after: ['lora'],
-    apply({ hooks, resolve }: Host) {
-      hooks.validate.tap('groups', (problems) => {
-        const bad = (what: string, fix: string) => problems.add('OPTION_INVALID', 'groups', what, fix);
+    groups: rates,
+    get usualLearningRate() {
+      return main.usualLearningRate;
+    },
+    async apply(host: Host): Promise<void> {
+      const { hooks, resolve } = host;
+      for (const optimizer of all) await host.adopt(optimizer);
+      hooks.validate.tap((problems) => {
+        const check = problems.options('groups');
         for (const [name, { learningRate, rateFactor, weightDecay }] of Object.entries(options)) {
           for (const [key, value] of Object.entries({ learningRate, rateFactor, weightDecay }))
-            if (value !== undefined && !(value >= 0 && Number.isFinite(value)))
-              bad(`${name}.${key} is ${value}`, 'Give a number of at least 0.');
+            if (value !== undefined) check.notNegative(`${name}.${key}`, value);
           if (learningRate !== undefined && rateFactor !== undefined)
-            bad(`${name} has a learningRate and a rateFactor`, 'Give one of them.');
+            check.invalid(`${name} has a learningRate and a rateFactor`, 'Give one of them.');
         }
-        return undefined;
       });
-      hooks.prepareModel.tap('groups', (model, problems) => {
+      hooks.prepareModel.tap((model, problems) => {
         const parameters = new Map<string, Parameter>(model.parameters);
         const taken = new Set<string>();
         const trained = [...parameters].filter(([, { trainable }]) => trainable);
-        const settings: Record<string, GroupSettings> = { ...model.groups };
         const base = resolve(RUN).learningRate;
         for (const [group, { match, rateFactor, learningRate, weightDecay }] of Object.entries(options)) {
-          settings[group] = {
-            learningRate: rateFactor === undefined ? learningRate : base * rateFactor,
-            weightDecay,
-            optimizer: optimizers.get(group),
-          };
+          rates[group] = { learningRate: rateFactor === undefined ? learningRate : base * rateFactor, weightDecay };
           for (const pattern of [match].flat() as NamePattern[]) {
             const found = trained.filter(([path]) => matches(pattern, path));
-            if (found.length === 0)
-              problems.add(
-                'PATTERN_UNMATCHED',
-                'groups',
-                `${pattern} of the group ${group} fits no trained parameter`,
-                `There are ${trained.length}, such as ${trained
-                  .slice(0, 3)
-                  .map(([path]) => path)
-                  .join(', ')}.`,
-              );
+            if (found.length === 0) {
+              const examples = trained.slice(0, 3).map(([path]) => path);
+              const what = `${pattern} of the group ${group} fits no trained parameter`;
+              problems.add('PATTERN_UNMATCHED', 'groups', what, `There are ${trained.length}, such as ${examples.join(', ')}.`);
+            }
             for (const [path, parameter] of found) {
               if (!taken.has(path)) parameters.set(path, { ...parameter, group });
               taken.add(path);
             }
           }
         }
-        return { ...model, parameters, groups: settings };
+        return { ...model, parameters };
       });
     },
+    start(parameters: ReadonlyMap<string, Parameter>): void {
+      // Every optimizer is started, also one with nothing to do: its state is saved.
+      for (const optimizer of all) parts.set(optimizer, new Map());
+      for (const [path, parameter] of parameters) parts.get(named.get(parameter.group) ?? main)?.set(path, parameter);
+      for (const [optimizer, of] of parts) optimizer.start(of);
+    },
+    update(update: Update, groupRates: Parameters<Optimizer['update']>[1], step: number): void {
+      for (const optimizer of all) optimizer.update(update, groupRates, step);
+    },
+    stateBytes: () => all.reduce((sum, optimizer) => sum + optimizer.stateBytes(), 0),
   };
-  return compose(plugin, ...[...optimizers.values()].map((optimizer) => ({ ...optimizer, fills: undefined }) as unknown as AnyPlugin));
 }

@@ -35,9 +35,8 @@ export const lion = ({ beta1 = 0.9, beta2 = 0.99, name = 'lion' }: LionOptions =
     name,
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
-      hooks.validate.tap(name, (problems) => {
+      hooks.validate.tap((problems) => {
         checkBetas(problems, name, { beta1, beta2 });
-        return undefined;
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

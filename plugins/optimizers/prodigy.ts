@@ -71,10 +71,9 @@ export const prodigy = (options: ProdigyOptions = {}) => {
     fills: OPTIMIZER,
     usualLearningRate: 1,
     apply({ hooks }: Host) {
-      hooks.validate.tap(name, (problems) => {
+      hooks.validate.tap((problems) => {
         checkBetas(problems, name, { beta1, beta2, beta3 });
         checkPositive(problems, name, { epsilon, d0, dCoefficient, growthRate });
-        return undefined;
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

@@ -31,10 +31,9 @@ export const sgd = ({ momentum = 0, nesterov = false, name = 'sgd' }: SGDOptions
     name,
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
-      hooks.validate.tap(name, (problems) => {
+      hooks.validate.tap((problems) => {
         checkBetas(problems, name, { momentum });
         if (nesterov && !heavy) problems.add('OPTION_INVALID', name, 'nesterov needs momentum', 'Give a momentum above 0.');
-        return undefined;
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

@@ -73,21 +73,20 @@ export const checkpoint = (options: CheckpointOptions) => {
       const { hooks, resolve } = host;
       warn = host.warn;
       let last = 0;
-      hooks.validate.tap('checkpoint', (problems) => {
+      hooks.validate.tap((problems) => {
         const bad = (name: string, value: unknown, fix: string) => problems.add('OPTION_INVALID', 'checkpoint', `${name} is ${value}`, fix);
         for (const [name, value] of Object.entries({ every, totalLimit }))
           if (value !== undefined && !(Number.isInteger(value) && value > 0)) bad(name, value, 'Give a whole number above 0.');
         if (everySeconds !== undefined && !(everySeconds > 0)) bad('everySeconds', everySeconds, 'Give seconds above 0.');
-        return undefined;
       });
-      hooks.onStart.tapPromise('checkpoint', async () => {
+      hooks.onStart.tapPromise(async () => {
         last = resolve(CLOCK).now();
         if (!host.isFirstRank()) return;
         await removeUnfinished(into);
         if (best) champion = await readBest(into, best.metric);
         wanted = champion?.value ?? null;
       });
-      hooks.onRequest.tap('checkpoint', (requests, { step, last: isLast }, metrics) => {
+      hooks.onRequest.tap((requests, { step, last: isLast }, metrics) => {
         let due = (every !== undefined && (step + 1) % every === 0) || (atEnd && isLast);
         // The clock is this rank's; the request is everyone's, through the sum over ranks.
         const now = resolve(CLOCK).now();
@@ -101,10 +100,10 @@ export const checkpoint = (options: CheckpointOptions) => {
         return due ? { ...requests, checkpoint: 1 } : requests;
       });
       // Whoever asked for a stop, on whichever rank: behind the all-reduce all ranks know of it.
-      hooks.onSync.tap('checkpoint', (sum) =>
+      hooks.onSync.tap((sum) =>
         (atEnd || onStop) && sum.requests.stop > 0 ? { ...sum, requests: { ...sum.requests, checkpoint: 1 } } : sum,
       );
-      hooks.onCheckpoint.tapPromise('checkpoint', save);
+      hooks.onCheckpoint.tapPromise(save);
     },
     async read(): Promise<Snapshot | null> {
       if (resume === undefined) return null;

@@ -10,7 +10,7 @@ export const saveLora = (into: string, options: { rank: number; alpha: number; r
   name: 'save-lora',
   requires: ['lora'],
   apply: (host: Host) =>
-    host.hooks.onEnd.tapPromise('save-lora', async () => {
+    host.hooks.onEnd.tapPromise(async () => {
       if (!host.isFirstRank()) return;
       const model = host.model();
       const [own, given] = [weightsOf(model), host.weights('export')];

@@ -12,7 +12,7 @@ export interface SaveModelOptions {
 export const saveModel = (files: Files, { half = false, averaged }: SaveModelOptions = {}) => ({
   name: 'save-model',
   apply: (host: Host) =>
-    host.hooks.onEnd.tapPromise('save-model', async () => {
+    host.hooks.onEnd.tapPromise(async () => {
       if (!host.isFirstRank()) return;
       const model = host.model();
       if (!isTextToImage(model)) return;

@@ -40,15 +40,14 @@ export const reduceOnPlateau = ({
     unknown: true,
     after: ['evaluation'],
     apply({ hooks }: Host) {
-      hooks.validate.tap('reduce-on-plateau', (problems) => {
+      hooks.validate.tap((problems) => {
         if (!(factor > 0 && factor < 1))
           problems.add('OPTION_INVALID', 'reduce-on-plateau', `factor is ${factor}`, 'Give a number between 0 and 1.');
         for (const [name, value] of Object.entries({ patience, cooldown }))
           if (!(Number.isInteger(value) && value >= 0))
             problems.add('OPTION_INVALID', 'reduce-on-plateau', `${name} is ${value}`, 'Give a whole number, at least 0.');
-        return undefined;
       });
-      hooks.onEvaluate.tap('reduce-on-plateau', (metrics) => {
+      hooks.onEvaluate.tap((metrics) => {
         const value = watched('reduce-on-plateau', metrics, metric);
         const better = best === null || (mode === 'min' ? value < best * (1 - threshold) : value > best * (1 + threshold));
         if (better) {
@@ -66,7 +65,7 @@ export const reduceOnPlateau = ({
         }
         return metrics;
       });
-      hooks.onSchedule.tap('reduce-on-plateau', (rate, { step, warmupSteps }) => (step < warmupSteps ? rate : rate * multiplier));
+      hooks.onSchedule.tap((rate, { step, warmupSteps }) => (step < warmupSteps ? rate : rate * multiplier));
     },
     capture: async (): Promise<State> => ({ multiplier, best, bad, cooling }),
     async restore(state: State) {

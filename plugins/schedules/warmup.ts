@@ -4,5 +4,5 @@ import type { Host } from '../../core/index.js';
 export const warmup = () => ({
   name: 'warmup',
   apply: ({ hooks }: Host) =>
-    hooks.onSchedule.tap('warmup', (rate, { step, warmupSteps }) => (step < warmupSteps ? rate * (step / warmupSteps) : rate)),
+    hooks.onSchedule.tap((rate, { step, warmupSteps }) => (step < warmupSteps ? rate * (step / warmupSteps) : rate)),
 });

@@ -53,7 +53,7 @@ export const ema = (options: EMAOptions = {}) => {
     apply(host: Host) {
       const { hooks } = host;
       const variable = (path: string) => (host.model().parameters.get(path) as { variable: tf.Variable }).variable;
-      hooks.validate.tap('ema', (problems) => {
+      hooks.validate.tap((problems) => {
         for (const [name, value] of Object.entries({ decay, minDecay }))
           if (!(value >= 0 && value < 1))
             problems.add('OPTION_INVALID', 'ema', `${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
@@ -61,9 +61,8 @@ export const ema = (options: EMAOptions = {}) => {
           if (!(value > 0)) problems.add('OPTION_INVALID', 'ema', `${name} is ${value}`, 'Give a number above 0.');
         if (!(Number.isInteger(updateAfterStep) && updateAfterStep >= 0))
           problems.add('OPTION_INVALID', 'ema', `updateAfterStep is ${updateAfterStep}`, 'Give a whole number, at least 0.');
-        return undefined;
       });
-      hooks.shareModel.tap('ema', (state, model) => {
+      hooks.shareModel.tap((state, model) => {
         // Times 1 makes a copy: a variable of a variable would share its memory, which optimizers write in place.
         for (const path of trainablePaths(model))
           averages.set(
@@ -72,7 +71,7 @@ export const ema = (options: EMAOptions = {}) => {
           );
         return state;
       });
-      hooks.afterStep.tap('ema', (step) => {
+      hooks.afterStep.tap((step) => {
         // A skipped step leaves the weights as they are; averaging them once more does no harm and asks no question.
         const weight = step === restartAt ? 1 : 1 - emaDecay(step, options);
         apply(
@@ -80,9 +79,8 @@ export const ema = (options: EMAOptions = {}) => {
           [...averages].map(([path, a]) => ({ a, b: variable(path) })),
           { weight },
         );
-        return undefined;
       });
-      hooks.onWeights.tap('ema', (parameters): Tensors => ({ ...parameters, ...Object.fromEntries(averages) }));
+      hooks.onWeights.tap((parameters): Tensors => ({ ...parameters, ...Object.fromEntries(averages) }));
     },
     capture: (): Promise<State> => allToHost(Object.fromEntries(averages)),
     restore: async (state: State) => assignAll('ema', averages, state),

@@ -1,4 +1,4 @@
-import type { AnyPlugin } from '../../core/index.js';
+import type { Filling } from '../../core/index.js';
 import { adafactor } from '../../plugins/optimizers/adafactor.js';
 import { type AdamWOptions, adamw } from '../../plugins/optimizers/adamw.js';
 import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
@@ -11,8 +11,8 @@ export const OPTIMIZERS = ['adamw', 'adamw8bit', 'lion', 'prodigy', 'adafactor',
 export type OptimizerName = (typeof OPTIMIZERS)[number];
 
 /** An optimizer by name. Adam's constants go to those that have Adam's means; the others keep their papers'. */
-export function optimizerByName(name: OptimizerName, adam: AdamWOptions = {}): AnyPlugin {
-  const make: Record<OptimizerName, () => AnyPlugin> = {
+export function optimizerByName(name: OptimizerName, adam: AdamWOptions = {}): Filling<'OPTIMIZER'> {
+  const make: Record<OptimizerName, () => Filling<'OPTIMIZER'>> = {
     adamw: () => adamw(adam),
     adamw8bit: () => adamw8bit(adam),
     lion: () => lion(),

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type AnyPlugin, fail, type Plugin, run } from '../../core/index.js';
+import { type AnyPlugin, type Filling, fail, type Plugin, run } from '../../core/index.js';
 import { type DeviceName, device } from '../../plugins/devices/pick.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
 import { launched } from '../../plugins/distributed/mpi/launcher.js';
@@ -87,7 +87,7 @@ const OWN = new Set([
 
 const sharedOptions = (o: object): Record<string, unknown> => Object.fromEntries(Object.entries(o).filter(([name]) => !OWN.has(name)));
 
-function optimizerOf(o: CommonOptions): AnyPlugin {
+function optimizerOf(o: CommonOptions): Filling<'OPTIMIZER'> {
   if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
     fail('OPTION_INVALID', 'use8bitAdam', `use_8bit_adam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
   return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
@@ -124,8 +124,7 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     }),
     device(o.device, o.threads === undefined ? {} : { threads: o.threads }),
     ...(notes.length > 0 ? [notice(notes)] : []),
-    optimizerOf(o),
-    ...(o.decayExclude ? [...groups({ undecayed: { match: o.decayExclude, weightDecay: 0 } })] : []),
+    o.decayExclude ? groups(optimizerOf(o), { undecayed: { match: o.decayExclude, weightDecay: 0 } }) : optimizerOf(o),
     ...scheduleByName(o.lrScheduler, { cycles: o.lrNumCycles, power: o.lrPower, end: o.lrEnd, rules: o.lrStepRules }),
     accumulation(o.gradientAccumulationSteps),
     ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
@@ -155,8 +154,7 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
 const notice = (texts: readonly string[]): Plugin => ({
   name: 'notice',
   apply: ({ hooks, warn, isFirstRank }) =>
-    hooks.onStart.tap('notice', () => {
+    hooks.onStart.tap(() => {
       if (isFirstRank()) for (const text of texts) warn(text);
-      return undefined;
     }),
 });

@@ -69,7 +69,13 @@ export async function judge(
       concatenated(images).map((x) => 2 * x - 1),
       [images.length, SIDE, SIDE, 3],
     );
-    const batch: Batch = { items: images.length, ids: captions.map((_, i) => i), epoch: 0, tensors: { images: all }, texts: captions };
+    const batch: Batch = {
+      items: images.length,
+      ids: captions.map((_, i) => i),
+      epoch: 0,
+      tensors: { images: all },
+      strings: { text: captions },
+    };
     const means: number[] = [];
     for (const t of TIMESTEPS) {
       const one = tf.tidy(() => lossAt(context, model, batch, t));
@@ -142,10 +148,10 @@ export const emojiFigures = ({
         await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: SIDE, width: SIDE }, 12);
         return drawn;
       };
-      host.hooks.onStart.tapPromise('emoji-figures', async () => {
+      host.hooks.onStart.tapPromise(async () => {
         if (before && host.isFirstRank()) first = await look('grid-before');
       });
-      host.hooks.onEnd.tapPromise('emoji-figures', async () => {
+      host.hooks.onEnd.tapPromise(async () => {
         if (!host.isFirstRank()) return;
         const last = await look('grid-after');
         await mkdir(outputDir, { recursive: true });

@@ -12,7 +12,7 @@ if (mpirun === '--rank') {
   const { SteploomError } = await import('../../dist/core/index.js');
   const collective = mpi();
   let error;
-  const hook = { tap: (_, fn) => (error ??= fn), tapPromise: () => undefined };
+  const hook = { tap: (fn) => (error ??= fn), tapPromise: () => undefined };
   await collective.apply({ hooks: { validate: { tap: () => undefined }, onEnd: hook, onError: hook } });
   const memory = new WebAssembly.Memory({ initial: BYTES >> 16, maximum: BYTES >> 16, shared: true });
   const values = new Float32Array(memory.buffer);

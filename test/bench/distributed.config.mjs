@@ -41,7 +41,7 @@ export const plugins = () => [
         data: all,
       },
     },
-    { batchSize: batch, texts: Array.from({ length: images }, (_, i) => (i % 2 ? 'red heart' : 'dog face')) },
+    { batchSize: batch, strings: { text: Array.from({ length: images }, (_, i) => (i % 2 ? 'red heart' : 'dog face')) } },
   ),
   { name: 'emoji-figures' },
   { name: 'save-model' },

@@ -56,7 +56,7 @@ const watch = {
 };
 const preset = loraInMemory({ model: undefined, device: wasm(), images, captions, steps, batchSize: 4, lora: { rank: 2 } }).with(
   textToImageModel({ from: fresh, train: 'nothing' }),
-  arrays({ images }, { batchSize: 4, texts: captions }),
+  arrays({ images }, { batchSize: 4, strings: { text: captions } }),
   watch,
 );
 await new Trainer(preset).train();

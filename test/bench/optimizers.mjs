@@ -79,7 +79,7 @@ async function optimizerTime(make, list) {
 
 async function accumulateTime(list) {
   let tap;
-  accumulation(1e9).apply({ hooks: { onAccumulate: { tap: (_, fn) => (tap = fn) } } });
+  accumulation(1e9).apply({ hooks: { onAccumulate: { tap: (fn) => (tap = fn) } } });
   const sums = () => ({
     gradients: Object.fromEntries(list.map((shape, i) => [`p${i}`, noise(shape, 0.01)])),
     loss: tf.scalar(1),

@@ -58,7 +58,6 @@ describe('silent failures of tapable are named by plugin and hook', () => {
     const late = await failing(({ hooks }) =>
       hooks.onStart.tap('mine', () => {
         hooks.afterStep.tap('mine', () => undefined);
-        return undefined;
       }),
     );
     expect(late.code).toBe('HOOK_FROZEN');
@@ -97,7 +96,6 @@ test('dispose runs when set-up fails', async () => {
       hooks.validate.tap('two', (problems) => {
         problems.add('OPTION_INVALID', 'two', 'a', 'b');
         problems.add('OPTION_INVALID', 'two', 'c', 'd');
-        return undefined;
       }),
   };
   const error = await new Trainer(smallRun().with(one, two)).train().catch((e) => e);

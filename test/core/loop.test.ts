@@ -79,9 +79,9 @@ test('hooks run in the order of docs/loop.md', async () => {
         'beforeStep',
         'onWeights',
       ] as const)
-        hooks[hook].tap('spy', note(hook) as never);
+        (hooks[hook] as { tap(fn: (value: unknown) => unknown): void }).tap(note(hook));
       for (const hook of ['prepareData', 'prepareModel', 'shareModel', 'onSync', 'onEvaluate', 'onLog'] as const)
-        hooks[hook].tap('spy', note(hook) as never);
+        (hooks[hook] as { tap(fn: (value: unknown) => unknown): void }).tap(note(hook));
       hooks.shouldLog.tap('spy', () => {
         seen.push('shouldLog');
         return true;
@@ -267,7 +267,6 @@ describe('two ranks', () => {
       apply: ({ hooks }) =>
         hooks.validate.tap('bad', (problems) => {
           problems.add('OPTION_INVALID', 'bad', 'x', 'y');
-          return undefined;
         }),
     };
     const good: Plugin = { name: 'good' };
@@ -289,11 +288,9 @@ describe('stopping', () => {
         hooks.afterStep.tap('slow', () => {
           const until = performance.now() + 3;
           while (performance.now() < until);
-          return undefined;
         });
         hooks.onEnd.tap('slow', ({ step }) => {
           ended.push(step);
-          return undefined;
         });
       },
     };
@@ -359,7 +356,6 @@ test('a run leaves no tensor behind, and keeps none from step to step', async ()
     apply: ({ hooks }) =>
       hooks.afterEpoch.tap('counter', () => {
         counts.push(tf.memory().numTensors);
-        return undefined;
       }),
   };
   const plugins = compose(...smallRun({ epochs: 8, items: 13, batchSize: 2 })).with(

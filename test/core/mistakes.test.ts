@@ -22,7 +22,6 @@ async function ratesOf(window: number, options: object = {}): Promise<number[]> 
       hooks.shouldLog.tap('watch', () => true);
       hooks.onRecord.tap('watch', (record) => {
         if (typeof record.learningRate === 'number') rates.push(record.learningRate);
-        return undefined;
       });
     },
   };

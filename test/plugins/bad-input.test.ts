@@ -212,7 +212,7 @@ async function opened(options: Partial<Parameters<typeof imageFolder>[1]> = {}, 
   const problems = new Problems();
   let validate: (problems: Problems) => Promise<void> = async () => undefined;
   plugin.apply({
-    hooks: { validate: { tapPromise: (_: string, fn: typeof validate) => void (validate = fn) } },
+    hooks: { validate: { tapPromise: (fn: typeof validate) => void (validate = fn) } },
     resolve: () => seededRandom(0),
     warn: () => undefined,
     isFirstRank: () => true,
@@ -241,7 +241,7 @@ test('metadata.jsonl', async () => {
       for (const [i, { text }] of rows.entries()) {
         const batch = await source.load([i], { epoch: 0, upcoming: [] });
         tf.dispose(batch.tensors);
-        expect(batch.texts).toEqual([text]);
+        expect(batch.strings?.text).toEqual([text]);
       }
     },
     /metadata\.jsonl|no image of/,

@@ -29,7 +29,7 @@ async function open(plugin: ReturnType<typeof imageFolder>, seed = 0): Promise<{
   const warnings: string[] = [];
   let validate: (problems: unknown) => Promise<void> = async () => {};
   plugin.apply({
-    hooks: { validate: { tapPromise: (_: string, fn: typeof validate) => void (validate = fn) } },
+    hooks: { validate: { tapPromise: (fn: typeof validate) => void (validate = fn) } },
     resolve: () => seededRandom(seed),
     warn: (text: string) => warnings.push(text),
     isFirstRank: () => true,
@@ -50,7 +50,7 @@ describe('an image folder', () => {
     expect(problems).toEqual([]);
     expect(source.items).toBe(3);
     const batch = await source.load([0, 1], { epoch: 0, upcoming: [2] });
-    expect(batch.texts).toEqual(['a red one', 'a blue one']);
+    expect(batch.strings?.text).toEqual(['a red one', 'a blue one']);
     expect(batch.tensors.images.shape).toEqual([2, 4, 4, 3]);
     const values = batch.tensors.images.dataSync();
     expect([...values.slice(0, 3)]).toEqual([1, -1, -1]);
@@ -80,7 +80,7 @@ describe('an image folder', () => {
     const { source, problems } = await open(imageFolder(folder, { batchSize: 2, resolution: 4, shuffle: false }));
     expect(problems).toEqual([]);
     const batch = await source.load([0], { epoch: 0, upcoming: [] });
-    expect(batch.texts).toEqual(['blue thing']);
+    expect(batch.strings?.text).toEqual(['blue thing']);
     batch.tensors.images.dispose();
     await rm(path('red.txt'));
     expect((await open(imageFolder(folder, { batchSize: 2, resolution: 4 }))).problems).toEqual([
@@ -129,7 +129,7 @@ describe('an image folder', () => {
     expect(lenient.problems).toEqual([]);
     expect(lenient.warnings).toEqual([expect.stringMatching(/^4 images are left out: .*text\.png.*large\.png.*cut\.png.*narrow\.png/)]);
     const batch = await lenient.source.load([0, 1], { epoch: 0, upcoming: [] });
-    expect(batch.texts).toEqual(['red.png', 'blue.webp']);
+    expect(batch.strings?.text).toEqual(['red.png', 'blue.webp']);
     tf.dispose(batch.tensors);
     await metadata('{"file_name": "cut.png", "text": "x"}');
     const { source } = await open(imageFolder(folder, { batchSize: 1, resolution: 4 }));

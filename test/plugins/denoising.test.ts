@@ -24,7 +24,7 @@ const batchOf = (...ids: number[]): Batch => ({
   ids,
   epoch: 0,
   tensors: { images: tf.concat(ids.map((id) => tf.tensor4d(pixels(id), [1, 16, 16, 3]))) },
-  texts: ids.map((id) => (id % 2 ? 'red' : 'heart')),
+  strings: { text: ids.map((id) => (id % 2 ? 'red' : 'heart')) },
 });
 const context = (mode: 'train' | 'evaluate' = 'evaluate') =>
   makeContext(model, { mode, parameters: weightsOf(model), draw: (name, id) => seededRandom(7).item(name, 0, id) });

@@ -88,7 +88,7 @@ function job(): ReturnType<typeof compose> {
     run({ learningRate: 1e-2, steps: 6, warmupSteps: 2, seed: 4 }),
     wasm({ threads: 2 }),
     textToImageModel({ from: { ...model, unet }, train: 'unet' }),
-    arrays({ images: images() }, { batchSize: 2, texts: ['red', 'heart', 'red', 'heart', 'red'] }),
+    arrays({ images: images() }, { batchSize: 2, strings: { text: ['red', 'heart', 'red', 'heart', 'red'] } }),
     denoising({ captionDropout: 0.3, noiseOffset: 0.1, snrGamma: 5 }),
     adamw(),
     constant(),
@@ -120,7 +120,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'optimizers/adafactor.ts': () => [adafactor()],
   'optimizers/adamw8bit.ts': () => [adamw8bit({ min8bitSize: 16 })],
   'optimizers/groups.ts': () => [
-    ...groups({ flat: { match: BIASES_AND_NORMS, weightDecay: 0 }, first: { match: 'conv_in.*', rateFactor: 0.5, optimizer: lion } }),
+    groups(adamw(), { flat: { match: BIASES_AND_NORMS, weightDecay: 0 }, first: { match: 'conv_in.*', rateFactor: 0.5, optimizer: lion } }),
   ],
   'optimizers/lion.ts': () => [lion()],
   'optimizers/prodigy.ts': () => [prodigy({ d0: 1e-3 })],
@@ -246,7 +246,6 @@ describe.each(jobs)('%s', (name, make) => {
       apply: ({ hooks }) =>
         hooks.beforeEpoch.tap('counter', () => {
           counts.push(tf.memory().numTensors);
-          return undefined;
         }),
     };
     const whole = weightsRecorder();

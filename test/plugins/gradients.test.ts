@@ -25,7 +25,6 @@ function watch() {
       hooks.shouldLog.tap('watch', () => true);
       hooks.onRecord.tap('watch', (record) => {
         records.push({ ...record });
-        return undefined;
       });
     },
   };
@@ -103,7 +102,6 @@ function averagesAtEnd() {
     apply: (host) =>
       host.hooks.onEnd.tap('end', () => {
         w.push(...host.weights('evaluate').w.dataSync());
-        return undefined;
       }),
   };
   return { plugin, w };

@@ -24,14 +24,14 @@ describe('parameter groups', () => {
   test('no decay for one parameter: only it moves otherwise', async () => {
     const decayed = await train(smallRun({ weightDecay: 0.5, steps: 1 }));
     const without = await train(smallRun({ weightDecay: 0, steps: 1 }));
-    const mixed = await train(smallRun({ weightDecay: 0.5, steps: 1 }).with(groups({ flat: { match: 'b', weightDecay: 0 } })));
+    const mixed = await train(smallRun({ weightDecay: 0.5, steps: 1 }).with(groups(adamw(), { flat: { match: 'b', weightDecay: 0 } })));
     expect(mixed[0].w).toEqual(decayed[0].w);
     expect(mixed[0].b).toEqual(without[0].b);
     expect(mixed[0].b).not.toEqual(decayed[0].b);
   });
 
   test('half the rate, under the same schedule', async () => {
-    const trainer = new Trainer(smallRun({ steps: 4 }).with(cosine(), groups({ half: { match: ['b'], rateFactor: 0.5 } })), {
+    const trainer = new Trainer(smallRun({ steps: 4 }).with(cosine(), groups(adamw(), { half: { match: ['b'], rateFactor: 0.5 } })), {
       warn: () => undefined,
     });
     const { learningRates } = await trainer.explain();
@@ -42,27 +42,31 @@ describe('parameter groups', () => {
 
   test('another optimizer: the group moves as that one moves it, the rest as before', async () => {
     const [adam, plain] = [await train(smallRun({ steps: 3 })), await train(smallRun({ steps: 3 }).with(sgd()))];
-    const mixed = await train(smallRun({ steps: 1 }).with(groups({ flat: { match: 'b', optimizer: sgd } })));
+    const mixed = await train(smallRun({ steps: 1 }).with(groups(adamw(), { flat: { match: 'b', optimizer: sgd } })));
     expect(mixed[0].w).toEqual(adam[0].w);
     expect(mixed[0].b).toEqual(plain[0].b);
     // Two of one kind keep their states apart.
     const named = await train(
-      smallRun({ steps: 2 }).with(groups({ flat: { match: 'b', optimizer: ({ name }) => adamw({ name, beta1: 0.5 }) } })),
+      smallRun({ steps: 2 }).with(groups(adamw(), { flat: { match: 'b', optimizer: ({ name }) => adamw({ name, beta1: 0.5 }) } })),
     );
     expect(named[1].w).not.toEqual(named[0].w);
     expect(named[1].b).not.toEqual(adam[1].b);
   });
 
   test('state of both optimizers is counted', async () => {
-    const trainer = new Trainer(smallRun().with(groups({ flat: { match: 'b', optimizer: ({ name }) => sgd({ name, momentum: 0.9 }) } })));
+    const trainer = new Trainer(
+      smallRun().with(groups(adamw(), { flat: { match: 'b', optimizer: ({ name }) => sgd({ name, momentum: 0.9 }) } })),
+    );
     expect((await trainer.explain()).optimizerBytes).toBe(4 * 2 * 4 + 16 + 2 * 4);
     await trainer.dispose();
   });
 
   test('what fits nothing, and what contradicts itself, is an error before training', async () => {
-    const wrong = smallRun().with(groups({ flat: { match: ['b', 'bias'] }, other: { match: 'w', learningRate: 1, rateFactor: 2 } }));
+    const wrong = smallRun().with(
+      groups(adamw(), { flat: { match: ['b', 'bias'] }, other: { match: 'w', learningRate: 1, rateFactor: 2 } }),
+    );
     await expect(new Trainer(wrong).train()).rejects.toThrow(/OPTION_INVALID.*other has a learningRate and a rateFactor/);
-    const unmatched = smallRun().with(groups({ flat: { match: ['b', 'bias'] } }));
+    const unmatched = smallRun().with(groups(adamw(), { flat: { match: ['b', 'bias'] } }));
     await expect(new Trainer(unmatched).train()).rejects.toThrow(/PATTERN_UNMATCHED.*bias of the group flat.*such as w, b/);
   });
 });

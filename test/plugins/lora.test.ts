@@ -28,9 +28,9 @@ async function applied(model: Model, options: Parameters<typeof lora>[0]) {
   const problems: string[] = [];
   let adapted = model;
   const hooks = {
-    validate: { tap: (_: string, fn: (p: unknown) => void) => fn({ add: (_c: string, _p: string, what: string) => problems.push(what) }) },
+    validate: { tap: (fn: (p: unknown) => void) => fn({ add: (_c: string, _p: string, what: string) => problems.push(what) }) },
     prepareModel: {
-      tap: (_: string, fn: (m: Model, p: unknown) => Model) => {
+      tap: (fn: (m: Model, p: unknown) => Model) => {
         adapted = fn(model, { add: (_c: string, _p: string, what: string) => problems.push(what) });
       },
     },

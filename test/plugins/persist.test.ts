@@ -171,7 +171,6 @@ describe('checkpoint', () => {
       apply: ({ hooks }) =>
         hooks.afterStep.tap('ticks', () => {
           now += 1000;
-          return undefined;
         }),
     };
     await new Trainer(plugins('timed', { everySeconds: 2.5 }).with(clock, ticks)).train();

@@ -37,7 +37,7 @@ function rates(plugins: readonly Plugin[], input: Omit<ScheduleInput, 'step' | '
   const taps: ((rate: number, input: ScheduleInput) => number)[] = [];
   const hooks = {
     validate: { tap: () => undefined },
-    onSchedule: { tap: (_: string, fn: (rate: number, input: ScheduleInput) => number) => void taps.push(fn) },
+    onSchedule: { tap: (...given: unknown[]) => void taps.push(given.at(-1) as (typeof taps)[0]) },
   };
   for (const plugin of plugins) plugin.apply?.({ hooks } as never);
   return (step: number) =>

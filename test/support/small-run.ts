@@ -87,12 +87,10 @@ export function weightsRecorder() {
       const read = (tensors: Tensors) => Object.fromEntries(Object.entries(tensors).map(([path, t]) => [path, Array.from(t.dataSync())]));
       host.hooks.afterStep.tap('weights-recorder', () => {
         steps.push(read(Object.fromEntries([...host.model().parameters].map(([path, p]) => [path, p.variable]))));
-        return undefined;
       });
       host.hooks.shouldLog.tap('weights-recorder', () => true);
       host.hooks.onRecord.tap('weights-recorder', (record) => {
         if (typeof record.loss === 'number') losses.push(record.loss);
-        return undefined;
       });
     },
   };

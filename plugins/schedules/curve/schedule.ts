@@ -31,11 +31,10 @@ export function schedule(
     needsLength,
     curve,
     apply({ hooks, resolve }: Host) {
-      hooks.validate.tap(name, (list) => {
+      hooks.validate.tap((list) => {
         for (const [what, fix] of problems(resolve(RUN).learningRate)) list.add('OPTION_INVALID', name, what, fix);
-        return undefined;
       });
-      hooks.onSchedule.tap(name, (rate, input) => (input.step < input.warmupSteps && !duringWarmup ? rate : rate * curve(input)));
+      hooks.onSchedule.tap((rate, input) => (input.step < input.warmupSteps && !duringWarmup ? rate : rate * curve(input)));
     },
   };
 }
