@@ -4,8 +4,8 @@ import { type Micro, microBatches, type Plan, type Position, positionOf } from '
 import type { Hooks, Requests, Sum } from './plugin/hooks.js';
 import type { Optimizer, Rates, Update } from './plugin/roles.js';
 
-/** What the loop works with; session.ts makes it. Everything TensorFlow knows of is behind these few calls. */
-export interface Run {
+/** What the loop works with; run/session.ts is it. Everything TensorFlow knows of is behind these few calls. */
+export interface Machinery {
   readonly hooks: Hooks;
   readonly plan: Plan;
   readonly optimizer: Optimizer;
@@ -30,7 +30,7 @@ export interface Run {
 }
 
 /** The loop. docs/loop.md shows it as pseudocode, and a test holds the two together. Returns whether it was stopped. */
-export async function loop(run: Run): Promise<{ step: number; stopped: boolean }> {
+export async function loop(run: Machinery): Promise<{ step: number; stopped: boolean }> {
   const { hooks, plan, optimizer } = run;
   await hooks.onStart.promise(plan);
   let step = run.startStep;

@@ -115,7 +115,7 @@ export function checkSnapshot(
       code: 'SNAPSHOT_OTHER_RUN',
       plugin: 'core',
       what: `the snapshot belongs to a run with other settings: ${differences.join('; ')}`,
-      fix: 'Give the same settings, name the differences you mean in overrides (--resume_override), or start anew.',
+      fix: 'Give the same settings, name the differences you mean in overrides, or start anew.',
     });
 }
 

@@ -1,0 +1,59 @@
+import type { Ready } from '../plugin/container.js';
+import type { PluginBase } from '../plugin/plugin.js';
+import type { Role } from '../plugin/roles.js';
+import type { State } from '../snapshot.js';
+
+/** The plugins of a run in their order, with those that each has adopted: whose state is saved, and who is disposed when. */
+export class Members {
+  private readonly adopted = new Map<string, PluginBase[]>();
+
+  constructor(readonly ready: readonly Ready[]) {}
+
+  adopt(owner: string, plugin: PluginBase): void {
+    this.adopted.set(owner, [...this.adoptedBy(owner), plugin]);
+  }
+
+  /** Those that have state, by name. */
+  stateful(): Ready[] {
+    return this.ready.filter((member) => this.hasState(member));
+  }
+
+  hasState({ facts, plugin }: Ready): boolean {
+    return [plugin, ...this.adoptedBy(facts.name)].some(({ capture }) => capture);
+  }
+
+  /** The plugin that fills a role, if it is one of the run's. */
+  filling(role: Role): Ready | undefined {
+    return this.ready.find(({ facts }) => facts.fills === role);
+  }
+
+  /** A plugin's state; that of the plugins it has adopted stands in it as `name/key`. */
+  async capture({ facts, plugin }: Ready): Promise<State> {
+    const state: Record<string, State[string]> = { ...(await plugin.capture?.()) };
+    for (const adopted of this.adoptedBy(facts.name))
+      for (const [key, value] of Object.entries((await adopted.capture?.()) ?? {})) state[`${adopted.name}/${key}`] = value;
+    return state;
+  }
+
+  /** Takes back what {@link capture} gave. */
+  async restore({ facts, plugin }: Ready, state: State): Promise<void> {
+    let rest = Object.entries(state);
+    for (const adopted of this.adoptedBy(facts.name)) {
+      if (!adopted.restore) continue;
+      const prefix = `${adopted.name}/`;
+      const belongs = ([key]: readonly [string, unknown]) => key.startsWith(prefix);
+      await adopted.restore(Object.fromEntries(rest.filter(belongs).map(([key, value]) => [key.slice(prefix.length), value])));
+      rest = rest.filter((entry) => !belongs(entry));
+    }
+    await plugin.restore?.(Object.fromEntries(rest));
+  }
+
+  /** In the order in which they are disposed: the last first, each before those it has adopted. */
+  disposals(): PluginBase[] {
+    return [...this.ready].reverse().flatMap(({ facts, plugin }) => [plugin, ...[...this.adoptedBy(facts.name)].reverse()]);
+  }
+
+  private adoptedBy(name: string): readonly PluginBase[] {
+    return this.adopted.get(name) ?? [];
+  }
+}
