@@ -130,7 +130,7 @@ export function hashName(name: string): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** Role RANDOM: where every random draw of a run comes from (DESIGN: a pure function of what names it). */
+/** Role RANDOM: where every random draw of a run comes from: a pure function of the seed and of what names it. */
 export interface Random {
   /** The draw `name` of example `id` in `epoch`. */
   item(name: string, epoch: number, id: number): Generator;

@@ -7,13 +7,17 @@ import type { Role, RoleName, Roles } from './roles.js';
 
 /** What a plugin is given to work with. Model and plan exist from their hooks on; asking earlier throws TOO_EARLY. */
 export interface Host {
+  /** All hooks, to be tapped in apply(), each once. */
   readonly hooks: PluginHooks;
+  /** What fills a role: another plugin of the run, or the core's default. */
   resolve<N extends RoleName>(role: Role<N>): Roles[N];
   /** Whether some plugin (or a default) fills the role. */
   has(role: Role): boolean;
   /** Asks for a stop, a checkpoint or an evaluation; it happens at a step's boundary, on all ranks. */
   request(name: keyof Requests): void;
+  /** The model, from prepareModel on. */
   model(): Model;
+  /** How long the run is, from prepareModel on. */
   plan(): Plan;
   /** The weights to use for a purpose, as onWeights gives them (an average, say). Lent: never dispose them. */
   weights(purpose: Purpose): Tensors;
@@ -36,14 +40,20 @@ export interface Host {
 
 /** A plugin's facts: its name, the role it fills, and its place among others (by name or role). */
 export interface PluginFacts {
+  /** In kebab case: its name in errors, logs and snapshots. */
   readonly name: string;
+  /** The role it fills, by being what the role asks for. */
   readonly fills?: Role;
+  /** Plugins (by name) or roles that must be there, and come before it. */
   readonly requires?: readonly (string | Role)[];
+  /** Plugins or roles that must not be there. */
   readonly conflicts?: readonly (string | Role)[];
+  /** Plugins or roles that come before it where they are there. */
   readonly after?: readonly (string | Role)[];
 }
 
 export interface PluginBase extends PluginFacts {
+  /** Taps hooks and keeps what it needs of the host; called once, in order, while nothing else is set up yet. */
   apply?(host: Host): void | Promise<void>;
   /** All state that a resumed run needs, between steps. */
   capture?(): Promise<State>;

@@ -138,10 +138,11 @@ const stubbed = Array.from({ length: 12 }, (_, i) => ({
   },
 }));
 const { loop } = await import('../../dist/core/loop.js');
-const { guardHooks, hooksFor, makeHooks } = await import('../../dist/core/plugin/hooks.js');
+const { makeHooks } = await import('../../dist/core/plugin/hooks.js');
+const { guardHooks, hooksFor } = await import('../../dist/core/plugin/guard.js');
 const { makePlan } = await import('../../dist/core/plan.js');
 const hooks = makeHooks();
-guardHooks(hooks, null, () => 0);
+guardHooks(hooks, null);
 for (const plugin of stubbed) plugin.apply({ hooks: hooksFor(hooks, plugin.name, () => false) });
 const sum = { gradients: {}, loss: empty, items: 4 };
 const steps = 20_000;
@@ -153,7 +154,8 @@ const stub = {
   metrics: {},
   load: async () => null,
   gradients: () => sum,
-  requests: () => ({ stop: 0, checkpoint: 0, evaluate: 0 }),
+  requests: () => ({ stop: 0, checkpoint: 0, evaluate: 0, abandon: 0 }),
+  breaksOff: async () => false,
   rates: (step) => ({
     g: {
       learningRate: hooks.onSchedule.call(1, { step, group: 'g', warmupSteps: 0, totalSteps: steps, baseLearningRate: 1, metrics: {} }),
