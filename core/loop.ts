@@ -8,7 +8,7 @@ import type { Optimizer, Rates, Update } from './plugin/roles.js';
 export interface Machinery {
   readonly hooks: Hooks;
   readonly plan: Plan;
-  readonly optimizer: Optimizer;
+  readonly optimizer: Pick<Optimizer, 'update'>;
   readonly startStep: number;
   readonly metrics: Metrics;
   load(micro: Micro): Promise<Batch | null>;
@@ -24,6 +24,8 @@ export interface Machinery {
   breaksOff(micro: Micro): Promise<boolean>;
   /** Drops a window's sum, and saves the run as it was before it. */
   abandon(sum: Sum & { readonly requests: Requests }, steps: number): Promise<void>;
+  /** Notes how many steps are made: the weights and every plugin's state are theirs from here on. */
+  made(steps: number): void;
   /** Frees what is left of a step. */
   release(sum: Sum, update: Update): void;
   breathe(): Promise<void>;
@@ -55,6 +57,7 @@ export async function loop(run: Machinery): Promise<{ step: number; stopped: boo
     update = hooks.beforeStep.call(update, step);
     optimizer.update(update, rates, step);
     hooks.afterStep.call(step, update.finite);
+    run.made(step + 1);
     if (hooks.shouldLog.call(at)) await run.log(at, sum, rates);
     run.release(sum, update);
     step++;

@@ -54,7 +54,8 @@ export class Trainer {
 
   /**
    * Trains to the end of the plan, or until stopped. Aborting `signal` asks for a stop after the current step.
-   * Everything is disposed afterwards, whatever happened; a Trainer trains once. What goes wrong while a run that failed is ended is
+   * Everything is disposed afterwards, whatever happened; a Trainer trains once. After an error between steps what the last finished step left
+   * is saved first, where the run has a store. What goes wrong while a run that failed is ended is
    * attached to the error that it failed with, as `later`.
    */
   async train({ signal }: { signal?: AbortSignal } = {}): Promise<Result> {
@@ -67,6 +68,7 @@ export class Trainer {
       const session = await this.setUp();
       const result = await this.run(session).catch(async (error: unknown) => {
         const note = (second: unknown) => void attachLater(error, second);
+        await session.rescue().catch(note);
         await session.hooks.onError.promise(error).catch(note);
         await session.dispose().catch(note);
         throw error;

@@ -42,6 +42,7 @@ export interface Prepared {
   readonly assembled: Assembled;
   readonly members: Members;
   readonly requests: PendingRequests;
+  readonly warn: (text: string) => void;
   readonly device: DeviceReport;
   readonly source: Source;
   /** What tells the data set from others, where a snapshot may be taken or read; else empty. */
@@ -129,6 +130,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
       assembled,
       members,
       requests,
+      warn,
       device,
       source,
       content,

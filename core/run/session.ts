@@ -3,7 +3,7 @@ import type { Machinery } from '../loop.js';
 import type { Metrics } from '../metrics.js';
 import type { Micro, Position } from '../plan.js';
 import type { Requests, Sum } from '../plugin/hooks.js';
-import { CLOCK, COLLECTIVE, DEVICE, type Rates, type Update } from '../plugin/roles.js';
+import { CLOCK, COLLECTIVE, DEVICE, type Rates, STORE, type Update } from '../plugin/roles.js';
 import type { Snapshot } from '../snapshot.js';
 import { disposeAll } from '../tape.js';
 import { macrotask } from './breathe.js';
@@ -21,19 +21,28 @@ const BREATH = 8;
 export class Session implements Machinery {
   readonly hooks: Prepared['hooks'];
   readonly plan: Prepared['plan'];
-  readonly optimizer: Prepared['optimizer'];
+  readonly optimizer: Machinery['optimizer'];
   readonly startStep: number;
   metrics: Metrics;
   private readonly loader: Loader;
   private readonly records: Log;
   private lastBreath = 0;
   private disposed = false;
+  private stepsMade: number;
+  /** False while an update is under way: weights and states then belong to no step. */
+  private intact = true;
 
   constructor(readonly prepared: Prepared) {
     this.hooks = prepared.hooks;
     this.plan = prepared.plan;
-    this.optimizer = prepared.optimizer;
+    this.optimizer = {
+      update: (update, rates, step) => {
+        this.intact = false;
+        prepared.optimizer.update(update, rates, step);
+      },
+    };
     this.startStep = prepared.startStep;
+    this.stepsMade = prepared.startStep;
     this.metrics = prepared.metrics;
     this.loader = new Loader(prepared.source, prepared.plan, prepared.assembled.resolve(DEVICE));
     this.records = new Log(prepared.hooks, prepared.groups);
@@ -71,6 +80,22 @@ export class Session implements Machinery {
     // Rank 0's state is everyone's. The others wait, so that none is a checkpoint's worth ahead when rank 0 fails.
     if (collective.rank === 0) await this.hooks.onCheckpoint.promise(await this.capture(steps), this.metrics);
     await collective.barrier();
+  }
+
+  made(steps: number): void {
+    this.stepsMade = steps;
+    this.intact = true;
+  }
+
+  /**
+   * After an error: saves what the last finished step left, where there is a store and a step to save. The other ranks are not waited
+   * for, since they may wait for this one.
+   */
+  async rescue(): Promise<void> {
+    const { resolve, has } = this.prepared.assembled;
+    if (!this.intact || this.stepsMade === this.startStep || !has(STORE) || resolve(COLLECTIVE).rank !== 0) return;
+    await this.hooks.onCheckpoint.promise(await this.capture(this.stepsMade), this.metrics);
+    this.prepared.warn(`core: what the run had learnt after step ${this.stepsMade} was saved`);
   }
 
   /** The run as it is between steps, with so many made. */

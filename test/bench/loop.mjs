@@ -165,6 +165,7 @@ const stub = {
   log: async () => {},
   evaluate: async () => {},
   checkpoint: async () => {},
+  made() {},
   release() {},
   breathe: async () => {},
 };
