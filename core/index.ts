@@ -41,6 +41,17 @@ export { Generator, type Random, seededRandom } from './random.js';
 export type { Explanation } from './run/explain.js';
 export type { SessionOptions } from './run/prepare.js';
 export type { Span, TapTime } from './run/profile.js';
-export { allToHost, assignAll, fromHost, isTensorData, type Json, type Snapshot, type State, type TensorData, toHost } from './snapshot.js';
+export {
+  allToHost,
+  assignAll,
+  fromHost,
+  isTensorData,
+  type Json,
+  type Settings,
+  type Snapshot,
+  type State,
+  type TensorData,
+  toHost,
+} from './snapshot.js';
 export { backward } from './tape.js';
 export { type Result, Trainer } from './trainer.js';

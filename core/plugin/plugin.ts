@@ -1,7 +1,7 @@
 import { fail } from '../errors.js';
 import type { Context, Model, Tensors } from '../model.js';
 import type { Plan } from '../plan.js';
-import type { State } from '../snapshot.js';
+import type { Settings, State } from '../snapshot.js';
 import type { PluginHooks, Purpose, Requests } from './hooks.js';
 import type { Role, RoleName, Roles } from './roles.js';
 
@@ -59,6 +59,11 @@ export interface PluginBase extends PluginFacts {
   capture?(): Promise<State>;
   /** Takes a captured state back; throws where it does not fit. */
   restore?(state: State): Promise<void>;
+  /**
+   * Options that change what the run's numbers mean (a scale, a loss's weights, a schedule's shape), by name. They are saved with every
+   * snapshot; a run with others is refused unless `plugin.option` is among the overrides, and then it says so. Asked once the model is there.
+   */
+  settings?(): Settings | Promise<Settings>;
   /** Frees what apply and the hooks took; called in reverse order, also when set-up failed. */
   dispose?(): void | Promise<void>;
 }

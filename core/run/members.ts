@@ -1,7 +1,7 @@
 import type { Ready } from '../plugin/container.js';
 import type { PluginBase } from '../plugin/plugin.js';
 import type { Role } from '../plugin/roles.js';
-import type { State } from '../snapshot.js';
+import type { Json, Settings, State } from '../snapshot.js';
 
 /** The plugins of a run in their order, with those that each has adopted: whose state is saved, and who is disposed when. */
 export class Members {
@@ -33,6 +33,18 @@ export class Members {
     for (const adopted of this.adoptedBy(facts.name))
       for (const [key, value] of Object.entries((await adopted.capture?.()) ?? {})) state[`${adopted.name}/${key}`] = value;
     return state;
+  }
+
+  /** What all plugins say of their options, by name; those of the plugins that one has adopted stand with it as `name/option`. */
+  async settings(): Promise<Record<string, Settings>> {
+    const all: Record<string, Settings> = {};
+    for (const { facts, plugin } of this.ready) {
+      const settings: Record<string, Json> = { ...(await plugin.settings?.()) };
+      for (const adopted of this.adoptedBy(facts.name))
+        for (const [name, value] of Object.entries((await adopted.settings?.()) ?? {})) settings[`${adopted.name}/${name}`] = value;
+      if (Object.keys(settings).length > 0) all[facts.name] = settings;
+    }
+    return all;
   }
 
   /** Takes back what {@link capture} gave. */

@@ -40,6 +40,7 @@ export async function captureRun(
     metrics,
     data: { items, batchSize, windowLength, worldSize, content },
     run: changeable(assembled.resolve, plan),
+    settings: await members.settings(),
     parameters: await allToHost(trained),
     plugins,
   };
@@ -59,9 +60,10 @@ export async function restoreRun(
 ): Promise<void> {
   const { resolve, has } = run.assembled;
   const overrides = has(STORE) ? (resolve(STORE).overrides ?? []) : [];
-  checkSnapshot(snapshot, { ...run.plan, seed: resolve(RUN).seed, content: run.content }, overrides);
+  const settings = await run.members.settings();
+  const meant = checkSnapshot(snapshot, { ...run.plan, seed: resolve(RUN).seed, content: run.content, settings }, overrides);
   if (resolve(COLLECTIVE).rank === 0)
-    for (const change of changes(snapshot.run, changeable(resolve, run.plan))) run.warn(`resume: ${change}`);
+    for (const change of [...changes(snapshot.run, changeable(resolve, run.plan)), ...meant]) run.warn(`resume: ${change}`);
   const stateful = run.members.stateful();
   const names = new Set(stateful.map(({ facts }) => facts.name));
   const saved = Object.keys(snapshot.plugins);
