@@ -5,7 +5,7 @@ export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
 export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, SteploomError } from './errors.js';
 export { hashOf, hashOfText } from './hash.js';
-export { type Better, betterThan, type Metrics, watched } from './metrics.js';
+export { type Better, betterThan, checkWatched, type Metrics, watched } from './metrics.js';
 export {
   type Context,
   type Inputs,

@@ -27,6 +27,8 @@ export interface Host {
   startStep(): number;
   /** Whether this is rank 0, which alone writes files and talks to the user. Asked in hooks, not in apply. */
   isFirstRank(): boolean;
+  /** The metrics that evaluations will give, from validate on; null where a plugin adds some and does not say which. */
+  metrics(): readonly string[] | null;
   /**
    * Takes another plugin in, which is not one of the run's: applies it, with hooks under its own name. Its state is saved as part of the
    * adopting plugin's, and it is disposed with it. It fills no role of the run, whatever it says.
@@ -59,6 +61,8 @@ export interface PluginBase extends PluginFacts {
   capture?(): Promise<State>;
   /** Takes a captured state back; throws where it does not fit. */
   restore?(state: State): Promise<void>;
+  /** The metrics that its tap of onEvaluate adds; none where it only looks. Without it nobody can tell before the first evaluation. */
+  readonly metrics?: readonly string[];
   /**
    * Options that change what the run's numbers mean (a scale, a loss's weights, a schedule's shape), by name. They are saved with every
    * snapshot; a run with others is refused unless `plugin.option` is among the overrides, and then it says so. Asked once the model is there.

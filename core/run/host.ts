@@ -43,6 +43,7 @@ export function hostFor(parts: HostParts, plugin: string, owner = plugin): Host 
         draw: (name, id) => resolve(RANDOM).item(`evaluate:${name}`, draws?.epoch ?? 0, id),
       }),
     startStep: parts.startStep,
+    metrics: () => parts.members.metrics(parts.hooks.onEvaluate.taps.map(({ name }) => name)),
     isFirstRank: () => resolve(COLLECTIVE).rank === 0,
     async adopt(adopted: PluginBase) {
       parts.members.adopt(owner, adopted);

@@ -35,6 +35,16 @@ export class Members {
     return state;
   }
 
+  /** The metrics that the plugins of these names give; null where one of them does not say. */
+  metrics(tapping: readonly string[]): readonly string[] | null {
+    const all = this.ready.flatMap(({ facts, plugin }) => [
+      { name: facts.name, plugin },
+      ...this.adoptedBy(facts.name).map((plugin) => ({ name: plugin.name, plugin })),
+    ]);
+    const given = tapping.map((name) => all.find((member) => member.name === name)?.plugin.metrics);
+    return given.some((metrics) => metrics === undefined) ? null : given.flatMap((metrics) => metrics ?? []);
+  }
+
   /** What all plugins say of their options, by name; those of the plugins that one has adopted stand with it as `name/option`. */
   async settings(): Promise<Record<string, Settings>> {
     const all: Record<string, Settings> = {};
