@@ -40,13 +40,13 @@ export async function loop(run: Machinery): Promise<{ step: number; stopped: boo
   for (let resumed = true; step < plan.steps && !stopped; resumed = false) {
     const at = positionOf(plan, step);
     if (at.startsEpoch || resumed) await hooks.beforeEpoch.promise(at);
-    let own!: Sum;
+    let local!: Sum;
     for (const micro of microBatches(plan, at)) {
-      own = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
+      local = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
       if (await run.breaksOff(micro)) break;
     }
     const requests = hooks.onRequest.call(run.requests(), at, run.metrics);
-    const sum = await hooks.onSync.promise({ gradients: own.gradients, loss: own.loss, items: own.items, requests }, step);
+    const sum = await hooks.onSync.promise({ gradients: local.gradients, loss: local.loss, items: local.items, requests }, step);
     if (sum.requests.abandon > 0) {
       await run.abandon(sum, step);
       stopped = true;

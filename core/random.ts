@@ -1,4 +1,4 @@
-/** The last four words drawn, and whose they are: a batch makes thousands of generators, which own no array therefore. */
+/** The last four words drawn, and by which generator: a batch makes thousands of these, and so they share one array. */
 const block = new Int32Array(4);
 let owner: Generator | null = null;
 
