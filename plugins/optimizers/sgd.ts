@@ -1,5 +1,6 @@
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { apply, type Program } from '../devices/compute/program.js';
+import type { Program } from '../devices/compute/program.js';
+import { applyUpdate } from '../devices/compute/update.js';
 import { byGroup, checkBetas, OptimizerState } from './state/state.js';
 
 export interface SGDOptions {
@@ -44,7 +45,7 @@ export const sgd = ({ momentum = 0, nesterov = false, name = 'sgd' }: SGDOptions
       for (const [group, own] of groups) {
         const { learningRate, weightDecay } = rates[group];
         const list = own.map(({ path, p }) => ({ p, g: gradients[path], ...(heavy ? { b: state.get(`momentum/${path}`) } : {}) }));
-        apply(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
+        applyUpdate(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
       }
     },
     stateBytes: state.bytes,

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Host, type State, type Tensors, trainablePaths } from '../../core/index.js';
-import { apply, type Program } from '../devices/compute/program.js';
+import type { Program } from '../devices/compute/program.js';
+import { applyUpdate } from '../devices/compute/update.js';
 
 export interface EMAOptions {
   /** The largest decay. */
