@@ -4,6 +4,7 @@ import type { Collective, Generator } from '../../../core/index.js';
 import type { CodeStorage } from './codes.js';
 import type { Arrays, Program } from './program.js';
 import type { ReduceOptions, Reducer } from './reduction.js';
+import type { Undo } from './undo.js';
 
 /** Names under which a device may register a kernel of ours. Without one, plain TensorFlow.js operations do the work. */
 export const FUSED = {
@@ -95,7 +96,7 @@ export interface DeviceOperations {
 const registered = new Map<string, Partial<DeviceOperations>>();
 
 /** Registers what a device's backend does in its own way; returns what takes that back. */
-export function registerOperations(backend: string, operations: Partial<DeviceOperations>): () => void {
+export function registerOperations(backend: string, operations: Partial<DeviceOperations>): Undo {
   registered.set(backend, operations);
   return () => void registered.delete(backend);
 }

@@ -1,6 +1,7 @@
 import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { FUSED, FUSED_INPUTS, type FusedName } from './contract.js';
+import { Effects, type Undo } from './undo.js';
 
 /** What TensorFlow.js calls a kernel with. */
 export interface KernelCall<B> {
@@ -12,10 +13,10 @@ export interface KernelCall<B> {
 export type Kernel<B> = (call: KernelCall<B>) => TensorInfo | TensorInfo[];
 
 /** Puts a kernel in the place of a backend's, which `make` is given to fall back on. Returns what puts the former back. */
-export function replaceKernel<B>(backendName: string, kernelName: string, make: (former: Kernel<B> | undefined) => Kernel<B>): () => void {
+export function replaceKernel<B>(backendName: string, kernelName: string, make: (former: Kernel<B>) => Kernel<B>): Undo {
   const former = tf.getKernel(kernelName, backendName);
   if (former) tf.unregisterKernel(kernelName, backendName);
-  const kernelFunc = make(former?.kernelFunc as unknown as Kernel<B> | undefined) as unknown as KernelFunc;
+  const kernelFunc = make(former?.kernelFunc as unknown as Kernel<B>) as unknown as KernelFunc;
   tf.registerKernel({ kernelName, backendName, kernelFunc });
   return () => {
     tf.unregisterKernel(kernelName, backendName);
@@ -27,26 +28,16 @@ export function replaceKernel<B>(backendName: string, kernelName: string, make: 
 export type FusedKernels<B> = Readonly<Record<FusedName, (backend: B, tensors: TensorInfo[], attributes: never) => TensorInfo[]>>;
 
 /** Registers them all. Returns what takes them back. */
-export function registerFused<B>(backendName: string, kernels: FusedKernels<B>): () => void {
-  const undo = (Object.keys(FUSED) as FusedName[]).map((name) =>
-    replaceKernel<B>(
-      backendName,
-      FUSED[name],
-      () =>
-        ({ backend, inputs, attrs }) =>
-          kernels[name](
-            backend,
-            FUSED_INPUTS[name].map((key) => inputs[key]),
-            attrs as never,
-          ),
-    ),
-  );
-  return () => undoAll(undo);
-}
-
-/** Undoes effects, the last one first. */
-export function undoAll(effects: readonly (() => void)[]): void {
-  for (const undo of [...effects].reverse()) undo();
+export function registerFused<B>(backendName: string, kernels: FusedKernels<B>): Undo {
+  const effects = new Effects();
+  for (const name of Object.keys(FUSED) as FusedName[]) {
+    const kernel: Kernel<B> = ({ backend, inputs, attrs }) => {
+      const tensors = FUSED_INPUTS[name].map((key) => inputs[key]);
+      return kernels[name](backend, tensors, attrs as never);
+    };
+    effects.add(replaceKernel<B>(backendName, FUSED[name], () => kernel));
+  }
+  return effects.undo;
 }
 
 /** A convolution's sizes and padding. */
