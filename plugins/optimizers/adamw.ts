@@ -4,7 +4,7 @@ import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type 
 import { type ConstantsAdamW, type FactorsAdamW, operation, type ParameterAdamW } from '../devices/compute/contract.js';
 import type { Arrays, Program } from '../devices/compute/program.js';
 import { applyUpdate } from '../devices/compute/update.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState } from './state/state.js';
+import { byGroup, OptimizerState } from './state/state.js';
 
 export interface AdamWOptions {
   readonly beta1?: number;
@@ -57,8 +57,10 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        checkBetas(problems, name, { beta1, beta2 });
-        checkPositive(problems, name, { epsilon });
+        const check = problems.options(name);
+        check.share('beta1', beta1);
+        check.share('beta2', beta2);
+        check.positive('epsilon', epsilon);
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

@@ -4,7 +4,7 @@ import { fail, type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates,
 import type { Program } from '../devices/compute/program.js';
 import { total } from '../devices/compute/reduce.js';
 import { applyUpdate } from '../devices/compute/update.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state/state.js';
+import { byGroup, OptimizerState, onDevice } from './state/state.js';
 
 export interface ProdigyOptions {
   readonly beta1?: number;
@@ -74,8 +74,14 @@ export const prodigy = (options: ProdigyOptions = {}) => {
     usualLearningRate: 1,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        checkBetas(problems, name, { beta1, beta2, beta3 });
-        checkPositive(problems, name, { epsilon, d0, dCoefficient, growthRate });
+        const check = problems.options(name);
+        check.share('beta1', beta1);
+        check.share('beta2', beta2);
+        check.share('beta3', beta3);
+        check.positive('epsilon', epsilon);
+        check.positive('d0', d0);
+        check.positive('dCoefficient', dCoefficient);
+        if (!(growthRate > 0)) check.invalid(`growthRate is ${growthRate}`, 'Give a number above 0, or Infinity.');
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

@@ -75,7 +75,7 @@ export const ema = (options: EMAOptions = {}) => {
       hooks.afterStep.tap((step) => {
         // A skipped step leaves the weights as they are; averaging them once more does no harm and asks no question.
         const weight = step === restartAt ? 1 : 1 - emaDecay(step, options);
-        apply(
+        applyUpdate(
           towards,
           [...averages].map(([path, a]) => ({ a, b: variable(path) })),
           { weight },

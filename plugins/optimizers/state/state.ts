@@ -110,24 +110,3 @@ export function byGroup(parameters: ReadonlyMap<string, Parameter>): Map<string,
   }
   return groups;
 }
-
-/** Complains of constants outside [0, 1). */
-export function checkBetas(
-  problems: { add(code: string, plugin: string, what: string, fix: string): void },
-  plugin: string,
-  betas: object,
-): void {
-  for (const [name, value] of Object.entries(betas))
-    if (!(value >= 0 && value < 1))
-      problems.add('OPTION_INVALID', plugin, `${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
-}
-
-/** Complains of constants that are not above 0. */
-export function checkPositive(
-  problems: { add(code: string, plugin: string, what: string, fix: string): void },
-  plugin: string,
-  values: object,
-): void {
-  for (const [name, value] of Object.entries(values))
-    if (!(value > 0)) problems.add('OPTION_INVALID', plugin, `${name} is ${value}`, 'Give a number above 0.');
-}
