@@ -16,7 +16,7 @@ import {
   silu,
   upsample2x,
 } from '../../plugins/devices/compute/operations.js';
-import { kernelsOf } from '../../plugins/devices/wasm/module.js';
+import { deviceOf } from '../../plugins/devices/wasm/device.js';
 import { webgpu } from '../../plugins/devices/webgpu.js';
 import { relativeGap, testDevices, use } from '../support/devices.js';
 
@@ -255,7 +255,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
 
   test('our module works in the backend’s own memory', async () => {
     await use('wasm');
-    expect(typeof kernelsOf(tf.backend() as never).multiply).toBe('function');
+    expect(typeof deviceOf(tf.backend()).module.multiply).toBe('function');
   });
 });
 

@@ -31,7 +31,7 @@ export async function install(threads: number): Promise<WasmDevice> {
       // Where the package finds its module, how many threads it starts, and the flag that lets it.
       backend.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
       const flag = 'WASM_HAS_MULTITHREAD_SUPPORT';
-      const before = tf.env().get(flag);
+      const before = await tf.env().getAsync(flag);
       tf.env().set(flag, threads > 1);
       effects.add(() => tf.env().set(flag, before));
       backend.setThreadsCount(threads);
