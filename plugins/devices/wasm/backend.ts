@@ -39,8 +39,10 @@ export async function install(threads: number): Promise<WasmDevice> {
       const undoStart = duringStart(threads);
       const factory = tf.engine().registryFactory[NAME];
       effects.add(() => {
-        // Only removing the factory makes TensorFlow.js forget the backend.
+        // Only removing the factory makes TensorFlow.js forget the backend, whose disposal takes everybody's listeners away, too.
+        const restore = keepListeners();
         tf.removeBackend(NAME);
+        restore();
         tf.registerBackend(NAME, factory.factory, factory.priority);
         if (previous && previous !== NAME) void tf.setBackend(previous);
       });
@@ -70,6 +72,20 @@ export async function install(threads: number): Promise<WasmDevice> {
   }
 }
 
+/** Remembers who listens for errors that nobody caught; undoing takes away who came since, and brings back who went. */
+function keepListeners(): Undo {
+  const events = ['uncaughtException', 'unhandledRejection'] as const;
+  const listenersOf = (event: string) => process.listeners(event as 'uncaughtException');
+  const before = events.map(listenersOf);
+  return () => {
+    for (const [i, event] of events.entries()) {
+      const now = listenersOf(event);
+      for (const listener of now) if (!before[i].includes(listener)) process.off(event, listener);
+      for (const listener of before[i]) if (!now.includes(listener)) process.on(event, listener);
+    }
+  };
+}
+
 type WorkerClass = typeof import('node:worker_threads').Worker;
 
 /**
@@ -82,12 +98,7 @@ type WorkerClass = typeof import('node:worker_threads').Worker;
  */
 function duringStart(threads: number): Undo {
   const effects = new Effects();
-  for (const event of ['uncaughtException', 'unhandledRejection']) {
-    const before = new Set(process.listeners(event as 'uncaughtException'));
-    effects.add(() => {
-      for (const listener of process.listeners(event as 'uncaughtException')) if (!before.has(listener)) process.off(event, listener);
-    });
-  }
+  effects.add(keepListeners());
   if (threads === 1) return effects.undo;
   const threadsModule = require('node:worker_threads') as { Worker: WorkerClass };
   const system = require('node:os') as typeof os;
