@@ -8,7 +8,7 @@ export { type LoraOptions, lora, loraModules, mergeLora, withLora } from './adap
 export { mergeAtEnd } from './adapters/merge-at-end.js';
 export { type ArraysOptions, arrays, epochOrder } from './data/arrays.js';
 export { type StreamElement, type StreamOptions, stream } from './data/stream.js';
-export { globalNorm } from './devices/compute/global-norm.js';
+export { globalNorm } from './devices/compute/reduce.js';
 export { cpu } from './devices/cpu.js';
 export { webgpu } from './devices/webgpu.js';
 export { type DistributedOptions, distributed } from './distributed/distributed.js';

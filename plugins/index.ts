@@ -2,8 +2,9 @@
 
 export * from './data/emoji/noto.js';
 export * from './data/image-folder.js';
-export { DEVICES, type DeviceName, device, tryDevice } from './devices/pick.js';
-export { tfjsNode, tfjsNodeGpu } from './devices/tfjs-node.js';
+export { DEVICES, type DeviceName, device, tryDevice } from './devices/device.js';
+export { tfjsNode } from './devices/tfjs-node.js';
+export { type TFJSNodeGpuOptions, tfjsNodeGpu } from './devices/tfjs-node-gpu.js';
 export { type WasmOptions, wasm } from './devices/wasm.js';
 export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';

@@ -21,9 +21,10 @@ import {
   trainablePaths,
   WINDOW,
 } from '../../core/index.js';
+import type { Reducer } from '../devices/compute/reduction.js';
 import { inMemory } from '../persist/formats/files.js';
 import { readSnapshot, writeSnapshot } from '../persist/formats/snapshot-files.js';
-import { type Reducer, reducer } from './reduction/reducer.js';
+import { reducer } from './reduction/reducer.js';
 import { type ShardOptions, shardOf } from './sharding/shard.js';
 
 export interface DistributedOptions extends ShardOptions {
@@ -51,7 +52,7 @@ export const distributed = ({
   version,
   ...sharding
 }: DistributedOptions = {}) => {
-  let sums: Reducer | null = null;
+  let current: Reducer | null = null;
   return {
     name: 'distributed',
     after: [COLLECTIVE],
@@ -144,7 +145,7 @@ export const distributed = ({
 
       // Made late: it depends on the device.
       const reducing = () =>
-        (sums ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
+        (current ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
       // In a longer window gradients are added up first.
       const single = resolve(WINDOW).length === 1;
       hooks.onGradient.tap((path, gradient) => {
@@ -155,14 +156,9 @@ export const distributed = ({
         const { stop, checkpoint, evaluate, abandon } = own.requests;
         const buffers = buffersOf(host.model());
         const weighted = Object.fromEntries(buffers.map(([path, variable]) => [`${BUFFER}${path}`, variable.mul(own.items) as Tensor]));
-        const { tensors, numbers } = await reducing().reduce({ ...own.gradients, [LOSS]: own.loss, ...weighted }, [
-          own.items,
-          stop,
-          checkpoint,
-          evaluate,
-          abandon,
-        ]);
-        const { [LOSS]: loss, ...gradients } = tensors;
+        const numbers = Float32Array.of(own.items, stop, checkpoint, evaluate, abandon);
+        const sums = await reducing().reduce({ ...own.gradients, [LOSS]: own.loss, ...weighted }, numbers);
+        const { [LOSS]: loss, ...gradients } = sums;
         // Running statistics: the mean over ranks, each by its items, so that they stay equal.
         for (const [path, variable] of buffers) {
           const sum = gradients[`${BUFFER}${path}`];
@@ -180,8 +176,8 @@ export const distributed = ({
       });
     },
     dispose() {
-      sums?.dispose();
-      sums = null;
+      current?.dispose();
+      current = null;
     },
   };
 };

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { COLLECTIVE, type Collective, type Host, oneProcess, SteploomError } from '../../core/index.js';
+import { BUCKET } from '../devices/compute/reduction.js';
 import { fromFloat16, toFloat16 } from '../persist/formats/float16.js';
 import { launched } from './mpi/launcher.js';
 import { type MpiLibrary, openMpi } from './mpi/library.js';
 import { LOST, type Meeting, Watchdog } from './mpi/watchdog.js';
-import { BUCKET } from './reduction/buckets.js';
 
 export interface MpiOptions {
   /** Seconds that ranks wait for one that stays away before it is named and the job ended. */

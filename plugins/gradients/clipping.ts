@@ -1,7 +1,7 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host } from '../../core/index.js';
-import { globalNorm } from '../devices/compute/global-norm.js';
+import { globalNorm } from '../devices/compute/reduce.js';
 
 /**
  * Clips the global L2 norm of the finished gradient, once a step (torch.nn.utils.clip_grad_norm_): the gradient is scaled

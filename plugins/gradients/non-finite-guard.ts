@@ -1,7 +1,7 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host, type State } from '../../core/index.js';
-import { sumOfSquares } from '../devices/compute/global-norm.js';
+import { sumOfSquares } from '../devices/compute/reduce.js';
 
 export interface NonFiniteGuardOptions {
   /** Skipped steps in a row that end the run with NON_FINITE. */

@@ -1,9 +1,10 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { type ConstantsAdamW, type FactorsAdamW, FUSED, listKernel, type ParameterAdamW } from '../devices/compute/contract.js';
-import { type Arrays, apply, type Program } from '../devices/compute/program.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState } from './state/state.js';
+import { type ConstantsAdamW, type FactorsAdamW, operation, type ParameterAdamW } from '../devices/compute/contract.js';
+import type { Arrays, Program } from '../devices/compute/program.js';
+import { applyUpdate } from '../devices/compute/update.js';
+import { byGroup, OptimizerState } from './state/state.js';
 
 export interface AdamWOptions {
   readonly beta1?: number;
@@ -36,9 +37,9 @@ export function applyAdamW(
   constants: ConstantsAdamW,
   program: Program,
 ): void {
-  const own = listKernel(FUSED.adamw);
-  if (own) own(list, factors, finite, constants);
-  else apply(program, list as unknown as readonly Arrays[], { ...factors }, finite);
+  const adamw = operation('adamw');
+  if (adamw) adamw(list, factors, finite, constants);
+  else applyUpdate(program, list as unknown as readonly Arrays[], { ...factors }, finite);
 }
 
 /**
@@ -56,8 +57,10 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        checkBetas(problems, name, { beta1, beta2 });
-        checkPositive(problems, name, { epsilon });
+        const check = problems.options(name);
+        check.share('beta1', beta1);
+        check.share('beta2', beta2);
+        check.positive('epsilon', epsilon);
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {

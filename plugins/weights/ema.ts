@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Host, type State, type Tensors, trainablePaths } from '../../core/index.js';
-import { apply, type Program } from '../devices/compute/program.js';
+import type { Program } from '../devices/compute/program.js';
+import { applyUpdate } from '../devices/compute/update.js';
 
 export interface EMAOptions {
   /** The largest decay. */
@@ -74,7 +75,7 @@ export const ema = (options: EMAOptions = {}) => {
       hooks.afterStep.tap((step) => {
         // A skipped step leaves the weights as they are; averaging them once more does no harm and asks no question.
         const weight = step === restartAt ? 1 : 1 - emaDecay(step, options);
-        apply(
+        applyUpdate(
           towards,
           [...averages].map(([path, a]) => ({ a, b: variable(path) })),
           { weight },

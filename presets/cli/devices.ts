@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { DeviceReport } from '../../core/index.js';
 import { measure, type Rates } from '../../plugins/devices/compute/measure.js';
-import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/pick.js';
+import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/device.js';
 
 /** One line of `steploom devices`. */
 export type DeviceLine =

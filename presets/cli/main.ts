@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { type Composition, fail, type Span, SteploomError, seededRandom, type TapTime, Trainer, weightsOf } from '../../core/index.js';
-import { DEVICES } from '../../plugins/devices/pick.js';
+import { DEVICES } from '../../plugins/devices/device.js';
 import { launched } from '../../plugins/distributed/mpi/launcher.js';
 import { wasPrinted } from '../../plugins/distributed/mpi.js';
 import { packageVersion } from '../common/package-root.js';

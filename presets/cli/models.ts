@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { fail, type Random, seededRandom, type Tensors, weightsOf } from '../../core/index.js';
 import { readLora } from '../../plugins/adapters/lora/file.js';
 import { mergeLora } from '../../plugins/adapters/lora.js';
-import { DEVICES, type DeviceName, device } from '../../plugins/devices/pick.js';
+import { DEVICES, type DeviceName, device } from '../../plugins/devices/device.js';
 import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';

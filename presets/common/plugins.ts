@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type AnyPlugin, type Filling, fail, type Plugin, run } from '../../core/index.js';
-import { type DeviceName, device } from '../../plugins/devices/pick.js';
+import { type DeviceName, device } from '../../plugins/devices/device.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
 import { launched } from '../../plugins/distributed/mpi/launcher.js';
 import { mpi } from '../../plugins/distributed/mpi.js';

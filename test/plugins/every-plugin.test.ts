@@ -10,7 +10,7 @@ import { lora } from '../../plugins/adapters/lora.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { stream } from '../../plugins/data/stream.js';
-import { device } from '../../plugins/devices/pick.js';
+import { device } from '../../plugins/devices/device.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
 import { mpi } from '../../plugins/distributed/mpi.js';

@@ -5,7 +5,7 @@ import { lora } from '../../plugins/adapters/lora.js';
 import { mergeAtEnd } from '../../plugins/adapters/merge-at-end.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { stream } from '../../plugins/data/stream.js';
-import { device } from '../../plugins/devices/pick.js';
+import { device } from '../../plugins/devices/device.js';
 import { functionModel } from '../../plugins/models/function-model.js';
 import { accuracy, topK } from '../../plugins/objectives/losses/metrics.js';
 import { supervised as objective, type SupervisedOptions } from '../../plugins/objectives/supervised.js';
@@ -192,7 +192,7 @@ describe('a LayersModel', () => {
 
 describe('losses and metrics', () => {
   const one = async (options: SupervisedOptions, predicted: tf.Tensor, target: tf.Tensor, gives?: 'probabilities') => {
-    const model = { forward: () => predicted, ...(gives ? { gives } : {}) };
+    const model = { forward: () => predicted, ...(gives ? { outputs: gives } : {}) };
     const batch = { tensors: { x: predicted, y: target } } as unknown as Batch;
     return (
       await objective(options)

@@ -1,26 +1,27 @@
-import { COLLECTIVE, DEVICE, type Device, type DeviceReport, fail, type Host, SteploomError } from '../../core/index.js';
+import { COLLECTIVE, DEVICE, type Device, type DeviceReport, fail, type Filling, type Host, SteploomError } from '../../core/index.js';
 import { cpu } from './cpu.js';
-import { tfjsNode, tfjsNodeGpu } from './tfjs-node.js';
+import { tfjsNode } from './tfjs-node.js';
+import { tfjsNodeGpu } from './tfjs-node-gpu.js';
 import { type WasmOptions, wasm } from './wasm.js';
 import { webgpu } from './webgpu.js';
 
+/** Every device, the best first. */
 export const DEVICES = ['tfjs-node-gpu', 'webgpu', 'tfjs-node', 'wasm', 'cpu'] as const;
 export type DeviceName = (typeof DEVICES)[number];
 
-type Made = Device & { apply?(host: Host): void };
-
-const make = (name: DeviceName, options: WasmOptions): Made =>
+const make = (name: DeviceName, options: WasmOptions): Filling<'DEVICE'> =>
   ({ 'tfjs-node-gpu': tfjsNodeGpu, webgpu, 'tfjs-node': tfjsNode, wasm: () => wasm(options), cpu })[name]();
 
+/** A device that was started, or why it was not. */
+export type Attempt =
+  | { readonly report: DeviceReport; readonly device: Device }
+  | { readonly why: string; readonly what: string; readonly fix: string };
+
 /** Starts one device and says what came of it. */
-export async function tryDevice(
-  name: DeviceName,
-  options: WasmOptions = {},
-  host?: Host,
-): Promise<{ report: DeviceReport; device: Device } | { why: string; what: string; fix: string }> {
+export async function tryDevice(name: DeviceName, options: WasmOptions = {}, host?: Host): Promise<Attempt> {
   try {
     const device = make(name, options);
-    if (host) device.apply?.(host);
+    await host?.adopt(device);
     return { report: await device.setUp(), device };
   } catch (error) {
     const { what, fix } =
@@ -49,18 +50,18 @@ export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions 
     async setUp(): Promise<DeviceReport> {
       if (name !== 'auto') {
         const named = make(name, options);
-        if (host) named.apply?.(host);
+        await host?.adopt(named);
         found = named;
         return named.setUp();
       }
       const reasons: string[] = [];
       for (const candidate of DEVICES) {
-        const result = await tryDevice(candidate, options, host);
-        if ('report' in result && !isSoftware(result.report)) {
-          found = result.device;
-          return result.report;
+        const attempt = await tryDevice(candidate, options, host);
+        if ('report' in attempt && !isSoftware(attempt.report)) {
+          found = attempt.device;
+          return attempt.report;
         }
-        reasons.push(`${candidate}: ${'why' in result ? result.why : 'a software renderer'}`);
+        reasons.push(`${candidate}: ${'why' in attempt ? attempt.why : 'a software renderer'}`);
       }
       return fail('DEVICE_UNAVAILABLE', 'device', `no device works: ${reasons.join('; ')}`, 'Mend one of them.');
     },

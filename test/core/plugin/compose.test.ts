@@ -1,11 +1,11 @@
 import { inject, injectable } from 'tsyringe';
 import { describe, expect, test } from 'vitest';
-import { compose, type Host, OPTIMIZER, type Plugin, RUN, type RunOptions, SCHEDULE, SteploomError, Trainer } from '../../core/index.js';
-import { sgd } from '../../plugins/optimizers/sgd.js';
-import { cosine } from '../../plugins/schedules/cosine.js';
-import { linear } from '../../plugins/schedules/linear.js';
-import { warmup } from '../../plugins/schedules/warmup.js';
-import { smallRun, weightsRecorder } from '../support/small-run.js';
+import { compose, type Host, OPTIMIZER, type Plugin, RUN, type RunOptions, SCHEDULE, SteploomError, Trainer } from '../../../core/index.js';
+import { sgd } from '../../../plugins/optimizers/sgd.js';
+import { cosine } from '../../../plugins/schedules/cosine.js';
+import { linear } from '../../../plugins/schedules/linear.js';
+import { warmup } from '../../../plugins/schedules/warmup.js';
+import { smallRun, weightsRecorder } from '../../support/small-run.js';
 
 const names = (plugins: Iterable<{ name: string }>) => [...plugins].map((p) => p.name);
 const codes = async (work: () => unknown): Promise<string[]> => {

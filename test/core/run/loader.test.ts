@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
-import { DATA, type Plugin, type Source, Trainer } from '../../core/index.js';
-import { arrays } from '../../plugins/data/arrays.js';
-import { cpu } from '../../plugins/devices/cpu.js';
-import { examples, smallRun, stopAfter, weightsRecorder } from '../support/small-run.js';
+import { DATA, type Plugin, type Source, Trainer } from '../../../core/index.js';
+import { arrays } from '../../../plugins/data/arrays.js';
+import { cpu } from '../../../plugins/devices/cpu.js';
+import { examples, smallRun, stopAfter, weightsRecorder } from '../../support/small-run.js';
 
 /** A device that is said to compute behind the host's back, data that tell of being loaded, and waits for other ranks. */
 function background(broken = Number.POSITIVE_INFINITY) {

@@ -1,8 +1,9 @@
 import { trainablePaths } from '../model.js';
 import type { Plan } from '../plan.js';
-import type { Session } from '../run/session.js';
-import type { HookName } from './hooks.js';
-import { type Role, roleName, SCHEDULE } from './roles.js';
+import type { HookName } from '../plugin/hooks.js';
+import { type Role, roleName, SCHEDULE } from '../plugin/roles.js';
+import type { Prepared } from './prepare.js';
+import { ratesAt } from './step.js';
 
 /** What a run is going to do. `text` is the same for reading. */
 export interface Explanation {
@@ -20,22 +21,23 @@ export interface Explanation {
   readonly text: string;
 }
 
-export function explainSession(session: Session): Explanation {
-  const { plan, model, hooks } = session;
+/** Describes a run that is set up; trains nothing. */
+export function explainRun(run: Prepared): Explanation {
+  const { plan, model, hooks, device, assembled } = run;
   const sizes = trainablePaths(model).map((path) => model.parameters.get(path)?.variable.size ?? 0);
   const parameters = [...model.parameters.values()].reduce((sum, p) => sum + p.variable.size, 0);
   const trainableParameters = sizes.reduce((sum, size) => sum + size, 0);
-  const optimizerBytes = session.optimizer.stateBytes();
+  const optimizerBytes = run.optimizer.stateBytes();
   const marks = [0, 1, plan.warmupSteps, Math.floor(plan.steps / 2), plan.steps - 1].filter((s) => s >= 0 && s < plan.steps);
-  const learningRates = session.resolve(SCHEDULE).unknown
+  const learningRates = assembled.resolve(SCHEDULE).unknown
     ? null
     : [...new Set(marks)]
         .sort((a, b) => a - b)
         .map((step) => ({
           step,
-          rates: Object.fromEntries(Object.entries(session.rates(step)).map(([group, rate]) => [group, rate.learningRate])),
+          rates: Object.fromEntries(Object.entries(ratesAt(run, step, run.metrics)).map(([group, rate]) => [group, rate.learningRate])),
         }));
-  const plugins = session.ready.map(({ facts }) => ({
+  const plugins = assembled.ready.map(({ facts }) => ({
     name: facts.name,
     ...(facts.fills ? { fills: roleName(facts.fills as Role) } : {}),
   }));
@@ -49,7 +51,7 @@ export function explainSession(session: Session): Explanation {
     ...taps.map(({ hook, taps: names }) => `  ${hook.padEnd(14)}${names.join(' -> ') || '-'}`),
     '',
     'Plan',
-    `  device                ${session.device.name} (${session.device.detail})`,
+    `  device                ${device.name} (${device.detail})`,
     `  steps                 ${count(plan.steps)} (${plan.stepsPerEpoch} an epoch, ${plan.epochs} epochs)`,
     `  effective batch       ${plan.effectiveBatch} = ${plan.batchSize} x window ${plan.windowLength} x ranks ${plan.worldSize}`,
     `  examples              ${count(plan.items)}`,
@@ -74,7 +76,7 @@ export function explainSession(session: Session): Explanation {
     plugins,
     hooks: taps,
     learningRates,
-    device: session.device.name,
+    device: device.name,
     parameters,
     trainableParameters,
     trainableTensors: sizes.length,
