@@ -1,6 +1,6 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Constants8bit, Factors8bit, Parameter8bit } from '../compute/contract.js';
+import type { Constants8bit, FactorsAdamW, Parameter8bit } from '../compute/contract.js';
 import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch, grid } from './dispatch.js';
@@ -10,12 +10,12 @@ import { gathered } from './factors.js';
 export function adamw8bit(
   device: WebGPUDevice,
   list: readonly Parameter8bit[],
-  { learningRate, weightDecay, scale, correction1, correction2 }: Factors8bit,
+  { rate, decay, scale, correction1, correction2 }: FactorsAdamW,
   finite: number | Scalar,
   { beta1, beta2, epsilon, bound }: Constants8bit,
 ): void {
   tf.tidy(() => {
-    const factors = gathered(device, [learningRate, weightDecay, scale, finite, correction1, correction2]);
+    const factors = gathered(device, [rate, decay, scale, finite, correction1, correction2]);
     const tables = device.constantBuffer('adamw8bit tables', () => device.filledBuffer(lookups()));
     for (const { p, g, m, v, absmax } of list) {
       const blocks = absmax.size / 2;

@@ -1,5 +1,5 @@
 import { fail, messageOf } from '../../../core/index.js';
-import { Effects, override, type Undo } from './undo.js';
+import { Effects, override, type Undo } from '../compute/undo.js';
 
 /** What of the adapter's limits is asked for; a device gets the smallest otherwise. */
 const LIMITS = [

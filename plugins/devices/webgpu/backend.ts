@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import { Effects } from '../compute/undo.js';
 import { findAdapter, findGPU, requestDevice } from './adapter.js';
 import { installedIn, MOST_DISPATCHES, WebGPUDevice } from './device.js';
 import { type BackendInternals, EXPECTED } from './internals.js';
 import { registerOperationsOf } from './operations.js';
 import { patchBackend } from './patches.js';
 import { registerKernels } from './register.js';
-import { Effects } from './undo.js';
 
 const NAME = 'webgpu';
 

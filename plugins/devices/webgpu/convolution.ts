@@ -1,22 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
+import type { ConvInfo } from '../compute/kernels.js';
 import type { WebGPUDevice } from './device.js';
 import { product } from './matrix.js';
-
-/** A convolution's sizes, as tf.backend_util.computeConv2DInfo gives them. */
-export interface ConvInfo {
-  readonly batchSize: number;
-  readonly inHeight: number;
-  readonly inWidth: number;
-  readonly inChannels: number;
-  readonly outHeight: number;
-  readonly outWidth: number;
-  readonly outChannels: number;
-  readonly filterHeight: number;
-  readonly filterWidth: number;
-  readonly strideHeight: number;
-  readonly strideWidth: number;
-  readonly padInfo: { readonly top: number; readonly left: number };
-}
 
 /** Reads x at an output pixel and a place in the filter; 0 in the padding. */
 const gatherX = (c: ConvInfo): string => `fn gatherX(pixel: u32, tap: u32) -> f32 {

@@ -1,7 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
+import type { Undo } from '../compute/undo.js';
 import { SteadyBuffers } from './buffers.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
-import type { Undo } from './undo.js';
 
 /** Dispatches recorded before they are sent. More saves calls; memory of disposed tensors comes back on sending. */
 export const MOST_DISPATCHES = 96;

@@ -1,10 +1,10 @@
 import { type DeviceOperations, registerOperations } from '../compute/contract.js';
+import type { Undo } from '../compute/undo.js';
 import { adamw8bit } from './adamw8bit.js';
 import type { WebGPUDevice } from './device.js';
 import { normals } from './normals.js';
 import { sum } from './reduce.js';
 import { BucketReducer } from './reducer.js';
-import type { Undo } from './undo.js';
 import { updater } from './update.js';
 
 /** Registers what the compute contract asks of a device and TensorFlow.js's kernels have no form for. */

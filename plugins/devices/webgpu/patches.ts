@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import { override, type Undo } from '../compute/undo.js';
 import { DEVICE_KEY, type WebGPUDevice } from './device.js';
 import { record } from './dispatch.js';
 import type { BackendInternals, TensorEntry, Uniform } from './internals.js';
 import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
-import { override, type Undo } from './undo.js';
 
 /**
  * Makes the backend's host side light: bind groups, uniforms and buffers of a step are those of the step before; values are

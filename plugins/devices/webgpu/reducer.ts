@@ -1,6 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import type { Collective, Tensors } from '../../../core/index.js';
-import { BUCKET, ownMemory, type ReduceOptions, type Reducer } from '../compute/reduction.js';
+import { BUCKET, type ReduceOptions, type Reducer, unshared } from '../compute/reduction.js';
 import type { WebGPUDevice } from './device.js';
 import { bindingOf } from './slabs.js';
 
@@ -53,10 +53,9 @@ export class BucketReducer implements Reducer {
   }
 
   /** The numbers travel in the first bucket, but not as float16. */
-  async reduce(tensors: Tensors, numbers: readonly number[]): Promise<{ tensors: Tensors; numbers: number[] }> {
+  async reduce(tensors: Tensors, numbers: Float32Array): Promise<Tensors> {
     const { collective, device, options, offered } = this;
-    const extra = Float32Array.from(numbers);
-    const head = options.half ? 0 : extra.length;
+    const head = options.half ? 0 : numbers.length;
     this.buckets ??= await this.arrange(tensors, head);
     const { buckets } = this;
     // Between its offer and now another may have taken a tensor's place.
@@ -72,7 +71,7 @@ export class BucketReducer implements Reducer {
     );
     const sums: Tensors = {};
     for (const path in tensors) {
-      sums[path] = ownMemory(tensors[path]);
+      sums[path] = unshared(tensors[path]);
       device.makeWritable(sums[path]);
     }
     // Copies that were made must be there before sums are written over them.
@@ -80,7 +79,7 @@ export class BucketReducer implements Reducer {
     const reduced: Promise<void>[] = [];
     const putBack = async (index: number) => {
       await reduced[index];
-      if (index === 0) extra.set(buckets[0].array.subarray(0, head));
+      if (index === 0) numbers.set(buckets[0].array.subarray(0, head));
       await this.send(buckets[index], sums);
     };
     for (const [index, bucket] of buckets.entries()) {
@@ -90,17 +89,17 @@ export class BucketReducer implements Reducer {
       used.set(new Float32Array(down.getMappedRange(0, 4 * filled)));
       down.unmap();
       bucket.readable = null;
-      if (index === 0) used.set(extra.subarray(0, head));
+      if (index === 0) used.set(numbers.subarray(0, head));
       reduced.push(collective.allReduce([used], options));
       reduced[index].catch(() => undefined);
       if (index > 0) await putBack(index - 1);
     }
     await putBack(buckets.length - 1);
-    if (options.half) await collective.allReduce([extra]);
+    if (options.half) await collective.allReduce([numbers]);
     device.becameIdle();
     offered.clear();
     for (const bucket of buckets) bucket.missing = bucket.paths.size;
-    return { tensors: sums, numbers: Array.from(extra) };
+    return sums;
   }
 
   /** Gives the buffers back. */
