@@ -4,7 +4,7 @@ import { Effects } from '../compute/undo.js';
 import { findAdapter, findGPU, requestDevice } from './adapter.js';
 import { installedIn, MOST_DISPATCHES, WebGPUDevice } from './device.js';
 import { type BackendInternals, EXPECTED } from './internals.js';
-import { registerOperationsOf } from './operations.js';
+import { registerDeviceOperations } from './operations.js';
 import { patchBackend } from './patches.js';
 import { registerKernels } from './register.js';
 
@@ -45,7 +45,7 @@ export async function install(): Promise<WebGPUDevice> {
 
     // Kernels of TensorFlow.js that are replaced, and ours that it lacks; operations behind steploom's compute contract.
     effects.add(registerKernels());
-    effects.add(registerOperationsOf(device));
+    effects.add(registerDeviceOperations(device));
 
     // How many dispatches TensorFlow.js records before it sends them, where it does so itself.
     const flag = 'WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE';

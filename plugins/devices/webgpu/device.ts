@@ -1,4 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import type { Undo } from '../compute/undo.js';
 import { SteadyBuffers } from './buffers.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
@@ -42,9 +43,14 @@ export class WebGPUDevice {
     this.buffers = new SteadyBuffers(backend.device);
   }
 
-  /** A new tensor of floats; what is in it is not said. */
+  /** A new tensor of floats for a kernel to fill and return, or to dispose. */
   newTensor(shape: readonly number[]): TensorInfo {
     return this.backend.makeTensorInfo([...shape], 'float32');
+  }
+
+  /** The same where no kernel returns it: TensorFlow.js keeps count of it, so that a tidy disposes it. */
+  trackedTensor(shape: readonly number[]): Tensor {
+    return tf.engine().makeTensorFromTensorInfo(this.newTensor(shape)) as Tensor;
   }
 
   dispose({ dataId }: TensorInfo): void {

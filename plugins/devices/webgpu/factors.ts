@@ -11,7 +11,7 @@ export function gathered(device: WebGPUDevice, values: readonly (number | Scalar
   // A shader may bind only what it reads.
   const read: [string, Tensor][] = scalars.length < values.length ? [['numbers', numbers()]] : [];
   for (const [k, scalar] of scalars.entries()) read.push([`s${k}`, scalar]);
-  const out = newTensor(device, [values.length]);
+  const out = device.trackedTensor([values.length]);
   const which = values.map((value) => (typeof value === 'number' ? -1 : scalars.indexOf(value)));
   dispatch(device, {
     name: `gather ${which}`,
@@ -28,7 +28,3 @@ ${which.map((k, i) => `  to[${i}] = ${k < 0 ? `numbers[${i}]` : `s${k}[0]`};`).j
   });
   return out;
 }
-
-/** A new tensor of floats that TensorFlow.js keeps count of, as {@link WebGPUDevice.newTensor} does not. */
-export const newTensor = (device: WebGPUDevice, shape: readonly number[]): Tensor =>
-  tf.engine().makeTensorFromTensorInfo(device.newTensor(shape)) as Tensor;

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { SIGMOID } from './activations.js';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
-import { addRows, GROUP_SUM } from './reductions.js';
+import { addRows, GROUP_SUM } from './group-sums.js';
 
 interface Attributes {
   readonly groups: number;

@@ -2,7 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
-import { addRows, ROW_SUM, rowwise } from './reductions.js';
+import { addRows, ROW_SUM, rowwise } from './group-sums.js';
 
 interface Attributes {
   readonly epsilon: number;

@@ -1,14 +1,14 @@
 import { type DeviceOperations, registerOperations } from '../compute/contract.js';
 import type { Undo } from '../compute/undo.js';
 import { adamw8bit } from './adamw8bit.js';
+import { BucketReducer } from './bucket-reducer.js';
 import type { WebGPUDevice } from './device.js';
 import { normals } from './normals.js';
 import { sum } from './reduce.js';
-import { BucketReducer } from './reducer.js';
 import { updater } from './update.js';
 
 /** Registers what the compute contract asks of a device and TensorFlow.js's kernels have no form for. */
-export const registerOperationsOf = (device: WebGPUDevice): Undo => registerOperations('webgpu', operationsOf(device));
+export const registerDeviceOperations = (device: WebGPUDevice): Undo => registerOperations('webgpu', operationsOf(device));
 
 const operationsOf = (device: WebGPUDevice): Partial<DeviceOperations> => ({
   update: updater(device),

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Arrays, Program } from '../compute/program.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch } from './dispatch.js';
-import { gathered, newTensor } from './factors.js';
+import { gathered } from './factors.js';
 import { bindings, isWide, statements } from './program.js';
 
 /** The sum of a program's `sum` over every element of every group, a scalar on the device; the caller disposes it. */
@@ -19,7 +19,7 @@ export function sum(
     const values = program.factors.map((name) => factors[name]);
     const buffer = values.length > 0 ? gathered(device, values) : null;
     const counts = list.map((group) => sumsOf(program, group));
-    const out = newTensor(device, [counts.reduce((a, b) => a + b, 0)]);
+    const out = device.trackedTensor([counts.reduce((a, b) => a + b, 0)]);
     let start = 0;
     for (let at = 0; at < list.length; at += atOnce) {
       partialSums(device, program, list.slice(at, at + atOnce), buffer, out, start);

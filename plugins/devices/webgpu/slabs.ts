@@ -22,7 +22,7 @@ const SLAB_BYTES = 2 ** 26;
 
 /**
  * Moves float tensors into new slabs, so that one shader reaches many of them through one binding. No shader may then read one
- * of a slab and write another through bindings of their own.
+ * of a slab and write another through separate bindings.
  */
 export function pack(device: WebGPUDevice, dataIds: readonly object[]): void {
   const { backend } = device;

@@ -62,7 +62,6 @@ test.runIf('report' in found)(
       'backends.webgpu',
       'factories.webgpu',
       'flag',
-      'globalThis.DOMException',
       ...(before.get('globalThis.navigator') ? [] : ['globalThis.navigator']),
       ...['BatchMatMul', 'Conv2D', 'Conv2DBackpropFilter', 'Conv2DBackpropInput', 'FusedConv2D', '_FusedMatMul'].map(
         (name) => `kernels.${name}`,
@@ -119,16 +118,22 @@ test.runIf('report' in found)('a WebGPU backend that was there before keeps its 
   expect(changes(before, surroundings())).toEqual([]);
 });
 
-test.runIf('report' in found)('the driver’s errors name the kernel that they are about', async () => {
-  await webgpu().setUp();
-  const device = await install();
-  const x = tf.tensor1d([1, 2]);
-  dispatch(device, { name: 'a broken kernel', code: () => 'fn main() {}', tensors: [x], groups: [1] });
-  await new Promise((done) => setTimeout(done, 50));
-  await expect(compute()).rejects.toThrow(/DEVICE_FAILED.*a broken kernel/s);
-  x.dispose();
-  device.undo();
-});
+test.runIf('report' in found)(
+  'the driver’s errors end the computation, name the kernel that they are about, and tell when memory ran out',
+  async () => {
+    await webgpu().setUp();
+    const device = await install();
+    const x = tf.tensor1d([1, 2]);
+    dispatch(device, { name: 'a broken kernel', code: () => 'fn main() {}', tensors: [x], groups: [1] });
+    await new Promise((done) => setTimeout(done, 50));
+    await expect(compute()).rejects.toThrow(/DEVICE_FAILED.*a broken kernel/s);
+    x.dispose();
+    device.failure = new GPUOutOfMemoryError('no memory for 2 GiB');
+    await expect(compute()).rejects.toThrow(/OUT_OF_MEMORY.*2 GiB/s);
+    expect(relativeGap(await compute(), expected)).toBeLessThan(1e-6);
+    device.undo();
+  },
+);
 
 test.runIf('report' in found)('a backend of another version is refused by the name of what it lacks', async () => {
   const { makeUniforms } = WebGPUBackend.prototype as unknown as Record<string, unknown>;

@@ -42,14 +42,14 @@ fn rowMax(value: f32, local: u32) -> f32 {
 
 /** Four rows a group. Threads past the last row still meet the barriers. */
 export function rowwise(rows: number): { groups: [number, number]; head: string } {
-  const wanted = Math.ceil(rows / 4);
-  const x = Math.min(wanted, 32768);
+  const workgroups = Math.ceil(rows / 4);
+  const x = Math.min(workgroups, 32768);
   return {
-    groups: [x, Math.ceil(wanted / x)],
+    groups: [x, Math.ceil(workgroups / x)],
     head: `@compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let own = (group.y * ${x}u + group.x) * 4u + local / 64u;
-  let live = own < ${rows}u;
-  let row = min(own, ${rows - 1}u);
+  let wanted = (group.y * ${x}u + group.x) * 4u + local / 64u;
+  let live = wanted < ${rows}u;
+  let row = min(wanted, ${rows - 1}u);
   let lane = local % 64u;`,
   };
 }
