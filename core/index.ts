@@ -53,5 +53,5 @@ export {
   type TensorData,
   toHost,
 } from './snapshot.js';
-export { backward } from './tape.js';
+export { backward, differentiable } from './tape.js';
 export { type Result, Trainer } from './trainer.js';

@@ -1,4 +1,4 @@
-import { COLLECTIVE, DEVICE, type Device, type DeviceReport, fail, type Filling, type Host, SteploomError } from '../../core/index.js';
+import { COLLECTIVE, DEVICE, type Device, type DeviceReport, type Filling, fail, type Host, SteploomError } from '../../core/index.js';
 import { cpu } from './cpu.js';
 import { tfjsNode } from './tfjs-node.js';
 import { tfjsNodeGpu } from './tfjs-node-gpu.js';

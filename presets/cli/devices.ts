@@ -2,12 +2,12 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { DeviceReport } from '../../core/index.js';
-import { measure, type Rates } from '../../plugins/devices/compute/measure.js';
+import { measure, type Speed } from '../../plugins/devices/compute/measure.js';
 import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/device.js';
 
 /** One line of `steploom devices`. */
 export type DeviceLine =
-  | { readonly name: DeviceName; readonly works: true; readonly report: DeviceReport; readonly rates: Rates }
+  | { readonly name: DeviceName; readonly works: true; readonly report: DeviceReport; readonly rates: Speed }
   | { readonly name: DeviceName; readonly works: false; readonly why: string; readonly fix: string };
 
 /** Starts a device in this process and measures it. */

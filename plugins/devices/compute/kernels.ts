@@ -3,41 +3,62 @@ import * as tf from '@tensorflow/tfjs';
 import { FUSED, FUSED_INPUTS, type FusedName } from './contract.js';
 import { Effects, type Undo } from './undo.js';
 
-/** What TensorFlow.js calls a kernel with. */
-export interface KernelCall<B> {
+/** A call of a kernel by TensorFlow.js, with what steploom keeps beside the backend in the backend's place. */
+export interface KernelCall<D> {
   readonly inputs: Record<string, TensorInfo>;
   readonly attrs: Record<string, unknown>;
-  readonly backend: B;
+  readonly device: D;
 }
 
-export type Kernel<B> = (call: KernelCall<B>) => TensorInfo | TensorInfo[];
-
-/** Puts a kernel in the place of a backend's, which `make` is given to fall back on. Returns what puts the former back. */
-export function replaceKernel<B>(backendName: string, kernelName: string, make: (former: Kernel<B>) => Kernel<B>): Undo {
-  const former = tf.getKernel(kernelName, backendName);
-  if (former) tf.unregisterKernel(kernelName, backendName);
-  const kernelFunc = make(former?.kernelFunc as unknown as Kernel<B>) as unknown as KernelFunc;
-  tf.registerKernel({ kernelName, backendName, kernelFunc });
-  return () => {
-    tf.unregisterKernel(kernelName, backendName);
-    if (former) tf.registerKernel(former);
-  };
-}
+export type Kernel<D> = (call: KernelCall<D>) => TensorInfo | TensorInfo[];
 
 /** A device's fused kernels: each takes its inputs in the order of FUSED_INPUTS. */
-export type FusedKernels<B> = Readonly<Record<FusedName, (backend: B, tensors: TensorInfo[], attributes: never) => TensorInfo[]>>;
+export type FusedKernels<D> = Readonly<Record<FusedName, (device: D, tensors: TensorInfo[], attributes: never) => TensorInfo[]>>;
 
-/** Registers them all. Returns what takes them back. */
-export function registerFused<B>(backendName: string, kernels: FusedKernels<B>): Undo {
-  const effects = new Effects();
-  for (const name of Object.keys(FUSED) as FusedName[]) {
-    const kernel: Kernel<B> = ({ backend, inputs, attrs }) => {
-      const tensors = FUSED_INPUTS[name].map((key) => inputs[key]);
-      return kernels[name](backend, tensors, attrs as never);
-    };
-    effects.add(replaceKernel<B>(backendName, FUSED[name], () => kernel));
+/** Kernels of a backend of TensorFlow.js that are replaced or added, until undo brings back what was there. */
+export class Kernels<D extends { readonly backend: object }> {
+  private readonly effects = new Effects();
+
+  /** `deviceOf` finds what is kept beside a backend. */
+  constructor(
+    private readonly backendName: string,
+    private readonly deviceOf: (backend: object) => D,
+  ) {}
+
+  /** Registers a kernel; where the backend has one of that name, in its place, with that one at hand for what ours cannot do. */
+  replace(kernelName: string, make: (original: Kernel<D>) => Kernel<D>): void {
+    const { backendName, deviceOf } = this;
+    const config = tf.getKernel(kernelName, backendName);
+    const original: Kernel<D> = ({ inputs, attrs, device }) =>
+      (config.kernelFunc as KernelFunc)({ inputs, attrs: attrs as never, backend: device.backend as never });
+    const kernel = make(original);
+    if (config) tf.unregisterKernel(kernelName, backendName);
+    const kernelFunc: KernelFunc = ({ inputs, attrs, backend }) =>
+      kernel({
+        inputs: inputs as Record<string, TensorInfo>,
+        attrs: attrs as Record<string, unknown>,
+        device: deviceOf(backend as object),
+      });
+    tf.registerKernel({ kernelName, backendName, kernelFunc });
+    this.effects.add(() => {
+      tf.unregisterKernel(kernelName, backendName);
+      if (config) tf.registerKernel(config);
+    });
   }
-  return effects.undo;
+
+  /** Registers a device's fused kernels. */
+  addFused(kernels: FusedKernels<D>): void {
+    for (const name of Object.keys(FUSED) as FusedName[]) {
+      const kernel = kernels[name];
+      const order = FUSED_INPUTS[name];
+      this.replace(FUSED[name], () => ({ device, inputs, attrs }) => {
+        const tensors = order.map((key) => inputs[key]);
+        return kernel(device, tensors, attrs as never);
+      });
+    }
+  }
+
+  readonly undo: Undo = () => this.effects.undo();
 }
 
 /** A convolution's sizes and padding. */

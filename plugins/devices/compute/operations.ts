@@ -1,32 +1,14 @@
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { FUSED } from './contract.js';
+import { differentiable } from '../../../core/index.js';
+import { FUSED, operation } from './contract.js';
 
 // The operations the models are made of, each one node on the tape with its gradient written out. A device may bring a
 // fused kernel under a name of FUSED; elsewhere plain TensorFlow.js operations compute the same.
 
 type Named = Record<string, Tensor>;
-type Save = (tensors: Tensor[]) => void;
 
-interface Engine {
-  runKernelFunc(params: {
-    inputs: Named;
-    forwardFunc: (backend: unknown, save: Save) => Tensor;
-    backwardsFunc: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>;
-  }): Tensor;
-}
-
-/** One differentiable operation. Only the gradients that are asked for are computed. */
-function op(
-  inputs: Named,
-  forward: (save: Save) => Tensor,
-  gradient: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>,
-): Tensor {
-  const engine = tf.engine() as unknown as Engine;
-  return engine.runKernelFunc({ inputs, forwardFunc: (_, save) => forward(save), backwardsFunc: gradient });
-}
-
-/** Runs the device's own kernel if it has one. */
+/** Runs the device's fused kernel if it has one. */
 function fused(name: string, inputs: Named, attributes: Record<string, unknown> = {}): Tensor[] | null {
   if (!tf.getKernel(name, tf.getBackend())) return null;
   const out = tf.engine().runKernel(name, inputs as never, attributes as never) as Tensor | Tensor[];
@@ -48,7 +30,7 @@ export function squaredErrors(a: Tensor, b: Tensor): Tensor {
   const [n] = a.shape;
   const inner = a.size / n;
   const ones = (shape: number[]) => [n, ...shape.slice(1).map(() => 1)];
-  return op(
+  return differentiable(
     { a, b },
     (save) => {
       const difference = tf.sub(a, b);
@@ -66,7 +48,7 @@ export function squaredErrors(a: Tensor, b: Tensor): Tensor {
 export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
   const [size, out] = w.shape;
   const shape = [...x.shape.slice(0, -1), out];
-  return op(
+  return differentiable(
     bias ? { x, w, bias } : { x, w },
     (save) => {
       const flat = x.reshape([-1, size]) as Tensor2D;
@@ -97,11 +79,10 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: n
     [0, 0],
   ];
   const same = pad === 'same' || (stride === 1 && w.shape[0] === 2 * pad + 1 && w.shape[1] === 2 * pad + 1);
-  // TensorFlow's own kernels have no gradient with the padding spelt out.
-  if (border > 0 && !same && tf.getBackend() === 'tensorflow') return conv2d(tf.pad(x, around), w, bias, stride, 0);
+  if (border > 0 && !same && operation('padsBeforeConvolution')) return conv2d(tf.pad(x, around), w, bias, stride, 0);
   const padding = pad === 0 ? 'valid' : same ? 'same' : around;
   const attributes = { strides: stride, pad: padding, dataFormat: 'NHWC', dimRoundingMode: undefined };
-  return op(
+  return differentiable(
     bias ? { x, w, bias } : { x, w },
     (save) => {
       save([x, w]);
@@ -130,7 +111,7 @@ const siluSlope = (x: Tensor): Tensor => {
 
 /** x sigmoid(x). */
 export const silu = (x: Tensor): Tensor =>
-  op(
+  differentiable(
     { x },
     (save) => {
       save([x]);
@@ -153,7 +134,7 @@ const geluSlope = (x: Tensor): Tensor =>
 
 /** x Phi(x), exact. */
 export const gelu = (x: Tensor): Tensor =>
-  op(
+  differentiable(
     { x },
     (save) => {
       save([x]);
@@ -164,7 +145,7 @@ export const gelu = (x: Tensor): Tensor =>
 
 /** The first half of the last axis times gelu of the second: [..., 2 c] to [..., c]. */
 export const geglu = (x: Tensor): Tensor =>
-  op(
+  differentiable(
     { x },
     (save) => {
       save([x]);
@@ -205,7 +186,7 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
     const g = dy.reshape([n, -1, c]);
     return activate ? g.mul(siluSlope(affine(normal))) : g;
   };
-  return op(
+  return differentiable(
     { x, gamma, beta },
     (save) => {
       save([x]);
@@ -242,7 +223,7 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
     const rstd = tf.rsqrt(centred.square().mean(-1, true).add(epsilon));
     return { normal: centred.mul(rstd), rstd };
   };
-  return op(
+  return differentiable(
     { x, gamma, beta },
     (save) => {
       save([x]);
@@ -289,7 +270,7 @@ const joinHeads = (x: Tensor, heads: number): Tensor3D => {
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?: Tensor): Tensor {
   const scale = 1 / Math.sqrt((q.shape[2] as number) / heads);
-  return op(
+  return differentiable(
     { q, k, v },
     (save) => {
       const [qh, kh, vh] = [q, k, v].map((x) => splitHeads(x, heads));
@@ -318,7 +299,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?:
 /** Doubles height and width by repeating pixels. Its gradient is written out: TensorFlow.js's is wrong on cpu for batches. */
 export const upsample2x = (x: Tensor): Tensor => {
   const [, h, w] = x.shape;
-  return op(
+  return differentiable(
     { x },
     () => tf.image.resizeNearestNeighbor(x as Tensor4D, [h * 2, w * 2]),
     (dy) => ({ x: () => tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4) }),
@@ -327,7 +308,7 @@ export const upsample2x = (x: Tensor): Tensor => {
 
 /** Rows of `table` [rows, c] by `ids` (int32, any shape). The gradient is a product: not every device can scatter. */
 export const embedding = (table: Tensor, ids: Tensor): Tensor =>
-  op(
+  differentiable(
     { table },
     () => tf.gather(table, ids.flatten()).reshape([...ids.shape, table.shape[1] as number]),
     (dy) => ({

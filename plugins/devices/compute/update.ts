@@ -7,7 +7,10 @@ import { type Arrays, type Program, tensorArithmetic } from './program.js';
 export function applyUpdate(program: Program, list: readonly Arrays[], factors: Factors = {}, finite: number | Scalar = 1): void {
   if (list.length === 0) return;
   const update = operation('update');
-  if (update) return update(program, list, factors, finite);
+  if (update) {
+    update(program, list, factors, finite);
+    return;
+  }
   for (const arrays of list)
     tf.tidy(() => {
       const next = program.body(tensorArithmetic, { ...arrays, ...asTensors(factors) } as Record<string, Tensor>);
