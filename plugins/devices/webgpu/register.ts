@@ -1,95 +1,91 @@
-import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
-import { FUSED } from '../compute/contract.js';
-import type { WebGPUBackendParts } from './backend.js';
-import * as fused from './fused.js';
-import { registerWebGPULists } from './lists.js';
-import * as matrix from './matrix.js';
+import type { TensorInfo } from '@tensorflow/tfjs';
+import { convInfo, type FusedKernels, type Kernel, registerFused, replaceKernel } from '../compute/kernels.js';
+import { Effects, type Undo } from '../compute/undo.js';
+import { geglu, gegluGrad, silu, siluGrad } from './activations.js';
+import { columnSum } from './column-sum.js';
+import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
+import { deviceOf, type WebGPUDevice } from './device.js';
+import { groupNorm, groupNormGrad } from './group-norm.js';
+import type { BackendInternals } from './internals.js';
+import { layerNorm, layerNormGrad } from './layer-norm.js';
+import { matMul } from './matrix.js';
+import { softmax, softmaxGrad } from './softmax.js';
 
-type Call = { inputs: Record<string, TensorInfo>; attrs: Record<string, unknown>; backend: WebGPUBackendParts };
+type Attributes = Record<string, unknown>;
+type WebGPUKernel = Kernel<BackendInternals>;
 
-const replace = (kernelName: string, make: (own: KernelFunc | undefined) => (call: Call) => TensorInfo | TensorInfo[]): void => {
-  const config = tf.getKernel(kernelName, 'webgpu');
-  const own = config?.kernelFunc;
-  if (config) tf.unregisterKernel(kernelName, 'webgpu');
-  tf.registerKernel({ kernelName, backendName: 'webgpu', kernelFunc: make(own) as unknown as KernelFunc });
+/** Registers our kernels for the webgpu backend: matrix products and convolutions in place of TensorFlow.js's, and the fused ones. */
+export function registerKernels(): Undo {
+  const effects = new Effects();
+  for (const [name, make] of Object.entries(REPLACED)) effects.add(replaceKernel('webgpu', name, make));
+  effects.add(registerFused('webgpu', FUSED_KERNELS));
+  return effects.undo;
+}
+
+/** Whether our convolutions can do it. */
+const isPlainConvolution = (attrs: Attributes): boolean =>
+  (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && !attrs.activation;
+
+/** Whether our products can add it while they write. */
+const isPlainBias = (inputs: Record<string, TensorInfo>): boolean =>
+  !inputs.preluActivationWeights && (!inputs.bias || inputs.bias.shape.length <= 1);
+
+/** Kernels in place of TensorFlow.js's, which are given to fall back on. */
+const REPLACED: Record<string, (former: WebGPUKernel) => WebGPUKernel> = {
+  BatchMatMul:
+    () =>
+    ({ inputs, attrs, backend }) =>
+      matMul(deviceOf(backend), inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+
+  _FusedMatMul: (former) => (call) => {
+    const { inputs, attrs, backend } = call;
+    if (attrs.activation || !isPlainBias(inputs)) return former(call);
+    return matMul(deviceOf(backend), inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
+  },
+
+  Conv2D: (former) => (call) => {
+    const { inputs, attrs, backend } = call;
+    if (!isPlainConvolution(attrs)) return former(call);
+    return conv2d(deviceOf(backend), inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs));
+  },
+
+  FusedConv2D: (former) => (call) => {
+    const { inputs, attrs, backend } = call;
+    if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return former(call);
+    return conv2d(deviceOf(backend), inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
+  },
+
+  Conv2DBackpropInput: (former) => (call) => {
+    const { inputs, attrs, backend } = call;
+    if (!isPlainConvolution(attrs)) return former(call);
+    const info = convInfo(attrs.inputShape as number[], inputs.filter.shape, attrs);
+    return conv2dInputGradient(deviceOf(backend), inputs.dy, inputs.filter, info);
+  },
+
+  Conv2DBackpropFilter: (former) => (call) => {
+    const { inputs, attrs, backend } = call;
+    if (!isPlainConvolution(attrs)) return former(call);
+    const info = convInfo(inputs.x.shape, attrs.filterShape as number[], attrs);
+    return conv2dFilterGradient(deviceOf(backend), inputs.x, inputs.dy, info);
+  },
 };
 
-let done = false;
+/** A kernel of a device for the backend that TensorFlow.js calls it with. */
+const of =
+  <A>(kernel: (device: WebGPUDevice, tensors: TensorInfo[], attributes: A) => TensorInfo[]) =>
+  (backend: BackendInternals, tensors: TensorInfo[], attributes: A): TensorInfo[] =>
+    kernel(deviceOf(backend), tensors, attributes);
 
-/** Registers our kernels for the webgpu backend: matrix products and convolutions in place of its own, and the fused ones. */
-export function registerWebGPUKernels(): void {
-  if (done) return;
-  done = true;
-  replace(
-    'BatchMatMul',
-    () =>
-      ({ inputs, attrs, backend }) =>
-        matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
-  );
-  replace('_FusedMatMul', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    const plain = !attrs.activation && !inputs.preluActivationWeights;
-    if (!plain || (inputs.bias && inputs.bias.shape.length > 1)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
-  });
-  const info = (x: readonly number[], filter: readonly number[], { strides, pad, dilations, dimRoundingMode }: Record<string, unknown>) =>
-    tf.backend_util.computeConv2DInfo(
-      x as Tensor4D['shape'],
-      filter as Tensor4D['shape'],
-      strides as number,
-      (dilations ?? 1) as number,
-      pad as number,
-      dimRoundingMode as undefined,
-    );
-  const simple = (attrs: Record<string, unknown>) =>
-    (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && !attrs.activation;
-  replace('Conv2D', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!simple(attrs)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2d(backend, inputs.x, inputs.filter, info(inputs.x.shape, inputs.filter.shape, attrs));
-  });
-  replace('FusedConv2D', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    const plain = simple(attrs) && !inputs.preluActivationWeights && (!inputs.bias || inputs.bias.shape.length <= 1);
-    if (!plain) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2d(backend, inputs.x, inputs.filter, info(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
-  });
-  replace('Conv2DBackpropInput', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!simple(attrs)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2dInputGradient(backend, inputs.dy, inputs.filter, info(attrs.inputShape as number[], inputs.filter.shape, attrs));
-  });
-  replace('Conv2DBackpropFilter', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!simple(attrs)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2dFilterGradient(backend, inputs.x, inputs.dy, info(inputs.x.shape, attrs.filterShape as number[], attrs));
-  });
-
-  const add = (
-    name: string,
-    inputs: string[],
-    run: (backend: WebGPUBackendParts, tensors: TensorInfo[], attributes: never) => TensorInfo[],
-  ) =>
-    replace(
-      name,
-      () => (call) =>
-        run(
-          call.backend,
-          inputs.map((key) => call.inputs[key]),
-          call.attrs as never,
-        ),
-    );
-  add(FUSED.groupNorm, ['x', 'gamma', 'beta'], fused.groupNorm);
-  add(FUSED.groupNormGrad, ['x', 'dy', 'gamma', 'beta'], fused.groupNormGrad);
-  add(FUSED.layerNorm, ['x', 'gamma', 'beta'], fused.layerNorm);
-  add(FUSED.layerNormGrad, ['x', 'dy', 'gamma'], fused.layerNormGrad);
-  add(FUSED.softmax, ['x'], fused.softmax);
-  add(FUSED.softmaxGrad, ['p', 'dp'], fused.softmaxGrad);
-  add(FUSED.silu, ['x'], fused.silu);
-  add(FUSED.siluGrad, ['x', 'dy'], fused.siluGrad);
-  add(FUSED.geglu, ['x'], fused.geglu);
-  add(FUSED.gegluGrad, ['x', 'dy'], fused.gegluGrad);
-  add(FUSED.columnSum, ['x'], fused.columnSum);
-  registerWebGPULists();
-}
+const FUSED_KERNELS: FusedKernels<BackendInternals> = {
+  groupNorm: of(groupNorm),
+  groupNormGrad: of(groupNormGrad),
+  layerNorm: of(layerNorm),
+  layerNormGrad: of(layerNormGrad),
+  softmax: of(softmax),
+  softmaxGrad: of(softmaxGrad),
+  silu: of(silu),
+  siluGrad: of(siluGrad),
+  geglu: of(geglu),
+  gegluGrad: of(gegluGrad),
+  columnSum: of(columnSum),
+};

@@ -1,7 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import type { Collective, Tensors } from '../../../core/index.js';
-import { BUCKET, ownMemory, type ReduceOptions } from '../../distributed/reduction/buckets.js';
-import { touch, type WebGPUBackendParts, waited } from './backend.js';
+import { BUCKET, type ReduceOptions, type Reducer, unshared } from '../compute/reduction.js';
+import type { WebGPUDevice } from './device.js';
 import { bindingOf } from './slabs.js';
 
 /** Part of a tensor in a bucket; positions in floats. */
@@ -34,15 +34,15 @@ interface Bucket {
  * still computing the next ones (as PyTorch's DistributedDataParallel does; Li et al. 2020), so that little is left to be done when it
  * ends. While one bucket is reduced on another thread, the next is fetched and the one before goes back, to where its tensors were.
  */
-export class WebGPUBuckets {
+export class BucketReducer implements Reducer {
   private buckets: Bucket[] | null = null;
   /** The buckets that hold a tensor. */
   private readonly holders = new Map<string, Bucket[]>();
   private readonly offered = new Map<string, Tensor>();
 
   constructor(
+    private readonly device: WebGPUDevice,
     private readonly collective: Collective,
-    private readonly backend: WebGPUBackendParts,
     private readonly options: ReduceOptions,
   ) {}
 
@@ -52,10 +52,10 @@ export class WebGPUBuckets {
     if (ready.length > 0) this.fetch(ready, (name) => this.offered.get(name) as Tensor);
   }
 
-  /** `extra` travels in the first bucket, but not as float16. */
-  async reduce(tensors: Tensors, extra: Float32Array): Promise<Tensors> {
-    const { collective, backend, options, offered } = this;
-    const head = options.half ? 0 : extra.length;
+  /** The numbers travel in the first bucket, but not as float16. */
+  async reduce(tensors: Tensors, numbers: Float32Array): Promise<Tensors> {
+    const { collective, device, options, offered } = this;
+    const head = options.half ? 0 : numbers.length;
     this.buckets ??= await this.arrange(tensors, head);
     const { buckets } = this;
     // Between its offer and now another may have taken a tensor's place.
@@ -69,30 +69,18 @@ export class WebGPUBuckets {
       buckets.filter(({ readable }) => readable === null),
       (path) => tensors[path],
     );
-    const own: Tensors = {};
+    const sums: Tensors = {};
     for (const path in tensors) {
-      own[path] = ownMemory(tensors[path]);
-      touch(backend, own[path]);
+      sums[path] = unshared(tensors[path]);
+      device.makeWritable(sums[path]);
     }
     // Copies that were made must be there before sums are written over them.
-    this.send();
+    device.submit();
     const reduced: Promise<void>[] = [];
-    const giveBack = async (index: number) => {
+    const putBack = async (index: number) => {
       await reduced[index];
-      const bucket = buckets[index];
-      const { up, array, filled } = bucket;
-      if (index === 0) extra.set(array.subarray(0, head));
-      await bucket.writable;
-      new Float32Array(up.getMappedRange(0, 4 * filled)).set(array.subarray(0, filled));
-      up.unmap();
-      const encoder = backend.device.createCommandEncoder();
-      for (const { path, from, at, count } of bucket.pieces) {
-        const { buffer, offset = 0 } = bindingOf(backend.tensorMap.get(own[path].dataId));
-        encoder.copyBufferToBuffer(up, 4 * at, buffer, offset + 4 * from, 4 * count);
-      }
-      backend.device.queue.submit([encoder.finish()]);
-      bucket.writable = up.mapAsync(GPUMapMode.WRITE);
-      bucket.writable.catch(() => undefined);
+      if (index === 0) numbers.set(buckets[0].array.subarray(0, head));
+      await this.send(buckets[index], sums);
     };
     for (const [index, bucket] of buckets.entries()) {
       await bucket.readable;
@@ -101,17 +89,17 @@ export class WebGPUBuckets {
       used.set(new Float32Array(down.getMappedRange(0, 4 * filled)));
       down.unmap();
       bucket.readable = null;
-      if (index === 0) used.set(extra.subarray(0, head));
+      if (index === 0) used.set(numbers.subarray(0, head));
       reduced.push(collective.allReduce([used], options));
       reduced[index].catch(() => undefined);
-      if (index > 0) await giveBack(index - 1);
+      if (index > 0) await putBack(index - 1);
     }
-    await giveBack(buckets.length - 1);
-    if (options.half) await collective.allReduce([extra]);
-    waited();
+    await putBack(buckets.length - 1);
+    if (options.half) await collective.allReduce([numbers]);
+    device.becameIdle();
     offered.clear();
     for (const bucket of buckets) bucket.missing = bucket.paths.size;
-    return own;
+    return sums;
   }
 
   /** Gives the buffers back. */
@@ -129,7 +117,7 @@ export class WebGPUBuckets {
    */
   private async arrange(tensors: Tensors, head: number): Promise<Bucket[]> {
     const order = JSON.parse((await this.collective.gather(JSON.stringify([...this.offered.keys()])))[0]) as string[];
-    const { device } = this.backend;
+    const { device } = this.device.backend;
     const { COPY_DST, COPY_SRC, MAP_READ, MAP_WRITE } = GPUBufferUsage;
     const size = Math.max(head + 1, this.options.bucket ?? BUCKET);
     const buckets: Bucket[] = [];
@@ -138,8 +126,13 @@ export class WebGPUBuckets {
         pieces: [],
         paths: new Set(),
         filled: buckets.length === 0 ? head : 0,
-        down: device.createBuffer({ size: 4 * size, usage: COPY_DST | MAP_READ }),
-        up: device.createBuffer({ size: 4 * size, usage: COPY_SRC | MAP_WRITE, mappedAtCreation: true }),
+        down: device.createBuffer({ label: `bucket ${buckets.length}, to read back`, size: 4 * size, usage: COPY_DST | MAP_READ }),
+        up: device.createBuffer({
+          label: `bucket ${buckets.length}, to send`,
+          size: 4 * size,
+          usage: COPY_SRC | MAP_WRITE,
+          mappedAtCreation: true,
+        }),
         array: new Float32Array(size),
         writable: Promise.resolve(),
         missing: 0,
@@ -164,26 +157,35 @@ export class WebGPUBuckets {
 
   /** Records copies of the buckets' tensors to where they can be read, and sends everything so far. */
   private fetch(buckets: readonly Bucket[], tensorOf: (path: string) => Tensor): void {
-    const { backend } = this;
-    for (const { paths } of buckets) for (const path of paths) touch(backend, tensorOf(path));
-    backend.ensureCommandEncoderReady();
-    backend.endComputePassEncoder();
-    const encoder = backend.commandEncoder as GPUCommandEncoder;
+    const { device } = this;
+    for (const { paths } of buckets) for (const path of paths) device.makeWritable(tensorOf(path));
+    const encoder = device.encoder();
     for (const { pieces, down } of buckets)
       for (const { path, from, at, count } of pieces) {
-        const { buffer, offset = 0 } = bindingOf(backend.tensorMap.get(tensorOf(path).dataId));
+        const { buffer, offset = 0 } = bindingOf(device.entryOf(tensorOf(path)));
         encoder.copyBufferToBuffer(buffer, offset + 4 * from, down, 4 * at, 4 * count);
       }
-    this.send();
+    device.submit();
     for (const bucket of buckets) {
       bucket.readable = bucket.down.mapAsync(GPUMapMode.READ, 0, 4 * bucket.filled);
       bucket.readable.catch(() => undefined);
     }
   }
 
-  private send(): void {
-    this.backend.ensureCommandEncoderReady();
-    this.backend.endComputePassEncoder();
-    this.backend.submitQueue();
+  /** Sends a bucket's sums to where its tensors are. */
+  private async send(bucket: Bucket, sums: Tensors): Promise<void> {
+    const { device } = this;
+    const { up, array, filled, pieces } = bucket;
+    await bucket.writable;
+    new Float32Array(up.getMappedRange(0, 4 * filled)).set(array.subarray(0, filled));
+    up.unmap();
+    const encoder = device.backend.device.createCommandEncoder({ label: 'sums of a bucket' });
+    for (const { path, from, at, count } of pieces) {
+      const { buffer, offset = 0 } = bindingOf(device.entryOf(sums[path]));
+      encoder.copyBufferToBuffer(up, 4 * at, buffer, offset + 4 * from, 4 * count);
+    }
+    device.backend.queue.submit([encoder.finish()]);
+    bucket.writable = up.mapAsync(GPUMapMode.WRITE);
+    bucket.writable.catch(() => undefined);
   }
 }
