@@ -1,26 +1,21 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { convInfo, type FusedKernels, type Kernel, registerFused, replaceKernel } from '../compute/kernels.js';
+import { registerOperations } from '../compute/contract.js';
+import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
 import { Effects, type Undo } from '../compute/undo.js';
-import { geglu, gegluGrad, silu, siluGrad } from './activations.js';
+import * as activations from './activations.js';
+import { adamw8bit } from './adamw8bit.js';
+import { BucketReducer } from './bucket-reducer.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import { deviceOf, type WebGPUDevice } from './device.js';
-import { groupNorm, groupNormGrad } from './group-norm.js';
-import type { BackendInternals } from './internals.js';
-import { layerNorm, layerNormGrad } from './layer-norm.js';
 import { matMul } from './matrix.js';
-import { softmax, softmaxGrad } from './softmax.js';
+import { normals } from './normals.js';
+import * as norms from './norms.js';
+import { sum } from './reduce.js';
+import * as softmaxes from './softmax.js';
+import { updater } from './update.js';
 
 type Attributes = Record<string, unknown>;
-type WebGPUKernel = Kernel<BackendInternals>;
-
-/** Registers our kernels for the webgpu backend: matrix products and convolutions in place of TensorFlow.js's, and the fused ones. */
-export function registerKernels(): Undo {
-  const effects = new Effects();
-  for (const [name, make] of Object.entries(REPLACED)) effects.add(replaceKernel('webgpu', name, make));
-  effects.add(registerFused('webgpu', FUSED_KERNELS));
-  return effects.undo;
-}
 
 /** Whether our convolutions can do it. */
 const isPlainConvolution = (attrs: Attributes): boolean =>
@@ -30,62 +25,63 @@ const isPlainConvolution = (attrs: Attributes): boolean =>
 const isPlainBias = (inputs: Record<string, TensorInfo>): boolean =>
   !inputs.preluActivationWeights && (!inputs.bias || inputs.bias.shape.length <= 1);
 
-/** Kernels in place of TensorFlow.js's, which are given to fall back on. */
-const REPLACED: Record<string, (former: WebGPUKernel) => WebGPUKernel> = {
+const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kernel<WebGPUDevice>>> = {
   BatchMatMul:
     () =>
-    ({ inputs, attrs, backend }) =>
-      matMul(deviceOf(backend), inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+    ({ inputs, attrs, device }) =>
+      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
 
-  _FusedMatMul: (former) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (attrs.activation || !isPlainBias(inputs)) return former(call);
-    return matMul(deviceOf(backend), inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
+  _FusedMatMul: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (attrs.activation || !isPlainBias(inputs)) return original(call);
+    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
   },
 
-  Conv2D: (former) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!isPlainConvolution(attrs)) return former(call);
-    return conv2d(deviceOf(backend), inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs));
+  Conv2D: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs)) return original(call);
+    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs));
   },
 
-  FusedConv2D: (former) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return former(call);
-    return conv2d(deviceOf(backend), inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
+  FusedConv2D: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return original(call);
+    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
   },
 
-  Conv2DBackpropInput: (former) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!isPlainConvolution(attrs)) return former(call);
+  Conv2DBackpropInput: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs)) return original(call);
     const info = convInfo(attrs.inputShape as number[], inputs.filter.shape, attrs);
-    return conv2dInputGradient(deviceOf(backend), inputs.dy, inputs.filter, info);
+    return conv2dInputGradient(device, inputs.dy, inputs.filter, info);
   },
 
-  Conv2DBackpropFilter: (former) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!isPlainConvolution(attrs)) return former(call);
+  Conv2DBackpropFilter: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs)) return original(call);
     const info = convInfo(inputs.x.shape, attrs.filterShape as number[], attrs);
-    return conv2dFilterGradient(deviceOf(backend), inputs.x, inputs.dy, info);
+    return conv2dFilterGradient(device, inputs.x, inputs.dy, info);
   },
 };
 
-/** A kernel of a device for the backend that TensorFlow.js calls it with. */
-const of =
-  <A>(kernel: (device: WebGPUDevice, tensors: TensorInfo[], attributes: A) => TensorInfo[]) =>
-  (backend: BackendInternals, tensors: TensorInfo[], attributes: A): TensorInfo[] =>
-    kernel(deviceOf(backend), tensors, attributes);
-
-const FUSED_KERNELS: FusedKernels<BackendInternals> = {
-  groupNorm: of(groupNorm),
-  groupNormGrad: of(groupNormGrad),
-  layerNorm: of(layerNorm),
-  layerNormGrad: of(layerNormGrad),
-  softmax: of(softmax),
-  softmaxGrad: of(softmaxGrad),
-  silu: of(silu),
-  siluGrad: of(siluGrad),
-  geglu: of(geglu),
-  gegluGrad: of(gegluGrad),
-  columnSum: of(columnSum),
-};
+/**
+ * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
+ * behind the compute contract.
+ */
+export function register(device: WebGPUDevice): Undo {
+  const effects = new Effects();
+  const kernels = new Kernels<WebGPUDevice>('webgpu', deviceOf);
+  effects.add(kernels.undo);
+  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
+  kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
+  effects.add(
+    registerOperations('webgpu', {
+      update: updater(device),
+      sum: (program, list, factors) => sum(device, program, list, factors),
+      adamw8bit: (...call) => adamw8bit(device, ...call),
+      normals: (generators, size) => normals(device, generators, size),
+      reducer: (collective, options) => new BucketReducer(device, collective, options),
+    }),
+  );
+  return effects.undo;
+}
