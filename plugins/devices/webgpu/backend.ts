@@ -4,9 +4,8 @@ import { Effects } from '../compute/undo.js';
 import { findAdapter, findGPU, requestDevice } from './adapter.js';
 import { installedIn, MOST_DISPATCHES, WebGPUDevice } from './device.js';
 import { type BackendInternals, EXPECTED } from './internals.js';
-import { registerDeviceOperations } from './operations.js';
 import { patchBackend } from './patches.js';
-import { registerKernels } from './register.js';
+import { register } from './register.js';
 
 const NAME = 'webgpu';
 
@@ -44,8 +43,7 @@ export async function install(): Promise<WebGPUDevice> {
     effects.add(listen(device));
 
     // Kernels of TensorFlow.js that are replaced, and ours that it lacks; operations behind steploom's compute contract.
-    effects.add(registerKernels());
-    effects.add(registerDeviceOperations(device));
+    effects.add(register(device));
 
     // How many dispatches TensorFlow.js records before it sends them, where it does so itself.
     const flag = 'WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE';

@@ -1,37 +1,21 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
+import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
-import type { Undo } from '../compute/undo.js';
-import { geglu, gegluGrad, silu, siluGrad } from './activations.js';
+import { Effects, type Undo } from '../compute/undo.js';
+import * as activations from './activations.js';
+import { adamw8bit } from './adamw8bit.js';
+import { BucketReducer } from './bucket-reducer.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import { deviceOf, type WebGPUDevice } from './device.js';
-import { groupNorm, groupNormGrad } from './group-norm.js';
-import { layerNorm, layerNormGrad } from './layer-norm.js';
 import { matMul } from './matrix.js';
-import { softmax, softmaxGrad } from './softmax.js';
+import { normals } from './normals.js';
+import * as norms from './norms.js';
+import { sum } from './reduce.js';
+import * as softmaxes from './softmax.js';
+import { updater } from './update.js';
 
 type Attributes = Record<string, unknown>;
-type WebGPUKernel = Kernel<WebGPUDevice>;
-
-/** Registers our kernels for the webgpu backend: matrix products and convolutions in place of TensorFlow.js's, and the fused ones. */
-export function registerKernels(): Undo {
-  const kernels = new Kernels<WebGPUDevice>('webgpu', deviceOf);
-  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
-  kernels.addFused({
-    groupNorm,
-    groupNormGrad,
-    layerNorm,
-    layerNormGrad,
-    softmax,
-    softmaxGrad,
-    silu,
-    siluGrad,
-    geglu,
-    gegluGrad,
-    columnSum,
-  });
-  return kernels.undo;
-}
 
 /** Whether our convolutions can do it. */
 const isPlainConvolution = (attrs: Attributes): boolean =>
@@ -41,8 +25,7 @@ const isPlainConvolution = (attrs: Attributes): boolean =>
 const isPlainBias = (inputs: Record<string, TensorInfo>): boolean =>
   !inputs.preluActivationWeights && (!inputs.bias || inputs.bias.shape.length <= 1);
 
-/** Kernels in place of TensorFlow.js's. */
-const REPLACED: Record<string, (original: WebGPUKernel) => WebGPUKernel> = {
+const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kernel<WebGPUDevice>>> = {
   BatchMatMul:
     () =>
     ({ inputs, attrs, device }) =>
@@ -80,3 +63,25 @@ const REPLACED: Record<string, (original: WebGPUKernel) => WebGPUKernel> = {
     return conv2dFilterGradient(device, inputs.x, inputs.dy, info);
   },
 };
+
+/**
+ * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
+ * behind the compute contract.
+ */
+export function register(device: WebGPUDevice): Undo {
+  const effects = new Effects();
+  const kernels = new Kernels<WebGPUDevice>('webgpu', deviceOf);
+  effects.add(kernels.undo);
+  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
+  kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
+  effects.add(
+    registerOperations('webgpu', {
+      update: updater(device),
+      sum: (program, list, factors) => sum(device, program, list, factors),
+      adamw8bit: (...call) => adamw8bit(device, ...call),
+      normals: (generators, size) => normals(device, generators, size),
+      reducer: (collective, options) => new BucketReducer(device, collective, options),
+    }),
+  );
+  return effects.undo;
+}
