@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { ERRORS } from '../../core/index.js';
 import { PRESETS } from '../../presets/cli/registry.js';
-import { snake } from '../../presets/common/options.js';
+import { snake } from '../../presets/common/option-facts.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const scratch = join(root, 'test', 'docs', '.blocks');
