@@ -1,4 +1,4 @@
-import { COLLECTIVE, DEVICE, type Device, type DeviceReport, fail, type Host, SteploomError } from '../../core/index.js';
+import { COLLECTIVE, DEVICE, type Device, type DeviceReport, type Filling, fail, type Host, SteploomError } from '../../core/index.js';
 import { cpu } from './cpu.js';
 import { tfjsNode, tfjsNodeGpu } from './tfjs-node.js';
 import { type WasmOptions, wasm } from './wasm.js';
@@ -33,7 +33,7 @@ export async function tryDevice(
 export const isSoftware = ({ detail }: DeviceReport) => /swiftshader|llvmpipe|software/i.test(detail);
 
 /** The device of that name, or with 'auto' the best that works: GPUs first, then TensorFlow, wasm, cpu. */
-export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}) => {
+export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}): Filling<'DEVICE'> => {
   let host: Host | undefined;
   let found: Device | undefined;
   return {
