@@ -1,4 +1,4 @@
-import { isAbsolute, relative } from 'node:path';
+import { isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ErrorCode, messageOf, problemText, SteploomError } from '../../core/index.js';
 import { wasPrinted } from '../../plugins/distributed/mpi.js';
@@ -8,7 +8,8 @@ const FLAGS: Partial<Record<ErrorCode, string>> = {
   SNAPSHOT_OTHER_RUN: 'Differences that are meant are named with --resume_override.',
 };
 
-const dist = fileURLToPath(new URL('../..', import.meta.url));
+/** The folders of steploom's code, in dist/ or the sources. */
+const steploom = ['core', 'plugins', 'presets'].map((room) => join(fileURLToPath(new URL('../..', import.meta.url)), room, sep));
 
 /** Where in a stack the user's code stands: the first frame that is not Node's, steploom's or an installed package's. */
 export function userFrame(stack: string): string | null {
@@ -16,7 +17,7 @@ export function userFrame(stack: string): string | null {
     const [, path, at] = /^\s+at .*?((?:file:\/\/|\/|[A-Za-z]:\\)[^()]*?):(\d+)(?::\d+)?\)?$/.exec(line) ?? [];
     if (!path) continue;
     const file = path.startsWith('file:') ? fileURLToPath(path) : path;
-    if (/[\\/]node_modules[\\/]/.test(file) || file.startsWith(dist)) continue;
+    if (/[\\/]node_modules[\\/]/.test(file) || steploom.some((room) => file.startsWith(room))) continue;
     const near = relative(process.cwd(), file);
     return `${near.startsWith('..') || isAbsolute(near) ? file : near}:${at}`;
   }
