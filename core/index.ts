@@ -3,7 +3,7 @@ import 'reflect-metadata';
 export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
-export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, SteploomError } from './errors.js';
+export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, problemText, SteploomError } from './errors.js';
 export { hashOf, hashOfText } from './hash.js';
 export { type Better, betterThan, checkWatched, type Metrics, watched } from './metrics.js';
 export {

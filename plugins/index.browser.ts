@@ -1,8 +1,6 @@
 // The plugins that run in a browser as well as in Node.
 
 export { matches, type NamePattern } from '../core/name-pattern.js';
-export { OPTIMIZERS, type OptimizerName, optimizerByName } from '../presets/common/optimizers.js';
-export { SCHEDULES, type ScheduleName, type ScheduleOptions, scheduleByName } from '../presets/common/schedules.js';
 export { LORA_FILE, readLora, writeLora } from './adapters/lora/file.js';
 export { type LoraOptions, lora, loraModules, mergeLora, withLora } from './adapters/lora.js';
 export { mergeAtEnd } from './adapters/merge-at-end.js';
