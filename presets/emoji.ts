@@ -83,7 +83,7 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
   );
 }
 
-/** The figures of EMOJI's table, before and after. */
+/** The figures before and after, as a table. */
 function table(before: Figures, after: Figures): string {
   const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const rows: [string, string, string][] = [

@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { fail, type Random, seededRandom, type Tensors, weightsOf } from '../../core/index.js';
-import { readLora } from '../../plugins/adapters/lora/file.js';
-import { mergeLora } from '../../plugins/adapters/lora.js';
+import { mergeLora } from '../../plugins/adapters/lora/merge.js';
+import { readLora } from '../../plugins/adapters/lora/serialize.js';
 import { DEVICES, type DeviceName, device } from '../../plugins/devices/pick.js';
 import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
-import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-pp.js';
-import { sampleImages } from '../../plugins/samplers/walk/sampler.js';
+import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-plus-plus.js';
+import { sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import { emojiBaseFolder } from '../common/package-root.js';
 
 const SAMPLERS = { ddim: () => ddim({ useClippedModelOutput: true }), 'dpm-solver++': () => dpmSolverPlusPlus({ clip: true }) };

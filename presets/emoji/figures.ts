@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, fail, type Host, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
 import type { Emoji } from '../../plugins/data/emoji/noto.js';
-import type { TextToImage } from '../../plugins/models/text-to-image.js';
-import { denoising, isTextToImage } from '../../plugins/objectives/denoising.js';
+import { isTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
+import { denoising } from '../../plugins/objectives/denoising.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
-import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sampler.js';
+import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 
 /** A set of images to be compared with: which emoji, in which style. */
 export interface Gallery {
@@ -15,7 +15,7 @@ export interface Gallery {
   readonly pixels: readonly Float32Array[];
 }
 
-/** How well a model draws: what EMOJI's table asks for, before and after. */
+/** How well a model draws: what is said of it before and after training. */
 export interface Figures {
   /** Mean loss over t = 50, 150, ..., 950 with fixed noise, on the first gallery's images of the captions. */
   readonly loss: Readonly<Record<string, number>>;
