@@ -192,7 +192,7 @@ describe('a LayersModel', () => {
 
 describe('losses and metrics', () => {
   const one = async (options: SupervisedObjectiveOptions, predicted: tf.Tensor, target: tf.Tensor, gives?: 'probabilities') => {
-    const model = { forward: () => predicted, ...(gives ? { gives } : {}) };
+    const model = { forward: () => predicted, ...(gives ? { outputs: gives } : {}) };
     const batch = { tensors: { x: predicted, y: target } } as unknown as Batch;
     return (
       await objective(options)
