@@ -39,7 +39,7 @@ export * from './plugin/roles.js';
 export { run } from './plugin/run.js';
 export { Generator, type Random, seededRandom } from './random.js';
 export type { Explanation } from './run/explain.js';
-export type { SessionOptions } from './run/prepare.js';
+export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';
 export {
   allToHost,

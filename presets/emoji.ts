@@ -86,7 +86,7 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
   );
 }
 
-/** What was measured on the captions, before and after, as a table. */
+/** The figures before and after, as a table. */
 function table(before: Figures, after: Figures): string {
   const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const rows: [string, string, string][] = [

@@ -2,11 +2,12 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { fail, messageOf, seededRandom } from '../../core/index.js';
-import { LORA_FILE, readLora } from '../../plugins/adapters/lora/file.js';
-import { mergeLora } from '../../plugins/adapters/lora.js';
+import { mergeLora } from '../../plugins/adapters/lora/merge.js';
+import { readLora } from '../../plugins/adapters/lora/serialize.js';
 import { DEVICES, type DeviceName, device } from '../../plugins/devices/device.js';
 import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import { LORA_FILE } from '../../plugins/persist/formats/lora-file.js';
 import { emojiBaseFolder } from '../common/package-root.js';
 
 /** The options of commands that open a model. */

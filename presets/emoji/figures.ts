@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, fail, type Host, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
 import type { Emoji } from '../../plugins/data/emoji/noto.js';
-import type { TextToImage } from '../../plugins/models/text-to-image.js';
-import { denoising, isTextToImage } from '../../plugins/objectives/denoising.js';
+import { isTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
+import { denoising } from '../../plugins/objectives/denoising.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
-import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sampler.js';
+import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import { SIDE } from './data.js';
 
 /** A set of images to be compared with: which emoji, in which style. */
