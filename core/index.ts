@@ -3,7 +3,7 @@ import 'reflect-metadata';
 export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
-export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, SteploomError } from './errors.js';
+export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, problemText, SteploomError } from './errors.js';
 export { hashOf, hashOfText } from './hash.js';
 export { type Better, betterThan, checkWatched, type Metrics, watched } from './metrics.js';
 export {
@@ -39,7 +39,7 @@ export * from './plugin/roles.js';
 export { run } from './plugin/run.js';
 export { Generator, type Random, seededRandom } from './random.js';
 export type { Explanation } from './run/explain.js';
-export type { SessionOptions } from './run/prepare.js';
+export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';
 export {
   allToHost,

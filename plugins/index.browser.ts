@@ -1,39 +1,36 @@
-// The plugins that run in a browser as well as in Node.
+// The plugins that run in a browser as well as in Node, the types their options need, and what one does with a trained model.
 
-export { matches, type NamePattern } from '../core/name-pattern.js';
-export { OPTIMIZERS, type OptimizerName, optimizerByName } from '../presets/common/optimizers.js';
-export { SCHEDULES, type ScheduleName, type ScheduleOptions, scheduleByName } from '../presets/common/schedules.js';
-export { LORA_FILE, readLora, writeLora } from './adapters/lora/file.js';
-export { type LoraOptions, lora, loraModules, mergeLora, withLora } from './adapters/lora.js';
+export { mergeLora } from './adapters/lora/merge.js';
+export { readLora, writeLora } from './adapters/lora/serialize.js';
+export { type LoraOptions, lora } from './adapters/lora.js';
 export { mergeAtEnd } from './adapters/merge-at-end.js';
-export { type ArraysOptions, arrays, epochOrder } from './data/arrays.js';
-export { type StreamElement, type StreamOptions, stream } from './data/stream.js';
-export { globalNorm } from './devices/compute/reduce.js';
+export { type ArraysOptions, arrays } from './data/arrays.js';
+export { type StreamElement, type StreamOptions, type StreamSource, stream } from './data/stream.js';
 export { cpu } from './devices/cpu.js';
 export { webgpu } from './devices/webgpu.js';
 export { type DistributedOptions, distributed } from './distributed/distributed.js';
-export { type Shard, type ShardOptions, shardOf } from './distributed/sharding/shard.js';
 export { type AccumulationOptions, accumulation } from './gradients/accumulation.js';
 export { clipping } from './gradients/clipping.js';
 export { type NonFiniteGuardOptions, nonFiniteGuard } from './gradients/non-finite-guard.js';
-export { type CLIPTextConfig, clipText } from './models/clip/text-encoder.js';
-export { clipTokenizer, loadTokenizer, type Tokenizer, wordTokenizer } from './models/clip/tokenizer.js';
+export type { CLIPTextConfig } from './models/clip/text-encoder.js';
+export { clipTokenizer, type Tokenizer, wordTokenizer } from './models/clip/tokenizer.js';
 export { type FunctionModelOptions, functionModel } from './models/function-model.js';
-export { makeParameters, type WeightSpec } from './models/layers/builder.js';
+export type { Outputs } from './models/layers/outputs.js';
 export { type LayersModelOptions, layersModel } from './models/layers-model.js';
-export { type NoiseConfig, type NoiseSchedule, noiseSchedule } from './models/stable-diffusion/noise-schedule.js';
-export { buildTextToImage, type TextToImage, type TextToImageOptions, textToImageModel } from './models/text-to-image.js';
-export { type UNetConfig, unet2DCondition } from './models/unet/unet2d-condition.js';
-export { type Codec, spaceToDepth } from './models/vae/codec.js';
-export { type DenoisingOptions, denoising, isTextToImage, minSnrWeight } from './objectives/denoising.js';
-export { accuracy, topK } from './objectives/losses/metrics.js';
+export type { NoiseConfig } from './models/stable-diffusion/noise-schedule.js';
 export {
-  type Comparison,
-  LOSSES,
-  type LossName,
-  type SupervisedOptions,
-  supervised as supervisedObjective,
-} from './objectives/supervised.js';
+  buildTextToImage,
+  type FreshTextToImage,
+  isTextToImage,
+  type TextToImage,
+  type TextToImageOptions,
+  textToImageModel,
+} from './models/text-to-image.js';
+export type { UNetConfig } from './models/unet/config.js';
+export { type DenoisingOptions, denoising } from './objectives/denoising.js';
+export type { Comparison, LossName } from './objectives/losses/losses.js';
+export { accuracy, topK } from './objectives/losses/metrics.js';
+export { type SupervisedObjectiveOptions, supervisedObjective } from './objectives/supervised-objective.js';
 export { type EarlyStoppingOptions, earlyStopping } from './observe/early-stopping.js';
 export { type EvaluationOptions, evaluation } from './observe/evaluation.js';
 export { type AdafactorOptions, adafactor } from './optimizers/adafactor.js';
@@ -45,23 +42,23 @@ export { type ProdigyOptions, prodigy } from './optimizers/prodigy.js';
 export { type SGDOptions, sgd } from './optimizers/sgd.js';
 export { type Files, fetched, inMemory } from './persist/formats/files.js';
 export { layersFiles } from './persist/formats/layers-files.js';
-export { readSafetensors, writeSafetensors } from './persist/formats/safetensors.js';
-export { readSnapshot, writeSnapshot } from './persist/formats/snapshot-files.js';
-export { saveModel } from './persist/save-model.js';
-export { ddim } from './samplers/ddim.js';
-export { dpmSolverPlusPlus } from './samplers/dpm-solver-pp.js';
-export { type SampleOptions, type Sampler, sampleImages } from './samplers/walk/sampler.js';
+export { LORA_FILE } from './persist/formats/lora-file.js';
+export { type SaveModelOptions, saveModel } from './persist/save-model.js';
+export { type DDIMOptions, ddim } from './samplers/ddim.js';
+export { type DPMSolverOptions, dpmSolverPlusPlus } from './samplers/dpm-solver-plus-plus.js';
+export { type SampleOptions, sampleImages } from './samplers/walk/sample-images.js';
+export { SAMPLER, type Sampler, type Walk } from './samplers/walk/sampler.js';
 export { constant } from './schedules/constant.js';
-export { cosine } from './schedules/cosine.js';
-export { cosineWithRestarts } from './schedules/cosine-with-restarts.js';
-export { type Curve, schedule } from './schedules/curve/schedule.js';
+export { type CosineOptions, cosine } from './schedules/cosine.js';
+export { type CosineWithRestartsOptions, cosineWithRestarts } from './schedules/cosine-with-restarts.js';
+export { type Curve, type SchedulePlugin, schedule } from './schedules/curve/schedule.js';
 export { inverseSqrt } from './schedules/inverse-sqrt.js';
 export { linear } from './schedules/linear.js';
-export { oneCycle } from './schedules/one-cycle.js';
+export { type OneCycleOptions, oneCycle } from './schedules/one-cycle.js';
 export { piecewiseConstant } from './schedules/piecewise-constant.js';
-export { polynomial } from './schedules/polynomial.js';
+export { type PolynomialOptions, polynomial } from './schedules/polynomial.js';
 export { type ReduceOnPlateauOptions, reduceOnPlateau } from './schedules/reduce-on-plateau.js';
 export { sequence } from './schedules/sequence.js';
 export { warmup } from './schedules/warmup.js';
-export { warmupStableDecay } from './schedules/warmup-stable-decay.js';
-export { type EMAOptions, ema, emaDecay } from './weights/ema.js';
+export { type WarmupStableDecayOptions, warmupStableDecay } from './schedules/warmup-stable-decay.js';
+export { type EMAOptions, ema } from './weights/ema.js';

@@ -18,8 +18,9 @@ import { arrays } from '../plugins/data/arrays.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
 import { layersModel } from '../plugins/models/layers-model.js';
+import type { Comparison } from '../plugins/objectives/losses/losses.js';
 import { accuracy, topK } from '../plugins/objectives/losses/metrics.js';
-import { type Comparison, supervised as objective, type SupervisedOptions } from '../plugins/objectives/supervised.js';
+import { type SupervisedObjectiveOptions, supervisedObjective } from '../plugins/objectives/supervised-objective.js';
 import { evaluation } from '../plugins/observe/evaluation.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
 import { warmup } from '../plugins/schedules/warmup.js';
@@ -27,7 +28,7 @@ import { warmup } from '../plugins/schedules/warmup.js';
 /** Columns by name, each [examples, ...]: `y` the targets, `x` (or the model's input names) the inputs. */
 export type Columns = Readonly<Record<string, TensorData>>;
 
-export interface SupervisedPresetOptions extends SupervisedOptions {
+export interface SupervisedPresetOptions extends SupervisedObjectiveOptions {
   /** A tf.LayersModel, a function that loads one, or any plugin that fills MODEL. */
   readonly model: LayersModel | (() => Promise<LayersModel>) | Extract<Plugin, { fills: typeof MODEL }>;
   readonly device: Plugin;
@@ -88,7 +89,7 @@ export function supervised(o: SupervisedPresetOptions): Composition {
     model,
     adapter,
     data as AnyPlugin,
-    objective(o),
+    supervisedObjective(o),
     distributed(),
     adamw(),
     warmup(),

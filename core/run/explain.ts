@@ -2,7 +2,7 @@ import { trainablePaths } from '../model.js';
 import type { Plan } from '../plan.js';
 import type { HookName } from '../plugin/hooks.js';
 import { type Role, roleName, SCHEDULE } from '../plugin/roles.js';
-import type { Prepared } from './prepare.js';
+import type { Prepared } from './prepared.js';
 import { ratesAt } from './step.js';
 
 /** What a run is going to do. `text` is the same for reading. */

@@ -1,11 +1,10 @@
 import type { Source } from '../data.js';
 import { attachLater, fail, Problems, SteploomError } from '../errors.js';
-import type { Metrics } from '../metrics.js';
-import { type Model, type Tensors, trainablePaths, weightsOf } from '../model.js';
+import { type Model, trainablePaths, weightsOf } from '../model.js';
 import { makePlan, type Plan } from '../plan.js';
 import { type Assembled, assemble } from '../plugin/container.js';
 import { guardHooks } from '../plugin/guard.js';
-import { type Hooks, makeHooks } from '../plugin/hooks.js';
+import { makeHooks } from '../plugin/hooks.js';
 import type { AnyPlugin } from '../plugin/plugin.js';
 import {
   COLLECTIVE,
@@ -24,41 +23,10 @@ import { checkModel, checkPlan, checkRun, reportProblems } from './checks.js';
 import { disposeRun } from './dispose.js';
 import { type HostParts, hostFor } from './host.js';
 import { Members } from './members.js';
+import type { Prepared, SessionOptions } from './prepared.js';
 import { Profile } from './profile.js';
 import type { PendingRequests } from './requests.js';
 import { restoreRun } from './resume.js';
-
-export interface SessionOptions {
-  /** Time and count every tap. */
-  readonly profile?: boolean;
-  /** Where warnings go; console.warn by default. */
-  readonly warn?: (text: string) => void;
-}
-
-/** A run as it is before its first step: everything that does not change from then on. */
-export interface Prepared {
-  readonly hooks: Hooks;
-  readonly profile: Profile | null;
-  readonly assembled: Assembled;
-  readonly members: Members;
-  readonly requests: PendingRequests;
-  readonly warn: (text: string) => void;
-  readonly device: DeviceReport;
-  readonly source: Source;
-  /** What tells the data set from others, where a snapshot may be taken or read; else empty. */
-  readonly content: string;
-  readonly plan: Plan;
-  readonly model: Model;
-  readonly optimizer: Optimizer;
-  /** All weights, and the trained ones: the variables themselves, which stay the same throughout. */
-  readonly weights: Tensors;
-  readonly trained: Tensors;
-  /** Groups of the trained parameters, in the model's order. */
-  readonly groups: readonly string[];
-  /** Steps that were made before, and the metrics last known then. */
-  readonly startStep: number;
-  readonly metrics: Metrics;
-}
 
 /** Sets a run up. On failure, onError is called and everything set up so far is disposed. */
 export async function prepare(plugins: readonly AnyPlugin[], options: SessionOptions, requests: PendingRequests): Promise<Prepared> {

@@ -16,7 +16,7 @@ import {
   trainableVariables,
 } from '../snapshot.js';
 import type { Members } from './members.js';
-import type { Prepared } from './prepare.js';
+import type { Prepared } from './prepared.js';
 
 /** What a resumed run may change, as snapshots hold it. */
 function changeable(resolve: Resolve, { steps, warmupSteps }: Plan): Snapshot['run'] {

@@ -10,7 +10,7 @@ import { macrotask } from './breathe.js';
 import { disposeRun } from './dispose.js';
 import { Loader } from './loader.js';
 import { Log } from './log.js';
-import type { Prepared } from './prepare.js';
+import type { Prepared } from './prepared.js';
 import { captureRun } from './resume.js';
 import { microBatchSum, ratesAt, releaseStep } from './step.js';
 

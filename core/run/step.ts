@@ -5,7 +5,7 @@ import type { Micro } from '../plan.js';
 import type { Sum } from '../plugin/hooks.js';
 import { COLLECTIVE, OBJECTIVE, RANDOM, type Rates, RUN, type Update } from '../plugin/roles.js';
 import { backward, disposeAll, isTensor, timesItems, zeroSum } from '../tape.js';
-import type { Prepared } from './prepare.js';
+import type { Prepared } from './prepared.js';
 
 /** Forward and backward of one microBatch, which is disposed: sums over its items. Zeros where this rank's data has ended. */
 export function microBatchSum(run: Prepared, batch: Batch | null, micro: Micro): Sum {

@@ -1,5 +1,6 @@
 import type { Host } from '../../core/index.js';
-import { loraModules, mergeLora } from './lora.js';
+import { mergeLora } from './lora/merge.js';
+import { loraModules } from './lora/modules.js';
 
 /** Adds the trained adapters to the model's own weights when the run ends, so that a model of the caller's is left fine-tuned. */
 export const mergeAtEnd = ({ scale }: { readonly scale: number }) => ({

@@ -11,6 +11,7 @@ import {
   type Source,
   type TensorData,
 } from '../../core/index.js';
+import { epochOrder } from './order/epoch-order.js';
 
 export interface ArraysOptions {
   readonly batchSize: number;
@@ -21,10 +22,6 @@ export interface ArraysOptions {
   /** Leave out what does not fill a batch at an epoch's end; off by default. */
   readonly dropLast?: boolean;
 }
-
-/** The order of an epoch: pure in seed and epoch, the same on every machine. */
-export const epochOrder = (random: Random, items: number, epoch: number, shuffle: boolean): Int32Array =>
-  shuffle ? random.named('order', epoch).permutation(items) : Int32Array.from({ length: items }, (_, i) => i);
 
 /** Data in memory: arrays whose first axis counts examples, by name, and columns of text beside them. */
 export const arrays = (columns: Readonly<Record<string, TensorData>>, options: ArraysOptions) => {
@@ -61,7 +58,7 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
 
   function check(problems: Problems): void {
     const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'arrays', what, fix);
-    if (!(Number.isInteger(batchSize) && batchSize > 0)) bad(`batchSize is ${batchSize}`, 'Give a whole number above 0.');
+    problems.options('arrays').whole('batchSize', batchSize, 1);
     const counts = [
       ...Object.entries(columns).map(([name, { shape }]) => [name, shape[0]] as const),
       ...Object.entries(strings).map(([name, { length }]) => [name, length] as const),

@@ -1,6 +1,6 @@
 import type { Tensor, TensorLike } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, DATA, fail, type Problems, type Source } from '../../core/index.js';
+import { type Batch, DATA, fail, type Host, type Source } from '../../core/index.js';
 
 /** What a stream yields: columns by name. `xs` and `ys`, as tf.data has them, are x and y. */
 export type StreamElement = Readonly<Record<string, Tensor | TensorLike | number>>;
@@ -20,19 +20,23 @@ interface Row {
   readonly data: Float32Array | Int32Array;
 }
 
-type Iterable = AsyncIterable<StreamElement> | { iterator(): Promise<{ next(): Promise<IteratorResult<StreamElement>> }> };
+/** An async iterable, or a tf.data.Dataset. */
+export type StreamSource = AsyncIterable<StreamElement> | { iterator(): Promise<{ next(): Promise<IteratorResult<StreamElement>> }> };
 
 /**
  * Examples from a tf.data.Dataset or an async iterable, in the order they come; `make` starts an epoch. A resumed run draws the
  * epoch's examples again up to where it was, so the order must be the same each time the epoch is started (seed shuffles).
  */
-export const stream = (make: (epoch: number) => Iterable, { batchSize, items, batched = false }: StreamOptions) => ({
+export const stream = (make: (epoch: number) => StreamSource, { batchSize, items, batched = false }: StreamOptions) => ({
   name: 'stream',
   fills: DATA,
-  async open(problems: Problems): Promise<Source> {
-    const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'stream', what, fix);
-    if (!(Number.isInteger(batchSize) && batchSize > 0)) bad(`batchSize is ${batchSize}`, 'Give a whole number above 0.');
-    if (items !== undefined && !(Number.isInteger(items) && items > 0)) bad(`items is ${items}`, 'Give a whole number above 0.');
+  apply: ({ hooks }: Host) =>
+    hooks.validate.tap((problems) => {
+      const check = problems.options('stream');
+      check.whole('batchSize', batchSize, 1);
+      if (items !== undefined) check.whole('items', items, 1, 'or leave it out: the first pass then counts them');
+    }),
+  async open(): Promise<Source> {
     let count = items ?? 0;
     if (items === undefined) for await (const _ of examples(make(0), batched)) count++;
     let position = 0;
@@ -68,7 +72,7 @@ export const stream = (make: (epoch: number) => Iterable, { batchSize, items, ba
 
 const RENAMED: Readonly<Record<string, string>> = { xs: 'x', ys: 'y' };
 
-async function* iterate(from: Iterable): AsyncGenerator<StreamElement> {
+async function* iterate(from: StreamSource): AsyncGenerator<StreamElement> {
   if (Symbol.asyncIterator in from) {
     yield* from;
     return;
@@ -82,7 +86,7 @@ async function* iterate(from: Iterable): AsyncGenerator<StreamElement> {
 }
 
 /** The stream's examples one by one, on the host; tensors it yields are disposed. */
-async function* examples(from: Iterable, batched: boolean): AsyncGenerator<Record<string, Row>> {
+async function* examples(from: StreamSource, batched: boolean): AsyncGenerator<Record<string, Row>> {
   for await (const element of iterate(from)) {
     const columns = await Promise.all(
       Object.entries(element).map(async ([name, value]) => {

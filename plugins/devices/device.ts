@@ -34,7 +34,7 @@ export async function tryDevice(name: DeviceName, options: WasmOptions = {}, hos
 export const isSoftware = ({ detail }: DeviceReport) => /swiftshader|llvmpipe|software/i.test(detail);
 
 /** The device of that name, or with 'auto' the best that works: GPUs first, then TensorFlow, wasm, cpu. */
-export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}) => {
+export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}): Filling<'DEVICE'> => {
   let host: Host | undefined;
   let found: Device | undefined;
   return {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { COLLECTIVE, type Collective, type Host, oneProcess, SteploomError } from '../../core/index.js';
+import { COLLECTIVE, type Collective, type Host, oneProcess, problemText, SteploomError } from '../../core/index.js';
 import { BUCKET } from '../devices/compute/reduction.js';
 import { fromFloat16, toFloat16 } from '../persist/formats/float16.js';
 import { launched } from './mpi/launcher.js';
@@ -94,7 +94,7 @@ function report({ rank, worldSize }: Collective, error: unknown): void {
   if (typeof error === 'object' && error !== null) printed.add(error);
   const lines =
     error instanceof SteploomError
-      ? error.problems.map(({ code, plugin, what, fix }) => `error ${code} (${plugin}): ${what}. ${fix}`)
+      ? error.problems.map((problem) => `error ${problemText(problem)}`)
       : [error instanceof Error ? (error.stack ?? error.message) : String(error)];
   for (const line of lines) console.error(`rank ${rank} of ${worldSize}: ${line}`);
 }

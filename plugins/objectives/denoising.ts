@@ -3,7 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/operations.js';
-import type { TextToImage } from '../models/text-to-image.js';
+import { isTextToImage } from '../models/text-to-image.js';
+import { minSnrWeight } from './losses/min-snr-weight.js';
 
 export interface DenoisingOptions {
   /** gamma of min-SNR weighting (Hang et al. 2023); off by default. */
@@ -13,9 +14,6 @@ export interface DenoisingOptions {
   /** How often a caption is left empty, for classifier-free guidance; 0 by default. */
   readonly captionDropout?: number;
 }
-
-/** A model that the denoising objective and the samplers can work with. */
-export const isTextToImage = (model: Model): model is TextToImage => 'predict' in model && 'noise' in model;
 
 /**
  * The denoising objective (Ho et al. 2020): t uniform, x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise, mean squared error to
@@ -66,25 +64,15 @@ export const denoising = (options: DenoisingOptions = {}) => {
     fills: OBJECTIVE,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        if (snrGamma !== undefined && !(snrGamma > 0))
-          problems.add('OPTION_INVALID', 'denoising', `snrGamma is ${snrGamma}`, 'Give a number above 0, or leave it out.');
-        if (!(noiseOffset >= 0))
-          problems.add('OPTION_INVALID', 'denoising', `noiseOffset is ${noiseOffset}`, 'Give a number of at least 0.');
+        const check = problems.options('denoising');
+        if (snrGamma !== undefined) check.positive('snrGamma', snrGamma);
+        check.notNegative('noiseOffset', noiseOffset);
+        // 1 trains without any caption.
         if (!(captionDropout >= 0 && captionDropout <= 1))
-          problems.add('OPTION_INVALID', 'denoising', `captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
+          check.invalid(`captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
       });
     },
     loss: (context: Context, model: Model, batch: Batch) => lossAt(context, model, batch),
     lossAt,
   } satisfies Objective & Record<string, unknown>;
 };
-
-/** min(snr, gamma) / snr for epsilon, min(snr, gamma) / (snr + 1) for v, min(snr, gamma) for the image itself. */
-export function minSnrWeight(abar: number, gamma: number, prediction: 'epsilon' | 'v_prediction' | 'sample'): number {
-  const snr = abar / (1 - abar);
-  const least = Math.min(snr, gamma);
-  if (prediction === 'sample') return least;
-  // At snr 0 the limit is 1 for epsilon.
-  if (prediction === 'epsilon') return snr === 0 ? 1 : least / snr;
-  return least / (snr + 1);
-}

@@ -1,5 +1,4 @@
-import type { Host, State } from '../../core/index.js';
-import { type Better, betterThan, watched } from '../../core/metrics.js';
+import { type Better, betterThan, type Host, type State, watched } from '../../core/index.js';
 
 export interface EarlyStoppingOptions extends Better {
   /** The metric of evaluations that is watched. */
@@ -17,8 +16,7 @@ export const earlyStopping = ({ metric = 'loss.held', patience = 3, ...better }:
     after: ['evaluation'],
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        if (!(Number.isInteger(patience) && patience > 0))
-          problems.add('OPTION_INVALID', 'early-stopping', `patience is ${patience}`, 'Give a whole number above 0.');
+        problems.options('early-stopping').whole('patience', patience, 1);
       });
       hooks.onEvaluate.tap((metrics) => {
         const value = watched('early-stopping', metrics, metric);

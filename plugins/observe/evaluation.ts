@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, COLLECTIVE, type Filling, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
-import { type Comparison, predict } from '../objectives/supervised.js';
+import type { Comparison } from '../objectives/losses/losses.js';
+import { predict } from '../objectives/supervised-objective.js';
 
 export interface EvaluationOptions {
   /** Every so many steps; at each epoch's end by default. */
@@ -30,8 +31,7 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
         return given;
       });
       hooks.validate.tap((problems) => {
-        if (every !== undefined && !(Number.isInteger(every) && every > 0))
-          problems.add('OPTION_INVALID', 'evaluation', `every is ${every}`, 'Give a whole number above 0, or leave it out for each epoch.');
+        if (every !== undefined) problems.options('evaluation').whole('every', every, 1, 'or leave it out for each epoch');
       });
       hooks.onRequest.tap((requests, { step, endsEpoch, last }) =>
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,

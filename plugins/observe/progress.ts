@@ -5,7 +5,8 @@ import { isDue } from './logs/cadence.js';
 export interface ProgressOptions {
   /** Log every so many steps; each tenth of a second for a terminal's bar, each fiftieth of the run otherwise. */
   readonly every?: number;
-  readonly stream?: NodeJS.WriteStream;
+  /** Where it is shown; the error stream by default. A terminal gets the bar. */
+  readonly stream?: { write(text: string): unknown; readonly isTTY?: boolean };
 }
 
 const duration = (seconds: number): string => {
@@ -51,7 +52,11 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
         started = performance.now();
         if (stream.isTTY) {
           bar = new cliProgress.SingleBar(
-            { stream, format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left', hideCursor: true },
+            {
+              stream: stream as NodeJS.WriteStream,
+              format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left',
+              hideCursor: true,
+            },
             cliProgress.Presets.shades_classic,
           );
           bar.start(total, step, { loss: '-', rate: '-', speed: '-', left: '?' });

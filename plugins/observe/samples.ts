@@ -1,32 +1,45 @@
 import { join } from 'node:path';
-import { fail, type Host, RANDOM } from '../../core/index.js';
-import { isTextToImage } from '../objectives/denoising.js';
+import { type Filling, fail, type Host, RANDOM } from '../../core/index.js';
+import { isTextToImage } from '../models/text-to-image.js';
 import { writeGrid } from '../persist/formats/png.js';
-import { type SampleOptions, sampleImages } from '../samplers/walk/sampler.js';
+import { type SampleOptions, sampleImages } from '../samplers/walk/sample-images.js';
+import { SAMPLER } from '../samplers/walk/sampler.js';
 
-export interface SamplesOptions extends SampleOptions {
+export interface SamplesOptions extends Omit<SampleOptions, 'sampler'> {
+  /** In place of the run's SAMPLER. */
+  readonly sampler?: Filling<'SAMPLER'>;
   /** Also every so many steps, into grid-<step>.png. */
   readonly every?: number;
 }
 
 /** Draws the prompts before and after training into grid-before.png and grid-after.png, from the same noise. Needs Node. */
-export const samples = (prompts: readonly string[], outputDir: string, { every, ...sampling }: SamplesOptions) => ({
+export const samples = (prompts: readonly string[], outputDir: string, { every, sampler: given, ...sampling }: SamplesOptions) => ({
   name: 'samples',
-  apply(host: Host) {
+  async apply(host: Host): Promise<void> {
+    const { hooks } = host;
+    if (given) await host.adopt(given);
+    hooks.validate.tap((problems) => {
+      const check = problems.options('samples');
+      check.whole('steps', sampling.steps, 1);
+      if (every !== undefined) check.whole('every', every, 1, 'or leave it out');
+      if (!given && !host.has(SAMPLER))
+        problems.add('ROLE_MISSING', 'samples', 'no plugin fills the role SAMPLER', 'Add ddim(), or give samples() a sampler.');
+    });
     const draw = async (name: string) => {
       if (!host.isFirstRank()) return;
       const model = host.model();
       if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'samples', 'the model is no text-to-image model', 'Use textToImageModel().');
-      const { shape, data } = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), prompts, sampling);
+      const options = { ...sampling, sampler: given ?? host.resolve(SAMPLER) };
+      const { shape, data } = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), prompts, options);
       const size = shape[1] * shape[2] * 3;
       const images = prompts.map((_, i) => data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
       await writeGrid(join(outputDir, `${name}.png`), images, { height: shape[1], width: shape[2] }, Math.min(8, prompts.length));
     };
-    host.hooks.onStart.tapPromise(() => draw('grid-before'));
-    host.hooks.onEnd.tapPromise(() => draw('grid-after'));
+    hooks.onStart.tapPromise(() => draw('grid-before'));
+    hooks.onEnd.tapPromise(() => draw('grid-after'));
     if (every === undefined) return;
-    host.hooks.onRequest.tap((requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));
-    host.hooks.onEvaluate.tapPromise(async (metrics, step) => {
+    hooks.onRequest.tap((requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));
+    hooks.onEvaluate.tapPromise(async (metrics, step) => {
       if ((step + 1) % every === 0) await draw(`grid-${step + 1}`);
       return metrics;
     });

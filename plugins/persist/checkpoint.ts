@@ -1,7 +1,6 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CLOCK, COLLECTIVE, fail, type Host, type Metrics, type Snapshot, STORE, SteploomError } from '../../core/index.js';
-import { betterThan } from '../../core/metrics.js';
+import { betterThan, CLOCK, COLLECTIVE, fail, type Host, type Metrics, type Snapshot, STORE, SteploomError } from '../../core/index.js';
 import { removeUnfinished, writeAtomically, writeFolderAtomically } from './formats/atomic-folder.js';
 import { folder } from './formats/folder.js';
 import { CHECKSUMS, readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
@@ -74,10 +73,10 @@ export const checkpoint = (options: CheckpointOptions) => {
       warn = host.warn;
       let last = 0;
       hooks.validate.tap((problems) => {
-        const bad = (name: string, value: unknown, fix: string) => problems.add('OPTION_INVALID', 'checkpoint', `${name} is ${value}`, fix);
-        for (const [name, value] of Object.entries({ every, totalLimit }))
-          if (value !== undefined && !(Number.isInteger(value) && value > 0)) bad(name, value, 'Give a whole number above 0.');
-        if (everySeconds !== undefined && !(everySeconds > 0)) bad('everySeconds', everySeconds, 'Give seconds above 0.');
+        const check = problems.options('checkpoint');
+        if (every !== undefined) check.whole('every', every, 1);
+        if (totalLimit !== undefined) check.whole('totalLimit', totalLimit, 1);
+        if (everySeconds !== undefined) check.positive('everySeconds', everySeconds);
       });
       hooks.onStart.tapPromise(async () => {
         last = resolve(CLOCK).now();

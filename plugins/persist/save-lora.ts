@@ -1,6 +1,7 @@
 import { type Host, weightsOf } from '../../core/index.js';
-import { LORA_FILE, writeLora } from '../adapters/lora/file.js';
+import { writeLora } from '../adapters/lora/serialize.js';
 import { folder } from './formats/folder.js';
+import { LORA_FILE } from './formats/lora-file.js';
 
 /**
  * Writes the adapters as diffusers' pytorch_lora_weights.safetensors when the run ends, also when it was stopped; where some plugin

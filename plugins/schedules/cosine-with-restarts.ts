@@ -8,10 +8,10 @@ export interface CosineWithRestartsOptions {
 /** (1 + cos(pi ((cycles p) mod 1))) / 2 over the progress p, 0 at the end (Loshchilov and Hutter 2017, SGDR). */
 export const cosineWithRestarts = ({ cycles = 1 }: CosineWithRestartsOptions = {}) =>
   schedule(
-    'cosine_with_restarts',
+    'cosine-with-restarts',
     (input) => {
       const p = progress(input);
       return p >= 1 ? 0 : Math.max(0, 0.5 * (1 + Math.cos(Math.PI * ((cycles * p) % 1))));
     },
-    { problems: () => (cycles > 0 ? [] : [[`cycles is ${cycles}`, 'Give a number above 0.']]) },
+    { check: (options) => options.positive('cycles', cycles) },
   );

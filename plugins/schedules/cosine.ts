@@ -8,5 +8,5 @@ export interface CosineOptions {
 /** (1 + cos(2 pi cycles p)) / 2 over the progress p (Loshchilov and Hutter 2017). Past the end it stays where it ended. */
 export const cosine = ({ cycles = 0.5 }: CosineOptions = {}) =>
   schedule('cosine', (input) => Math.max(0, 0.5 * (1 + Math.cos(Math.PI * 2 * cycles * Math.min(1, progress(input))))), {
-    problems: () => (cycles > 0 ? [] : [[`cycles is ${cycles}`, 'Give a number above 0.']]),
+    check: (options) => options.positive('cycles', cycles),
   });

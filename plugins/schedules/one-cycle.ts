@@ -12,7 +12,7 @@ export interface OneCycleOptions {
 /** Rises and falls along cosines within one run (Smith and Topin 2018; torch's OneCycleLR). It is its own warm-up. */
 export const oneCycle = ({ rise = 0.3, divisor = 25, finalDivisor = 1e4 }: OneCycleOptions = {}) =>
   schedule(
-    'one_cycle',
+    'one-cycle',
     ({ step, totalSteps }) => {
       const top = rise * totalSteps - 1;
       const end = totalSteps - 1;
@@ -21,5 +21,8 @@ export const oneCycle = ({ rise = 0.3, divisor = 25, finalDivisor = 1e4 }: OneCy
       if (step <= top) return between(1 / divisor, 1, top === 0 ? 1 : step / top);
       return between(1, 1 / divisor / finalDivisor, end === top ? 1 : (step - top) / (end - top));
     },
-    { duringWarmup: true, problems: () => (rise > 0 && rise < 1 ? [] : [[`rise is ${rise}`, 'Give a share between 0 and 1.']]) },
+    {
+      duringWarmup: true,
+      check: (options) => (rise > 0 && rise < 1) || options.invalid(`rise is ${rise}`, 'Give a share between 0 and 1.'),
+    },
   );

@@ -7,7 +7,7 @@ import { schedule } from './curve/schedule.js';
  */
 export const piecewiseConstant = (rules: string) => {
   const { pieces, last } = parse(rules);
-  return schedule('piecewise_constant', ({ step }) => pieces.find(([boundary]) => step < boundary)?.[1] ?? last, {
+  return schedule('piecewise-constant', ({ step }) => pieces.find(([boundary]) => step < boundary)?.[1] ?? last, {
     needsLength: false,
     duringWarmup: true,
   });
@@ -17,7 +17,7 @@ function parse(rules: string): { pieces: [boundary: number, value: number][]; la
   const bad = (what: string): never =>
     fail(
       'OPTION_INVALID',
-      'piecewise_constant',
+      'piecewise-constant',
       `the rules "${rules}" ${what}`,
       'Write value:step pairs and a last value, as "1:500,0.1:2000,0.01".',
     );

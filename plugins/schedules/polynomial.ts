@@ -15,11 +15,10 @@ export const polynomial = ({ power = 1, end = 1e-7 }: PolynomialOptions = {}) =>
       return step > totalSteps ? end / base : ((base - end) * (1 - progress(input)) ** power + end) / base;
     },
     {
-      problems: (base) => [
-        ...(power > 0 ? [] : ([[`power is ${power}`, 'Give a number above 0.']] as [string, string][])),
-        ...(base > end
-          ? []
-          : ([[`the end rate ${end} is not below the learning rate ${base}`, 'Lower end, or raise learningRate.']] as [string, string][])),
-      ],
+      check(options, base) {
+        options.positive('power', power);
+        if (!(base > end))
+          options.invalid(`the end rate ${end} is not below the learning rate ${base}`, 'Lower end, or raise learningRate.');
+      },
     },
   );

@@ -1,5 +1,4 @@
-import { type Host, SCHEDULE, type State } from '../../core/index.js';
-import { watched } from '../../core/metrics.js';
+import { type Host, SCHEDULE, type State, watched } from '../../core/index.js';
 
 export interface ReduceOnPlateauOptions {
   /** The metric of evaluations that is watched. */
@@ -41,11 +40,10 @@ export const reduceOnPlateau = ({
     after: ['evaluation'],
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        if (!(factor > 0 && factor < 1))
-          problems.add('OPTION_INVALID', 'reduce-on-plateau', `factor is ${factor}`, 'Give a number between 0 and 1.');
-        for (const [name, value] of Object.entries({ patience, cooldown }))
-          if (!(Number.isInteger(value) && value >= 0))
-            problems.add('OPTION_INVALID', 'reduce-on-plateau', `${name} is ${value}`, 'Give a whole number, at least 0.');
+        const check = problems.options('reduce-on-plateau');
+        if (!(factor > 0 && factor < 1)) check.invalid(`factor is ${factor}`, 'Give a number between 0 and 1.');
+        check.whole('patience', patience, 0);
+        check.whole('cooldown', cooldown, 0);
       });
       hooks.onEvaluate.tap((metrics) => {
         const value = watched('reduce-on-plateau', metrics, metric);

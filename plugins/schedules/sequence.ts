@@ -1,15 +1,17 @@
+import type { OptionChecks } from '../../core/index.js';
 import { type SchedulePlugin, schedule } from './curve/schedule.js';
 
 /** One schedule after another: each for its steps, counted from 0 again; the last takes the rest of the run. */
 export const sequence = (...parts: readonly (readonly [schedule: SchedulePlugin, steps?: number])[]) => {
-  const wrong: [string, string][] = [];
-  if (parts.length === 0) wrong.push(['there is no schedule in it', 'Give at least one.']);
-  for (const [i, [, steps]] of parts.entries()) {
-    if (i < parts.length - 1 && !(Number.isInteger(steps) && (steps as number) > 0))
-      wrong.push([`part ${i + 1} has ${steps} steps`, 'Give each part but the last a whole number of steps.']);
-    if (i === parts.length - 1 && steps !== undefined)
-      wrong.push(['the last part has a length', 'It takes the rest of the run: leave it out.']);
-  }
+  const check = (options: OptionChecks): void => {
+    if (parts.length === 0) options.invalid('there is no schedule in it', 'Give at least one.');
+    for (const [i, [, steps]] of parts.entries()) {
+      if (i < parts.length - 1 && !(Number.isInteger(steps) && (steps as number) > 0))
+        options.invalid(`part ${i + 1} has ${steps} steps`, 'Give each part but the last a whole number of steps.');
+      if (i === parts.length - 1 && steps !== undefined)
+        options.invalid('the last part has a length', 'It takes the rest of the run: leave it out.');
+    }
+  };
   return schedule(
     'sequence',
     (input) => {
@@ -28,6 +30,6 @@ export const sequence = (...parts: readonly (readonly [schedule: SchedulePlugin,
       }
       return 1;
     },
-    { needsLength: parts.some(([part], i) => part.needsLength && i === parts.length - 1), problems: () => wrong },
+    { needsLength: parts.some(([part], i) => part.needsLength && i === parts.length - 1), check },
   );
 };

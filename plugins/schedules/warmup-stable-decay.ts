@@ -11,12 +11,12 @@ export interface WarmupStableDecayOptions {
 /** Stays at 1 after warm-up and decays over the last steps (Hu et al. 2024, MiniCPM; 1-sqrt: Hägele et al. 2024). */
 export const warmupStableDecay = ({ decay = 0.1, end = 0, shape = 'linear' }: WarmupStableDecayOptions = {}) =>
   schedule(
-    'warmup_stable_decay',
+    'warmup-stable-decay',
     ({ step, totalSteps }) => {
       const length = decay < 1 ? Math.max(1, Math.round(decay * totalSteps)) : decay;
       const q = Math.min(1, Math.max(0, (step - (totalSteps - length)) / length));
       const fallen = { linear: 1 - q, cosine: 0.5 * (1 + Math.cos(Math.PI * q)), '1-sqrt': 1 - Math.sqrt(q) }[shape];
       return end + (1 - end) * fallen;
     },
-    { problems: () => (decay > 0 ? [] : [[`decay is ${decay}`, 'Give a number above 0.']]) },
+    { check: (options) => options.positive('decay', decay) },
   );

@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, fail, type Host, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
 import type { Emoji } from '../../plugins/data/emoji/noto.js';
-import type { TextToImage } from '../../plugins/models/text-to-image.js';
-import { denoising, isTextToImage } from '../../plugins/objectives/denoising.js';
+import { isTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
+import { denoising } from '../../plugins/objectives/denoising.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
-import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sampler.js';
+import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
+import { SIDE } from './data.js';
 
 /** A set of images to be compared with: which emoji, in which style. */
 export interface Gallery {
@@ -15,7 +16,7 @@ export interface Gallery {
   readonly pixels: readonly Float32Array[];
 }
 
-/** How well a model draws: what EMOJI's table asks for, before and after. */
+/** How well a model draws captions in a style. */
 export interface Figures {
   /** Mean loss over t = 50, 150, ..., 950 with fixed noise, on the first gallery's images of the captions. */
   readonly loss: Readonly<Record<string, number>>;
@@ -25,7 +26,6 @@ export interface Figures {
   readonly nearestOfAll: Readonly<Record<string, number>>;
 }
 
-const SIDE = 32;
 const TIMESTEPS = Array.from({ length: 10 }, (_, i) => 50 + 100 * i);
 
 /** Halves the resolution: the distance is taken between 2 x 2 means. */
@@ -85,18 +85,18 @@ export async function judge(
     all.dispose();
     loss[style] = means.reduce((a, b) => a + b, 0) / means.length;
   }
-  const drawn = await sampleImages(model, weights, random, captions, sampling);
+  const images = await sampleImages(model, weights, random, captions, sampling);
   const size = SIDE * SIDE * 3;
-  const samples = captions.map((_, i) => drawn.data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
+  const samples = captions.map((_, i) => images.data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
   const small = galleries.map(({ pixels }) => pixels.map(pooled));
   const nearest: Record<string, number> = {};
   const nearestOfAll: Record<string, number> = {};
   const best = samples.map((sample) => {
-    const own = pooled(sample);
+    const drawn = pooled(sample);
     return small.map((gallery) => {
       let [least, at] = [Number.POSITIVE_INFINITY, 0];
       for (const [i, other] of gallery.entries()) {
-        const d = distance(own, other);
+        const d = distance(drawn, other);
         if (d < least) [least, at] = [d, i];
       }
       return { least, at };

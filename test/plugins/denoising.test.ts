@@ -4,8 +4,8 @@ import { type Batch, makeContext, seededRandom, weightsOf } from '../../core/ind
 import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
-import { sampleImages } from '../../plugins/samplers/walk/sampler.js';
-import { emojiModel } from '../../presets/emoji-base.js';
+import { sampleImages } from '../../plugins/samplers/walk/sample-images.js';
+import { emojiModel } from '../../presets/emoji/model.js';
 import { use } from '../support/devices.js';
 
 let model: TextToImage;

@@ -53,7 +53,7 @@ import { sequence } from '../../plugins/schedules/sequence.js';
 import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
 import { ema } from '../../plugins/weights/ema.js';
-import { emojiModel } from '../../presets/emoji-base.js';
+import { emojiModel } from '../../presets/emoji/model.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
 import { ran } from '../support/mpi.js';
 import { memoryStore, stopAfter, weightsRecorder } from '../support/small-run.js';

@@ -1,10 +1,21 @@
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Model, makeContext, type Parameter, seededRandom, type Tensor, type TensorData, weightsOf } from '../../core/index.js';
-import { readLora, writeLora } from '../../plugins/adapters/lora/file.js';
-import { lora, loraModules, loraPaths, mergeLora, withLora } from '../../plugins/adapters/lora.js';
-import { makeParameters } from '../../plugins/models/layers/builder.js';
+import {
+  type Model,
+  makeContext,
+  type Parameter,
+  Problems,
+  seededRandom,
+  type Tensor,
+  type TensorData,
+  weightsOf,
+} from '../../core/index.js';
+import { mergeLora } from '../../plugins/adapters/lora/merge.js';
+import { loraModules, loraPaths, withLora } from '../../plugins/adapters/lora/modules.js';
+import { readLora, writeLora } from '../../plugins/adapters/lora/serialize.js';
+import { lora } from '../../plugins/adapters/lora.js';
+import { makeParameters } from '../../plugins/models/layers/parameters.js';
 import { unet2DCondition } from '../../plugins/models/unet/unet2d-condition.js';
 import { readSafetensors, writeSafetensors } from '../../plugins/persist/formats/safetensors.js';
 import { relativeGap, use } from '../support/devices.js';
@@ -25,18 +36,18 @@ async function tiny(): Promise<Model> {
 
 /** Applies the plugin to a model, as the core would. */
 async function applied(model: Model, options: Parameters<typeof lora>[0]) {
-  const problems: string[] = [];
+  const found = new Problems();
   let adapted = model;
   const hooks = {
-    validate: { tap: (fn: (p: unknown) => void) => fn({ add: (_c: string, _p: string, what: string) => problems.push(what) }) },
+    validate: { tap: (fn: (problems: Problems) => void) => fn(found) },
     prepareModel: {
-      tap: (fn: (m: Model, p: unknown) => Model) => {
-        adapted = fn(model, { add: (_c: string, _p: string, what: string) => problems.push(what) });
+      tap: (fn: (model: Model, problems: Problems) => Model) => {
+        adapted = fn(model, found);
       },
     },
   };
   lora(options).apply({ hooks, resolve: () => seededRandom(1) } as never);
-  return { adapted, problems };
+  return { adapted, problems: found.list };
 }
 
 const inputs = () => {
@@ -197,8 +208,9 @@ describe('files', () => {
     const one = (key: string, shape: number[]) => ({
       [key]: { dtype: 'float32' as const, shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) },
     });
+    const nowhere = { ...one('unet.nowhere.lora_A.weight', [2, 4]), ...one('unet.nowhere.lora_B.weight', [4, 2]) };
     const to_q = 'unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q';
-    expect(() => readLora(writeSafetensors(one('unet.nowhere.lora_A.weight', [2, 4])), model)).toThrow(/no module unet.nowhere/);
+    expect(() => readLora(writeSafetensors(nowhere), model)).toThrow(/no module unet.nowhere/);
     expect(() => readLora(writeSafetensors(one(`${to_q}.lora_A.weight`, [2, 16])), model)).toThrow(/only one of its two matrices/);
     expect(() =>
       readLora(writeSafetensors({ ...one(`${to_q}.lora_A.weight`, [2, 15]), ...one(`${to_q}.lora_B.weight`, [16, 2]) }), model),

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { noiseSchedule } from '../../plugins/models/stable-diffusion/noise-schedule.js';
-import { minSnrWeight } from '../../plugins/objectives/denoising.js';
+import { minSnrWeight } from '../../plugins/objectives/losses/min-snr-weight.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
-import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-pp.js';
+import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-plus-plus.js';
 import { relativeGap } from '../support/devices.js';
 
 interface Golden {
@@ -30,7 +30,7 @@ describe('walks of diffusers’ schedulers', () => {
       const schedule = noiseSchedule({ ...(c.sampler === 'ddim' ? {} : { timestep_spacing: 'linspace' }), ...c.config });
       const sampler = c.sampler === 'ddim' ? ddim({ useClippedModelOutput: c.call.use_clipped_model_output }) : dpmSolverPlusPlus();
       const before = tf.memory().numTensors;
-      const walk = sampler(schedule, c.steps);
+      const walk = sampler.walk(schedule, c.steps);
       expect(walk.timesteps).toEqual(c.timesteps);
       let sample = tf.tensor4d(golden.start, NCHW);
       for (const [index, t] of walk.timesteps.entries()) {
@@ -82,6 +82,6 @@ test('min-SNR weights', () => {
 test('faults are named', () => {
   expect(() => noiseSchedule({ beta_schedule: 'sigmoid' })).toThrow(/UNSUPPORTED_OPTION.*beta_schedule/);
   expect(() => noiseSchedule({ rescale_betas_zero_snr: true })).toThrow(/loses the image/);
-  expect(() => ddim()(noiseSchedule({}), 0)).toThrow(/0 sampling steps/);
-  expect(() => ddim({ eta: -1 })(noiseSchedule({}), 5)).toThrow(/eta is -1/);
+  expect(() => ddim().walk(noiseSchedule({}), 0)).toThrow(/0 sampling steps/);
+  expect(() => ddim({ eta: -1 }).walk(noiseSchedule({}), 5)).toThrow(/eta is -1/);
 });

@@ -8,7 +8,7 @@ import { stream } from '../../plugins/data/stream.js';
 import { device } from '../../plugins/devices/device.js';
 import { functionModel } from '../../plugins/models/function-model.js';
 import { accuracy, topK } from '../../plugins/objectives/losses/metrics.js';
-import { supervised as objective, type SupervisedOptions } from '../../plugins/objectives/supervised.js';
+import { supervisedObjective as objective, type SupervisedObjectiveOptions } from '../../plugins/objectives/supervised-objective.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
 import { inMemory } from '../../plugins/persist/formats/files.js';
 import { layersFiles } from '../../plugins/persist/formats/layers-files.js';
@@ -191,7 +191,7 @@ describe('a LayersModel', () => {
 });
 
 describe('losses and metrics', () => {
-  const one = async (options: SupervisedOptions, predicted: tf.Tensor, target: tf.Tensor, gives?: 'probabilities') => {
+  const one = async (options: SupervisedObjectiveOptions, predicted: tf.Tensor, target: tf.Tensor, gives?: 'probabilities') => {
     const model = { forward: () => predicted, ...(gives ? { outputs: gives } : {}) };
     const batch = { tensors: { x: predicted, y: target } } as unknown as Batch;
     return (

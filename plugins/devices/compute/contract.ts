@@ -1,7 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { Collective, Generator } from '../../../core/index.js';
-import type { CodeStorage } from './codes.js';
 import type { Arrays, Program } from './program.js';
 import type { ReduceOptions, Reducer } from './reduction.js';
 import type { Undo } from './undo.js';
@@ -72,6 +71,16 @@ export interface Constants8bit extends ConstantsAdamW {
 }
 
 export type Factors = Readonly<Record<string, number | Scalar>>;
+
+/** Integers from 0 to 255 in a device's memory. */
+export interface CodeStorage {
+  /** int32 [n] to whatever the device keeps. */
+  store(codes: Tensor): Tensor;
+  /** And back. */
+  load(stored: Tensor): Tensor;
+  /** For each number of x [n], how many of the rising `edges` lie below it: int32. */
+  nearest(x: Tensor, edges: readonly number[]): Tensor;
+}
 
 /** What a device may do in a way of its own, beside kernels of TensorFlow.js's registry, which has no form for lists of tensors. */
 export interface DeviceOperations {

@@ -1,5 +1,5 @@
 import type { Tensor } from '@tensorflow/tfjs';
-import type { CodeStorage } from '../compute/codes.js';
+import type { CodeStorage } from '../compute/contract.js';
 import { currentBackend } from './internals.js';
 
 function cast(x: Tensor, from: number, to: number): Tensor {

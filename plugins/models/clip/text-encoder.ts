@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import { type Context, fail, type Tensor } from '../../../core/index.js';
+import type { Context, Tensor } from '../../../core/index.js';
 import { attention, embedding, gelu, quickGelu } from '../../devices/compute/operations.js';
 import { Builder, normal } from '../layers/builder.js';
+import { parseConfig } from '../layers/parse-config.js';
 
 const activations = { quick_gelu: quickGelu, gelu } as const;
 
@@ -27,15 +28,7 @@ export type CLIPTextConfig = z.input<typeof schema>;
 
 /** transformers' CLIPTextModel under its own parameter names (without `text_model.`): int32 ids [n, l] to states [n, l, hidden_size]. */
 export function clipText(json: object, prefix = 'text_encoder.', start: { token?: number; position?: number } = {}) {
-  const parsed = schema.safeParse(json);
-  if (!parsed.success)
-    fail(
-      'UNSUPPORTED_OPTION',
-      'model',
-      `text_encoder/config.json: ${parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ')}`,
-      'This model cannot be built as it is described there.',
-    );
-  const config = parsed.data;
+  const config = parseConfig(schema, json, 'model', 'text_encoder/config.json');
   const { hidden_size: size, layer_norm_eps: epsilon } = config;
   const usual = config.initializer_factor * 0.02;
   const build = new Builder(prefix);

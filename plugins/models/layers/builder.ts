@@ -1,24 +1,10 @@
-import * as tf from '@tensorflow/tfjs';
-import {
-  type Context,
-  fail,
-  type Generator,
-  type ModuleFacts,
-  type Parameter,
-  type Random,
-  type Tensor,
-  type TensorData,
-} from '../../../core/index.js';
+import type { Context, Generator, ModuleFacts, Tensor } from '../../../core/index.js';
 import { conv2d, groupNorm, layerNorm, linear } from '../../devices/compute/operations.js';
-
-/** How a weight lies in PyTorch's files: linear [out, in], conv [out, in, h, w], plain as it is here. */
-export type Layout = 'linear' | 'conv' | 'plain';
+import type { Laid, Layout } from '../../persist/formats/pytorch-layout.js';
 
 /** One weight of a model: its path, its shape here (linear [in, out], conv [h, w, in, out]), and how it starts. */
-export interface WeightSpec {
+export interface WeightSpec extends Laid {
   readonly path: string;
-  readonly shape: readonly number[];
-  readonly layout: Layout;
   readonly start: (generator: Generator, out: Float32Array) => Float32Array;
 }
 
@@ -81,73 +67,4 @@ export class Builder {
     const b = this.weight(`${path}.bias`, [size], 'plain', zeros);
     return (context, x) => layerNorm(x, context.parameters[w], context.parameters[b], epsilon);
   }
-}
-
-/** The shape a weight has in PyTorch's files. */
-export function fileShape({ shape, layout }: Pick<WeightSpec, 'shape' | 'layout'>): number[] {
-  if (layout === 'linear') return [shape[1], shape[0]];
-  if (layout === 'conv') return [shape[3], shape[2], shape[0], shape[1]];
-  return [...shape];
-}
-
-/** Turns a weight from PyTorch's layout to ours. */
-export function fromFile(data: Float32Array, { shape, layout }: Pick<WeightSpec, 'shape' | 'layout'>): Float32Array {
-  if (layout === 'plain') return data;
-  const [kh, kw, size, out] = layout === 'linear' ? [1, 1, shape[0], shape[1]] : shape;
-  const result = new Float32Array(data.length);
-  for (let o = 0; o < out; o++)
-    for (let i = 0; i < size; i++) for (let k = 0; k < kh * kw; k++) result[(k * size + i) * out + o] = data[(o * size + i) * kh * kw + k];
-  return result;
-}
-
-/** Turns a weight from our layout to PyTorch's. */
-export function toFile(data: Float32Array, { shape, layout }: Pick<WeightSpec, 'shape' | 'layout'>): Float32Array {
-  if (layout === 'plain') return data;
-  const [kh, kw, size, out] = layout === 'linear' ? [1, 1, shape[0], shape[1]] : shape;
-  const result = new Float32Array(data.length);
-  for (let o = 0; o < out; o++)
-    for (let i = 0; i < size; i++) for (let k = 0; k < kh * kw; k++) result[(o * size + i) * kh * kw + k] = data[(k * size + i) * out + o];
-  return result;
-}
-
-/**
- * Makes a model's variables: from a file's tensors (strictly: missing, unexpected and wrongly shaped ones are all named)
- * or, without any, freshly from the seed. `where` names the file in errors.
- */
-export function makeParameters(
-  specs: readonly WeightSpec[],
-  more: { trainable: boolean; group: string; random: Random; tensors?: ReadonlyMap<string, TensorData>; where?: string },
-): Map<string, Parameter> {
-  const { tensors, where = 'the weights' } = more;
-  if (tensors) {
-    const wrong: string[] = [];
-    for (const spec of specs) {
-      const found = tensors.get(spec.path);
-      if (!found) wrong.push(`${spec.path} is missing`);
-      else if (String(found.shape) !== String(fileShape(spec)))
-        wrong.push(`${spec.path} is [${found.shape}], expected [${fileShape(spec)}]`);
-    }
-    const known = new Set(specs.map((s) => s.path));
-    for (const name of tensors.keys()) if (!known.has(name)) wrong.push(`${name} is unexpected`);
-    if (wrong.length > 0)
-      fail(
-        'WEIGHTS_MISMATCH',
-        'model',
-        `${where} does not fit its config.json: ${wrong.slice(0, 6).join('; ')}${wrong.length > 6 ? `; and ${wrong.length - 6} more` : ''}`,
-        'Use the config.json and weights of one model.',
-      );
-  }
-  const parameters = new Map<string, Parameter>();
-  for (const spec of specs) {
-    const size = spec.shape.reduce((a, b) => a * b, 1);
-    const data = tensors
-      ? fromFile((tensors.get(spec.path) as TensorData).data as Float32Array, spec)
-      : spec.start(more.random.named(`start:${spec.path}`), new Float32Array(size));
-    const value = tf.tensor(data, spec.shape as number[], 'float32');
-    // Variables are anonymous: a second one of a name would throw, and paths are the only names here.
-    const variable = tf.variable(value as tf.Tensor<tf.Rank>, more.trainable);
-    value.dispose();
-    parameters.set(spec.path, { variable, trainable: more.trainable, group: more.group });
-  }
-  return parameters;
 }

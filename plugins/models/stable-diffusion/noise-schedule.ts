@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { fail } from '../../../core/index.js';
+import { parseConfig } from '../layers/parse-config.js';
 
 /** What scheduler/scheduler_config.json says that training and sampling need; its other entries are diffusers' own. */
 const schema = z.object({
@@ -30,15 +31,7 @@ export interface NoiseSchedule {
 
 /** Beta schedules as diffusers has them: linear, scaled_linear (in the square root), squaredcos_cap_v2 (Nichol and Dhariwal 2021). */
 export function noiseSchedule(json: object, where = 'scheduler/scheduler_config.json'): NoiseSchedule {
-  const parsed = schema.safeParse(json);
-  if (!parsed.success)
-    fail(
-      'UNSUPPORTED_OPTION',
-      'noise-schedule',
-      `${where}: ${parsed.error.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')}`,
-      'Use supported values.',
-    );
-  const config = parsed.data;
+  const config = parseConfig(schema, json, 'noise-schedule', where);
   const count = config.num_train_timesteps;
   const along = (i: number, from: number, to: number) => (count === 1 ? from : from + ((to - from) * i) / (count - 1));
   const left = (t: number) => Math.cos((((t + 0.008) / 1.008) * Math.PI) / 2) ** 2;

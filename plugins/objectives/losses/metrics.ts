@@ -1,6 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type Comparison, oneHot } from '../supervised.js';
+import { type Comparison, oneHot } from './losses.js';
 
 /** Class numbers [n] of labels or one-hot rows. */
 const classesOf = (target: Tensor, predicted: Tensor): Tensor => oneHot(target, predicted).argMax(-1);

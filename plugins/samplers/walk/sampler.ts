@@ -1,8 +1,6 @@
-import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
-import { type Context, fail, makeContext, type Random, type Tensors } from '../../../core/index.js';
+import type { Tensor4D } from '@tensorflow/tfjs';
+import { defineRole, Problems, SteploomError } from '../../../core/index.js';
 import type { NoiseSchedule } from '../../models/stable-diffusion/noise-schedule.js';
-import type { TextToImage } from '../../models/text-to-image.js';
 
 /** A sampler's walk from noise to image. `step` is told what the model predicted and returns the next, less noisy sample. */
 export interface Walk {
@@ -13,129 +11,23 @@ export interface Walk {
   dispose(): void;
 }
 
-/** A sampler: makes a walk of some length for a noise schedule. */
-export type Sampler = (schedule: NoiseSchedule, steps: number) => Walk;
-
-/** The image and the noise a prediction stands for, at signal sqrt(abar). */
-export function decompose(
-  kind: 'epsilon' | 'v_prediction' | 'sample',
-  prediction: Tensor4D,
-  sample: Tensor4D,
-  abar: number,
-): { image: Tensor4D; noise: Tensor4D } {
-  const [signal, spread] = [Math.sqrt(abar), Math.sqrt(1 - abar)];
-  if (kind === 'v_prediction')
-    return {
-      image: sample.mul(signal).sub(prediction.mul(spread)) as Tensor4D,
-      noise: prediction.mul(signal).add(sample.mul(spread)) as Tensor4D,
-    };
-  if (kind === 'sample') return { image: prediction, noise: sample.sub(prediction.mul(signal)).div(spread) as Tensor4D };
-  return { image: sample.sub(prediction.mul(spread)).div(signal) as Tensor4D, noise: prediction };
+/** Role SAMPLER: how a run draws images from a diffusion model. */
+export interface Sampler {
+  /** Begins a walk of so many steps along a noise schedule. */
+  walk(schedule: NoiseSchedule, steps: number): Walk;
 }
 
-/** Timesteps as diffusers spaces them (Lin et al. 2024, table 2). `extra` is 1 where a sampler counts one interval more. */
-export function spaced(schedule: NoiseSchedule, steps: number, extra: 0 | 1): number[] {
-  const { num_train_timesteps: total, timestep_spacing: spacing, steps_offset: offset } = schedule.config;
-  if (!Number.isInteger(steps) || steps < 1 || steps > total)
-    fail('OPTION_INVALID', 'sampler', `${steps} sampling steps`, `Give a whole number from 1 to ${total}.`);
-  const list = Array.from({ length: steps }, (_, i) => i);
-  if (spacing === 'trailing') return list.map((i) => evenRound(total - (i * total) / steps) - 1);
-  if (spacing === 'linspace') return list.map((i) => evenRound(((total - 1) * (steps - 1 + extra - i)) / Math.max(1, steps - 1 + extra)));
-  const ratio = Math.floor(total / (steps + extra));
-  return list.map((i) => (steps - 1 + extra - i) * ratio + offset);
-}
-
-/** numpy's rounding: halves go to the even neighbour. */
-const evenRound = (x: number): number => {
-  const low = Math.floor(x);
-  const rest = x - low;
-  return rest < 0.5 || (rest === 0.5 && low % 2 === 0) ? low : low + 1;
-};
-
-export interface SampleOptions {
-  readonly sampler: Sampler;
-  readonly steps: number;
-  /** Classifier-free guidance (Ho and Salimans 2022); 1 turns it off. */
-  readonly guidance: number;
-  /** Images drawn at once. */
-  readonly batchSize?: number;
-  readonly onStep?: (done: number, of: number) => void;
-}
-
-/**
- * Draws one image per prompt: [n, h, w, 3] in [-1, 1] on the host. Noise belongs to the prompt's place in the list, so
- * that the same list and seed give the same start whatever the weights and the batch size.
- */
-export async function sampleImages(
-  model: TextToImage,
-  parameters: Tensors,
-  random: Random,
-  prompts: readonly string[],
-  options: SampleOptions,
-): Promise<{ shape: [number, number, number, number]; data: Float32Array }> {
-  const { steps, guidance, sampler, batchSize = 16 } = options;
-  const context = makeContext(model, { mode: 'evaluate', parameters });
-  const side = model.latentSize;
-  const shape: [number, number, number] = [side, side, model.channels];
-  const parts: Float32Array[] = [];
-  let pixels: number[] = [];
-  for (let from = 0; from < prompts.length; from += batchSize) {
-    const some = prompts.slice(from, from + batchSize);
-    const noise = (name: string) => {
-      const size = shape[0] * shape[1] * shape[2];
-      const out = new Float32Array(some.length * size);
-      for (let i = 0; i < some.length; i++) random.item(name, 0, from + i).normals(out.subarray(i * size, (i + 1) * size));
-      return tf.tensor4d(out, [some.length, ...shape]);
-    };
-    const walk = sampler(model.noise, steps);
-    const states = tf.tidy(() => {
-      const wanted = model.encode(context, some);
-      return guidance === 1
-        ? wanted
-        : (tf.concat([
-            model.encode(
-              context,
-              some.map(() => ''),
-            ),
-            wanted,
-          ]) as Tensor3D);
-    });
-    let sample = noise('sample');
-    try {
-      for (const [index, t] of walk.timesteps.entries()) {
-        const next = tf.tidy(() => {
-          const prediction = guided(model, context, sample, t, states, guidance);
-          return walk.step(prediction, index, sample, () => noise(`sample:${index}`));
-        });
-        sample.dispose();
-        sample = next;
-        options.onStep?.(from * walk.timesteps.length + (index + 1) * some.length, prompts.length * walk.timesteps.length);
-        // Lets timers and signals in, and keeps the host from queueing the whole walk.
-        if (index % 8 === 7) await new Promise((resolve) => setTimeout(resolve, 0));
-      }
-      const image = tf.tidy(() => model.codec.decode(sample).clipByValue(-1, 1));
-      pixels = image.shape.slice(1);
-      parts.push((await image.data()) as Float32Array);
-      image.dispose();
-    } finally {
-      walk.dispose();
-      states.dispose();
-      sample.dispose();
-    }
+declare module '../../../core/plugin/roles.js' {
+  interface Roles {
+    SAMPLER: Sampler;
   }
-  const data = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    data.set(part, at);
-    at += part.length;
-  }
-  return { shape: [prompts.length, pixels[0], pixels[1], pixels[2]], data };
 }
 
-function guided(model: TextToImage, context: Context, sample: Tensor4D, t: number, states: Tensor3D, guidance: number): Tensor4D {
-  const n = sample.shape[0];
-  if (guidance === 1) return model.predict(context, sample, new Array(n).fill(t), states);
-  const both = model.predict(context, tf.concat([sample, sample]) as Tensor4D, new Array(2 * n).fill(t), states);
-  const [without, wanted] = tf.split(both, 2);
-  return without.add(wanted.sub(without).mul(guidance)) as Tensor4D;
+export const SAMPLER = defineRole('SAMPLER', ['walk']);
+
+/** Throws what a check of options finds: for samplers that are used outside of a run, where nobody taps validate. */
+export function refuseInvalid(check: (problems: Problems) => void): void {
+  const problems = new Problems();
+  check(problems);
+  if (problems.list.length > 0) throw new SteploomError(problems.list);
 }

@@ -1,4 +1,4 @@
-import { type Host, RUN, SCHEDULE, type ScheduleInput } from '../../../core/index.js';
+import { type Host, type OptionChecks, RUN, SCHEDULE, type ScheduleInput } from '../../../core/index.js';
 
 /** The rate as a multiple of the base rate at a step; what a schedule is. */
 export type Curve = (input: ScheduleInput) => number;
@@ -14,7 +14,7 @@ export interface SchedulePlugin {
 
 /**
  * Makes a schedule from a curve. Before warmupSteps it returns the rate unchanged: warm-up is the warm-up plugin's.
- * `problems` says what is wrong with the options, if anything.
+ * `check` looks at the options; it is given the run's learning rate as well.
  */
 export function schedule(
   name: string,
@@ -22,8 +22,8 @@ export function schedule(
   {
     needsLength = true,
     duringWarmup = false,
-    problems = () => [],
-  }: { needsLength?: boolean; duringWarmup?: boolean; problems?: (baseLearningRate: number) => [what: string, fix: string][] } = {},
+    check = () => undefined,
+  }: { needsLength?: boolean; duringWarmup?: boolean; check?: (options: OptionChecks, learningRate: number) => unknown } = {},
 ): SchedulePlugin {
   return {
     name,
@@ -31,8 +31,8 @@ export function schedule(
     needsLength,
     curve,
     apply({ hooks, resolve }: Host) {
-      hooks.validate.tap((list) => {
-        for (const [what, fix] of problems(resolve(RUN).learningRate)) list.add('OPTION_INVALID', name, what, fix);
+      hooks.validate.tap((problems) => {
+        check(problems.options(name), resolve(RUN).learningRate);
       });
       hooks.onSchedule.tap((rate, input) => (input.step < input.warmupSteps && !duringWarmup ? rate : rate * curve(input)));
     },

@@ -3,11 +3,11 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { makeContext, seededRandom, type TensorData, weightsOf } from '../../../core/index.js';
 import { clipTokenizer, splitWords, wordTokenizer } from '../../../plugins/models/clip/tokenizer.js';
 import { buildTextToImage, type FreshTextToImage } from '../../../plugins/models/text-to-image.js';
-import { parseUNetConfig } from '../../../plugins/models/unet/unet2d-condition.js';
+import { parseUNetConfig } from '../../../plugins/models/unet/config.js';
 import { spaceToDepth } from '../../../plugins/models/vae/codec.js';
 import { inMemory } from '../../../plugins/persist/formats/files.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
-import { emojiModel } from '../../../presets/emoji-base.js';
+import { emojiModel } from '../../../presets/emoji/model.js';
 import { tf, use } from '../../support/devices.js';
 
 const fresh = (): FreshTextToImage => {

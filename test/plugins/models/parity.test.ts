@@ -10,11 +10,12 @@ import {
   type Tensors,
   weightsOf,
 } from '../../../core/index.js';
-import { readLora } from '../../../plugins/adapters/lora/file.js';
-import { loraPaths, withLora } from '../../../plugins/adapters/lora.js';
+import { loraPaths, withLora } from '../../../plugins/adapters/lora/modules.js';
+import { readLora } from '../../../plugins/adapters/lora/serialize.js';
 import { clipText } from '../../../plugins/models/clip/text-encoder.js';
-import { type Layout, makeParameters, toFile } from '../../../plugins/models/layers/builder.js';
+import { makeParameters } from '../../../plugins/models/layers/parameters.js';
 import { unet2DCondition } from '../../../plugins/models/unet/unet2d-condition.js';
+import { type Layout, toFile } from '../../../plugins/persist/formats/pytorch-layout.js';
 import { readSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { relativeGap, testDevices, tf, use } from '../../support/devices.js';
 

@@ -1,7 +1,6 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE } from '../../core/index.js';
-import { type Outputs, outputsOf } from '../models/layers/outputs.js';
+import type { Outputs } from '../../models/layers/outputs.js';
 
 /** What a loss or a metric compares: the model's output and the column `y`. Returns one value an example, or a mean. */
 export type Comparison = (predicted: Tensor, target: Tensor, outputs: Outputs) => Tensor;
@@ -9,10 +8,7 @@ export type Comparison = (predicted: Tensor, target: Tensor, outputs: Outputs) =
 export const LOSSES = ['cross-entropy', 'binary-cross-entropy', 'mse', 'mae', 'huber'] as const;
 export type LossName = (typeof LOSSES)[number];
 
-export interface SupervisedOptions {
-  readonly loss: LossName | Comparison;
-  /** Whether a classifier's outputs are probabilities or logits; by default what the model says of itself, else logits. */
-  readonly outputs?: Outputs;
+export interface LossOptions {
   /** Cross-entropy's targets are mixed with this share of an even distribution (Szegedy et al. 2016). */
   readonly labelSmoothing?: number;
   /** Where huber goes over from squares to absolute values (Huber 1964). */
@@ -70,7 +66,7 @@ function huber(difference: Tensor, delta: number): Tensor {
 }
 
 /** A loss by name, as values an example. */
-function named(name: LossName, { labelSmoothing = 0, delta = 1 }: SupervisedOptions): Comparison {
+export function lossByName(name: LossName, { labelSmoothing = 0, delta = 1 }: LossOptions = {}): Comparison {
   const difference = (f: (d: Tensor) => Tensor): Comparison => {
     return (predicted, target) => perExample(f(predicted.sub(target.toFloat().reshape(predicted.shape))));
   };
@@ -81,45 +77,4 @@ function named(name: LossName, { labelSmoothing = 0, delta = 1 }: SupervisedOpti
     mae: difference((d) => d.abs()),
     huber: difference((d) => huber(d, delta)),
   }[name];
-}
-
-/**
- * Supervised learning: the mean over a batch's examples of a loss between the model's output and the column `y`. Every other
- * column is an input of the model. Cross-entropy takes labels (whole numbers) or one-hot rows.
- */
-export const supervised = (options: SupervisedOptions) => {
-  const { loss, labelSmoothing = 0, delta = 1 } = options;
-  return {
-    name: 'supervised',
-    fills: OBJECTIVE,
-    apply({ hooks }: Host) {
-      hooks.validate.tap((problems) => {
-        const bad = (what: string, fix: string) => problems.add('OPTION_INVALID', 'supervised', what, fix);
-        if (typeof loss === 'string' && !LOSSES.includes(loss))
-          bad(`there is no loss "${loss}"`, `There are: ${LOSSES.join(', ')}; or give a function.`);
-        if (!(labelSmoothing >= 0 && labelSmoothing < 1))
-          bad(`labelSmoothing is ${labelSmoothing}`, 'Give a number from 0 up to, not including, 1.');
-        if (!(delta > 0)) bad(`delta is ${delta}`, 'Give a number above 0.');
-      });
-    },
-    loss(context: Context, model: Model, batch: Batch): Scalar {
-      const { predicted, target } = predict(context, model, batch);
-      const outputs = options.outputs ?? outputsOf(model);
-      const values = typeof loss === 'function' ? loss(predicted, target, outputs) : named(loss, options)(predicted, target, outputs);
-      return values.mean() as Scalar;
-    },
-  };
-};
-
-/** The model's output for a batch, and what it should be. */
-export function predict(context: Context, model: Model, { tensors }: Batch): { predicted: Tensor; target: Tensor } {
-  const { y, ...inputs } = tensors;
-  if (!y)
-    fail(
-      'DATA_INVALID',
-      'supervised',
-      `the data has no column y, only ${Object.keys(tensors).join(', ')}`,
-      'Name the targets y, and the inputs x or after the model’s inputs.',
-    );
-  return { predicted: model.forward(context, inputs), target: y };
 }

@@ -1,0 +1,67 @@
+import { fail } from '../../../core/index.js';
+
+/** Pixels that an image may have once its short side is the resolution. */
+const MOST_RESIZED = 16_000_000;
+
+/** An image whose short side is the resolution, as bytes of red, green and blue. */
+export interface Decoded {
+  readonly width: number;
+  readonly height: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Looks at an image's header alone: whether it is one, and not too large. */
+export async function checkHeader(path: string, resolution: number, maxPixels: number): Promise<void> {
+  const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
+  const { default: sharp } = await import('sharp');
+  let size: { width: number; height: number };
+  try {
+    // The limit is ours to say: sharp's own message does not tell how large the image is.
+    size = await sharp(path, { limitInputPixels: false }).metadata();
+  } catch (error) {
+    return bad(`cannot be decoded: ${(error as Error).message}`, 'Replace or remove the file.', error);
+  }
+  const { width, height } = size;
+  if (!(width > 0 && height > 0)) bad('has no pixels', 'Replace or remove the file.');
+  if (width * height > maxPixels)
+    bad(`has ${width} x ${height} pixels, more than ${maxPixels}`, 'Make it smaller, or raise maxPixels (--max_pixels).');
+  const scale = resolution / Math.min(width, height);
+  if (width * scale * height * scale > MOST_RESIZED)
+    bad(`is too narrow: ${width} x ${height} pixels, whose short side would become ${resolution}`, 'Cut or remove it.');
+}
+
+/** Decodes an image whole; BAD_IMAGE where that cannot be done. Needs sharp. */
+export async function decodeImage(path: string, resolution: number, maxPixels: number): Promise<Decoded> {
+  await checkHeader(path, resolution, maxPixels);
+  const { default: sharp } = await import('sharp');
+  try {
+    // Turned as its camera says, on white where it is transparent, the short side brought to the resolution.
+    const { data, info } = await sharp(path, { limitInputPixels: maxPixels })
+      .rotate()
+      .flatten({ background: 'white' })
+      .toColourspace('srgb')
+      .resize({ width: resolution, height: resolution, fit: 'outside' })
+      .removeAlpha()
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
+    return { width: info.width, height: info.height, bytes: new Uint8Array(data) };
+  } catch (error) {
+    return fail(
+      'BAD_IMAGE',
+      'image-folder',
+      `${path} cannot be decoded: ${(error as Error).message}`,
+      'Replace or remove the file.',
+      error,
+    );
+  }
+}
+
+/** A square of an image, mirrored or not, as [side, side, 3] in [-1, 1]. */
+export function cut({ width, bytes }: Decoded, side: number, left: number, top: number, flip: boolean, out: Float32Array): void {
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side; x++) {
+      const from = ((top + y) * width + left + (flip ? side - 1 - x : x)) * 3;
+      for (let k = 0; k < 3; k++) out[(y * side + x) * 3 + k] = bytes[from + k] / 127.5 - 1;
+    }
+}

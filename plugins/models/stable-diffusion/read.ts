@@ -1,0 +1,42 @@
+import { fail, type TensorData } from '../../../core/index.js';
+import { type Files, readFile, readJson } from '../../persist/formats/files.js';
+import { readSafetensors } from '../../persist/formats/safetensors.js';
+import { loadTokenizer } from '../clip/tokenizer.js';
+import type { NoiseConfig } from './noise-schedule.js';
+import { type Parts, WEIGHTS } from './parts.js';
+
+/** Finds and reads the parts of a folder in diffusers' layout; every fault is an error that names file and option. */
+export async function readParts(files: Files): Promise<Parts> {
+  const index = await readJson(files, 'model_index.json');
+  const codecName = (index.vae as [string, string] | undefined)?.[1];
+  if (codecName && codecName !== 'SpaceToDepth')
+    fail(
+      'UNSUPPORTED_OPTION',
+      'text-to-image',
+      `${files.where}/model_index.json: the autoencoder ${codecName} is not supported`,
+      'Use a model that works on pixels (SpaceToDepth, or no vae).',
+    );
+  const vae = codecName ? await readJson(files, 'vae/config.json') : {};
+  return {
+    where: files.where,
+    unet: await readJson(files, 'unet/config.json'),
+    text: await readJson(files, 'text_encoder/config.json'),
+    tokenizer: await loadTokenizer(files),
+    noise: (await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig,
+    block: Number(vae.block_size ?? 1),
+    tensors: {
+      unet: await readWeights(files, WEIGHTS.unet, 'unet.'),
+      text: await readWeights(files, WEIGHTS.text, 'text_encoder.'),
+    },
+  };
+}
+
+async function readWeights(files: Files, path: string, prefix: string): Promise<Map<string, TensorData>> {
+  const named = new Map<string, TensorData>();
+  for (const [name, value] of readSafetensors(await readFile(files, path), `${files.where}/${path}`).tensors) {
+    // Stable Diffusion 1.x writes text_model.embeddings..., transformers 5 embeddings...; position_ids is a constant.
+    if (name.endsWith('position_ids')) continue;
+    named.set(prefix + name.replace(/^text_model\./, ''), value);
+  }
+  return named;
+}

@@ -1,0 +1,75 @@
+import type { Context, Tensor } from '../../../core/index.js';
+import { attention, geglu } from '../../devices/compute/operations.js';
+import type { Apply, Builder } from '../layers/builder.js';
+import type { ParsedUNetConfig } from './config.js';
+
+/** Convolutions around a skip connection, told the timestep's embedding. */
+export type Resnet = (context: Context, x: Tensor, temb: Tensor) => Tensor;
+/** Attention of every pixel to all pixels and to the text's states. */
+export type Transformer = (context: Context, x: Tensor, text: Tensor) => Tensor;
+
+/** The blocks that a UNet2DConditionModel is made of; each notes its weights in `build`. `embedded` is the width of the embedding. */
+export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: number) {
+  const groups = config.norm_num_groups;
+
+  /** From `size` channels to `out`; what comes out is divided by `divisor`. */
+  function resnet(path: string, size: number, out: number, divisor: number): Resnet {
+    const norm1 = build.groupNorm(`${path}.norm1`, size, groups, config.norm_eps, true);
+    const conv1 = build.conv(`${path}.conv1`, size, out, 3);
+    const project = build.linear(`${path}.time_emb_proj`, embedded, out);
+    const norm2 = build.groupNorm(`${path}.norm2`, out, groups, config.norm_eps, true);
+    const conv2 = build.conv(`${path}.conv2`, out, out, 3);
+    const shortcut = size === out ? null : build.conv(`${path}.conv_shortcut`, size, out, 1);
+    return (context, x, temb) => {
+      const h = conv1(context, norm1(context, x)).add(project(context, temb).reshape([-1, 1, 1, out]));
+      const sum = conv2(context, norm2(context, h)).add(shortcut ? shortcut(context, x) : x);
+      return divisor === 1 ? sum : sum.div(divisor);
+    };
+  }
+
+  function attend(path: string, size: number, from: number, heads: number): Transformer {
+    const [q, k, v] = [
+      ['to_q', size],
+      ['to_k', from],
+      ['to_v', from],
+    ].map(([name, width]) => build.linear(`${path}.${name}`, width as number, size, false));
+    const out = build.linear(`${path}.to_out.0`, size, size);
+    return (context, x, text) => out(context, attention(q(context, x), k(context, text), v(context, text), heads));
+  }
+
+  function transformerBlock(path: string, size: number, heads: number, from: number): Transformer {
+    const norms = [1, 2, 3].map((n) => build.layerNorm(`${path}.norm${n}`, size, 1e-5));
+    const self = attend(`${path}.attn1`, size, size, heads);
+    const cross = attend(`${path}.attn2`, size, from, heads);
+    const up = build.linear(`${path}.ff.net.0.proj`, size, size * 8);
+    const down = build.linear(`${path}.ff.net.2`, size * 4, size);
+    return (context, x, text) => {
+      const normed = norms[0](context, x);
+      const a = x.add(self(context, normed, normed));
+      const b = a.add(cross(context, norms[1](context, a), text));
+      return b.add(down(context, geglu(up(context, norms[2](context, b)))));
+    };
+  }
+
+  /** `layers` blocks on `size` channels, with text states of `from` numbers each. */
+  function transformer(path: string, size: number, heads: number, layers: number, from: number): Transformer {
+    const norm = build.groupNorm(`${path}.norm`, size, groups, 1e-6, false);
+    const linear = config.use_linear_projection;
+    const projection = (name: string): Apply =>
+      linear ? build.linear(`${path}.${name}`, size, size) : build.conv(`${path}.${name}`, size, size, 1);
+    const projIn = projection('proj_in');
+    const blocks = Array.from({ length: layers }, (_, i) => transformerBlock(`${path}.transformer_blocks.${i}`, size, heads, from));
+    const projOut = projection('proj_out');
+    return (context, x, text) => {
+      const [n, h, w, c] = x.shape;
+      const tokens = [n, h * w, c];
+      const normed = norm(context, x);
+      let y = linear ? projIn(context, normed.reshape(tokens)) : projIn(context, normed).reshape(tokens);
+      for (const block of blocks) y = block(context, y, text);
+      y = linear ? projOut(context, y).reshape(x.shape) : projOut(context, y.reshape(x.shape));
+      return y.add(x);
+    };
+  }
+
+  return { resnet, transformer };
+}

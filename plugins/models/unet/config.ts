@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { fail } from '../../../core/index.js';
+import { parseConfig } from '../layers/parse-config.js';
+
+const oneOrList = z.union([z.number().int().positive(), z.array(z.number().int().positive())]);
+const only = <T extends string | number | boolean | null>(...values: T[]) =>
+  z.custom<T>((value) => values.includes(value as T), `only ${values.map((v) => JSON.stringify(v)).join(' or ')} is supported`).optional();
+
+/** The options of diffusers' UNet2DConditionModel that are supported; any other value is an error that names the option. */
+const schema = z.strictObject({
+  sample_size: z.union([z.number().int().positive(), z.array(z.number()), z.null()]).optional(),
+  in_channels: z.number().int().positive().default(4),
+  out_channels: z.number().int().positive().default(4),
+  center_input_sample: z.boolean().default(false),
+  flip_sin_to_cos: z.boolean().default(true),
+  freq_shift: z.number().default(0),
+  down_block_types: z
+    .array(z.enum(['DownBlock2D', 'CrossAttnDownBlock2D']))
+    .default(['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D']),
+  mid_block_type: only('UNetMidBlock2DCrossAttn'),
+  up_block_types: z
+    .array(z.enum(['UpBlock2D', 'CrossAttnUpBlock2D']))
+    .default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
+  only_cross_attention: only(false),
+  block_out_channels: z.array(z.number().int().positive()).default([320, 640, 1280, 1280]),
+  layers_per_block: oneOrList.default(2),
+  downsample_padding: only(1),
+  mid_block_scale_factor: z.number().default(1),
+  dropout: only(0),
+  act_fn: only('silu', 'swish'),
+  norm_num_groups: z.number().int().positive().default(32),
+  norm_eps: z.number().positive().default(1e-5),
+  cross_attention_dim: oneOrList.default(1280),
+  transformer_layers_per_block: oneOrList.default(1),
+  reverse_transformer_layers_per_block: only(null),
+  encoder_hid_dim: only(null),
+  encoder_hid_dim_type: only(null),
+  attention_head_dim: oneOrList.default(8),
+  num_attention_heads: oneOrList.nullable().optional(),
+  dual_cross_attention: only(false),
+  use_linear_projection: z.boolean().default(false),
+  class_embed_type: only(null),
+  addition_embed_type: only(null),
+  addition_time_embed_dim: z.unknown().optional(),
+  num_class_embeds: only(null),
+  upcast_attention: z.boolean().optional(),
+  resnet_time_scale_shift: only('default'),
+  resnet_skip_time_act: only(false),
+  resnet_out_scale_factor: z.number().default(1),
+  time_embedding_type: only('positional'),
+  time_embedding_dim: z.number().int().positive().nullable().optional(),
+  time_embedding_act_fn: only(null),
+  timestep_post_act: only(null),
+  time_cond_proj_dim: only(null),
+  conv_in_kernel: z.number().int().positive().default(3),
+  conv_out_kernel: z.number().int().positive().default(3),
+  projection_class_embeddings_input_dim: only(null),
+  attention_type: only('default'),
+  class_embeddings_concat: only(false),
+  mid_block_only_cross_attention: only(null),
+  cross_attention_norm: only(null),
+  addition_embed_type_num_heads: z.unknown().optional(),
+});
+
+export type UNetConfig = z.input<typeof schema>;
+
+/** The same with every default filled in. */
+export type ParsedUNetConfig = z.output<typeof schema>;
+
+/** Checks a config.json: every unknown option and unsupported value is named. Keys that begin with _ are diffusers' notes. */
+export function parseUNetConfig(json: object, where = 'unet/config.json'): ParsedUNetConfig {
+  const options = Object.fromEntries(Object.entries(json).filter(([key]) => !key.startsWith('_')));
+  const config = parseConfig(schema, options, 'model', where);
+  if (
+    config.down_block_types.length !== config.block_out_channels.length ||
+    config.up_block_types.length !== config.block_out_channels.length
+  )
+    fail(
+      'UNSUPPORTED_OPTION',
+      'model',
+      `${where}: down_block_types, up_block_types and block_out_channels differ in length`,
+      'Give one entry a level.',
+    );
+  for (const [name, value] of Object.entries(config))
+    if (Array.isArray(value) && typeof value[0] === 'number' && name !== 'sample_size' && value.length !== config.block_out_channels.length)
+      fail(
+        'UNSUPPORTED_OPTION',
+        'model',
+        `${where}: ${name} has ${value.length} entries for ${config.block_out_channels.length} levels`,
+        'Give one entry a level.',
+      );
+  return config;
+}
+
+/** An option's value at a level: options are one number for all, or one a level. */
+export const atLevel = (value: number | readonly number[], i: number): number => (typeof value === 'number' ? value : value[i]);

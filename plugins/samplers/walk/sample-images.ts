@@ -1,0 +1,93 @@
+import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { type Context, makeContext, type Random, type Tensors } from '../../../core/index.js';
+import type { TextToImage } from '../../models/text-to-image.js';
+import type { Sampler } from './sampler.js';
+
+export interface SampleOptions {
+  readonly sampler: Sampler;
+  readonly steps: number;
+  /** Classifier-free guidance (Ho and Salimans 2022); 1 turns it off. */
+  readonly guidance: number;
+  /** Images drawn at once. */
+  readonly batchSize?: number;
+  readonly onStep?: (done: number, of: number) => void;
+}
+
+/**
+ * Draws one image per prompt: [n, h, w, 3] in [-1, 1] on the host. Noise belongs to the prompt's place in the list, so
+ * that the same list and seed give the same start whatever the weights and the batch size.
+ */
+export async function sampleImages(
+  model: TextToImage,
+  parameters: Tensors,
+  random: Random,
+  prompts: readonly string[],
+  options: SampleOptions,
+): Promise<{ shape: [number, number, number, number]; data: Float32Array }> {
+  const { steps, guidance, sampler, batchSize = 16 } = options;
+  const context = makeContext(model, { mode: 'evaluate', parameters });
+  const side = model.latentSize;
+  const shape: [number, number, number] = [side, side, model.channels];
+  const parts: Float32Array[] = [];
+  let pixels: number[] = [];
+  for (let from = 0; from < prompts.length; from += batchSize) {
+    const some = prompts.slice(from, from + batchSize);
+    const noise = (name: string) => {
+      const size = shape[0] * shape[1] * shape[2];
+      const out = new Float32Array(some.length * size);
+      for (let i = 0; i < some.length; i++) random.item(name, 0, from + i).normals(out.subarray(i * size, (i + 1) * size));
+      return tf.tensor4d(out, [some.length, ...shape]);
+    };
+    const walk = sampler.walk(model.noise, steps);
+    const states = tf.tidy(() => {
+      const wanted = model.encode(context, some);
+      return guidance === 1
+        ? wanted
+        : (tf.concat([
+            model.encode(
+              context,
+              some.map(() => ''),
+            ),
+            wanted,
+          ]) as Tensor3D);
+    });
+    let sample = noise('sample');
+    try {
+      for (const [index, t] of walk.timesteps.entries()) {
+        const next = tf.tidy(() => {
+          const prediction = guided(model, context, sample, t, states, guidance);
+          return walk.step(prediction, index, sample, () => noise(`sample:${index}`));
+        });
+        sample.dispose();
+        sample = next;
+        options.onStep?.(from * walk.timesteps.length + (index + 1) * some.length, prompts.length * walk.timesteps.length);
+        // Lets timers and signals in, and keeps the host from queueing the whole walk.
+        if (index % 8 === 7) await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      const image = tf.tidy(() => model.codec.decode(sample).clipByValue(-1, 1));
+      pixels = image.shape.slice(1);
+      parts.push((await image.data()) as Float32Array);
+      image.dispose();
+    } finally {
+      walk.dispose();
+      states.dispose();
+      sample.dispose();
+    }
+  }
+  const data = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    data.set(part, at);
+    at += part.length;
+  }
+  return { shape: [prompts.length, pixels[0], pixels[1], pixels[2]], data };
+}
+
+function guided(model: TextToImage, context: Context, sample: Tensor4D, t: number, states: Tensor3D, guidance: number): Tensor4D {
+  const n = sample.shape[0];
+  if (guidance === 1) return model.predict(context, sample, new Array(n).fill(t), states);
+  const both = model.predict(context, tf.concat([sample, sample]) as Tensor4D, new Array(2 * n).fill(t), states);
+  const [without, wanted] = tf.split(both, 2);
+  return without.add(wanted.sub(without).mul(guidance)) as Tensor4D;
+}
