@@ -100,7 +100,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'adapters/lora.ts': () => [lora({ rank: 2, dropout: 0.2, targets: ['to_q', 'conv1'] })],
   'data/arrays.ts': () => [],
   'data/image-folder.ts': () => [imageFolder(out, { batchSize: 2, resolution: 16, randomFlip: true })],
-  'devices/pick.ts': () => [device('wasm')],
+  'devices/device.ts': () => [device('wasm')],
   'devices/wasm.ts': () => [],
   'gradients/accumulation.ts': () => [accumulation(2)],
   'gradients/clipping.ts': () => [clipping(0.1)],
