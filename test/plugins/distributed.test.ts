@@ -13,7 +13,7 @@ import { folder, launchers, type RankResult, ran, ranks, results } from '../supp
 import { smallRun } from '../support/small-run.js';
 
 describe('shards', () => {
-  /** As accelerate 1.12 deals them out (SPEC 4): rank 0 | rank 1. */
+  /** As accelerate 1.12 deals them out: rank 0 | rank 1. */
   test.each([
     [9, {}, ['01', '45', '80'], ['23', '67', '12']],
     [11, {}, ['01', '45', '89'], ['23', '67', '10,0']],
