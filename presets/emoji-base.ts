@@ -8,7 +8,7 @@ import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
-import type { EmojiBaseOptions } from './common/option-types.js';
+import type { EmojiBaseOptions } from './common/option-types/emoji-base.js';
 import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';

@@ -4,7 +4,7 @@ import { ATTENTION_TARGETS, lora } from '../plugins/adapters/lora.js';
 import { textToImageModel } from '../plugins/models/text-to-image.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
-import type { LoraTextToImageOptions } from './common/option-types.js';
+import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
 import {
   count,
   diffusionOptions,

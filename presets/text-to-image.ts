@@ -6,7 +6,7 @@ import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
 import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
-import type { TextToImageOptions } from './common/option-types.js';
+import type { TextToImageOptions } from './common/option-types/text-to-image.js';
 import { diffusionOptions, imageOptions, modelOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';

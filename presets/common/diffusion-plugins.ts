@@ -28,11 +28,12 @@ async function modelResolution(files: Files): Promise<number> {
 
 /** Data, objective, evaluation and pictures of the presets that train on a folder of images. */
 export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]> {
+  const resolution = o.resolution ?? (await modelResolution(modelFolder(o)));
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
     imageFolder(o.trainDataDir, {
       batchSize: o.trainBatchSize,
-      resolution: o.resolution ?? (await modelResolution(modelFolder(o))),
+      resolution,
       centerCrop: o.centerCrop,
       randomFlip: o.randomFlip,
       captionColumn: o.captionColumn,
@@ -51,7 +52,7 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
           evaluation(
             imageFolder(o.validationDataDir, {
               batchSize: o.trainBatchSize,
-              resolution: o.resolution ?? (await modelResolution(modelFolder(o))),
+              resolution,
               centerCrop: true,
               captionColumn: o.captionColumn,
             }),
