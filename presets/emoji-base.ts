@@ -4,7 +4,7 @@ import { type Composition, compose } from '../core/index.js';
 import { arrays } from '../plugins/data/arrays.js';
 import { type Emoji, renderEmoji, splitEmoji } from '../plugins/data/emoji/noto.js';
 import { splitWords, wordTokenizer } from '../plugins/models/clip/tokenizer.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { ATTENTION_TARGETS, lora } from '../plugins/adapters/lora.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { diffusionOptions, flag, imageOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { commonPlugins } from './common/plugins.js';

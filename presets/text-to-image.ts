@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type AnyPlugin, type Composition, compose, fail } from '../core/index.js';
 import { imageFolder } from '../plugins/data/image-folder.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { denoising } from '../plugins/objectives/denoising.js';
 import { earlyStopping } from '../plugins/observe/early-stopping.js';
 import { evaluation } from '../plugins/observe/evaluation.js';

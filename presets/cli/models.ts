@@ -3,7 +3,7 @@ import { fail, type Random, seededRandom, type Tensors, weightsOf } from '../../
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { readLora } from '../../plugins/adapters/lora/serialize.js';
 import { DEVICES, type DeviceName, device } from '../../plugins/devices/pick.js';
-import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
+import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image-model.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { ddim } from '../../plugins/samplers/ddim.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, fail, type Host, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
 import type { Emoji } from '../../plugins/data/emoji/noto.js';
-import { isTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
+import { isTextToImage, type TextToImage } from '../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
