@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { lora } from '../plugins/adapters/lora.js';
 import { delft, renderEmoji, splitEmoji } from '../plugins/data/emoji/noto.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';

@@ -4,7 +4,7 @@ import { arrays } from '../plugins/data/arrays.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { clipping } from '../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { type DenoisingOptions, denoising } from '../plugins/objectives/denoising.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
 import type { Files } from '../plugins/persist/formats/files.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';

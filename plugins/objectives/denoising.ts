@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/operations.js';
-import { isTextToImage } from '../models/text-to-image.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 
 export interface DenoisingOptions {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type Filling, fail, type Host, RANDOM } from '../../core/index.js';
-import { isTextToImage } from '../models/text-to-image.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
 import { writeGrid } from '../persist/formats/png.js';
 import { type SampleOptions, sampleImages } from '../samplers/walk/sample-images.js';
 import { SAMPLER } from '../samplers/walk/sampler.js';

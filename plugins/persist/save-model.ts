@@ -1,5 +1,5 @@
 import { type Host, weightsOf } from '../../core/index.js';
-import { isTextToImage } from '../models/text-to-image.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
 import type { Files } from './formats/files.js';
 
 export interface SaveModelOptions {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail, type Host } from '../../core/index.js';
-import { isTextToImage } from '../../plugins/models/text-to-image.js';
+import { isTextToImage } from '../../plugins/models/text-to-image-model.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-images.js';
 import { SIDE } from './data.js';

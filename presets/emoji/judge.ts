@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
 import type { Emoji } from '../../plugins/data/emoji/noto.js';
-import type { TextToImage } from '../../plugins/models/text-to-image.js';
+import type { TextToImage } from '../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import { SIDE } from './data.js';

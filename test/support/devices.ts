@@ -25,7 +25,7 @@ export async function use(name: DeviceName): Promise<void> {
   if ('why' in found) throw new Error(found.why);
 }
 
-/** The largest difference, as a share of the largest value: SPEC's measure. */
+/** The largest difference, as a share of the largest value. */
 export function relativeGap(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) throw new Error(`${actual.length} values, expected ${expected.length}`);
   let [gap, largest] = [0, 0];

@@ -62,7 +62,7 @@ export interface TextToImageOptions {
 /** The model of the text-to-image presets, as a plugin. */
 export const textToImageModel = (options: TextToImageOptions) =>
   ({
-    name: 'text-to-image',
+    name: 'text-to-image-model',
     fills: MODEL,
     build: (random: Random) => buildTextToImage(options, random),
   }) satisfies ModelProvider & { name: string; fills: typeof MODEL };
