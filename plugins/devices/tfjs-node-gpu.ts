@@ -15,8 +15,7 @@ interface Local {
 
 /**
  * TensorFlow's library on a GPU, through the optional package @tensorflow/tfjs-node-gpu. A process uses one GPU: the one of
- * CUDA_VISIBLE_DEVICES, else number `gpu`. Global effects: CUDA_VISIBLE_DEVICES is set, which the library reads when it loads, and those of
- * tensorflow/backend.ts.
+ * CUDA_VISIBLE_DEVICES, else number `gpu`.
  */
 export const tfjsNodeGpu = ({ gpu }: TFJSNodeGpuOptions = {}) => {
   let local: Local = { localRank: 0, localSize: 1 };
@@ -30,8 +29,7 @@ export const tfjsNodeGpu = ({ gpu }: TFJSNodeGpuOptions = {}) => {
     async setUp(): Promise<DeviceReport> {
       const unavailable = (what: string, fix: string) => fail('DEVICE_UNAVAILABLE', 'tfjs-node-gpu', what, `${fix}; ${GUIDE}.`);
       if (!isInstalled('tfjs-node-gpu')) unavailable('@tensorflow/tfjs-node-gpu is not installed', 'npm install @tensorflow/tfjs-node-gpu');
-      process.env.CUDA_VISIBLE_DEVICES = gpuOf(gpu, local);
-      await install('tfjs-node-gpu', 'tfjs-node-gpu');
+      await install('tfjs-node-gpu', 'tfjs-node-gpu', gpuOf(gpu, local));
       if (currentBackend().isUsingGpuDevice !== true)
         unavailable(
           'TensorFlow found no GPU and fell back to the processor',

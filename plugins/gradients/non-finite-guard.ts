@@ -34,8 +34,7 @@ export const nonFiniteGuard = ({ stopAfter = 10 }: NonFiniteGuardOptions = {}) =
     after: [CLIP],
     apply({ hooks, has, resolve }: Host) {
       hooks.validate.tap((problems) => {
-        if (!(Number.isInteger(stopAfter) && stopAfter > 0))
-          problems.add('OPTION_INVALID', 'non-finite-guard', `stopAfter is ${stopAfter}`, 'Give a whole number above 0.');
+        problems.options('non-finite-guard').whole('stopAfter', stopAfter, 1);
       });
       hooks.beforeStep.tap((update, step) => {
         if (failed !== null)

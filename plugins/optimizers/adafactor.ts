@@ -63,10 +63,10 @@ export const adafactor = (options: AdafactorOptions = {}) => {
           before.assign(after as Tensor<tf.Rank>);
           return after;
         };
-        for (const [group, own] of groups) {
+        for (const [group, members] of groups) {
           const { learningRate, weightDecay } = rates[group];
           const rho = tf.minimum(learningRate, tf.rsqrt(t)).mul(finite);
-          for (const { path, p } of own)
+          for (const { path, p } of members)
             tf.tidy(() => {
               const g = finishedGradient(update.gradients[path], update);
               const squares = g.square();

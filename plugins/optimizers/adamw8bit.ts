@@ -15,7 +15,8 @@ import {
 } from '../../core/index.js';
 import { operation } from '../devices/compute/contract.js';
 import { BLOCK, SIGNED_ZERO } from '../devices/compute/dynamic-map.js';
-import { type AdamWOptions, adamwProgram, applyAdamW } from './adamw.js';
+import { adamwProgram, applyAdamW } from './adam/step.js';
+import type { AdamWOptions } from './adamw.js';
 import { Codes } from './eight-bit/codes.js';
 import { portableStep } from './eight-bit/portable.js';
 import { byGroup, finishedGradient, OptimizerState, onDevice } from './state/state.js';
@@ -39,7 +40,7 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adamw8bit', min8bitSize = 4096, keep32bit = [] } = options;
   const constants = { beta1, beta2, epsilon, bound: Math.max(1, (1 - beta1) / Math.sqrt(1 - beta2)) };
   const state = new OptimizerState(name);
-  const program = adamwProgram(beta1, beta2, epsilon);
+  const program = adamwProgram(constants);
   let codes: Codes | null = null;
   let groups: ReturnType<typeof byGroup> = new Map();
 

@@ -47,9 +47,9 @@ export const lion = ({ beta1 = 0.9, beta2 = 0.99, name = 'lion' }: LionOptions =
       state.zerosLike('m', parameters);
     },
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
-      for (const [group, own] of groups) {
+      for (const [group, members] of groups) {
         const { learningRate, weightDecay } = rates[group];
-        const list = own.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`) }));
+        const list = members.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`) }));
         applyUpdate(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
       }
     },

@@ -115,7 +115,7 @@ export const prodigy = (options: ProdigyOptions = {}) => {
         const d = state.get('d').mul(1) as Scalar;
         const rate = (biasCorrection ? d.mul(correction1).div(correction2.sqrt()) : d).mul(learningRate) as Scalar;
         const weight = d.div(d0).mul(safeguardWarmup ? d : rate) as Scalar;
-        const all = training.flatMap(([, own]) => own);
+        const all = training.flatMap(([, members]) => members);
         const of = (kind: string, path: string) => state.get(`${kind}/${path}`);
         const list = all.map(({ path, p }) => ({
           p,
@@ -139,8 +139,8 @@ export const prodigy = (options: ProdigyOptions = {}) => {
         state.set('numerator', numerator, moved);
         state.set('largestD', largest, moved);
         state.set('d', next, moved);
-        for (const [group, own] of training) {
-          const part = own.map(({ path, p }) => ({ p, m: of('m', path), v: of('v', path) }));
+        for (const [group, members] of training) {
+          const part = members.map(({ path, p }) => ({ p, m: of('m', path), v: of('v', path) }));
           applyUpdate(step, part, { rate, decay: rates[group].weightDecay, small: next.mul(epsilon) as Scalar }, moved);
         }
       });

@@ -43,9 +43,9 @@ export const sgd = ({ momentum = 0, nesterov = false, name = 'sgd' }: SGDOptions
       if (heavy) state.zerosLike('momentum', parameters);
     },
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
-      for (const [group, own] of groups) {
+      for (const [group, members] of groups) {
         const { learningRate, weightDecay } = rates[group];
-        const list = own.map(({ path, p }) => ({ p, g: gradients[path], ...(heavy ? { b: state.get(`momentum/${path}`) } : {}) }));
+        const list = members.map(({ path, p }) => ({ p, g: gradients[path], ...(heavy ? { b: state.get(`momentum/${path}`) } : {}) }));
         applyUpdate(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
       }
     },

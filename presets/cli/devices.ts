@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import type { DeviceReport } from '../../core/index.js';
+import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/choice/candidates.js';
 import { measure, type Speed } from '../../plugins/devices/compute/measure.js';
-import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/device.js';
 import { addOptions, optionsOf } from './options.js';
 
 const devicesOptions = z.strictObject({

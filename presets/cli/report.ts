@@ -1,7 +1,7 @@
 import { isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ErrorCode, messageOf, problemText, SteploomError } from '../../core/index.js';
-import { wasPrinted } from '../../plugins/distributed/mpi.js';
+import { wasPrinted } from '../../plugins/distributed/mpi/report.js';
 
 /** What the command line adds to an error: the flag that would mend it. */
 const FLAGS: Partial<Record<ErrorCode, string>> = {

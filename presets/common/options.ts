@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { DEVICES } from '../../plugins/devices/device.js';
+import { DEVICES } from '../../plugins/devices/choice/candidates.js';
 import { OPTIMIZERS } from './optimizers.js';
 import { SCHEDULES } from './schedules.js';
 

@@ -1,21 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, seededRandom, type Tensor, type Tensors } from '../../core/index.js';
+import { geglu, gelu, quickGelu, silu } from '../../plugins/devices/compute/activations.js';
+import { attention } from '../../plugins/devices/compute/attention.js';
+import { conv2d, upsample2x } from '../../plugins/devices/compute/convolution.js';
+import { columnSum, embedding, linear } from '../../plugins/devices/compute/linear.js';
 import { normalsOf } from '../../plugins/devices/compute/normals.js';
-import {
-  attention,
-  columnSum,
-  conv2d,
-  embedding,
-  geglu,
-  gelu,
-  groupNorm,
-  layerNorm,
-  linear,
-  quickGelu,
-  silu,
-  upsample2x,
-} from '../../plugins/devices/compute/operations.js';
+import { groupNorm, layerNorm } from '../../plugins/devices/compute/norms.js';
 import { deviceOf } from '../../plugins/devices/wasm/device.js';
 import { webgpu } from '../../plugins/devices/webgpu.js';
 import { relativeGap, testDevices, use } from '../support/devices.js';

@@ -4,6 +4,7 @@ import { differentiable } from '../../../core/index.js';
 import { FUSED } from './contract.js';
 import { fused } from './fused.js';
 
+/** x sigmoid(x), as plain operations. */
 export const sigmoidTimes = (x: Tensor): Tensor => x.mul(tf.sigmoid(x));
 /** The derivative of x sigmoid(x). */
 export const siluSlope = (x: Tensor): Tensor => {

@@ -82,7 +82,7 @@ export interface CodeStorage {
   nearest(x: Tensor, edges: readonly number[]): Tensor;
 }
 
-/** What a device may do in a way of its own, beside kernels of TensorFlow.js's registry, which has no form for lists of tensors. */
+/** What a device may have beside kernels in TensorFlow.js's registry, which has no form for several tensors at a time. */
 export interface DeviceOperations {
   /** Runs a program over groups of arrays, in place; nothing changes where `finite` is 0. */
   update(program: Program, list: readonly Arrays[], factors: Factors, finite: number | Scalar): void;
@@ -104,10 +104,14 @@ export interface DeviceOperations {
 
 const registered = new Map<string, Partial<DeviceOperations>>();
 
-/** Registers what a device's backend does in its own way; returns what takes that back. */
+/** Registers what a device's backend has operations for; undoing brings back what was registered before. */
 export function registerOperations(backend: string, operations: Partial<DeviceOperations>): Undo {
+  const before = registered.get(backend);
   registered.set(backend, operations);
-  return () => void registered.delete(backend);
+  return () => {
+    if (before) registered.set(backend, before);
+    else registered.delete(backend);
+  };
 }
 
 /** What the current device has of an operation, if it has it. */

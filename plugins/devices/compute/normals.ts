@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Generator } from '../../../core/index.js';
 import { operation } from './contract.js';
 
-/** Standard normal numbers [generators, ...shape], each row from a fresh generator of its own; drawn on the device where it can. */
+/** Standard normal numbers [generators, ...shape], each row from one fresh generator; drawn on the device where it can. */
 export function normalsOf(generators: readonly Generator[], shape: readonly number[]): Tensor {
   const size = tf.util.sizeFromShape(shape as number[]);
   const kernel = operation('normals');

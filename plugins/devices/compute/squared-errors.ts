@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
 
 /**
- * The mean of (a - b)^2 for each example: [n, ...] both, to [n]. One node: the gradient of TensorFlow.js's own mean multiplies with ones
+ * The mean of (a - b)^2 for each example: [n, ...] both, to [n]. One node: the gradient of TensorFlow.js's mean multiplies with ones
  * of the whole shape, which are made on the host and sent to the device.
  */
 export function squaredErrors(a: Tensor, b: Tensor): Tensor {

@@ -1,20 +1,10 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { DeviceOperations } from '../compute/contract.js';
-import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
+import { BLOCK, middles, nearestCode, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
 import { numberOf, valuesOf } from './internals.js';
 
 const [SIGNED_MIDDLES, UNSIGNED_MIDDLES] = [middles(SIGNED), middles(UNSIGNED)];
-
-function nearest(x: number, edges: Float64Array): number {
-  let [low, high] = [0, 255];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (x > edges[middle]) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
 
 /** 8-bit AdamW as a plain loop. */
 export const adamw8bit: DeviceOperations['adamw8bit'] = (list, factors, finite, { beta1, beta2, epsilon, bound }) => {
@@ -48,10 +38,10 @@ export const adamw8bit: DeviceOperations['adamw8bit'] = (list, factors, finite, 
       tops[block] = divideM;
       tops[blocks + block] = divideV;
       for (let i = 0; i < count; i++) {
-        const code = nearest(Math.fround(means[i] / divideM), SIGNED_MIDDLES);
+        const code = nearestCode(Math.fround(means[i] / divideM), SIGNED_MIDDLES);
         // A negative number never takes the code of 0.
         codesM[start + i] = means[i] < 0 && code === SIGNED_ZERO ? SIGNED_ZERO - 1 : code;
-        codesV[start + i] = nearest(Math.fround(squares[i] / divideV), UNSIGNED_MIDDLES);
+        codesV[start + i] = nearestCode(Math.fround(squares[i] / divideV), UNSIGNED_MIDDLES);
       }
     }
     const next = tf.tensor(weights, p.shape);

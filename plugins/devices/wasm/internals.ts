@@ -4,7 +4,7 @@ import type { DataType, TensorInfo } from '@tensorflow/tfjs';
 export interface BackendInternals {
   readonly wasm: {
     readonly HEAPU8: Uint8Array;
-    /** The threaded build's shared memory; the plain build has its own among its exports. */
+    /** The threaded build's shared memory; the plain build has it among its exports. */
     readonly wasmMemory?: WebAssembly.Memory;
     readonly asm?: { readonly memory?: WebAssembly.Memory };
     _malloc(bytes: number): number;

@@ -16,7 +16,7 @@ const SMALL = 1 << 19;
 /** With so few rows or columns (adapters have them) XNNPACK is busy packing the other operand. */
 export const NARROW = 16;
 
-/** a [.., m, k] times b [.., k, n]; small products of a batch go to our own module, others through XNNPACK on views into the heap. */
+/** a [.., m, k] times b [.., k, n]; small products of a batch go to our module, others through XNNPACK on views into the heap. */
 export function matMul(device: WasmDevice, a: TensorInfo, b: TensorInfo, transposeA: boolean, transposeB: boolean): TensorInfo {
   const [rows, inner] = transposeA ? [a.shape[a.shape.length - 1], a.shape[a.shape.length - 2]] : a.shape.slice(-2);
   const columns = transposeB ? b.shape[b.shape.length - 2] : b.shape[b.shape.length - 1];
@@ -34,7 +34,7 @@ export function matMul(device: WasmDevice, a: TensorInfo, b: TensorInfo, transpo
   const { backend, multiply } = device;
   const { tfjs } = backend.wasm;
   const [aAt, bAt, outAt] = [left, right, out].map((t) => device.address(t));
-  // Numbers of their own for the views: a weight's own number may be packed for a convolution already.
+  // The views get new numbers: under a weight's number it may be packed for a convolution already.
   const first = backend.dataIdNextNumber;
   backend.dataIdNextNumber += 3;
   for (let i = 0; i < batch; i++) {

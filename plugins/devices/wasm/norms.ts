@@ -175,11 +175,11 @@ export function layerNormGrad(device: WasmDevice, [x, dy, gamma]: TensorInfo[], 
     let b = 0;
     for (let j = 0; j < c; j++) {
       const normal = (data[from + j] - mean) * rstd;
-      const own = g[from + j];
-      totalG[j] += own;
-      totalGN[j] += own * normal;
-      a += own * weight[j];
-      b += own * weight[j] * normal;
+      const dy = g[from + j];
+      totalG[j] += dy;
+      totalGN[j] += dy * normal;
+      a += dy * weight[j];
+      b += dy * weight[j] * normal;
     }
     a /= c;
     b /= c;

@@ -6,7 +6,7 @@ type PoolInfo = ReturnType<typeof tf.backend_util.computePool2DInfo>;
 
 /**
  * The gradient of max pooling over x [n, h, w, c]: each dy goes to the largest value of its window, the first of equal ones.
- * The backend's own is wrong for windows of negative values.
+ * The backend's kernel is wrong for windows of negative values.
  */
 export function maxPoolGradient(device: WasmDevice, dy: TensorInfo, x: TensorInfo, info: PoolInfo): TensorInfo {
   const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, strideHeight, strideWidth } = info;

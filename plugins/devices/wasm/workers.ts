@@ -3,7 +3,7 @@ import { fail } from '../../../core/index.js';
 import { type ModuleKernels, moduleBytes } from './module.js';
 import type { Scratch } from './scratch.js';
 
-/** One call of a kernel over blocks; a thread puts its own range of blocks and its own room into the arguments. */
+/** One call of a kernel over blocks; a thread puts its range of blocks and its room into the arguments. */
 export interface Shared {
   /** The kernel's number, from {@link Workers.add}. */
   readonly kernel: number;
@@ -24,12 +24,12 @@ export interface WorkersOf {
   readonly scratch: Scratch;
 }
 
-/** Bytes that a thread computes in: see adamw8bit in assembly/index.ts. */
+/** Bytes that a thread computes in: see assembly/adamw8bit.ts. */
 export const ROOM = 8192;
 
 /** Words of the control array. */
 const WAKE = 0;
-/** Chunks nobody has taken yet, counted down: taking one and learning whether there was one are the same operation. */
+/** Chunks that no thread has taken yet, counted down: taking one and learning whether there was one are the same operation. */
 const LEFT = 1;
 const DONE = 2;
 const WORDS = 4;

@@ -3,7 +3,7 @@ import type { Collective } from '../../../core/index.js';
 import { operation } from '../../devices/compute/contract.js';
 import type { ReduceOptions, Reducer } from '../../devices/compute/reduction.js';
 
-/** A reducer for the current device: its own, or one that goes through the host's arrays. */
+/** A reducer for the current device: the one that it has, or one that goes through the host's arrays. */
 export const reducer = (collective: Collective, options: ReduceOptions = {}): Reducer =>
   operation('reducer')?.(collective, options) ?? throughHost(collective, options);
 

@@ -104,8 +104,8 @@ export function finishedGradient(gradient: Tensor, { scale, finite }: Update): T
 export function byGroup(parameters: ReadonlyMap<string, Parameter>): Map<string, { path: string; p: Variable }[]> {
   const groups = new Map<string, { path: string; p: Variable }[]>();
   for (const [path, { variable, group }] of parameters) {
-    const own = groups.get(group);
-    if (own) own.push({ path, p: variable });
+    const members = groups.get(group);
+    if (members) members.push({ path, p: variable });
     else groups.set(group, [{ path, p: variable }]);
   }
   return groups;

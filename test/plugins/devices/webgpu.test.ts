@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
-import { silu } from '../../../plugins/devices/compute/operations.js';
+import { tryDevice } from '../../../plugins/devices/choice/candidates.js';
+import { silu } from '../../../plugins/devices/compute/activations.js';
 import { sumOfSquares } from '../../../plugins/devices/compute/reduce.js';
-import { tryDevice } from '../../../plugins/devices/device.js';
 import { findAdapter, findGPU, requestDevice } from '../../../plugins/devices/webgpu/adapter.js';
 import { install } from '../../../plugins/devices/webgpu/backend.js';
 import { dispatch } from '../../../plugins/devices/webgpu/dispatch.js';
