@@ -2,10 +2,17 @@ import cliProgress from 'cli-progress';
 import type { FinishedRecord, Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 
+/** What is asked of a stream: process.stderr is one. */
+export interface TextStream {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
 export interface ProgressOptions {
   /** Log every so many steps; each tenth of a second for a terminal's bar, each fiftieth of the run otherwise. */
   readonly every?: number;
-  readonly stream?: NodeJS.WriteStream;
+  /** Where it is written; the error stream by default. */
+  readonly stream?: TextStream;
 }
 
 const duration = (seconds: number): string => {
@@ -51,7 +58,11 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
         started = performance.now();
         if (stream.isTTY) {
           bar = new cliProgress.SingleBar(
-            { stream, format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left', hideCursor: true },
+            {
+              stream: stream as NodeJS.WritableStream,
+              format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left',
+              hideCursor: true,
+            },
             cliProgress.Presets.shades_classic,
           );
           bar.start(total, step, { loss: '-', rate: '-', speed: '-', left: '?' });

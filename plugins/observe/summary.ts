@@ -29,7 +29,7 @@ function smoothed(values: readonly number[]): number[] {
 }
 
 /** Two charts, one above the other, as PNG. */
-export async function plotRecords(records: readonly FinishedRecord[]): Promise<Buffer> {
+export async function plotRecords(records: readonly FinishedRecord[]): Promise<Uint8Array> {
   const [Plot, { parseHTML }, { Resvg }] = await Promise.all([import('@observablehq/plot'), import('linkedom'), import('@resvg/resvg-js')]);
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const finite = records.filter((r) => Number.isFinite(r.loss));
@@ -60,7 +60,7 @@ export async function plotRecords(records: readonly FinishedRecord[]): Promise<B
   const rate = chart([Plot.line(records, { x: 'step', y: 'learningRate', stroke: '#b04a1f', strokeWidth: 2 })], 'learning rate', 180);
   const inner = (svg: unknown, y: number) => (svg as { outerHTML: string }).outerHTML.replace('<svg', `<svg x="0" y="${y}"`);
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="460"><rect width="100%" height="100%" fill="white"/>${inner(loss, 0)}${inner(rate, 280)}</svg>`;
-  return Buffer.from(new Resvg(svg, { font: { loadSystemFonts: true }, background: 'white' }).render().asPng());
+  return new Uint8Array(new Resvg(svg, { font: { loadSystemFonts: true }, background: 'white' }).render().asPng());
 }
 
 /** The records of a log.jsonl. */
