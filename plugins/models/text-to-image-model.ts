@@ -55,7 +55,7 @@ export interface FreshTextToImage {
 export interface TextToImageOptions {
   /** A folder in diffusers' layout, or the configurations of a new model. */
   readonly from: Files | FreshTextToImage;
-  /** Which parts are trained; an adapter brings its own weights. */
+  /** Which parts are trained; an adapter's weights are trained in any case. */
   readonly train: 'nothing' | 'unet' | 'everything';
 }
 

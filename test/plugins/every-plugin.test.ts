@@ -80,7 +80,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(out, { recursive: true }));
 
-const quiet = { isTTY: false, write: () => true } as unknown as NodeJS.WriteStream;
+const quiet = { isTTY: false, write: () => true };
 const sampling = { sampler: ddim(), steps: 2, guidance: 2 };
 const images = () => ({
   dtype: 'float32' as const,
