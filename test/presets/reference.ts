@@ -130,7 +130,7 @@ function optionsPage(): string {
           `\`${option.name}\``,
           KINDS[option.kind],
           option.required ? 'required' : (defaultOf(option) ?? ''),
-          `${option.description}${option.choices ? ` One of: ${option.choices.join(', ')}.` : ''}`,
+          `${option.description.replaceAll('*', '\\*')}${option.choices ? ` One of: ${option.choices.join(', ')}.` : ''}`,
         ]),
       ]),
     );
