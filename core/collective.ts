@@ -1,12 +1,16 @@
 /** Role COLLECTIVE: the other processes of the run. Every rank makes the same calls in the same order. */
 export interface Collective {
+  /** This process, from 0. */
   readonly rank: number;
+  /** All processes. */
   readonly worldSize: number;
-  /** This process among those of its machine, and how many there are: they share its cores and GPUs. */
+  /** This process among those of its machine, which share its cores and GPUs. */
   readonly localRank: number;
+  /** How many of the processes are on this machine. */
   readonly localSize: number;
-  /** The sum and the largest of a number over all ranks. */
+  /** The sum of a number over all ranks. */
   sum(value: number): Promise<number>;
+  /** The largest of a number over all ranks. */
   max(value: number): Promise<number>;
   /**
    * Adds up arrays over all ranks, in place; every rank gives as many of the same lengths, and gets the same numbers bit for bit.
@@ -17,7 +21,7 @@ export interface Collective {
   broadcast(bytes: Uint8Array | null): Promise<Uint8Array>;
   /** Every rank's text, in the order of ranks. */
   gather(text: string): Promise<string[]>;
-  /** Waits until every rank is here. */
+  /** Resolves when every rank has called it. */
   barrier(): Promise<void>;
 }
 

@@ -27,5 +27,6 @@ export interface Source {
 
 /** Role DATA: opens the data set. Problems found (a missing folder, a broken header) go on the list. */
 export interface Data {
+  /** Opens the data set; problems found go on the list. */
   open(problems: Problems): Promise<Source>;
 }

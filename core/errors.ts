@@ -8,7 +8,8 @@ export interface Problem {
   readonly fix: string;
 }
 
-const describe = ({ code, plugin, what, fix }: Problem): string => `${code} (${plugin}): ${what}. ${fix}`;
+/** A problem as one line. */
+export const problemText = ({ code, plugin, what, fix }: Problem): string => `${code} (${plugin}): ${what}. ${fix}`;
 
 /** Every error steploom throws on purpose. `code` is one of docs/errors.md; `problems` holds all that were found at once. */
 export class SteploomError extends Error {
@@ -23,7 +24,7 @@ export class SteploomError extends Error {
 
   constructor(problems: Problem | readonly Problem[], more: { hook?: string; cause?: unknown; everyRank?: boolean } = {}) {
     const list = Array.isArray(problems) ? (problems as readonly Problem[]) : [problems as Problem];
-    super(list.length === 1 ? describe(list[0]) : `${list.length} problems:\n${list.map((p) => `  ${describe(p)}`).join('\n')}`, {
+    super(list.length === 1 ? problemText(list[0]) : `${list.length} problems:\n${list.map((p) => `  ${problemText(p)}`).join('\n')}`, {
       cause: more.cause,
     });
     this.name = 'SteploomError';

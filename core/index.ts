@@ -3,9 +3,9 @@ import 'reflect-metadata';
 export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
-export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, SteploomError } from './errors.js';
+export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, problemText, SteploomError } from './errors.js';
 export { hashOf, hashOfText } from './hash.js';
-export { type Better, betterThan, type Metrics, watched } from './metrics.js';
+export { type Better, betterThan, checkWatched, type Metrics, watched } from './metrics.js';
 export {
   type Context,
   type Inputs,
@@ -22,7 +22,6 @@ export {
 export { matches, type NamePattern } from './name-pattern.js';
 export type { Micro, Plan, Position } from './plan.js';
 export { Composition, compose } from './plugin/compose.js';
-export type { Explanation } from './plugin/explain.js';
 export type {
   Ending,
   FinishedRecord,
@@ -39,8 +38,20 @@ export type { AnyPlugin, Filling, Host, Plugin, PluginBase, PluginClass, PluginF
 export * from './plugin/roles.js';
 export { run } from './plugin/run.js';
 export { Generator, type Random, seededRandom } from './random.js';
+export type { Explanation } from './run/explain.js';
+export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';
-export type { SessionOptions } from './run/session.js';
-export { allToHost, assignAll, fromHost, isTensorData, type Json, type Snapshot, type State, type TensorData, toHost } from './snapshot.js';
-export { backward } from './tape.js';
+export {
+  allToHost,
+  assignAll,
+  fromHost,
+  isTensorData,
+  type Json,
+  type Settings,
+  type Snapshot,
+  type State,
+  type TensorData,
+  toHost,
+} from './snapshot.js';
+export { backward, differentiable } from './tape.js';
 export { type Result, Trainer } from './trainer.js';

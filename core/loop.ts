@@ -4,11 +4,11 @@ import { type Micro, microBatches, type Plan, type Position, positionOf } from '
 import type { Hooks, Requests, Sum } from './plugin/hooks.js';
 import type { Optimizer, Rates, Update } from './plugin/roles.js';
 
-/** What the loop works with; session.ts makes it. Everything TensorFlow knows of is behind these few calls. */
-export interface Run {
+/** What the loop works with; run/session.ts is it. Everything TensorFlow knows of is behind these few calls. */
+export interface Machinery {
   readonly hooks: Hooks;
   readonly plan: Plan;
-  readonly optimizer: Optimizer;
+  readonly optimizer: Pick<Optimizer, 'update'>;
   readonly startStep: number;
   readonly metrics: Metrics;
   load(micro: Micro): Promise<Batch | null>;
@@ -24,13 +24,15 @@ export interface Run {
   breaksOff(micro: Micro): Promise<boolean>;
   /** Drops a window's sum, and saves the run as it was before it. */
   abandon(sum: Sum & { readonly requests: Requests }, steps: number): Promise<void>;
+  /** Notes how many steps are made: the weights and every plugin's state are theirs from here on. */
+  made(steps: number): void;
   /** Frees what is left of a step. */
   release(sum: Sum, update: Update): void;
   breathe(): Promise<void>;
 }
 
 /** The loop. docs/loop.md shows it as pseudocode, and a test holds the two together. Returns whether it was stopped. */
-export async function loop(run: Run): Promise<{ step: number; stopped: boolean }> {
+export async function loop(run: Machinery): Promise<{ step: number; stopped: boolean }> {
   const { hooks, plan, optimizer } = run;
   await hooks.onStart.promise(plan);
   let step = run.startStep;
@@ -38,13 +40,13 @@ export async function loop(run: Run): Promise<{ step: number; stopped: boolean }
   for (let resumed = true; step < plan.steps && !stopped; resumed = false) {
     const at = positionOf(plan, step);
     if (at.startsEpoch || resumed) await hooks.beforeEpoch.promise(at);
-    let own!: Sum;
+    let local!: Sum;
     for (const micro of microBatches(plan, at)) {
-      own = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
+      local = hooks.onAccumulate.call(run.gradients(await run.load(micro), micro), micro);
       if (await run.breaksOff(micro)) break;
     }
     const requests = hooks.onRequest.call(run.requests(), at, run.metrics);
-    const sum = await hooks.onSync.promise({ gradients: own.gradients, loss: own.loss, items: own.items, requests }, step);
+    const sum = await hooks.onSync.promise({ gradients: local.gradients, loss: local.loss, items: local.items, requests }, step);
     if (sum.requests.abandon > 0) {
       await run.abandon(sum, step);
       stopped = true;
@@ -55,6 +57,7 @@ export async function loop(run: Run): Promise<{ step: number; stopped: boolean }
     update = hooks.beforeStep.call(update, step);
     optimizer.update(update, rates, step);
     hooks.afterStep.call(step, update.finite);
+    run.made(step + 1);
     if (hooks.shouldLog.call(at)) await run.log(at, sum, rates);
     run.release(sum, update);
     step++;

@@ -1,4 +1,4 @@
-import { fail } from './errors.js';
+import { fail, type Problems } from './errors.js';
 
 /** Numbers by name, as evaluation gives them. */
 export type Metrics = Readonly<Record<string, number>>;
@@ -7,6 +7,16 @@ export type Metrics = Readonly<Record<string, number>>;
 export const watched = (plugin: string, metrics: Metrics, metric: string): number =>
   metrics[metric] ??
   fail('METRIC_MISSING', plugin, `no evaluation gives ${metric}`, `There are: ${Object.keys(metrics).join(', ') || 'none'}.`);
+
+/**
+ * Notes a problem where no evaluation will give a metric that a plugin watches; to be called in validate. Where a plugin of the user's does
+ * not say which it gives, nothing is known.
+ */
+export function checkWatched(problems: Problems, plugin: string, given: readonly string[] | null, metric: string): void {
+  if (!given || given.includes(metric)) return;
+  const fix = given.length > 0 ? `Evaluations give ${given.join(', ')}.` : 'Nothing is evaluated in this run: give it data to validate on.';
+  problems.add('METRIC_MISSING', plugin, `no evaluation gives ${metric}`, fix);
+}
 
 /** Which of two values of a metric is the better one. */
 export interface Better {

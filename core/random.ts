@@ -1,4 +1,4 @@
-/** The last four words drawn, and whose they are: a batch makes thousands of generators, which own no array therefore. */
+/** The last four words drawn, and by which generator: a batch makes thousands of these, and so they share one array. */
 const block = new Int32Array(4);
 let owner: Generator | null = null;
 
@@ -130,7 +130,7 @@ export function hashName(name: string): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** Role RANDOM: where every random draw of a run comes from (DESIGN: a pure function of what names it). */
+/** Role RANDOM: where every random draw of a run comes from: a pure function of the seed and of what names it. */
 export interface Random {
   /** The draw `name` of example `id` in `epoch`. */
   item(name: string, epoch: number, id: number): Generator;

@@ -15,7 +15,12 @@ export interface TensorData {
 /** A plugin's state: tensors or JSON by name. */
 export type State = Readonly<Record<string, TensorData | Json>>;
 
-export const SNAPSHOT_VERSION = 2;
+/** Options of a plugin that change what the run's numbers mean. */
+export type Settings = Readonly<Record<string, Json>>;
+
+/** 2 had no settings of plugins. */
+export const SNAPSHOT_VERSION = 3;
+const READABLE = [2, 3];
 
 /** Everything a resumed run needs, taken between steps. Frozen weights are not in it: the model's own files hold them. */
 export interface Snapshot {
@@ -41,6 +46,8 @@ export interface Snapshot {
     readonly warmupSteps: number;
     readonly groups: Json;
   };
+  /** What plugins say of their options; absent in version 2. */
+  readonly settings?: Readonly<Record<string, Settings>>;
   readonly parameters: Readonly<Record<string, TensorData>>;
   readonly plugins: Readonly<Record<string, State>>;
 }
@@ -95,34 +102,58 @@ export const trainableVariables = (model: Model): Map<string, tf.Variable> =>
 /** What decides which example comes when, and with which noise; by the names that errors and overrides use. */
 const MATTERS = ['seed', 'items', 'batchSize', 'windowLength', 'worldSize', 'content'] as const;
 
-/** Refuses a snapshot that this run cannot continue, naming every difference that is not overridden. */
+type Compared = Readonly<Record<string, Json | undefined>>;
+
+/** Settings of all plugins as `plugin.option`. */
+const flat = (settings: Readonly<Record<string, Settings>>): Compared =>
+  Object.fromEntries(
+    Object.entries(settings).flatMap(([plugin, options]) => Object.entries(options).map(([name, value]) => [`${plugin}.${name}`, value])),
+  );
+
+const inWords = (value: unknown): string =>
+  value === undefined ? 'not there' : typeof value === 'object' ? JSON.stringify(value) : String(value);
+
+/** Differences between two records, in words. */
+const differing = (saved: Compared, now: Compared): { name: string; words: string }[] =>
+  [...new Set([...Object.keys(now), ...Object.keys(saved)])]
+    .filter((name) => inWords(saved[name]) !== inWords(now[name]))
+    .map((name) => ({
+      name,
+      words: name === 'content' ? 'content: the data set is another' : `${name} was ${inWords(saved[name])}, is ${inWords(now[name])}`,
+    }));
+
+/**
+ * Refuses a snapshot that this run cannot continue, naming every difference that is not overridden. Returns those that are, in words.
+ */
 export function checkSnapshot(
   snapshot: Snapshot,
-  now: Readonly<Record<(typeof MATTERS)[number], string | number>>,
+  now: Readonly<Record<(typeof MATTERS)[number], string | number>> & { readonly settings: Readonly<Record<string, Settings>> },
   overrides: readonly string[] = [],
-): void {
-  const unknown = overrides.filter((name) => !(MATTERS as readonly string[]).includes(name));
-  const differences: string[] = [];
-  if (unknown.length > 0) differences.push(`there is no ${unknown.join(', ')} to override (${MATTERS.join(', ')})`);
-  if (snapshot.version !== SNAPSHOT_VERSION) differences.push(`format version was ${snapshot.version}, is ${SNAPSHOT_VERSION}`);
-  for (const name of MATTERS) {
-    const saved = name === 'seed' ? snapshot.seed : snapshot.data?.[name];
-    if (saved !== now[name] && !overrides.includes(name))
-      differences.push(name === 'content' ? 'content: the data set is another' : `${name} was ${saved}, is ${now[name]}`);
-  }
-  if (differences.length > 0)
+): string[] {
+  const settings = flat(now.settings);
+  const current: Compared = { ...Object.fromEntries(MATTERS.map((name) => [name, now[name]])), ...settings };
+  const saved: Compared = {
+    ...Object.fromEntries(MATTERS.map((name) => [name, name === 'seed' ? snapshot.seed : snapshot.data?.[name]])),
+    // A snapshot without settings cannot be compared in them.
+    ...(snapshot.settings ? flat(snapshot.settings) : settings),
+  };
+  const refused: string[] = [];
+  const known = new Set([...Object.keys(current), ...Object.keys(saved)]);
+  const unknown = overrides.filter((name) => !known.has(name));
+  if (unknown.length > 0) refused.push(`there is no ${unknown.join(', ')} to override (${[...known].join(', ')})`);
+  if (!READABLE.includes(snapshot.version)) refused.push(`format version was ${snapshot.version}, is ${SNAPSHOT_VERSION}`);
+  const differences = differing(saved, current);
+  refused.push(...differences.filter(({ name }) => !overrides.includes(name)).map(({ words }) => words));
+  if (refused.length > 0)
     throw new SteploomError({
       code: 'SNAPSHOT_OTHER_RUN',
       plugin: 'core',
-      what: `the snapshot belongs to a run with other settings: ${differences.join('; ')}`,
-      fix: 'Give the same settings, name the differences you mean in overrides (--resume_override), or start anew.',
+      what: `the snapshot belongs to a run with other settings: ${refused.join('; ')}`,
+      fix: 'Give the same settings, name the differences you mean in overrides, or start anew.',
     });
+  return differences.map(({ words }) => `${words} from here on`);
 }
 
 /** What a resumed run changes, and applies, in words. */
-export function changes(saved: Snapshot['run'], now: Snapshot['run']): string[] {
-  const text = (value: unknown) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
-  return (Object.keys(now) as (keyof Snapshot['run'])[])
-    .filter((name) => text(saved?.[name]) !== text(now[name]))
-    .map((name) => `${name} was ${text(saved?.[name])}, is ${text(now[name])} from here on`);
-}
+export const changes = (saved: Snapshot['run'], now: Snapshot['run']): string[] =>
+  differing({ ...saved }, { ...now }).map(({ words }) => `${words} from here on`);

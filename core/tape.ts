@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { fail } from './errors.js';
 import type { Tensors } from './model.js';
 
-/** What TensorFlow.js 4 records of one operation. Internal there: this file is the only one that reads it. */
+/** What TensorFlow.js 4 records of one operation. Internal there, as the engine's tape is: this file is the only one that reaches into it. */
 interface TapeNode {
   kernelName: string;
   inputs: Record<string, Tensor>;
@@ -18,6 +18,24 @@ interface Engine {
   endScope(result: Tensor[]): void;
   startTape(): void;
   endTape(): void;
+  runKernelFunc(params: {
+    inputs: Tensors;
+    forwardFunc: (backend: unknown, save: (tensors: Tensor[]) => void) => Tensor;
+    backwardsFunc: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>;
+  }): Tensor;
+}
+
+/**
+ * One differentiable operation, a single node on the tape. `forward` computes it and saves what its gradient needs; `gradient` gives a function
+ * for each input, of which only those that are asked for are called.
+ */
+export function differentiable(
+  inputs: Tensors,
+  forward: (save: (tensors: Tensor[]) => void) => Tensor,
+  gradient: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>,
+): Tensor {
+  const engine = tf.engine() as unknown as Engine;
+  return engine.runKernelFunc({ inputs, forwardFunc: (_, save) => forward(save), backwardsFunc: gradient });
 }
 
 const release = (tensors: readonly Tensor[] | undefined): void => {

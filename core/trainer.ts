@@ -1,12 +1,15 @@
-import { fail } from './errors.js';
+import { attachLater, fail } from './errors.js';
 import { loop } from './loop.js';
 import type { Metrics } from './metrics.js';
 import { Composition } from './plugin/compose.js';
-import { type Explanation, explainSession } from './plugin/explain.js';
 import type { Requests } from './plugin/hooks.js';
 import type { AnyPlugin } from './plugin/plugin.js';
+import { type Explanation, explainRun } from './run/explain.js';
+import { prepare } from './run/prepare.js';
+import type { SessionOptions } from './run/prepared.js';
 import type { Span, TapTime } from './run/profile.js';
-import { Session, type SessionOptions } from './run/session.js';
+import { PendingRequests } from './run/requests.js';
+import { Session } from './run/session.js';
 import type { Snapshot } from './snapshot.js';
 
 export interface Result {
@@ -24,42 +27,37 @@ export interface Result {
 /** One run of a composition of plugins. Set-up happens once, whoever asks first. */
 export class Trainer {
   private readonly plugins: readonly AnyPlugin[];
-  private readonly options: SessionOptions;
+  private readonly requests = new PendingRequests();
   private session?: Promise<Session>;
-  private current?: Session;
-  private readonly early = new Set<keyof Requests>();
   private started = false;
 
-  constructor(plugins: Composition | readonly AnyPlugin[], options: SessionOptions = {}) {
+  constructor(
+    plugins: Composition | readonly AnyPlugin[],
+    private readonly options: SessionOptions = {},
+  ) {
     this.plugins = plugins instanceof Composition ? plugins.plugins : plugins;
-    this.options = options;
   }
 
   private setUp(): Promise<Session> {
-    this.session ??= (async () => {
-      const session = new Session(this.plugins, this.options);
-      await session.setUp();
-      this.current = session;
-      for (const name of this.early) session.request(name);
-      return session;
-    })();
+    this.session ??= prepare(this.plugins, this.options, this.requests).then((prepared) => new Session(prepared));
     return this.session;
   }
 
   /** The hooks with their taps in order, and the plan. Sets up, trains nothing; call train() or dispose() afterwards. */
   async explain(): Promise<Explanation> {
-    return explainSession(await this.setUp());
+    return explainRun((await this.setUp()).prepared);
   }
 
   /** Asks for a stop, a checkpoint or an evaluation after the current step. */
   request(name: keyof Requests): void {
-    if (this.current) this.current.request(name);
-    else this.early.add(name);
+    this.requests.ask(name);
   }
 
   /**
    * Trains to the end of the plan, or until stopped. Aborting `signal` asks for a stop after the current step.
-   * Everything is disposed afterwards, whatever happened; a Trainer trains once.
+   * Everything is disposed afterwards, whatever happened; a Trainer trains once. After an error between steps what the last finished step left
+   * is saved first, where the run has a store. What goes wrong while a run that failed is ended is
+   * attached to the error that it failed with, as `later`.
    */
   async train({ signal }: { signal?: AbortSignal } = {}): Promise<Result> {
     if (this.started) fail('TRAINED_TWICE', 'core', 'this Trainer has trained already', 'One Trainer is one run: make another.');
@@ -69,23 +67,25 @@ export class Trainer {
     signal?.addEventListener('abort', stop);
     try {
       const session = await this.setUp();
-      try {
-        const { step, stopped } = await loop(session);
-        await session.settle();
-        return {
-          step,
-          stopped,
-          metrics: session.metrics,
-          ...(session.profile ? { profile: session.profile.times, spans: session.profile.spans } : {}),
-        };
-      } catch (error) {
-        await session.hooks.onError.promise(error);
+      const result = await this.run(session).catch(async (error: unknown) => {
+        const note = (second: unknown) => void attachLater(error, second);
+        await session.rescue().catch(note);
+        await session.hooks.onError.promise(error).catch(note);
+        await session.dispose().catch(note);
         throw error;
-      }
+      });
+      await session.dispose();
+      return result;
     } finally {
       signal?.removeEventListener('abort', stop);
-      await this.dispose();
     }
+  }
+
+  private async run(session: Session): Promise<Result> {
+    const { step, stopped } = await loop(session);
+    await session.settled();
+    const { profile } = session.prepared;
+    return { step, stopped, metrics: session.metrics, ...(profile ? { profile: profile.times, spans: profile.spans } : {}) };
   }
 
   /** A snapshot of the run as it stands; only between set-up and training, or from a hook between steps. */

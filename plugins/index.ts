@@ -1,8 +1,9 @@
 // Every plugin, and what their options are made of. index.browser.ts leaves out what needs Node.
 
 export { type ImageFolderOptions, imageFolder } from './data/image-folder.js';
-export { type DeviceName, device } from './devices/pick.js';
-export { type TFJSNodeGpuOptions, tfjsNode, tfjsNodeGpu } from './devices/tfjs-node.js';
+export { type DeviceName, device } from './devices/device.js';
+export { tfjsNode } from './devices/tfjs-node.js';
+export { type TFJSNodeGpuOptions, tfjsNodeGpu } from './devices/tfjs-node-gpu.js';
 export { type WasmOptions, wasm } from './devices/wasm.js';
 export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';
@@ -12,7 +13,7 @@ export { type ProgressOptions, progress } from './observe/progress.js';
 export { type SamplesOptions, samples } from './observe/samples.js';
 export { summary } from './observe/summary.js';
 export { type TensorBoardOptions, tensorboard } from './observe/tensorboard.js';
-export { type UiOptions, ui } from './observe/ui.js';
+export { PAGE, type Page, type UiOptions, ui } from './observe/ui.js';
 export { type CheckpointOptions, checkpoint } from './persist/checkpoint.js';
 export { folder } from './persist/formats/folder.js';
 export { saveLora } from './persist/save-lora.js';

@@ -7,12 +7,19 @@ import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
-import { diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
+import type { EmojiOptions } from './common/option-types/emoji.js';
+import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { emojiBaseFolder } from './common/package-root.js';
+import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
-import { emojiFigures, type Figures, type Gallery } from './emoji/figures.js';
-import { emojiData, emojiSampling, STYLE_SPLIT } from './emoji-base.js';
+import { samplingOf } from './common/sampling.js';
+import { emojiData, STYLE_SPLIT } from './emoji/data.js';
+import { emojiFigures } from './emoji/figures.js';
+import type { Figures } from './emoji/judge.js';
 
+export type { EmojiOptions };
+
+/** The options of {@link emoji}, as a schema. */
 export const emojiOptions = z.strictObject({
   ...runOptions,
   ...optimizerOptions,
@@ -20,19 +27,17 @@ export const emojiOptions = z.strictObject({
   ...samplingOptions,
   outputDir: runOptions.outputDir.default('runs/emoji'),
   pretrainedModelNameOrPath: z.string().optional().describe('The base model; the one that comes with the package by default.'),
-  maxTrainSteps: z.coerce.number().int().min(1).default(250).describe('Length of the run in optimizer steps.'),
+  maxTrainSteps: count().default(250).describe('Length of the run in optimizer steps.'),
   learningRate: optimizerOptions.learningRate.default(2e-3),
   lrScheduler: optimizerOptions.lrScheduler.default('cosine'),
   lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(10),
   trainBatchSize: diffusionOptions.trainBatchSize.default(8),
-  rank: z.coerce.number().int().min(1).default(8).describe('Rank of the adapters.'),
-  heldOut: z.coerce.number().int().min(1).max(STYLE_SPLIT.held).default(STYLE_SPLIT.held).describe('Captions to judge the style by.'),
+  rank: count().default(8).describe('Rank of the adapters.'),
+  heldOut: count().max(STYLE_SPLIT.held).default(STYLE_SPLIT.held).describe('Captions to judge the style by.'),
 });
 
-export type EmojiOptions = z.input<typeof emojiOptions>;
-
-/** All linear and convolution layers of the denoiser but the time embedding's own: attention alone leaves colours as they were. */
-export const EMOJI_TARGETS = [
+/** All linear and convolution layers of the denoiser but those of the time embedding: attention alone leaves colours as they were. */
+const EMOJI_TARGETS = [
   'to_q',
   'to_k',
   'to_v',
@@ -53,7 +58,7 @@ export const EMOJI_TARGETS = [
 
 /** The main job: teaches the base model to draw in another style, from 64 images, with LoRA. */
 export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
-  const o = emojiOptions.parse(options);
+  const o = parseOptions('emoji', emojiOptions, options);
   const icons = await renderEmoji('icons');
   const { train, held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
   const adapter = { rank: o.rank, alpha: o.rank };
@@ -70,13 +75,12 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
       captions: held.slice(0, o.heldOut).map((e) => e.caption),
       galleries: async () => {
         const all = await renderEmoji('all');
-        const galleries: Gallery[] = [
+        return [
           { style: 'delft', emoji: all, pixels: all.map((e) => delft(e.pixels)) },
           { style: 'noto', emoji: all, pixels: all.map((e) => e.pixels) },
         ];
-        return galleries;
       },
-      sampling: emojiSampling(o),
+      sampling: samplingOf(o),
       before: true,
       onFigures: (before, after) => console.log(table(before as Figures, after)),
     }),

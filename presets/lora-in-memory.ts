@@ -14,15 +14,23 @@ import { warmup } from '../plugins/schedules/warmup.js';
 export interface LoraInMemoryOptions extends DenoisingOptions {
   /** Where the model's files are: fetched(url), inMemory(), or a folder. */
   readonly model: Files;
+  /** Where to compute: webgpu(), say. */
   readonly device: Plugin;
-  /** [n, side, side, 3] in [-1, 1], and one caption each. */
+  /** [n, side, side, 3] in [-1, 1]. */
   readonly images: TensorData;
+  /** One caption an image. */
   readonly captions: readonly string[];
+  /** Length of the run in optimizer steps. */
   readonly steps: number;
+  /** Images in a microBatch. Default: 8. */
   readonly batchSize?: number;
+  /** The base learning rate. Default: 0.001. */
   readonly learningRate?: number;
+  /** Steps over which the rate rises from 0. Default: 0. */
   readonly warmupSteps?: number;
+  /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
+  /** The adapters; on the denoiser's attention by default. */
   readonly lora?: LoraOptions;
 }
 

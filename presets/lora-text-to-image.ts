@@ -3,10 +3,25 @@ import { type Composition, compose } from '../core/index.js';
 import { ATTENTION_TARGETS, lora } from '../plugins/adapters/lora.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
-import { diffusionOptions, flag, imageOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
+import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
+import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
+import {
+  count,
+  diffusionOptions,
+  imageOptions,
+  modelOptions,
+  names,
+  optimizerOptions,
+  positive,
+  runOptions,
+  samplingOptions,
+} from './common/options.js';
+import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
-import { diffusionPlugins, modelFolder, modelOptions } from './text-to-image.js';
 
+export type { LoraTextToImageOptions };
+
+/** The options of {@link loraTextToImage}, as a schema. */
 export const loraTextToImageOptions = z.strictObject({
   ...runOptions,
   ...modelOptions,
@@ -20,21 +35,18 @@ export const loraTextToImageOptions = z.strictObject({
   lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(500),
   trainBatchSize: diffusionOptions.trainBatchSize.default(16),
   captionDropout: diffusionOptions.captionDropout.default(0),
-  rank: z.coerce.number().int().min(1).default(4).describe('Rank of the adapters.'),
-  loraAlpha: z.coerce.number().positive().optional().describe('The adapters are scaled by alpha / rank; the rank by default.'),
-  loraDropout: z.coerce.number().min(0).max(0.999).default(0).describe('Dropout before the adapters.'),
-  loraTargets: z
-    .union([z.array(z.string()), z.string().transform((text) => text.split(','))])
+  rank: count().default(4).describe('Rank of the adapters.'),
+  loraAlpha: positive().optional().describe('The adapters are scaled by alpha / rank; the rank by default.'),
+  loraDropout: z.number().min(0).max(0.999).default(0).describe('Dropout before the adapters.'),
+  loraTargets: names()
     .default([...ATTENTION_TARGETS])
-    .describe('Modules to adapt, by the ends of their paths, with commas between.'),
-  rslora: flag().default(false).describe('Scale by alpha / sqrt(rank).'),
+    .describe('Modules to adapt, by the ends of their paths.'),
+  rslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank).'),
 });
-
-export type LoraTextToImageOptions = z.input<typeof loraTextToImageOptions>;
 
 /** Fine-tunes a text-to-image model with LoRA on a folder of images. */
 export async function loraTextToImage(options: LoraTextToImageOptions): Promise<Composition> {
-  const o = loraTextToImageOptions.parse(options);
+  const o = parseOptions('lora-text-to-image', loraTextToImageOptions, options);
   const adapter = { rank: o.rank, alpha: o.loraAlpha ?? o.rank, rslora: o.rslora };
   return compose(
     textToImageModel({ from: modelFolder(o), train: 'nothing' }),

@@ -48,7 +48,12 @@ export class Composition implements Iterable<AnyPlugin> {
 }
 
 /** Makes a composition of plugins and compositions; later ones do not replace earlier ones here. */
-export const compose = (...plugins: readonly (AnyPlugin | Composition)[]): Composition => new Composition(flatten(plugins));
+export function compose(...plugins: readonly (AnyPlugin | Composition)[]): Composition {
+  const list = flatten(plugins);
+  // Whatever is no plugin is refused here, where the caller's line is on the stack.
+  for (const plugin of list) factsOf(plugin);
+  return new Composition(list);
+}
 
 const flatten = (list: readonly (AnyPlugin | Composition)[]): AnyPlugin[] =>
   list.flatMap((entry) => (entry instanceof Composition ? [...entry.plugins] : [entry]));

@@ -4,9 +4,21 @@ import { oneProcess } from '../collective.js';
 import { type Problem, SteploomError } from '../errors.js';
 import { seededRandom } from '../random.js';
 import { takenProblems } from './compose.js';
+import { relationProblems, sorted } from './order.js';
 import { type AnyPlugin, factsOf, type Plugin, type PluginClass, type PluginFacts } from './plugin.js';
 import * as roles from './roles.js';
-import { isRole, membersOf, REQUIRED_ROLES, type Role, roleName } from './roles.js';
+import { isRole, membersOf, REQUIRED_ROLES, type Role, type RoleName, type Roles, roleName } from './roles.js';
+
+/** What fills a role. */
+export type Resolve = <N extends RoleName>(role: Role<N>) => Roles[N];
+
+/** A run's plugins in order, and what fills each role. */
+export interface Assembled {
+  readonly ready: readonly Ready[];
+  readonly resolve: Resolve;
+  /** Whether some plugin, or a default of the core, fills a role. */
+  has(role: Role): boolean;
+}
 
 /** A plugin that is ready to be applied, with its facts beside it (a class keeps them in a static member). */
 export interface Ready {
@@ -31,7 +43,7 @@ const defaults = (container: DependencyContainer): Record<symbol, unknown> => ({
  * Checks a list of plugins, puts it in order and builds its classes, in one child container per run. Objects stand under
  * their role; a class is a singleton under itself and its role an alias of it, so that there is one instance only.
  */
-export function assemble(list: readonly AnyPlugin[]): { ready: Ready[]; container: DependencyContainer } {
+export function assemble(list: readonly AnyPlugin[]): Assembled {
   const problems: Problem[] = [...takenProblems(list)];
   const facts = list.map(factsOf);
   for (const role of REQUIRED_ROLES)
@@ -81,7 +93,16 @@ export function assemble(list: readonly AnyPlugin[]): { ready: Ready[]; containe
   });
   const late = ready.flatMap(({ facts: f, plugin }) => shapeProblems(f, plugin));
   if (late.length > 0) throw new SteploomError(late);
-  return { ready, container };
+  // Remembered: the container takes microseconds, and a step asks several times.
+  const known = new Map<symbol, unknown>();
+  return {
+    ready,
+    resolve: (role) => {
+      if (!known.has(role)) known.set(role, container.resolve(role as symbol));
+      return known.get(role) as never;
+    },
+    has: (role) => container.isRegistered(role as symbol),
+  };
 }
 
 function construct(container: DependencyContainer, Class: PluginClass, facts: PluginFacts): Plugin {
@@ -115,52 +136,4 @@ function shapeProblems(facts: PluginFacts, plugin: object): Problem[] {
   if (missing.length === 0) return [];
   const what = `fills ${roleName(facts.fills)} but has no ${missing.join(', ')}`;
   return [{ code: 'ROLE_SHAPE', plugin: facts.name, what, fix: 'Add what the role asks for.' }];
-}
-
-const matches = (facts: PluginFacts, wanted: string | Role): boolean =>
-  typeof wanted === 'string' ? facts.name === wanted : facts.fills === wanted;
-const label = (wanted: string | Role): string => (typeof wanted === 'string' ? `"${wanted}"` : `a plugin for ${roleName(wanted)}`);
-/** The core's own fillings satisfy a requirement, too. */
-const DEFAULTED: readonly (string | Role)[] = [roles.SCHEDULE, roles.WINDOW, roles.COLLECTIVE, roles.RANDOM, roles.CLOCK];
-
-function relationProblems(facts: readonly PluginFacts[]): Problem[] {
-  const problems: Problem[] = [];
-  for (const one of facts) {
-    for (const wanted of one.requires ?? [])
-      if (!DEFAULTED.includes(wanted) && !facts.some((f) => matches(f, wanted)))
-        problems.push({ code: 'PLUGIN_MISSING', plugin: one.name, what: `requires ${label(wanted)}`, fix: 'Add it.' });
-    for (const unwanted of one.conflicts ?? [])
-      for (const other of facts)
-        if (other !== one && matches(other, unwanted))
-          problems.push({
-            code: 'PLUGIN_CONFLICT',
-            plugin: one.name,
-            what: `cannot run together with ${other.name}`,
-            fix: `Leave one of them out: .without('${other.name}').`,
-          });
-  }
-  return problems;
-}
-
-/** A stable topological order: requires and after come first, ties stay as given. */
-function sorted(facts: readonly PluginFacts[], problems: Problem[]): number[] {
-  const before = facts.map((one) =>
-    [...(one.requires ?? []), ...(one.after ?? [])].flatMap((wanted) =>
-      facts.flatMap((f, i) => (f !== one && matches(f, wanted) ? [i] : [])),
-    ),
-  );
-  const order: number[] = [];
-  const placed = new Set<number>();
-  while (order.length < facts.length) {
-    const next = facts.findIndex((_, i) => !placed.has(i) && before[i].every((b) => placed.has(b)));
-    if (next < 0) {
-      const rest = facts.filter((_, i) => !placed.has(i)).map((f) => f.name);
-      const what = `these wait for one another: ${rest.join(', ')}`;
-      problems.push({ code: 'PLUGIN_CYCLE', plugin: rest[0], what, fix: 'Drop one "after" or "requires".' });
-      return order;
-    }
-    placed.add(next);
-    order.push(next);
-  }
-  return order;
 }

@@ -61,11 +61,11 @@ export const makeHooks = () => ({
   prepareModel: new AsyncSeriesWaterfallHook<[model: Model, problems: Problems]>(['model', 'problems']),
   /** Before state is restored: returns the snapshot to restore, or null. On other ranks than 0 it starts as null. */
   shareModel: new AsyncSeriesWaterfallHook<[state: Snapshot | null, model: Model]>(['state', 'model']),
-  /** Set-up is complete and state restored; the first step follows. */
+  /** Set-up is complete and state restored; the first step follows. Model, plan and weights are there. */
   onStart: new AsyncSeriesHook<[plan: Plan]>(['plan']),
   /** An epoch begins, or is resumed in its middle: whatever is done here is pure in the position. */
   beforeEpoch: new AsyncSeriesHook<[position: Position]>(['position']),
-  /** A batch of training is loaded: returns the batch to train on (augmentation). Owns the tensors it puts in. */
+  /** A batch of training is loaded: returns the batch to train on (augmentation). It disposes the tensors that it replaces. */
   onBatch: new SyncWaterfallHook<[batch: Batch, micro: Micro]>(['batch', 'micro']),
   /** On the tape: returns the mean loss that gradients are taken of (a regularizer adds to it). Disposes nothing. */
   onLoss: new SyncWaterfallHook<[loss: Scalar, micro: Micro]>(['loss', 'micro']),
@@ -73,7 +73,7 @@ export const makeHooks = () => ({
   scaleLoss: new SyncWaterfallHook<[seed: number | Scalar]>(['seed']),
   /** A gradient is complete, while the backward pass goes on with others. Lent: neither kept nor disposed. */
   onGradient: new SyncHook<[path: string, gradient: Tensor, micro: Micro]>(['path', 'gradient', 'micro']),
-  /** A microBatch's sums over its items: returns them, or others (gradient noise). */
+  /** A microBatch's sums over its items: returns them, or others (gradient noise), and disposes the tensors that it replaces. */
   afterBackward: new SyncWaterfallHook<[sum: Sum, micro: Micro]>(['sum', 'micro']),
   /** The role WINDOW alone: returns the window's sums so far, and keeps what it needs until the window ends. */
   onAccumulate: new SyncWaterfallHook<[sum: Sum, micro: Micro]>(['sum', 'micro']),
@@ -97,11 +97,11 @@ export const makeHooks = () => ({
   onRecord: new AsyncSeriesHook<[record: FinishedRecord]>(['record']),
   /** An evaluation was asked for: returns the metrics with more of them. The same on every rank. */
   onEvaluate: new AsyncSeriesWaterfallHook<[metrics: Metrics, step: number]>(['metrics', 'step']),
-  /** An epoch has ended. */
+  /** An epoch has ended, or the run within it: its last step is made, logged and evaluated. */
   afterEpoch: new AsyncSeriesHook<[position: Position]>(['position']),
   /** A checkpoint was asked for, on rank 0 alone: keeps the snapshot somewhere. */
   onCheckpoint: new AsyncSeriesHook<[snapshot: Snapshot, metrics: Metrics]>(['snapshot', 'metrics']),
-  /** Whenever weights are wanted outside of training: returns others in their place (an average). Lent, in both directions. */
+  /** Whenever weights are wanted outside of training: returns others in their place (an average). Nobody disposes any. */
   onWeights: new SyncWaterfallHook<[parameters: Tensors, purpose: Purpose]>(['parameters', 'purpose']),
   /** The plan is done, or the run was stopped: final files are written. Not after an error. */
   onEnd: new AsyncSeriesHook<[ending: Ending]>(['ending']),

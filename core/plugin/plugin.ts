@@ -1,19 +1,23 @@
 import { fail } from '../errors.js';
 import type { Context, Model, Tensors } from '../model.js';
 import type { Plan } from '../plan.js';
-import type { State } from '../snapshot.js';
+import type { Settings, State } from '../snapshot.js';
 import type { PluginHooks, Purpose, Requests } from './hooks.js';
 import type { Role, RoleName, Roles } from './roles.js';
 
 /** What a plugin is given to work with. Model and plan exist from their hooks on; asking earlier throws TOO_EARLY. */
 export interface Host {
+  /** All hooks, to be tapped in apply(), each once. */
   readonly hooks: PluginHooks;
+  /** What fills a role: another plugin of the run, or the core's default. */
   resolve<N extends RoleName>(role: Role<N>): Roles[N];
   /** Whether some plugin (or a default) fills the role. */
   has(role: Role): boolean;
   /** Asks for a stop, a checkpoint or an evaluation; it happens at a step's boundary, on all ranks. */
   request(name: keyof Requests): void;
+  /** The model, from prepareModel on. */
   model(): Model;
+  /** How long the run is, from prepareModel on. */
   plan(): Plan;
   /** The weights to use for a purpose, as onWeights gives them (an average, say). Lent: never dispose them. */
   weights(purpose: Purpose): Tensors;
@@ -23,6 +27,8 @@ export interface Host {
   startStep(): number;
   /** Whether this is rank 0, which alone writes files and talks to the user. Asked in hooks, not in apply. */
   isFirstRank(): boolean;
+  /** The metrics that evaluations will give, from validate on; null where a plugin adds some and does not say which. */
+  metrics(): readonly string[] | null;
   /**
    * Takes another plugin in, which is not one of the run's: applies it, with hooks under its own name. Its state is saved as part of the
    * adopting plugin's, and it is disposed with it. It fills no role of the run, whatever it says.
@@ -36,19 +42,32 @@ export interface Host {
 
 /** A plugin's facts: its name, the role it fills, and its place among others (by name or role). */
 export interface PluginFacts {
+  /** In kebab case: its name in errors, logs and snapshots. */
   readonly name: string;
+  /** The role it fills, by being what the role asks for. */
   readonly fills?: Role;
+  /** Plugins (by name) or roles that must be there, and come before it. */
   readonly requires?: readonly (string | Role)[];
+  /** Plugins or roles that must not be there. */
   readonly conflicts?: readonly (string | Role)[];
+  /** Plugins or roles that come before it where they are there. */
   readonly after?: readonly (string | Role)[];
 }
 
 export interface PluginBase extends PluginFacts {
+  /** Taps hooks and keeps what it needs of the host; called once, in order, while nothing else is set up yet. */
   apply?(host: Host): void | Promise<void>;
   /** All state that a resumed run needs, between steps. */
   capture?(): Promise<State>;
   /** Takes a captured state back; throws where it does not fit. */
   restore?(state: State): Promise<void>;
+  /** The metrics that its tap of onEvaluate adds; none where it only looks. Without it nobody can tell before the first evaluation. */
+  readonly metrics?: readonly string[];
+  /**
+   * Options that change what the run's numbers mean (a scale, a loss's weights, a schedule's shape), by name. They are saved with every
+   * snapshot; a run with others is refused unless `plugin.option` is among the overrides, and then it says so. Asked once the model is there.
+   */
+  settings?(): Settings | Promise<Settings>;
   /** Frees what apply and the hooks took; called in reverse order, also when set-up failed. */
   dispose?(): void | Promise<void>;
 }

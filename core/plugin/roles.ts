@@ -56,12 +56,17 @@ export interface GroupRates {
 
 /** Role RUN: what belongs to the run rather than to one of its plugins. */
 export interface RunOptions {
+  /** The base rate, which onSchedule's multiplier scales. */
   readonly learningRate: number;
+  /** What decoupled decay takes from a weight, as a share of it, times the rate. */
   readonly weightDecay: number;
+  /** Everything random follows from it. */
   readonly seed: number;
   /** Length in optimizer steps; wins over epochs. */
   readonly steps?: number;
+  /** Length in passes over the data set. */
   readonly epochs?: number;
+  /** Steps before the schedule begins; 0 for none. */
   readonly warmupSteps: number;
   /** Other rates per parameter group; what is absent is the run's. */
   readonly groups: Readonly<Record<string, GroupRates>>;
@@ -88,11 +93,13 @@ export interface DeviceReport {
 
 /** Role MODEL: builds the model once the device is up. */
 export interface ModelProvider {
+  /** Builds or reads the model; its variables belong to the run, but those marked `lent`. */
   build(random: Random): Promise<Model>;
 }
 
 /** Role OBJECTIVE: the mean loss over a batch's items, a scalar. Called on the tape while training. */
 export interface Objective {
+  /** The loss of a batch through `context`: a mean over `batch.items`, so that onAccumulate can weigh it. */
   loss(context: Context, model: Model, batch: Batch): Scalar;
 }
 
@@ -110,7 +117,7 @@ export interface Rates {
   readonly weightDecay: number;
 }
 
-/** Role OPTIMIZER. */
+/** Role OPTIMIZER: what a step does to the weights, with state of its own that it saves. */
 export interface Optimizer {
   /** The learning rate this optimizer is usually given; another one warns. */
   readonly usualLearningRate?: number;
@@ -134,11 +141,13 @@ export interface Schedule {
 
 /** Role WINDOW: how many microBatches make one step. */
 export interface AccumulationWindow {
+  /** MicroBatches a step; fixed before the plan is made. */
   readonly length: number;
 }
 
 /** Role CLIP: clipping of gradients. */
 export interface Clip {
+  /** What a norm above it is scaled down to. */
   readonly maxNorm: number;
   /** The norm before clipping of the step being made, lent; null before the first. */
   norm(): Scalar | null;
@@ -146,6 +155,7 @@ export interface Clip {
 
 /** Role CLOCK: milliseconds from any origin. */
 export interface Clock {
+  /** The time. */
   now(): number;
 }
 
@@ -153,6 +163,7 @@ export interface Clock {
 export interface Store {
   /** Differences that a resumed run may have, by the names that SNAPSHOT_OTHER_RUN gives them. */
   readonly overrides?: readonly string[];
+  /** The snapshot to go on from; null to begin anew. Asked on rank 0 alone. */
   read(): Promise<Snapshot | null>;
 }
 

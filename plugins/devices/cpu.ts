@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport } from '../../core/index.js';
-import { registerCPULists } from './cpu/update.js';
+import { install } from './cpu/backend.js';
 
 /** TensorFlow.js's plain JavaScript backend: works everywhere, slowly. */
 export const cpu = () => ({
@@ -9,7 +9,7 @@ export const cpu = () => ({
   async setUp(): Promise<DeviceReport> {
     await tf.setBackend('cpu');
     await tf.ready();
-    registerCPULists();
+    install();
     return { name: 'cpu', detail: 'plain JavaScript' };
   },
 });

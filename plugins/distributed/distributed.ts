@@ -21,9 +21,10 @@ import {
   trainablePaths,
   WINDOW,
 } from '../../core/index.js';
+import type { Reducer } from '../devices/compute/reduction.js';
 import { inMemory } from '../persist/formats/files.js';
 import { readSnapshot, writeSnapshot } from '../persist/formats/snapshot-files.js';
-import { type Reducer, reducer } from './reduction/reducer.js';
+import { reducer } from './reduction/reducer.js';
 import { type ShardOptions, shardOf } from './sharding/shard.js';
 
 export interface DistributedOptions extends ShardOptions {
@@ -33,7 +34,7 @@ export interface DistributedOptions extends ShardOptions {
   readonly bucketMegabytes?: number;
   /** Compare weights and the optimizer's state on all ranks every so many steps; 0 never does. 500 by default. */
   readonly checkEvery?: number;
-  /** Options that must be the same on every rank, beside the run's own. */
+  /** Options that must be the same on every rank, beside the run's settings. */
   readonly options?: Readonly<Record<string, unknown>>;
   /** The version to compare; the package's by default in presets. */
   readonly version?: string;
@@ -51,7 +52,7 @@ export const distributed = ({
   version,
   ...sharding
 }: DistributedOptions = {}) => {
-  let sums: Reducer | null = null;
+  let current: Reducer | null = null;
   return {
     name: 'distributed',
     after: [COLLECTIVE],
@@ -62,13 +63,12 @@ export const distributed = ({
       let fingerprint = '';
 
       hooks.validate.tapPromise(async (problems) => {
-        if (!(Number.isInteger(checkEvery) && checkEvery >= 0))
-          problems.add('OPTION_INVALID', 'distributed', `checkEvery is ${checkEvery}`, 'Give a whole number, 0 for never.');
-        if (!(bucketMegabytes > 0))
-          problems.add('OPTION_INVALID', 'distributed', `bucketMegabytes is ${bucketMegabytes}`, 'Give a number above 0.');
+        const check = problems.options('distributed');
+        check.whole('checkEvery', checkEvery, 0, '0 for never');
+        check.positive('bucketMegabytes', bucketMegabytes);
         if (alone) return;
         const { learningRate, weightDecay, seed, steps, epochs, warmupSteps, groups } = resolve(RUN);
-        const own = {
+        const settings = {
           version,
           seed,
           learningRate,
@@ -80,7 +80,7 @@ export const distributed = ({
           window: resolve(WINDOW).length,
           ...options,
         };
-        const all = (await collective.gather(JSON.stringify(own))).map((text) => JSON.parse(text) as Record<string, unknown>);
+        const all = (await collective.gather(JSON.stringify(settings))).map((text) => JSON.parse(text) as Record<string, unknown>);
         for (const name of new Set(all.flatMap((given) => Object.keys(given)))) {
           const values = all.map((given) => JSON.stringify(given[name]) ?? 'not given');
           const other = values.findIndex((value) => value !== values[0]);
@@ -118,12 +118,12 @@ export const distributed = ({
           );
         };
         const { ids, repeated, batchSize } = shard(0);
-        // What evening repeats weighs nothing, so it is not computed either: a rank whose data has ended takes part with zeros.
+        // Examples repeated as padding weigh nothing, so they are not computed either: a rank whose data has ended takes part with zeros.
         const items = ids.length - repeated;
         return { ...source, items, batchSize, ids: (epoch) => shard(epoch).ids.slice(0, items) };
       });
 
-      // The data is compared here: a rank that failed to open its own never comes this far.
+      // Data sets are compared here: a rank that failed to open its data never comes this far.
       hooks.prepareModel.tapPromise(async (model, problems) => {
         const all = await collective.gather(fingerprint);
         const other = all.findIndex((hash) => hash !== all[0]);
@@ -144,31 +144,26 @@ export const distributed = ({
 
       // Made late: it depends on the device.
       const reducing = () =>
-        (sums ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
+        (current ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
       // In a longer window gradients are added up first.
       const single = resolve(WINDOW).length === 1;
       hooks.onGradient.tap((path, gradient) => {
         if (single) reducing().offer(path, gradient);
       });
 
-      hooks.onSync.tapPromise(async (own, step) => {
-        const { stop, checkpoint, evaluate, abandon } = own.requests;
+      hooks.onSync.tapPromise(async (sum, step) => {
+        const { stop, checkpoint, evaluate, abandon } = sum.requests;
         const buffers = buffersOf(host.model());
-        const weighted = Object.fromEntries(buffers.map(([path, variable]) => [`${BUFFER}${path}`, variable.mul(own.items) as Tensor]));
-        const { tensors, numbers } = await reducing().reduce({ ...own.gradients, [LOSS]: own.loss, ...weighted }, [
-          own.items,
-          stop,
-          checkpoint,
-          evaluate,
-          abandon,
-        ]);
-        const { [LOSS]: loss, ...gradients } = tensors;
+        const weighted = Object.fromEntries(buffers.map(([path, variable]) => [`${BUFFER}${path}`, variable.mul(sum.items) as Tensor]));
+        const numbers = Float32Array.of(sum.items, stop, checkpoint, evaluate, abandon);
+        const sums = await reducing().reduce({ ...sum.gradients, [LOSS]: sum.loss, ...weighted }, numbers);
+        const { [LOSS]: loss, ...gradients } = sums;
         // Running statistics: the mean over ranks, each by its items, so that they stay equal.
         for (const [path, variable] of buffers) {
-          const sum = gradients[`${BUFFER}${path}`];
+          const total = gradients[`${BUFFER}${path}`];
           delete gradients[`${BUFFER}${path}`];
-          if (numbers[0] > 0) tf.tidy(() => variable.assign(sum.div(numbers[0]) as Tensor as never));
-          sum.dispose();
+          if (numbers[0] > 0) tf.tidy(() => variable.assign(total.div(numbers[0]) as Tensor as never));
+          total.dispose();
         }
         if (checkEvery > 0 && step % checkEvery === 0) await compareStates(host, collective, step);
         return {
@@ -180,8 +175,8 @@ export const distributed = ({
       });
     },
     dispose() {
-      sums?.dispose();
-      sums = null;
+      current?.dispose();
+      current = null;
     },
   };
 };

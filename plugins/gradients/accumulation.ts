@@ -1,8 +1,9 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, type Sum, type Tensors, WINDOW } from '../../core/index.js';
-import { FUSED, listKernel } from '../devices/compute/contract.js';
-import { apply, type Program } from '../devices/compute/program.js';
+import type { Program } from '../devices/compute/program.js';
+import { isUnshared } from '../devices/compute/reduction.js';
+import { applyUpdate, updatesInPlace } from '../devices/compute/update.js';
 
 export interface AccumulationOptions {
   /**
@@ -22,7 +23,7 @@ const plusInto: Program = {
 };
 
 /** Whether a tensor may be added to in place: there is a kernel for it, and no other tensor looks at the same memory. */
-const ownsMemory = (x: tf.Tensor): boolean => listKernel(FUSED.program) !== undefined && tf.backend().refCount(x.dataId) === 1;
+const isWritable = (x: tf.Tensor): boolean => updatesInPlace() && isUnshared(x);
 
 /** Gradient accumulation: `length` microBatches make one step. Gradients are added as sums over items and divided once. */
 export const accumulation = (length: number, { partialWindow = 'items' }: AccumulationOptions = {}) => {
@@ -50,12 +51,12 @@ export const accumulation = (length: number, { partialWindow = 'items' }: Accumu
     const inPlace: { a: tf.Tensor; b: tf.Tensor }[] = [];
     for (const [path, x] of Object.entries(a.gradients)) {
       const y = b.gradients[path];
-      if (ownsMemory(x)) {
+      if (isWritable(x)) {
         inPlace.push({ a: x, b: y });
         gradients[path] = x;
       } else gradients[path] = plus(x, y);
     }
-    apply(plusInto, inPlace);
+    applyUpdate(plusInto, inPlace);
     for (const { b: y } of inPlace) y.dispose();
     return { gradients, loss: plus<Scalar>(a.loss, b.loss), items: a.items + b.items };
   };

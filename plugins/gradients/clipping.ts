@@ -1,7 +1,7 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host } from '../../core/index.js';
-import { globalNorm } from '../devices/compute/global-norm.js';
+import { globalNorm } from '../devices/compute/reduce.js';
 
 /**
  * Clips the global L2 norm of the finished gradient, once a step (torch.nn.utils.clip_grad_norm_): the gradient is scaled
@@ -21,15 +21,15 @@ export const clipping = (maxNorm = 1) => {
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
         if (!(maxNorm > 0))
-          problems.add('OPTION_INVALID', 'clipping', `maxNorm is ${maxNorm}`, 'Give a number above 0, or leave clipping out.');
+          problems.options('clipping').invalid(`maxNorm is ${maxNorm}`, 'Give a number above 0, or train without clipping.');
       });
       hooks.beforeStep.tap((update) => {
         if (Object.keys(update.gradients).length === 0)
           fail('NO_GRADIENTS', 'clipping', 'there are no gradients to clip', 'Train at least one parameter.');
         forget();
-        const own = globalNorm(update.gradients, update.scale);
-        norm = own;
-        const scale = tf.tidy(() => tf.minimum(1, tf.div(maxNorm, own.add(1e-6))).mul(update.scale)) as Scalar;
+        const size = globalNorm(update.gradients, update.scale);
+        norm = size;
+        const scale = tf.tidy(() => tf.minimum(1, tf.div(maxNorm, size.add(1e-6))).mul(update.scale)) as Scalar;
         if (typeof update.scale !== 'number') update.scale.dispose();
         return { ...update, scale };
       });

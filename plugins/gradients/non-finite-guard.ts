@@ -1,7 +1,7 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host, type State } from '../../core/index.js';
-import { sumOfSquares } from '../devices/compute/global-norm.js';
+import { sumOfSquares } from '../devices/compute/reduce.js';
 
 export interface NonFiniteGuardOptions {
   /** Skipped steps in a row that end the run with NON_FINITE. */
@@ -34,8 +34,7 @@ export const nonFiniteGuard = ({ stopAfter = 10 }: NonFiniteGuardOptions = {}) =
     after: [CLIP],
     apply({ hooks, has, resolve }: Host) {
       hooks.validate.tap((problems) => {
-        if (!(Number.isInteger(stopAfter) && stopAfter > 0))
-          problems.add('OPTION_INVALID', 'non-finite-guard', `stopAfter is ${stopAfter}`, 'Give a whole number above 0.');
+        problems.options('non-finite-guard').whole('stopAfter', stopAfter, 1);
       });
       hooks.beforeStep.tap((update, step) => {
         if (failed !== null)

@@ -2,7 +2,7 @@ import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
 import { normalsOf } from '../devices/compute/normals.js';
-import { squaredErrors } from '../devices/compute/operations.js';
+import { squaredErrors } from '../devices/compute/squared-errors.js';
 import { isTextToImage } from '../models/text-to-image-model.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 

@@ -1,8 +1,22 @@
 import { basename } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import type { FinishedRecord, Host } from '../../core/index.js';
+import { defineRole, type FinishedRecord, type Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { serveRuns } from './page/server.js';
+
+/** Role PAGE: shows the run to whoever watches it. */
+export interface Page {
+  /** Takes an explanation of the run, as Trainer.explain gives it, before training starts. */
+  describe(text: string): void;
+}
+
+declare module '../../core/plugin/roles.js' {
+  interface Roles {
+    PAGE: Page;
+  }
+}
+
+export const PAGE = defineRole('PAGE', ['describe']);
 
 export interface UiOptions {
   readonly host?: string;
@@ -26,7 +40,7 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
   let explanation: string | undefined;
   return {
     name: 'ui',
-    /** Shows an explanation of the run, as Trainer.explain gives it. */
+    fills: PAGE,
     describe(text: string) {
       explanation = text;
     },

@@ -1,7 +1,7 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { byGroup, checkPositive, finishedGradient, OptimizerState, onDevice } from './state/state.js';
+import { byGroup, finishedGradient, OptimizerState, onDevice } from './state/state.js';
 
 export interface AdafactorOptions {
   /** beta2 of step t is 1 - t^decayPower. */
@@ -30,8 +30,11 @@ export const adafactor = (options: AdafactorOptions = {}) => {
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        if (!(decayPower < 0)) problems.add('OPTION_INVALID', name, `decayPower is ${decayPower}`, 'Give a number below 0.');
-        checkPositive(problems, name, { epsilon1, epsilon2, clipThreshold });
+        const check = problems.options(name);
+        if (!(decayPower < 0)) check.invalid(`decayPower is ${decayPower}`, 'Give a number below 0.');
+        check.positive('epsilon1', epsilon1);
+        check.positive('epsilon2', epsilon2);
+        check.positive('clipThreshold', clipThreshold);
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {
@@ -60,10 +63,10 @@ export const adafactor = (options: AdafactorOptions = {}) => {
           before.assign(after as Tensor<tf.Rank>);
           return after;
         };
-        for (const [group, own] of groups) {
+        for (const [group, members] of groups) {
           const { learningRate, weightDecay } = rates[group];
           const rho = tf.minimum(learningRate, tf.rsqrt(t)).mul(finite);
-          for (const { path, p } of own)
+          for (const { path, p } of members)
             tf.tidy(() => {
               const g = finishedGradient(update.gradients[path], update);
               const squares = g.square();

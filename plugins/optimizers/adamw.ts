@@ -1,44 +1,14 @@
-import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { type ConstantsAdamW, type FactorsAdamW, FUSED, listKernel, type ParameterAdamW } from '../devices/compute/contract.js';
-import { type Arrays, apply, type Program } from '../devices/compute/program.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState } from './state/state.js';
+import { adamwProgram, applyAdamW } from './adam/step.js';
+import { byGroup, OptimizerState } from './state/state.js';
 
 export interface AdamWOptions {
   readonly beta1?: number;
   readonly beta2?: number;
   readonly epsilon?: number;
-  /** Another name, where a group of parameters has an AdamW of its own. */
+  /** Another name, where a group of parameters has an AdamW for itself. */
   readonly name?: string;
-}
-
-/** The update over p, its gradient g, and the running means m and v. */
-export const adamwProgram = (beta1: number, beta2: number, epsilon: number): Program => ({
-  name: `adamw ${beta1} ${beta2} ${epsilon}`,
-  arrays: ['p', 'g', 'm', 'v'],
-  writes: ['p', 'm', 'v'],
-  factors: ['rate', 'decay', 'scale', 'correction1', 'correction2'],
-  body: (a, { p, g, m, v, rate, decay, scale, correction1, correction2 }) => {
-    const x = a.mul(g, scale);
-    const mean = a.add(m, a.mul(a.sub(x, m), 1 - beta1));
-    const square = a.add(v, a.mul(a.sub(a.mul(x, x), v), 1 - beta2));
-    const direction = a.div(a.mul(mean, correction1), a.add(a.sqrt(a.mul(square, correction2)), epsilon));
-    return { p: a.sub(p, a.mul(rate, a.add(direction, a.mul(decay, p)))), m: mean, v: square };
-  },
-});
-
-/** One step over a list, by the device's own AdamW if it has one. */
-export function applyAdamW(
-  list: readonly ParameterAdamW[],
-  factors: FactorsAdamW,
-  finite: number | Scalar,
-  constants: ConstantsAdamW,
-  program: Program,
-): void {
-  const own = listKernel(FUSED.adamw);
-  if (own) own(list, factors, finite, constants);
-  else apply(program, list as unknown as readonly Arrays[], { ...factors }, finite);
 }
 
 /**
@@ -48,7 +18,7 @@ export function applyAdamW(
 export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adamw' }: AdamWOptions = {}) => {
   const state = new OptimizerState(name);
   const constants = { beta1, beta2, epsilon };
-  const program = adamwProgram(beta1, beta2, epsilon);
+  const program = adamwProgram(constants);
   let groups: ReturnType<typeof byGroup> = new Map();
 
   return {
@@ -56,8 +26,10 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        checkBetas(problems, name, { beta1, beta2 });
-        checkPositive(problems, name, { epsilon });
+        const check = problems.options(name);
+        check.share('beta1', beta1);
+        check.share('beta2', beta2);
+        check.positive('epsilon', epsilon);
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {
@@ -69,9 +41,9 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
       tf.tidy(() => {
         const { correction1, correction2 } = state.correct(beta1, beta2, finite);
-        for (const [group, own] of groups) {
+        for (const [group, members] of groups) {
           const { learningRate, weightDecay } = rates[group];
-          const list = own.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`), v: state.get(`v/${path}`) }));
+          const list = members.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`), v: state.get(`v/${path}`) }));
           applyAdamW(list, { rate: learningRate, decay: weightDecay, scale, correction1, correction2 }, finite, constants, program);
         }
       });

@@ -17,12 +17,12 @@ type OptimizerPlugin = Filling<'OPTIMIZER'>;
 export interface GroupOptions {
   /** Which trained parameters: by path, see {@link matches}. Those of an earlier group are not asked again. */
   readonly match: NamePattern | readonly NamePattern[];
-  /** The group's own base rate. */
+  /** A base rate for the group. */
   readonly learningRate?: number;
   /** Or the run's, times this. */
   readonly rateFactor?: number;
   readonly weightDecay?: number;
-  /** Makes an optimizer of the group's own, which takes the name it is given: `sgd`, or `({ name }) => sgd({ name, momentum: 0.9 })`. */
+  /** Makes an optimizer for the group alone, which takes the name it is given: `sgd`, or `({ name }) => sgd({ name, momentum: 0.9 })`. */
   readonly optimizer?: (options: { readonly name: string }) => OptimizerPlugin;
 }
 
@@ -41,12 +41,12 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
   for (const [group, { optimizer }] of Object.entries(options)) if (optimizer) named.set(group, optimizer({ name: `${group}-optimizer` }));
   const all = [main, ...named.values()];
   const rates: Record<string, GroupRates> = {};
-  const parts = new Map<OptimizerPlugin, Map<string, Parameter>>();
+  const parametersOf = new Map<OptimizerPlugin, Map<string, Parameter>>();
 
   return {
     name: 'groups',
     fills: OPTIMIZER,
-    // Adapters bring parameters of their own, which a group may pick.
+    // Adapters bring parameters, which a group may pick.
     after: ['lora'],
     groups: rates,
     get usualLearningRate() {
@@ -89,9 +89,9 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
     },
     start(parameters: ReadonlyMap<string, Parameter>): void {
       // Every optimizer is started, also one with nothing to do: its state is saved.
-      for (const optimizer of all) parts.set(optimizer, new Map());
-      for (const [path, parameter] of parameters) parts.get(named.get(parameter.group) ?? main)?.set(path, parameter);
-      for (const [optimizer, of] of parts) optimizer.start(of);
+      for (const optimizer of all) parametersOf.set(optimizer, new Map());
+      for (const [path, parameter] of parameters) parametersOf.get(named.get(parameter.group) ?? main)?.set(path, parameter);
+      for (const [optimizer, members] of parametersOf) optimizer.start(members);
     },
     update(update: Update, groupRates: Parameters<Optimizer['update']>[1], step: number): void {
       for (const optimizer of all) optimizer.update(update, groupRates, step);

@@ -1,6 +1,7 @@
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { apply, type Program } from '../devices/compute/program.js';
-import { byGroup, checkBetas, OptimizerState } from './state/state.js';
+import type { Program } from '../devices/compute/program.js';
+import { applyUpdate } from '../devices/compute/update.js';
+import { byGroup, OptimizerState } from './state/state.js';
 
 export interface LionOptions {
   readonly beta1?: number;
@@ -36,7 +37,9 @@ export const lion = ({ beta1 = 0.9, beta2 = 0.99, name = 'lion' }: LionOptions =
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        checkBetas(problems, name, { beta1, beta2 });
+        const check = problems.options(name);
+        check.share('beta1', beta1);
+        check.share('beta2', beta2);
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {
@@ -44,10 +47,10 @@ export const lion = ({ beta1 = 0.9, beta2 = 0.99, name = 'lion' }: LionOptions =
       state.zerosLike('m', parameters);
     },
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
-      for (const [group, own] of groups) {
+      for (const [group, members] of groups) {
         const { learningRate, weightDecay } = rates[group];
-        const list = own.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`) }));
-        apply(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
+        const list = members.map(({ path, p }) => ({ p, g: gradients[path], m: state.get(`m/${path}`) }));
+        applyUpdate(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
       }
     },
     stateBytes: state.bytes,

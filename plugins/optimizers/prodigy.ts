@@ -1,8 +1,10 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { apply, type Program, total } from '../devices/compute/program.js';
-import { byGroup, checkBetas, checkPositive, OptimizerState, onDevice } from './state/state.js';
+import type { Program } from '../devices/compute/program.js';
+import { total } from '../devices/compute/reduce.js';
+import { applyUpdate } from '../devices/compute/update.js';
+import { byGroup, OptimizerState, onDevice } from './state/state.js';
 
 export interface ProdigyOptions {
   readonly beta1?: number;
@@ -72,8 +74,14 @@ export const prodigy = (options: ProdigyOptions = {}) => {
     usualLearningRate: 1,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        checkBetas(problems, name, { beta1, beta2, beta3 });
-        checkPositive(problems, name, { epsilon, d0, dCoefficient, growthRate });
+        const check = problems.options(name);
+        check.share('beta1', beta1);
+        check.share('beta2', beta2);
+        check.share('beta3', beta3);
+        check.positive('epsilon', epsilon);
+        check.positive('d0', d0);
+        check.positive('dCoefficient', dCoefficient);
+        if (!(growthRate > 0)) check.invalid(`growthRate is ${growthRate}`, 'Give a number above 0, or Infinity.');
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {
@@ -107,7 +115,7 @@ export const prodigy = (options: ProdigyOptions = {}) => {
         const d = state.get('d').mul(1) as Scalar;
         const rate = (biasCorrection ? d.mul(correction1).div(correction2.sqrt()) : d).mul(learningRate) as Scalar;
         const weight = d.div(d0).mul(safeguardWarmup ? d : rate) as Scalar;
-        const all = training.flatMap(([, own]) => own);
+        const all = training.flatMap(([, members]) => members);
         const of = (kind: string, path: string) => state.get(`${kind}/${path}`);
         const list = all.map(({ path, p }) => ({
           p,
@@ -118,7 +126,7 @@ export const prodigy = (options: ProdigyOptions = {}) => {
           p0: of('start', path),
         }));
         const delta = total(progress, list, { scale }).mul(d.div(d0)).mul(rate);
-        apply(means, list, { scale, d, weight }, finite);
+        applyUpdate(means, list, { scale, d, weight }, finite);
         const denominator = total(length, list);
         const numerator = state.get('numerator').mul(beta3).add(delta);
         // Without any gradient so far there is no estimate, and no step.
@@ -131,9 +139,9 @@ export const prodigy = (options: ProdigyOptions = {}) => {
         state.set('numerator', numerator, moved);
         state.set('largestD', largest, moved);
         state.set('d', next, moved);
-        for (const [group, own] of training) {
-          const part = own.map(({ path, p }) => ({ p, m: of('m', path), v: of('v', path) }));
-          apply(step, part, { rate, decay: rates[group].weightDecay, small: next.mul(epsilon) as Scalar }, moved);
+        for (const [group, members] of training) {
+          const part = members.map(({ path, p }) => ({ p, m: of('m', path), v: of('v', path) }));
+          applyUpdate(step, part, { rate, decay: rates[group].weightDecay, small: next.mul(epsilon) as Scalar }, moved);
         }
       });
     },

@@ -1,6 +1,7 @@
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
-import { apply, type Program } from '../devices/compute/program.js';
-import { byGroup, checkBetas, OptimizerState } from './state/state.js';
+import type { Program } from '../devices/compute/program.js';
+import { applyUpdate } from '../devices/compute/update.js';
+import { byGroup, OptimizerState } from './state/state.js';
 
 export interface SGDOptions {
   readonly momentum?: number;
@@ -32,8 +33,9 @@ export const sgd = ({ momentum = 0, nesterov = false, name = 'sgd' }: SGDOptions
     fills: OPTIMIZER,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
-        checkBetas(problems, name, { momentum });
-        if (nesterov && !heavy) problems.add('OPTION_INVALID', name, 'nesterov needs momentum', 'Give a momentum above 0.');
+        const check = problems.options(name);
+        check.share('momentum', momentum);
+        if (nesterov && !heavy) check.invalid('nesterov needs momentum', 'Give a momentum above 0.');
       });
     },
     start(parameters: ReadonlyMap<string, Parameter>) {
@@ -41,10 +43,10 @@ export const sgd = ({ momentum = 0, nesterov = false, name = 'sgd' }: SGDOptions
       if (heavy) state.zerosLike('momentum', parameters);
     },
     update({ gradients, scale, finite }: Update, rates: Readonly<Record<string, Rates>>) {
-      for (const [group, own] of groups) {
+      for (const [group, members] of groups) {
         const { learningRate, weightDecay } = rates[group];
-        const list = own.map(({ path, p }) => ({ p, g: gradients[path], ...(heavy ? { b: state.get(`momentum/${path}`) } : {}) }));
-        apply(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
+        const list = members.map(({ path, p }) => ({ p, g: gradients[path], ...(heavy ? { b: state.get(`momentum/${path}`) } : {}) }));
+        applyUpdate(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
       }
     },
     stateBytes: state.bytes,

@@ -1,27 +1,48 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { Command } from 'commander';
+import { z } from 'zod';
 import type { DeviceReport } from '../../core/index.js';
-import { measure, type Rates } from '../../plugins/devices/compute/measure.js';
-import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/pick.js';
+import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/choice/candidates.js';
+import { measure, type Speed } from '../../plugins/devices/compute/measure.js';
+import { addOptions, optionsOf } from './options.js';
+
+const devicesOptions = z.strictObject({
+  only: z.enum(DEVICES).optional().describe('Look at one device, in this process.'),
+  json: z.boolean().default(false).describe('Print a line of JSON for each.'),
+});
+
+/** `steploom devices`. */
+export function addDevices(program: Command): void {
+  const command = program
+    .command('devices')
+    .description('Show which devices work here, how fast they are, and what would make others work.');
+  addOptions(command, devicesOptions).action(async () => {
+    const { only, json } = optionsOf(command, devicesOptions);
+    const lines = only ? [await lookAt(only)] : await lookAtAll();
+    if (json) for (const line of lines) console.log(JSON.stringify(line));
+    else console.log(describe(lines));
+  });
+}
 
 /** One line of `steploom devices`. */
-export type DeviceLine =
-  | { readonly name: DeviceName; readonly works: true; readonly report: DeviceReport; readonly rates: Rates }
+type DeviceLine =
+  | { readonly name: DeviceName; readonly works: true; readonly report: DeviceReport; readonly rates: Speed }
   | { readonly name: DeviceName; readonly works: false; readonly why: string; readonly fix: string };
 
 /** Starts a device in this process and measures it. */
-export async function lookAt(name: DeviceName): Promise<DeviceLine> {
+async function lookAt(name: DeviceName): Promise<DeviceLine> {
   const found = await tryDevice(name);
   if ('why' in found) return { name, works: false, why: found.what, fix: found.fix };
   return { name, works: true, report: found.report, rates: await measure() };
 }
 
-/** Every device, each in a process of its own: one that crashes takes nothing with it, and two TensorFlows do not meet. */
-export async function lookAtAll(names: readonly DeviceName[] = DEVICES): Promise<DeviceLine[]> {
+/** Every device, each in another process: one that crashes takes nothing with it, and two TensorFlows do not meet. */
+async function lookAtAll(): Promise<DeviceLine[]> {
   const cli = fileURLToPath(new URL('./main.js', import.meta.url));
   const lines: DeviceLine[] = [];
-  for (const name of names) {
+  for (const name of DEVICES) {
     try {
       const { stdout } = await promisify(execFile)(process.execPath, [cli, 'devices', '--only', name, '--json'], { timeout: 120_000 });
       lines.push(JSON.parse(stdout.trim().split('\n').at(-1) as string) as DeviceLine);
@@ -37,7 +58,7 @@ export async function lookAtAll(names: readonly DeviceName[] = DEVICES): Promise
 const rate = (gflops: number): string => (gflops >= 1000 ? `${(gflops / 1000).toFixed(1)} TFLOP/s` : `${gflops.toPrecision(3)} GFLOP/s`);
 
 /** The lines for reading, with what would get a better device than the best that works. */
-export function describe(lines: readonly DeviceLine[]): string {
+function describe(lines: readonly DeviceLine[]): string {
   const text: string[] = [];
   for (const line of lines) {
     if (!line.works) {

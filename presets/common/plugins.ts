@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type AnyPlugin, type Filling, fail, type Plugin, run } from '../../core/index.js';
-import { type DeviceName, device } from '../../plugins/devices/pick.js';
+import { device } from '../../plugins/devices/device.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
 import { launched } from '../../plugins/distributed/mpi/launcher.js';
 import { mpi } from '../../plugins/distributed/mpi.js';
@@ -14,54 +14,13 @@ import { tensorboard } from '../../plugins/observe/tensorboard.js';
 import { ui } from '../../plugins/observe/ui.js';
 import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
-import { type OptimizerName, optimizerByName } from './optimizers.js';
-import type { REPORTS } from './options.js';
+import { optimizerByName } from './optimizers.js';
+import type { diffusionOptions, OptionValues, optimizerOptions, runOptions } from './options.js';
 import { packageVersion } from './package-root.js';
-import { type ScheduleName, scheduleByName, warmsUp } from './schedules.js';
+import { scheduleByName, warmsUp } from './schedules.js';
 
-/** What every preset for Node is made of, from the shared options. */
-export interface CommonOptions {
-  readonly outputDir: string;
-  readonly seed: number;
-  readonly device: DeviceName | 'auto';
-  readonly threads?: number;
-  readonly maxTrainSteps?: number;
-  readonly numTrainEpochs: number;
-  readonly loggingSteps: number;
-  readonly checkpointingSteps?: number;
-  readonly checkpointingSeconds?: number;
-  readonly checkpointsTotalLimit?: number;
-  readonly checkpointBest?: string;
-  readonly resumeFromCheckpoint?: string;
-  readonly resumeOverride?: readonly string[];
-  readonly reportTo: readonly (typeof REPORTS)[number][];
-  readonly ui: boolean;
-  readonly uiPort: number;
-  readonly uiHost: string;
-  readonly quiet: boolean;
-  readonly timeout: number;
-  readonly checkEvery: number;
-  readonly splitBatches: boolean;
-  readonly gradientCompression: 'none' | 'float16';
-  readonly learningRate: number;
-  readonly scaleLr: boolean;
-  readonly lrScheduler: ScheduleName;
-  readonly lrWarmupSteps: number;
-  readonly lrNumCycles?: number;
-  readonly lrPower?: number;
-  readonly lrEnd?: number;
-  readonly lrStepRules?: string;
-  readonly optimizer: OptimizerName;
-  readonly use8bitAdam: boolean;
-  readonly decayExclude?: readonly string[];
-  readonly adamBeta1: number;
-  readonly adamBeta2: number;
-  readonly adamEpsilon: number;
-  readonly adamWeightDecay: number;
-  readonly gradientAccumulationSteps: number;
-  readonly maxGradNorm: number;
-  readonly trainBatchSize: number;
-}
+/** The options that every preset for Node has, checked and with their defaults. */
+export type CommonOptions = OptionValues<typeof runOptions & typeof optimizerOptions & Pick<typeof diffusionOptions, 'trainBatchSize'>>;
 
 /** The learning rate scaled by accumulation x batch x processes, where that is asked for. Computed from the base rate each time, so never twice. */
 export const scaledLearningRate = (
@@ -69,8 +28,8 @@ export const scaledLearningRate = (
   worldSize = 1,
 ): number => (scaleLr ? learningRate * gradientAccumulationSteps * trainBatchSize * worldSize : learningRate);
 
-/** What each rank may have of its own: places, and how it computes. */
-const OWN = new Set([
+/** What may differ between ranks: places, and how each computes. */
+const RANK_LOCAL = new Set([
   'reportTo',
   'ui',
   'uiPort',
@@ -85,11 +44,12 @@ const OWN = new Set([
   'timeout',
 ]);
 
-const sharedOptions = (o: object): Record<string, unknown> => Object.fromEntries(Object.entries(o).filter(([name]) => !OWN.has(name)));
+const sharedOptions = (o: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(o).filter(([name]) => !RANK_LOCAL.has(name)));
 
 function optimizerOf(o: CommonOptions): Filling<'OPTIMIZER'> {
   if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
-    fail('OPTION_INVALID', 'use8bitAdam', `use_8bit_adam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
+    fail('OPTION_INVALID', 'use8bitAdam', `use8bitAdam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
   return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
 }
 

@@ -1,12 +1,13 @@
 // The loop's overhead: a step with 8 parameters on the cpu backend with AdamW, clipping, warm-up and cosine, against a
 // hand-written loop that does the same tensor operations with the same optimizer, and with the computation stubbed.
-//   npm run bench:loop
+//   npm run bench:loop -- [steps] [steps before]
 import * as tf from '@tensorflow/tfjs';
 import { backward, compose, DATA, MODEL, OBJECTIVE, run, Trainer } from '../../dist/core/index.js';
 import { adamw, clipping, cosine, cpu, warmup } from '../../dist/plugins/index.js';
 
 const order = Array.from({ length: 4000 }, (_, i) => i);
 const STEPS = Number(process.argv[2] ?? 2000);
+const WARM = Number(process.argv[3] ?? 3000);
 await tf.setBackend('cpu');
 const names = Array.from({ length: 8 }, (_, i) => `p${i}`);
 const makeModel = () => ({
@@ -108,7 +109,7 @@ const time = async (step, into) => {
 const ours = byTrainer();
 await ours.ready;
 const [one, two] = [byHand(), byHand()];
-for (let i = 0; i < 3000; i++) for (const step of [ours.step, one, two]) await step();
+for (let i = 0; i < WARM; i++) for (const step of [ours.step, one, two]) await step();
 const times = { ours: [], one: [], two: [] };
 // Step by step, in alternating order.
 for (let i = 0; i < STEPS; i++) {
@@ -138,10 +139,11 @@ const stubbed = Array.from({ length: 12 }, (_, i) => ({
   },
 }));
 const { loop } = await import('../../dist/core/loop.js');
-const { guardHooks, hooksFor, makeHooks } = await import('../../dist/core/plugin/hooks.js');
+const { makeHooks } = await import('../../dist/core/plugin/hooks.js');
+const { guardHooks, hooksFor } = await import('../../dist/core/plugin/guard.js');
 const { makePlan } = await import('../../dist/core/plan.js');
 const hooks = makeHooks();
-guardHooks(hooks, null, () => 0);
+guardHooks(hooks, null);
 for (const plugin of stubbed) plugin.apply({ hooks: hooksFor(hooks, plugin.name, () => false) });
 const sum = { gradients: {}, loss: empty, items: 4 };
 const steps = 20_000;
@@ -153,7 +155,8 @@ const stub = {
   metrics: {},
   load: async () => null,
   gradients: () => sum,
-  requests: () => ({ stop: 0, checkpoint: 0, evaluate: 0 }),
+  requests: () => ({ stop: 0, checkpoint: 0, evaluate: 0, abandon: 0 }),
+  breaksOff: async () => false,
   rates: (step) => ({
     g: {
       learningRate: hooks.onSchedule.call(1, { step, group: 'g', warmupSteps: 0, totalSteps: steps, baseLearningRate: 1, metrics: {} }),
@@ -163,6 +166,7 @@ const stub = {
   log: async () => {},
   evaluate: async () => {},
   checkpoint: async () => {},
+  made() {},
   release() {},
   breathe: async () => {},
 };

@@ -4,8 +4,8 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
-import { registerLists } from '../../dist/plugins/devices/compute/contract.js';
-import { globalNorm } from '../../dist/plugins/devices/compute/global-norm.js';
+import { registerOperations } from '../../dist/plugins/devices/compute/contract.js';
+import { globalNorm } from '../../dist/plugins/devices/compute/reduce.js';
 import { accumulation, adamw, adamw8bit, device, lion } from '../../dist/plugins/index.js';
 
 const [name = 'wasm', python] = process.argv.slice(2);
@@ -99,7 +99,7 @@ for (const [kind, list] of Object.entries(shapes)) {
 }
 // The same without kernels of ours: the statement of the update as TensorFlow.js operations.
 if (name !== 'webgpu') {
-  registerLists(tf.getBackend(), {});
+  registerOperations(tf.getBackend(), {});
   rows.many.portable = (await optimizerTime(adamw, shapes.many)).time;
   rows.one.portable = (await optimizerTime(adamw, shapes.one)).time;
 }

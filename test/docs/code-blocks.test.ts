@@ -1,11 +1,11 @@
-import { execFileSync } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { ERRORS } from '../../core/index.js';
 import { PRESETS } from '../../presets/cli/registry.js';
-import { snake } from '../../presets/common/options.js';
+import { snake } from '../../presets/common/option-facts.js';
+import { RESOLUTIONS, typeErrors } from '../support/type-check.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const scratch = join(root, 'test', 'docs', '.blocks');
@@ -28,25 +28,18 @@ test('every code block says what it is', () => {
   for (const { page, language } of blocks) expect(['ts', 'sh', 'text', 'json'], page).toContain(language);
 });
 
-test('TypeScript in README and docs type-checks against the package', async () => {
-  await mkdir(scratch, { recursive: true });
-  const ts = blocks.filter((b) => b.language === 'ts');
-  for (const [i, { code }] of ts.entries()) await writeFile(join(scratch, `block${i}.ts`), `${code}\nexport {};\n`);
-  await writeFile(
-    join(scratch, 'tsconfig.json'),
-    JSON.stringify({
-      extends: '../../../tsconfig.json',
-      compilerOptions: { noEmit: true, rootDir: '../../..', declaration: false },
-      include: ['*.ts'],
-      exclude: [],
-    }),
-  );
-  try {
-    execFileSync(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', scratch], { encoding: 'utf8' });
-  } catch (error) {
-    expect.fail((error as { stdout: string }).stdout);
-  }
-});
+test.each(Object.keys(RESOLUTIONS) as (keyof typeof RESOLUTIONS)[])(
+  'TypeScript in README and docs type-checks against the package, under strict settings (%s)',
+  async (resolution) => {
+    await mkdir(scratch, { recursive: true });
+    const files: string[] = [];
+    for (const [i, { page, code }] of blocks.filter((b) => b.language === 'ts').entries()) {
+      files.push(join(scratch, `${page.replace(/\W/g, '-')}-${i}.ts`));
+      await writeFile(files[i], `${code}\nexport {};\n`);
+    }
+    expect(await typeErrors(files, { resolution })).toEqual([]);
+  },
+);
 
 test('commands in README and docs exist, with the options they are given', async () => {
   const scripts = Object.keys(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).scripts);

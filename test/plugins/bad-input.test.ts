@@ -8,7 +8,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Problems, SteploomError, seededRandom } from '../../core/index.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { readSafetensors, writeSafetensors } from '../../plugins/persist/formats/safetensors.js';
-import { checkOptions, readConfig } from '../../presets/cli/options.js';
+import { readConfig } from '../../presets/cli/config.js';
+import { checkOptions } from '../../presets/cli/options.js';
 import { emojiOptions } from '../../presets/emoji.js';
 
 // A thousand seeded mutations of each kind of file: each is read as an independent reader reads it, or refused by name.

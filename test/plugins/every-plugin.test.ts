@@ -10,9 +10,11 @@ import { lora } from '../../plugins/adapters/lora.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { stream } from '../../plugins/data/stream.js';
+import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
 import { cpu } from '../../plugins/devices/cpu.js';
-import { type DeviceName, device, tryDevice } from '../../plugins/devices/pick.js';
+import { device } from '../../plugins/devices/device.js';
 import { tfjsNode } from '../../plugins/devices/tfjs-node.js';
+import { tfjsNodeGpu } from '../../plugins/devices/tfjs-node-gpu.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { webgpu } from '../../plugins/devices/webgpu.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
@@ -58,7 +60,7 @@ import { sequence } from '../../plugins/schedules/sequence.js';
 import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
 import { ema } from '../../plugins/weights/ema.js';
-import { emojiModel } from '../../presets/emoji-base.js';
+import { emojiModel } from '../../presets/emoji/model.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
 import '../support/devices.js';
 import { ran } from '../support/mpi.js';
@@ -106,7 +108,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'adapters/lora.ts': () => [lora({ rank: 2, dropout: 0.2, targets: ['to_q', 'conv1'] })],
   'data/arrays.ts': () => [],
   'data/image-folder.ts': () => [imageFolder(out, { batchSize: 2, resolution: 16, randomFlip: true })],
-  'devices/pick.ts': () => [device('wasm')],
+  'devices/device.ts': () => [device('wasm')],
   'devices/cpu.ts': () => [cpu()],
   'devices/wasm.ts': () => [],
   'gradients/accumulation.ts': () => [accumulation(2)],
@@ -212,6 +214,7 @@ const HANDED = process.env.STEPLOOM_TEST_SNAPSHOTS;
 const deviceJobs: Record<string, () => Filling<'DEVICE'>> = {
   'devices/webgpu.ts': webgpu,
   'devices/tfjs-node.ts': tfjsNode,
+  'devices/tfjs-node-gpu.ts': tfjsNodeGpu,
 };
 const elsewhere: string[] = [];
 for (const [name, make] of Object.entries(deviceJobs)) {

@@ -5,7 +5,8 @@ import { type Plugin, SteploomError, Trainer } from '../../core/index.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
-import { type EMAOptions, ema, emaDecay } from '../../plugins/weights/ema.js';
+import { emaDecay } from '../../plugins/weights/average/decay.js';
+import { type EMAOptions, ema } from '../../plugins/weights/ema.js';
 import { smallRun, weightsRecorder } from '../support/small-run.js';
 
 /** Every record of a run, and the update as the optimizer gets it. */

@@ -1,22 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, seededRandom, type Tensor, type Tensors } from '../../core/index.js';
+import { geglu, gelu, quickGelu, silu } from '../../plugins/devices/compute/activations.js';
+import { attention } from '../../plugins/devices/compute/attention.js';
+import { conv2d, upsample2x } from '../../plugins/devices/compute/convolution.js';
+import { columnSum, embedding, linear } from '../../plugins/devices/compute/linear.js';
 import { normalsOf } from '../../plugins/devices/compute/normals.js';
-import {
-  attention,
-  columnSum,
-  conv2d,
-  embedding,
-  geglu,
-  gelu,
-  groupNorm,
-  layerNorm,
-  linear,
-  quickGelu,
-  silu,
-  upsample2x,
-} from '../../plugins/devices/compute/operations.js';
-import { kernelsOf } from '../../plugins/devices/wasm/module.js';
+import { groupNorm, layerNorm } from '../../plugins/devices/compute/norms.js';
+import { deviceOf } from '../../plugins/devices/wasm/device.js';
 import { webgpu } from '../../plugins/devices/webgpu.js';
 import { relativeGap, testDevices, use } from '../support/devices.js';
 
@@ -255,7 +246,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
 
   test('our module works in the backend’s own memory', async () => {
     await use('wasm');
-    expect(typeof kernelsOf(tf.backend() as never).multiply).toBe('function');
+    expect(typeof deviceOf(tf.backend()).module.multiply).toBe('function');
   });
 });
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { type Optimizer, type Parameter, type State, seededRandom } from '../../core/index.js';
-import { registerLists } from '../../plugins/devices/compute/contract.js';
+import { registerOperations } from '../../plugins/devices/compute/contract.js';
 import { BLOCK, SIGNED, UNSIGNED } from '../../plugins/devices/compute/dynamic-map.js';
 import { adafactor } from '../../plugins/optimizers/adafactor.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';
@@ -383,7 +383,7 @@ describe('8-bit codes', () => {
 
   test('a device without a kernel computes the same with TensorFlow.js operations', async () => {
     await use('cpu');
-    registerLists('cpu', {});
+    registerOperations('cpu', {});
     try {
       await goldenCodes('all');
     } finally {

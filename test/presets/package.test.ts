@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -62,6 +63,59 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
     'package.json',
     'presets',
   ]);
+});
+
+test('what is public resolves in an installed package, and nothing else does', async () => {
+  const names: string[] = ['package.json', 'core', 'core/index'];
+  for (const room of ['core', 'plugins', 'presets'])
+    for (const path of (await readdir(join(root, room), { recursive: true })).filter((name) => /\.ts$/.test(name)))
+      names.push(`${room}/${path.replace(/\.ts$/, '')}`);
+  const script = `const names = JSON.parse(process.argv[1]);
+    console.log(JSON.stringify(names.filter((name) => {
+      try {
+        return import.meta.resolve('steploom/' + name);
+      } catch (error) {
+        if (error.code !== 'ERR_PACKAGE_PATH_NOT_EXPORTED') throw error;
+        return false;
+      }
+    })));`;
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script, JSON.stringify(names)], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  // A plugin's file stands in the folder of its kind, a preset's directly in presets/; what they are made of stands deeper.
+  const wanted = names.filter((name) => name === 'package.json' || /^(plugins\/[^/]+\/[^/]+|presets\/(?!index)[^/]+)$/.test(name));
+  expect(JSON.parse(out)).toEqual(wanted);
+  for (const name of ['plugins/optimizers/adamw', 'presets/emoji']) expect(wanted).toContain(name);
+  for (const name of ['core/run/session', 'presets/cli/main', 'plugins/devices/wasm/backend', 'plugins/index']) {
+    expect(names).toContain(name);
+    expect(wanted).not.toContain(name);
+  }
+});
+
+test('sideEffects names every file that does something when it is imported', async () => {
+  const { sideEffects } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { sideEffects: string[] };
+  const found: string[] = [];
+  for (const room of ['core', 'plugins', 'presets'])
+    for (const path of (await readdir(join(root, room), { recursive: true })).filter(
+      (name) => /\.ts$/.test(name) && !/assembly/.test(name),
+    )) {
+      const file = ts.createSourceFile(path, await readFile(join(root, room, path), 'utf8'), ts.ScriptTarget.Latest);
+      // Declarations do nothing by themselves; statements, and imports without names, do.
+      const acts = file.statements.some(
+        (statement) =>
+          !(ts.isImportDeclaration(statement) && statement.importClause) &&
+          !ts.isExportDeclaration(statement) &&
+          !ts.isVariableStatement(statement) &&
+          !ts.isFunctionDeclaration(statement) &&
+          !ts.isClassDeclaration(statement) &&
+          !ts.isInterfaceDeclaration(statement) &&
+          !ts.isTypeAliasDeclaration(statement) &&
+          !ts.isModuleDeclaration(statement),
+      );
+      if (acts) found.push(`./dist/${room}/${path.replace(/\.ts$/, '.js')}`);
+    }
+  expect(found.sort()).toEqual([...sideEffects].sort());
 });
 
 test('tfjs-node-gpu that is installed but broken says so, and what Node 23 took away is there when it is imported', async () => {
@@ -127,7 +181,9 @@ test('core, plugins and presets bundle for browsers without a module of Node', a
   const inputs = Object.keys(result.metafile.inputs);
   expect(inputs.some((path) => path.endsWith('dist/plugins/optimizers/adamw.js'))).toBe(true);
   expect(
-    inputs.filter((path) => /dist\/(plugins|presets).*(folder|wasm|tfjs-node|pick|image-folder|progress|jsonl|cli)\.js$/.test(path)),
+    inputs.filter((path) =>
+      /dist\/(plugins|presets).*(folder|wasm|tfjs-node|devices\/device|candidates|image-folder|progress|jsonl|cli)\.js$/.test(path),
+    ),
   ).toEqual([]);
   const outside = Object.values(result.metafile.outputs).flatMap((output) => output.imports.filter((i) => i.external).map((i) => i.path));
   expect(outside.filter((path) => path !== 'webgpu')).toEqual([]);

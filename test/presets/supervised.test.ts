@@ -5,7 +5,7 @@ import { lora } from '../../plugins/adapters/lora.js';
 import { mergeAtEnd } from '../../plugins/adapters/merge-at-end.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { stream } from '../../plugins/data/stream.js';
-import { device } from '../../plugins/devices/pick.js';
+import { device } from '../../plugins/devices/device.js';
 import { functionModel } from '../../plugins/models/function-model.js';
 import { sgd } from '../../plugins/optimizers/sgd.js';
 import { inMemory } from '../../plugins/persist/formats/files.js';

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
-import { type DeviceName, tryDevice } from '../../plugins/devices/pick.js';
+import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
 
 /** Debian's chromium ships a software Vulkan driver; WebGPU is tested on it where nothing better is named. */
 const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';

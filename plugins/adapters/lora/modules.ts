@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Model, ModuleFacts, Parameter, Tensor, Tensors, Wrap } from '../../../core/index.js';
-import { conv2d, linear } from '../../devices/compute/operations.js';
+import { conv2d } from '../../devices/compute/convolution.js';
+import { linear } from '../../devices/compute/linear.js';
 import { dropout as dropped } from '../../models/layers/dropout.js';
 
 /** What a rank, an alpha and the rslora switch make of the scale. */

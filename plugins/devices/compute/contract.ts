@@ -1,7 +1,9 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Generator } from '../../../core/index.js';
+import type { Collective, Generator } from '../../../core/index.js';
 import type { Arrays, Program } from './program.js';
+import type { ReduceOptions, Reducer } from './reduction.js';
+import type { Undo } from './undo.js';
 
 /** Names under which a device may register a kernel of ours. Without one, plain TensorFlow.js operations do the work. */
 export const FUSED = {
@@ -16,30 +18,36 @@ export const FUSED = {
   geglu: 'SteploomGeglu',
   gegluGrad: 'SteploomGegluGrad',
   columnSum: 'SteploomColumnSum',
-  /** Runs a {@link Program} over a list of tensors, in place. */
-  program: 'SteploomProgram',
-  /** AdamW over a list of tensors, in place: for a device that has it but runs no programs. */
-  adamw: 'SteploomAdamW',
-  /** 8-bit AdamW over a list of tensors, in place. */
-  adamw8bit: 'SteploomAdamW8bit',
-  /** Standard normal numbers [generators, size]. */
-  normals: 'SteploomNormals',
 } as const;
 
-/** One parameter and its 8-bit state; codes are packed four to an int32, absmax holds m's blocks, then v's. */
-export interface Parameter8bit {
-  readonly p: Tensor;
-  readonly g: Tensor;
-  readonly m: Tensor;
-  readonly v: Tensor;
-  readonly absmax: Tensor;
-}
+export type FusedName = keyof typeof FUSED;
 
+/** The inputs of each, in the order in which a device's function takes them. */
+export const FUSED_INPUTS: Readonly<Record<FusedName, readonly string[]>> = {
+  groupNorm: ['x', 'gamma', 'beta'],
+  groupNormGrad: ['x', 'dy', 'gamma', 'beta'],
+  layerNorm: ['x', 'gamma', 'beta'],
+  layerNormGrad: ['x', 'dy', 'gamma'],
+  softmax: ['x'],
+  softmaxGrad: ['p', 'dp'],
+  silu: ['x'],
+  siluGrad: ['x', 'dy'],
+  geglu: ['x'],
+  gegluGrad: ['x', 'dy'],
+  columnSum: ['x'],
+};
+
+/** One parameter, its gradient, and the running means of AdamW. */
 export interface ParameterAdamW {
   readonly p: Tensor;
   readonly g: Tensor;
   readonly m: Tensor;
   readonly v: Tensor;
+}
+
+/** The same with 8-bit means: codes are packed four to an int32, absmax holds m's blocks, then v's. */
+export interface Parameter8bit extends ParameterAdamW {
+  readonly absmax: Tensor;
 }
 
 /** The corrections are 1 / (1 - beta^t). */
@@ -57,36 +65,55 @@ export interface ConstantsAdamW {
   readonly epsilon: number;
 }
 
-export interface Factors8bit {
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly scale: number | Scalar;
-  readonly correction1: Scalar;
-  readonly correction2: Scalar;
-}
-
 export interface Constants8bit extends ConstantsAdamW {
   /** The largest step, in learning rates. */
   readonly bound: number;
 }
 
-interface ListKernels {
-  /** The sum, where the program has one. */
-  [FUSED.program]: (
-    program: Program,
-    list: readonly Arrays[],
-    factors: Readonly<Record<string, number | Scalar>>,
-    finite: number | Scalar,
-  ) => Scalar | null;
-  [FUSED.adamw]: (list: readonly ParameterAdamW[], factors: FactorsAdamW, finite: number | Scalar, constants: ConstantsAdamW) => void;
-  [FUSED.normals]: (generators: readonly Generator[], size: number) => Tensor;
-  [FUSED.adamw8bit]: (list: readonly Parameter8bit[], factors: Factors8bit, finite: number | Scalar, constants: Constants8bit) => void;
+export type Factors = Readonly<Record<string, number | Scalar>>;
+
+/** Integers from 0 to 255 in a device's memory. */
+export interface CodeStorage {
+  /** int32 [n] to whatever the device keeps. */
+  store(codes: Tensor): Tensor;
+  /** And back. */
+  load(stored: Tensor): Tensor;
+  /** For each number of x [n], how many of the rising `edges` lie below it: int32. */
+  nearest(x: Tensor, edges: readonly number[]): Tensor;
 }
 
-const lists = new Map<string, Partial<ListKernels>>();
+/** What a device may have beside kernels in TensorFlow.js's registry, which has no form for several tensors at a time. */
+export interface DeviceOperations {
+  /** Runs a program over groups of arrays, in place; nothing changes where `finite` is 0. */
+  update(program: Program, list: readonly Arrays[], factors: Factors, finite: number | Scalar): void;
+  /** The sum of a program's `sum` over all groups, a scalar on the device that the caller owns. */
+  sum(program: Program, list: readonly Arrays[], factors: Factors): Scalar;
+  /** AdamW in place: for a device that has it but runs no programs. */
+  adamw(list: readonly ParameterAdamW[], factors: FactorsAdamW, finite: number | Scalar, constants: ConstantsAdamW): void;
+  /** 8-bit AdamW in place, over packed codes. */
+  adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
+  /** Standard normal numbers [generators, size]. */
+  normals(generators: readonly Generator[], size: number): Tensor;
+  /** Adds up tensors over ranks without a detour through the host's arrays. */
+  reducer(collective: Collective, options: ReduceOptions): Reducer;
+  /** How 8-bit codes are kept where there is no kernel for them. */
+  readonly codes: CodeStorage;
+  /** True where convolutions with the padding spelt out have no gradient: what they are given is padded before. */
+  readonly padsBeforeConvolution: boolean;
+}
 
-/** Registers a device's kernels over lists of tensors, which TensorFlow.js's own registry has no form for. */
-export const registerLists = (backend: string, kernels: Partial<ListKernels>): void => void lists.set(backend, kernels);
+const registered = new Map<string, Partial<DeviceOperations>>();
 
-/** The current device's kernel over lists, if it has one. */
-export const listKernel = <K extends keyof ListKernels>(name: K): ListKernels[K] | undefined => lists.get(tf.getBackend())?.[name];
+/** Registers what a device's backend has operations for; undoing brings back what was registered before. */
+export function registerOperations(backend: string, operations: Partial<DeviceOperations>): Undo {
+  const before = registered.get(backend);
+  registered.set(backend, operations);
+  return () => {
+    if (before) registered.set(backend, before);
+    else registered.delete(backend);
+  };
+}
+
+/** What the current device has of an operation, if it has it. */
+export const operation = <K extends keyof DeviceOperations>(name: K): DeviceOperations[K] | undefined =>
+  registered.get(tf.getBackend())?.[name];

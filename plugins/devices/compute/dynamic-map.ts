@@ -31,6 +31,17 @@ export const BLOCK = 256;
 /** Half-way between neighbours: what lies above is nearer to the upper one. */
 export const middles = (map: Float32Array): Float64Array => Float64Array.from(map.subarray(1), (value, i) => (value + map[i]) / 2);
 
+/** The code nearest to x: how many of the middles lie below it. */
+export function nearestCode(x: number, edges: Float64Array): number {
+  let [low, high] = [0, edges.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (x > edges[middle]) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** The code of 0 in the signed map. */
 export const SIGNED_ZERO = SIGNED.indexOf(0);
 
@@ -50,14 +61,7 @@ export function codeTable(map: Float32Array): Uint32Array {
     return float.getFloat32(0);
   };
   const codeAt = (place: number): number => {
-    const x = numberAt(place);
-    let [low, high] = [0, 255];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (x > edges[middle]) low = middle + 1;
-      else high = middle;
-    }
-    const code = low;
+    const code = nearestCode(numberAt(place), edges);
     // A negative number never takes the code of 0.
     return signed && code === SIGNED_ZERO && place + first < 0 ? code - 1 : code;
   };

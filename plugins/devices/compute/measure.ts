@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 
-export interface Rates {
+export interface Speed {
   /** GFLOP/s of a square matrix product in float32, and its side. */
   readonly matMul: number;
   readonly matMulSide: number;
@@ -27,7 +27,10 @@ async function secondsOf(work: () => tf.Tensor, atLeast: number): Promise<number
   return times.sort((a, b) => a - b)[1] / calls;
 }
 
-/** Grows the problem until one takes 20 ms, so that a slow device ends soon and a fast one is filled; then measures it. */
+/**
+ * Grows the problem until one takes 20 ms, so that a slow device ends soon and a fast one is filled; then measures it. Size and rate are 0 where
+ * no size is given.
+ */
 async function grown(sizes: readonly number[], make: (size: number) => { work: () => tf.Tensor; flop: number; dispose(): void }) {
   for (const [i, size] of sizes.entries()) {
     const { work, flop, dispose } = make(size);
@@ -39,11 +42,11 @@ async function grown(sizes: readonly number[], make: (size: number) => { work: (
     }
     dispose();
   }
-  throw new Error('no sizes');
+  return { size: 0, rate: 0 };
 }
 
 /** What the current device makes of a matrix product and a convolution. Takes a second or two. */
-export async function measure(): Promise<Rates> {
+export async function measure(): Promise<Speed> {
   const random = (shape: number[]) => tf.randomUniform(shape, -1, 1, 'float32', 1);
   const product = await grown([128, 256, 512, 1024, 2048, 4096], (n) => {
     const [a, b] = [random([n, n]), random([n, n])] as tf.Tensor2D[];

@@ -1,12 +1,12 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { Generator } from '../../../core/index.js';
-import { FUSED, listKernel } from './contract.js';
+import { operation } from './contract.js';
 
-/** Standard normal numbers [generators, ...shape], each row from a fresh generator of its own; drawn on the device where it can. */
+/** Standard normal numbers [generators, ...shape], each row from one fresh generator; drawn on the device where it can. */
 export function normalsOf(generators: readonly Generator[], shape: readonly number[]): Tensor {
   const size = tf.util.sizeFromShape(shape as number[]);
-  const kernel = listKernel(FUSED.normals);
+  const kernel = operation('normals');
   if (kernel) return tf.tidy(() => kernel(generators, size).reshape([generators.length, ...shape]));
   const all = new Float32Array(generators.length * size);
   for (const [i, generator] of generators.entries()) generator.normals(all.subarray(i * size, (i + 1) * size));

@@ -1,6 +1,5 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
+import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { FUSED, listKernel } from './contract.js';
 
 /** Arithmetic on whatever a device computes with: tensors, or the nodes that a kernel is generated from. */
 export interface Arithmetic<X> {
@@ -35,46 +34,8 @@ export interface Program {
 
 export type Arrays = Readonly<Record<string, Tensor>>;
 
-/** Runs a program in place; where `finite` is 0 nothing changes. */
-export function apply(
-  program: Program,
-  list: readonly Arrays[],
-  factors: Readonly<Record<string, number | Scalar>> = {},
-  finite: number | Scalar = 1,
-): void {
-  if (list.length === 0) return;
-  const kernel = listKernel(FUSED.program);
-  if (kernel) return void kernel(program, list, factors, finite)?.dispose();
-  for (const arrays of list)
-    tf.tidy(() => {
-      const next = program.body(tensors, { ...arrays, ...asTensors(factors) } as Record<string, Tensor>);
-      for (const [name, value] of Object.entries(next)) {
-        const old = arrays[name] as tf.Variable;
-        // Chosen, not multiplied: 0 times NaN is NaN.
-        const chosen =
-          typeof finite === 'number' ? (finite > 0 ? value : null) : tf.where(finite.greater(0).broadcastTo(old.shape), value, old);
-        if (chosen) old.assign(chosen as Tensor<tf.Rank>);
-      }
-    });
-}
-
-/** The sum of a program's `sum` over every element of every group, a scalar on the device; the caller owns it. */
-export function total(program: Program, list: readonly Arrays[], factors: Readonly<Record<string, number | Scalar>> = {}): Scalar {
-  const kernel = listKernel(FUSED.program);
-  if (kernel && list.length > 0) return kernel(program, list, factors, 1) as Scalar;
-  return tf.tidy(() => {
-    const sums = list.map((arrays) => {
-      const x = { ...arrays, ...asTensors(factors) } as Record<string, Tensor>;
-      return tf.tidy(() => program.body(tensors, x).sum.sum());
-    });
-    return sums.length > 0 ? tf.addN(sums) : tf.scalar(0);
-  }) as Scalar;
-}
-
-const asTensors = (factors: Readonly<Record<string, number | Scalar>>): Record<string, Scalar> =>
-  Object.fromEntries(Object.entries(factors).map(([name, value]) => [name, typeof value === 'number' ? tf.scalar(value) : value]));
-
-const tensors: Arithmetic<Tensor> = {
+/** A program's arithmetic as TensorFlow.js operations. */
+export const tensorArithmetic: Arithmetic<Tensor> = {
   add: (a, b) => tf.add(a, b),
   sub: (a, b) => tf.sub(a, b),
   mul: (a, b) => tf.mul(a, b),
@@ -87,7 +48,7 @@ const tensors: Arithmetic<Tensor> = {
 };
 
 /** One operation of a recorded program; `a` and `b` are places in the list. */
-export type Node =
+export type ProgramNode =
   | { readonly op: 'array' | 'factor'; readonly name: string }
   | { readonly op: 'constant'; readonly value: number }
   | { readonly op: 'sqrt' | 'abs' | 'sign'; readonly a: number }
@@ -95,16 +56,16 @@ export type Node =
 
 /** A program as a list of operations, each only once, in an order in which they can be computed. */
 export interface Recorded {
-  readonly nodes: readonly Node[];
+  readonly nodes: readonly ProgramNode[];
   /** What is written: an array's name, or `sum`, and the node that holds its new value. */
   readonly results: readonly { readonly name: string; readonly node: number }[];
 }
 
 /** Writes a program down for a kernel generator. */
 export function record(program: Program): Recorded {
-  const nodes: Node[] = [];
+  const nodes: ProgramNode[] = [];
   const places = new Map<string, number>();
-  const place = (node: Node): number => {
+  const place = (node: ProgramNode): number => {
     const key = JSON.stringify(node);
     let at = places.get(key);
     if (at === undefined) places.set(key, (at = nodes.push(node) - 1));

@@ -1,65 +1,125 @@
-import type { DataType, TensorInfo } from '@tensorflow/tfjs';
+import { createRequire } from 'node:module';
+import type os from 'node:os';
+import { dirname } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { fail } from '../../../core/index.js';
+import { Effects, override, type Undo } from '../compute/undo.js';
+import { installedIn, WasmDevice } from './device.js';
+import type { BackendInternals } from './internals.js';
+import { register } from './register.js';
 
-/** The parts of TensorFlow.js's wasm backend that our kernels reach into (version 4.22). */
-export interface WasmBackendParts {
-  readonly wasm: {
-    readonly HEAPU8: Uint8Array;
-    /** The threaded build's shared memory; the plain build has its own among its exports. */
-    readonly wasmMemory?: WebAssembly.Memory;
-    readonly asm?: { readonly memory?: WebAssembly.Memory };
-    _malloc(bytes: number): number;
-    _free(address: number): void;
-    cwrap(name: string, result: string | null, parameters: string[]): (...args: unknown[]) => unknown;
-    readonly tfjs: { registerTensor(id: number, size: number, offset: number): void; disposeData(id: number): void };
-  };
-  readonly dataIdMap: { get(id: object): { id: number; memoryOffset: number; shape: number[]; dtype: DataType } };
-  dataIdNextNumber: number;
-  makeOutput(shape: number[], dtype: DataType): TensorInfo;
-  incRef(id: object): void;
-  disposeData(id: object): boolean;
-}
-
-let heap: Float32Array = new Float32Array(0);
-
-/** The whole heap as floats. Allocate outputs first: growing the heap detaches views. */
-export function floats(backend: WasmBackendParts): Float32Array {
-  const { buffer } = backend.wasm.HEAPU8;
-  if (heap.buffer !== buffer) heap = new Float32Array(buffer);
-  return heap;
-}
-
-/** Where a tensor begins in {@link floats}. */
-export const startOf = (backend: WasmBackendParts, { dataId }: TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset / 4;
-
-/** A tensor's address in bytes. */
-export const address = (backend: WasmBackendParts, { dataId }: TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset;
-
-/** A tensor's numbers, in the heap. */
-export const view = (backend: WasmBackendParts, tensor: TensorInfo): Float32Array => {
-  const start = startOf(backend, tensor);
-  return floats(backend).subarray(start, start + tf.util.sizeFromShape(tensor.shape));
-};
+const NAME = 'wasm';
+const require = createRequire(import.meta.url);
 
 /**
- * To be called after a tensor was changed in place: XNNPACK keeps packed copies of weights by their number, and would go on
- * multiplying with the old ones.
+ * Starts TensorFlow.js's wasm backend with so many threads and readies it for training; where that was done before, gives what was made then.
+ * Whatever it changes outside of steploom is listed here. `undo` of its result takes all of it back, and with the backend all tensors on it; afterwards it
+ * may be installed again. One thing stays: TensorFlow.js's package, once imported, has registered its factory, kernels and flags.
  */
-export function forgetPacked(backend: WasmBackendParts, { dataId, shape }: TensorInfo): void {
-  const { id, memoryOffset } = backend.dataIdMap.get(dataId);
-  backend.wasm.tfjs.disposeData(id);
-  backend.wasm.tfjs.registerTensor(id, tf.util.sizeFromShape(shape), memoryOffset);
+export async function install(threads: number): Promise<WasmDevice> {
+  const known = tf.engine().registry[NAME] as object | undefined;
+  const installed = known && installedIn(known);
+  if (installed) {
+    await tf.setBackend(NAME);
+    return installed;
+  }
+  const effects = new Effects();
+  const backend = await import('@tensorflow/tfjs-backend-wasm');
+  const previous = tf.getBackend();
+  try {
+    if (!known) {
+      // Where the package finds its module, how many threads it starts, and the flag that lets it.
+      backend.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
+      const flag = 'WASM_HAS_MULTITHREAD_SUPPORT';
+      const before = await tf.env().getAsync(flag);
+      tf.env().set(flag, threads > 1);
+      effects.add(() => tf.env().set(flag, before));
+      backend.setThreadsCount(threads);
+      // While it starts: Worker, os.cpus and URL.createObjectURL; and listeners of the process that it leaves behind.
+      const undoStart = duringStart(threads);
+      const factory = tf.engine().registryFactory[NAME];
+      effects.add(() => {
+        // Only removing the factory makes TensorFlow.js forget the backend, whose disposal takes everybody's listeners away, too.
+        const restore = keepListeners();
+        tf.removeBackend(NAME);
+        restore();
+        tf.registerBackend(NAME, factory.factory, factory.priority);
+        if (previous && previous !== NAME) void tf.setBackend(previous);
+      });
+      try {
+        await tf.setBackend(NAME);
+        await tf.ready();
+      } catch (error) {
+        fail(
+          'DEVICE_UNAVAILABLE',
+          'wasm',
+          `TensorFlow.js could not start it: ${(error as Error).message}`,
+          'Reinstall @tensorflow/tfjs-backend-wasm.',
+          error,
+        );
+      } finally {
+        undoStart();
+      }
+    } else await tf.setBackend(NAME);
+    const device = new WasmDevice(tf.backend() as unknown as BackendInternals, backend.getThreadsCount());
+    effects.add(() => device.dispose());
+    effects.add(register(device));
+    device.undo = effects.undo;
+    return device;
+  } catch (error) {
+    effects.undo();
+    throw error;
+  }
 }
 
-/** Runs one of the backend's kernels. */
-export const run = (
-  name: string,
-  backend: WasmBackendParts,
-  inputs: Record<string, TensorInfo>,
-  attrs: Record<string, unknown> = {},
-): TensorInfo =>
-  (tf.getKernel(name, 'wasm') as tf.KernelConfig).kernelFunc({ inputs, attrs: attrs as never, backend: backend as never }) as TensorInfo;
+/** Remembers who listens for errors that nobody caught; undoing takes away who came since, and brings back who went. */
+function keepListeners(): Undo {
+  const events = ['uncaughtException', 'unhandledRejection'] as const;
+  const listenersOf = (event: string) => process.listeners(event as 'uncaughtException');
+  const before = events.map(listenersOf);
+  return () => {
+    for (const [i, event] of events.entries()) {
+      const now = listenersOf(event);
+      for (const listener of now) if (!before[i].includes(listener)) process.off(event, listener);
+      for (const listener of before[i]) if (!now.includes(listener)) process.on(event, listener);
+    }
+  };
+}
 
-export const free = (backend: WasmBackendParts, ...tensors: TensorInfo[]): void => {
-  for (const { dataId } of tensors) backend.disposeData(dataId);
-};
+type WorkerClass = typeof import('node:worker_threads').Worker;
+
+/**
+ * The threaded module was written for browsers. For as long as it starts, this gives it what it misses in Node: a worker
+ * file (it asks for a blob's address, which Node's Worker cannot open), as many cores as threads are wanted (it takes half
+ * of what it is told), and workers that do not keep the process alive.
+ *
+ * The module's loader listens for uncaught exceptions and unhandled rejections only to throw them again, which prints its source in
+ * place of the error: these listeners are taken away.
+ */
+function duringStart(threads: number): Undo {
+  const effects = new Effects();
+  effects.add(keepListeners());
+  if (threads === 1) return effects.undo;
+  const threadsModule = require('node:worker_threads') as { Worker: WorkerClass };
+  const system = require('node:os') as typeof os;
+  const { Worker } = threadsModule;
+  const [cpu] = system.cpus();
+  const script = require.resolve('@tensorflow/tfjs-backend-wasm/wasm-out/tfjs-backend-wasm-threaded-simd.js');
+  const worker = require.resolve('@tensorflow/tfjs-backend-wasm/wasm-out/tfjs-backend-wasm-threaded-simd.worker.js');
+  // The module's worker, with the script's path where it would make a blob's address.
+  const code = `const { createRequire } = require('node:module');
+    globalThis.require = createRequire(${JSON.stringify(script)}); globalThis.__filename = ${JSON.stringify(script)};
+    URL.createObjectURL = () => ${JSON.stringify(script)}; URL.revokeObjectURL = () => {};
+    (0, eval)(require(${JSON.stringify(worker)}).wasmWorkerContents.replace(/\\n/g, '\\\\n'));`;
+  const Unreferenced = class extends Worker {
+    constructor() {
+      super(code, { eval: true });
+      super.unref();
+    }
+    override ref(): void {}
+  };
+  effects.add(override(threadsModule, { Worker: Unreferenced as unknown as WorkerClass }));
+  effects.add(override(system, { cpus: () => new Array(2 * threads).fill(cpu) }));
+  effects.add(override(URL, { createObjectURL: () => 'steploom:wasm-worker' }));
+  return effects.undo;
+}

@@ -1,8 +1,7 @@
-import type { WasmBackendParts } from './backend.js';
 import { PLAIN, SHARED } from './module-binary.js';
 
 /** The functions of assembly/index.ts; addresses are in bytes. */
-export interface Kernels {
+export interface ModuleKernels {
   multiply(
     a: number,
     b: number,
@@ -73,31 +72,12 @@ export interface Kernels {
   ): void;
 }
 
-const instances = new WeakMap<WasmBackendParts, Kernels>();
-
-/** Whether the backend runs threads, whose memory is shared. */
-export const isShared = (backend: WasmBackendParts): boolean =>
-  typeof SharedArrayBuffer !== 'undefined' && backend.wasm.HEAPU8.buffer instanceof SharedArrayBuffer;
-
-/** The backend's own memory. */
-export function memoryOf(backend: WasmBackendParts): WebAssembly.Memory {
-  const memory = backend.wasm.wasmMemory ?? backend.wasm.asm?.memory;
-  if (!memory) throw new Error('this version of @tensorflow/tfjs-backend-wasm keeps its memory where steploom does not find it');
-  return memory;
-}
-
 /** Our module, compiled, for one kind of memory. */
 export const moduleBytes = (shared: boolean): Uint8Array =>
   Uint8Array.from(atob(shared ? SHARED : PLAIN), (letter) => letter.charCodeAt(0));
 
-/** Our module, working in the backend's own memory. */
-export function kernelsOf(backend: WasmBackendParts): Kernels {
-  let found = instances.get(backend);
-  if (!found) {
-    const bytes = moduleBytes(isShared(backend)) as BufferSource;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: memoryOf(backend) } });
-    found = instance.exports as unknown as Kernels;
-    instances.set(backend, found);
-  }
-  return found;
+/** Our module, working in a memory. */
+export function instantiate(memory: WebAssembly.Memory, shared: boolean): ModuleKernels {
+  const module = new WebAssembly.Module(moduleBytes(shared) as BufferSource);
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as ModuleKernels;
 }

@@ -1,19 +1,19 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { floats, startOf, type WasmBackendParts } from './backend.js';
+import type { WasmDevice } from './device.js';
 
 type PoolInfo = ReturnType<typeof tf.backend_util.computePool2DInfo>;
 
 /**
  * The gradient of max pooling over x [n, h, w, c]: each dy goes to the largest value of its window, the first of equal ones.
- * The backend's own is wrong for windows of negative values.
+ * The backend's kernel is wrong for windows of negative values.
  */
-export function maxPoolGradient(backend: WasmBackendParts, dy: TensorInfo, x: TensorInfo, info: PoolInfo): TensorInfo {
+export function maxPoolGradient(device: WasmDevice, dy: TensorInfo, x: TensorInfo, info: PoolInfo): TensorInfo {
   const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, strideHeight, strideWidth } = info;
   const { effectiveFilterHeight, effectiveFilterWidth, dilationHeight, dilationWidth, padInfo } = info;
-  const out = backend.makeOutput(x.shape as number[], 'float32');
-  const heap = floats(backend);
-  const [from, given, to] = [x, dy, out].map((tensor) => startOf(backend, tensor));
+  const out = device.newTensor(x.shape);
+  const heap = device.floats();
+  const [from, given, to] = [x, dy, out].map((tensor) => device.startOf(tensor));
   heap.fill(0, to, to + batchSize * inHeight * inWidth * inChannels);
   for (let n = 0; n < batchSize; n++)
     for (let oy = 0; oy < outHeight; oy++) {

@@ -1,6 +1,9 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { fail } from '../../../core/index.js';
+import { type ModuleKernels, moduleBytes } from './module.js';
+import type { Scratch } from './scratch.js';
 
-/** One call of a kernel over blocks; a thread puts its own range of blocks and its own room into the arguments. */
+/** One call of a kernel over blocks; a thread puts its range of blocks and its room into the arguments. */
 export interface Shared {
   /** The kernel's number, from {@link Workers.add}. */
   readonly kernel: number;
@@ -12,9 +15,21 @@ export interface Shared {
   readonly chunk: number;
 }
 
+/** Whose threads they are. */
+export interface WorkersOf {
+  /** The main one counted. */
+  readonly threads: number;
+  readonly memory: WebAssembly.Memory;
+  readonly module: ModuleKernels;
+  readonly scratch: Scratch;
+}
+
+/** Bytes that a thread computes in: see assembly/adamw8bit.ts. */
+export const ROOM = 8192;
+
 /** Words of the control array. */
 const WAKE = 0;
-/** Chunks nobody has taken yet, counted down: taking one and learning whether there was one are the same operation. */
+/** Chunks that no thread has taken yet, counted down: taking one and learning whether there was one are the same operation. */
 const LEFT = 1;
 const DONE = 2;
 const WORDS = 4;
@@ -65,19 +80,27 @@ export class Workers {
   private readonly job = new Float64Array(new SharedArrayBuffer(8 * (8 + MOST_ARGS)));
   private readonly kernels: ((...args: number[]) => void)[] = [];
   private readonly ports: MessagePort[] = [];
+  private readonly threads: Worker[] = [];
+  /** The number of 8-bit AdamW among the kernels. */
+  readonly adamw8bit: number;
 
-  /** `room` gives memory of a thread's own, by its number from 1 on. */
-  constructor(threads: number, memory: WebAssembly.Memory, room: (thread: number) => number) {
+  constructor({ threads, memory, module, scratch }: WorkersOf) {
     for (let thread = 1; thread < threads; thread++) {
       const { control, job } = this;
       const { port1, port2 } = new MessageChannel();
-      const workerData = { memory, control, job, port: port2, room: room(thread) };
+      const workerData = { memory, control, job, port: port2, room: scratch.at(`room ${thread}`, ROOM) };
       const worker = new Worker(program, { eval: true, workerData, transferList: [port2] });
       // It sleeps between calls, and does not keep the process alive.
       worker.unref();
       port1.unref();
       this.ports.push(port1);
+      this.threads.push(worker);
     }
+    this.adamw8bit = this.add(moduleBytes(true), 'adamw8bit', module.adamw8bit as (...args: number[]) => void);
+  }
+
+  terminate(): void {
+    for (const thread of this.threads) void thread.terminate();
   }
 
   /** Gives every thread a kernel: the export `name` of a module, which here is `call`. */
@@ -100,7 +123,12 @@ export class Workers {
       const done = Atomics.load(control, DONE);
       if (done >= chunks) return;
       if (Atomics.wait(control, DONE, done, PATIENCE) === 'timed-out')
-        throw new Error(`a thread of the wasm device did not finish its share within ${PATIENCE / 1000} s`);
+        fail(
+          'DEVICE_FAILED',
+          'wasm',
+          `a thread did not finish its share within ${PATIENCE / 1000} s`,
+          'Train with --threads 1, and report it.',
+        );
     }
   }
 }

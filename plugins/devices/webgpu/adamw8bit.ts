@@ -1,9 +1,42 @@
+import type { Scalar } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import type { Constants8bit, FactorsAdamW, Parameter8bit } from '../compute/contract.js';
 import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
+import type { WebGPUDevice } from './device.js';
+import { dispatch, grid } from './dispatch.js';
+import { gathered } from './factors.js';
+
+/** 8-bit AdamW in place, over a list of parameters. */
+export function adamw8bit(
+  device: WebGPUDevice,
+  list: readonly Parameter8bit[],
+  { rate, decay, scale, correction1, correction2 }: FactorsAdamW,
+  finite: number | Scalar,
+  { beta1, beta2, epsilon, bound }: Constants8bit,
+): void {
+  tf.tidy(() => {
+    const factors = gathered(device, [rate, decay, scale, finite, correction1, correction2]);
+    const tables = device.constantBuffer('adamw8bit tables', () => device.filledBuffer(lookups()));
+    for (const { p, g, m, v, absmax } of list) {
+      const blocks = absmax.size / 2;
+      const groups = grid(Math.ceil(blocks / BLOCKS_PER_GROUP));
+      dispatch(device, {
+        name: `adamw8bit ${p.size} ${beta1} ${beta2} ${epsilon} ${bound}`,
+        code: () => shader({ size: p.size, blocks, across: groups[0], beta1, beta2, epsilon, bound }),
+        tensors: [factors, g, p, m, v, absmax],
+        integers: [m, v],
+        named: true,
+        shared: [tables],
+        groups,
+      });
+    }
+  });
+}
 
 /** Threads for a block, each of which has four elements: one word of codes. */
 const TEAM = BLOCK / 4;
 /** Blocks of a workgroup, which share the tables. */
-export const BLOCKS_PER_GROUP = 4;
+const BLOCKS_PER_GROUP = 4;
 
 const SIGNED_EDGES = 512;
 const UNSIGNED_EDGES = SIGNED_EDGES + 130;
@@ -12,7 +45,7 @@ const UNSIGNED_EDGES = SIGNED_EDGES + 130;
  * What the shader looks up: the values of both maps, then for each map the edges below its values from 0 up (of the signed one
  * its positive half), with a last one that nothing reaches.
  */
-export function adamw8bitTables(): Float32Array<ArrayBuffer> {
+function lookups(): Float32Array<ArrayBuffer> {
   const edges = (map: Float32Array) => [-1, ...middles(map), 2];
   return Float32Array.from([...SIGNED, ...UNSIGNED, ...edges(SIGNED.subarray(SIGNED_ZERO)), ...edges(UNSIGNED)]);
 }
@@ -35,7 +68,7 @@ const guess = (x: string, firstCells: number): string =>
  * One step of 8-bit AdamW as a shader. Bindings: factors, g, p, the codes of m and v, absmax, and the tables. It moves memory as
  * fast as the device does: values come from tables in the workgroup's memory, and codes from a guess that a table corrects.
  */
-export function adamw8bitCode(o: {
+function shader(o: {
   size: number;
   blocks: number;
   /** Workgroups along the dispatch's first dimension. */

@@ -1,20 +1,23 @@
+import type { BufferManager } from './internals.js';
+
 /**
  * The pool of TensorFlow.js's WebGPU backend, of which the free buffer that was made first is always taken: the same operations
- * then meet the same buffers step after step, so that bind groups can be kept. (Its own pool takes the one freed last, which
+ * then meet the same buffers step after step, so that bind groups can be kept. (The backend's pool takes the one freed last, which
  * shuffles them; and it looks for every buffer that comes back in a list of all.)
  */
-export class SteadyBuffers {
+export class SteadyBuffers implements BufferManager {
   numBytesUsed = 0;
   numBytesAllocated = 0;
   private readonly free = new Map<number, GPUBuffer[]>();
   private readonly used = new Set<GPUBuffer>();
+  private lastNumber = 0;
 
   constructor(private readonly device: GPUDevice) {}
 
   acquireBuffer(size: number, usage: number, mappedAtCreation = false, reuse = true): GPUBuffer {
     let buffer = reuse ? this.free.get(keyOf(size, usage))?.pop() : undefined;
     if (!buffer) {
-      buffer = this.device.createBuffer({ size, usage, mappedAtCreation });
+      buffer = this.device.createBuffer({ label: `${purpose(usage)} of ${size} bytes`, size, usage, mappedAtCreation });
       this.numBytesAllocated += size;
     }
     this.used.add(buffer);
@@ -39,14 +42,20 @@ export class SteadyBuffers {
       return;
     }
     // From the newest down to the oldest, which is taken from the end.
-    const number = numberOf(buffer);
+    const number = this.numberOf(buffer);
     let low = 0;
     for (let high = list.length; low < high; ) {
       const middle = (low + high) >> 1;
-      if (numberOf(list[middle]) > number) low = middle + 1;
+      if (this.numberOf(list[middle]) > number) low = middle + 1;
       else high = middle;
     }
     list.splice(low, 0, buffer);
+  }
+
+  /** What tells a buffer from all others, in the order in which buffers were first asked for theirs. */
+  numberOf(buffer: GPUBuffer & { steploomNumber?: number }): number {
+    if (buffer.steploomNumber === undefined) buffer.steploomNumber = ++this.lastNumber;
+    return buffer.steploomNumber;
   }
 
   getNumUsedBuffers = (): number => this.used.size;
@@ -64,10 +73,11 @@ export class SteadyBuffers {
 /** A buffer's usage is at most 10 bits. */
 const keyOf = (size: number, usage: number): number => size * 1024 + usage;
 
-let lastNumber = 0;
-
-/** A number of the buffer's own, in the order in which buffers were first asked for theirs. */
-export function numberOf(buffer: GPUBuffer & { steploomNumber?: number }): number {
-  if (buffer.steploomNumber === undefined) buffer.steploomNumber = ++lastNumber;
-  return buffer.steploomNumber;
+/** What a buffer of the pool is for, so that the driver's errors name it. */
+function purpose(usage: number): string {
+  const { MAP_READ, MAP_WRITE, UNIFORM, COPY_SRC } = GPUBufferUsage;
+  if (usage & MAP_READ) return 'memory to read back';
+  if (usage & MAP_WRITE) return 'memory to send';
+  if (usage & UNIFORM) return 'uniforms';
+  return usage & COPY_SRC ? 'tensor' : 'table';
 }

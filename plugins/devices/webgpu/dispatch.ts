@@ -1,8 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { recordDispatch, touch, type WebGPUBackendParts } from './backend.js';
+import { fail } from '../../../core/index.js';
+import { KEPT, type WebGPUDevice } from './device.js';
 import { bindingOf } from './slabs.js';
-
-const pipelines = new WeakMap<WebGPUBackendParts, Map<string, GPUComputePipeline>>();
 
 export interface Dispatch {
   /** What the shader is, with every constant in it that the tensors' shapes do not tell: with these it names the pipeline. */
@@ -21,32 +20,75 @@ export interface Dispatch {
 }
 
 /**
- * Records one compute shader in the backend's own pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
+ * Records one compute shader in the backend's pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
  * be written in place: their host copies are dropped.
  */
-export function dispatch(backend: WebGPUBackendParts, { name, named, code, tensors, integers, shared, groups }: Dispatch): void {
+export function dispatch(device: WebGPUDevice, { name, named, code, tensors, integers, shared, groups }: Dispatch): void {
   let key = name;
   if (!named) for (const { shape } of tensors) key += `|${shape.join()}`;
-  let made = pipelines.get(backend);
-  if (!made) pipelines.set(backend, (made = new Map()));
-  let pipeline = made.get(key);
-  if (!pipeline) {
-    pipeline = backend.device.createComputePipeline({
-      layout: 'auto',
-      compute: { module: backend.device.createShaderModule({ code: code() }), entryPoint: 'main' },
-    });
-    made.set(key, pipeline);
-  }
+  let pipeline = device.pipelines.get(key);
+  if (!pipeline) device.pipelines.set(key, (pipeline = compile(device, key, code())));
   const bindings: GPUBufferBinding[] = [];
   for (const tensor of tensors) {
-    const data = touch(backend, tensor);
+    const entry = device.makeWritable(tensor);
     // TensorFlow.js casts integers to floats by renaming them; the buffer still holds integers.
-    if (data.dtype !== 'float32' && !integers?.includes(tensor))
-      throw new Error(`a kernel of steploom was given a buffer of ${data.dtype}: multiply by 1 first`);
-    bindings.push(bindingOf(data));
+    if (entry.dtype !== 'float32' && !integers?.includes(tensor))
+      fail(
+        'DEVICE_FAILED',
+        'webgpu',
+        `the kernel ${name} was given a buffer of ${entry.dtype}`,
+        'Multiply the tensor by 1 after its cast.',
+      );
+    bindings.push(bindingOf(entry));
   }
   for (const buffer of shared ?? []) bindings.push({ buffer });
-  recordDispatch(backend, pipeline, bindings, groups);
+  record(device, pipeline, bindings, groups);
+}
+
+function compile({ backend: { device } }: WebGPUDevice, label: string, code: string): GPUComputePipeline {
+  const module = device.createShaderModule({ label, code });
+  return device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } });
+}
+
+/** Records one compute shader in the backend's pass, in order with all others, and sends what is recorded when it is enough. */
+export function record(
+  device: WebGPUDevice,
+  pipeline: GPUComputePipeline,
+  bindings: readonly GPUBufferBinding[],
+  groups: readonly [number, number?, number?],
+): void {
+  const { backend } = device;
+  const group = bindGroup(device, pipeline, bindings);
+  backend.ensureCommandEncoderReady();
+  backend.computePassEncoder ??= (backend.commandEncoder as GPUCommandEncoder).beginComputePass();
+  backend.computePassEncoder.setPipeline(pipeline);
+  backend.computePassEncoder.setBindGroup(0, group);
+  backend.computePassEncoder.dispatchWorkgroups(groups[0], groups[1] ?? 1, groups[2] ?? 1);
+  device.countDispatch();
+}
+
+/** The bind group of these buffers, made once. */
+function bindGroup(
+  { backend, bindables, buffers }: WebGPUDevice,
+  pipeline: GPUComputePipeline,
+  bindings: readonly GPUBufferBinding[],
+): GPUBindGroup {
+  let bindable = bindables.get(pipeline);
+  if (!bindable) bindables.set(pipeline, (bindable = { layout: pipeline.getBindGroupLayout(0), groups: new Map() }));
+  let key = '';
+  for (const { buffer, offset } of bindings)
+    key += offset === undefined ? `${buffers.numberOf(buffer)},` : `${buffers.numberOf(buffer)}@${offset},`;
+  let group = bindable.groups.get(key);
+  if (!group) {
+    group = backend.device.createBindGroup({
+      label: pipeline.label,
+      layout: bindable.layout,
+      entries: bindings.map((resource, binding) => ({ binding, resource })),
+    });
+    if (bindable.groups.size >= KEPT) bindable.groups.clear();
+    bindable.groups.set(key, group);
+  }
+  return group;
 }
 
 /** Bindings 0..n-1: what is read, then what is written. */

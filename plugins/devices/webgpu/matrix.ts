@@ -1,6 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { WebGPUBackendParts } from './backend.js';
+import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
 
 /**
@@ -88,21 +88,21 @@ ${p.functions ?? ''}
 }
 
 /** Computes the product into a new tensor of `shape`. A long inner axis is cut in slices that are added afterwards. */
-export function product(backend: WebGPUBackendParts, p: Product, inputs: readonly TensorInfo[], shape: number[]): TensorInfo {
+export function product(device: WebGPUDevice, p: Product, inputs: readonly TensorInfo[], shape: number[]): TensorInfo {
   const batch = p.batch ?? 1;
   const [rows, columns] = tiles(p.m, p.n, batch);
   const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * batch;
   const slices = p.bias || groups >= 96 || p.k < 512 ? 1 : Math.min(Math.ceil(256 / groups), Math.ceil(p.k / 128));
-  const out = backend.makeTensorInfo(shape, 'float32');
+  const out = device.newTensor(shape);
   if (tf.util.sizeFromShape(shape) === 0) return out;
   if (slices === 1) {
-    dispatch(backend, { ...shader(p, 1), tensors: [...inputs, out] });
+    dispatch(device, { ...shader(p, 1), tensors: [...inputs, out] });
     return out;
   }
-  const parts = backend.makeTensorInfo([batch, slices, p.m, p.n], 'float32');
-  dispatch(backend, { ...shader(p, slices), tensors: [...inputs, parts] });
+  const parts = device.newTensor([batch, slices, p.m, p.n]);
+  dispatch(device, { ...shader(p, slices), tensors: [...inputs, parts] });
   const size = p.m * p.n;
-  dispatch(backend, {
+  dispatch(device, {
     name: 'addSlices',
     code: () => `${buffers(['parts'], ['result'])}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
@@ -114,13 +114,13 @@ export function product(backend: WebGPUBackendParts, p: Product, inputs: readonl
     tensors: [parts, out],
     groups: [Math.ceil(size / 64), batch],
   });
-  backend.disposeData(parts.dataId);
+  device.dispose(parts);
   return out;
 }
 
 /** a [.., m, k] times b [.., k, n], either transposed; a batch of 1 is shared. */
 export function matMul(
-  backend: WebGPUBackendParts,
+  device: WebGPUDevice,
   a: TensorInfo,
   b: TensorInfo,
   transposeA: boolean,
@@ -135,7 +135,7 @@ export function matMul(
   const outer = (ra >= rb ? a.shape : b.shape).slice(0, -2);
   const atBatch = (count: number, size: number) => (count > 1 ? `batch * ${size}u + ` : '');
   return product(
-    backend,
+    device,
     {
       name: `product ${transposeA} ${transposeB}`,
       m,
@@ -149,93 +149,5 @@ export function matMul(
     },
     bias ? [a, b, bias] : [a, b],
     [...outer, m, n],
-  );
-}
-
-/** A convolution's sizes, as tf.backend_util.computeConv2DInfo gives them. */
-export interface ConvInfo {
-  readonly batchSize: number;
-  readonly inHeight: number;
-  readonly inWidth: number;
-  readonly inChannels: number;
-  readonly outHeight: number;
-  readonly outWidth: number;
-  readonly outChannels: number;
-  readonly filterHeight: number;
-  readonly filterWidth: number;
-  readonly strideHeight: number;
-  readonly strideWidth: number;
-  readonly padInfo: { readonly top: number; readonly left: number };
-}
-
-/** Reads x at an output pixel and a place in the filter; 0 in the padding. */
-const gatherX = (c: ConvInfo): string => `fn gatherX(pixel: u32, tap: u32) -> f32 {
-  let ow = pixel % ${c.outWidth}u; let oh = (pixel / ${c.outWidth}u) % ${c.outHeight}u; let n = pixel / ${c.outWidth * c.outHeight}u;
-  let channel = tap % ${c.inChannels}u; let kw = (tap / ${c.inChannels}u) % ${c.filterWidth}u; let kh = tap / ${c.inChannels * c.filterWidth}u;
-  let y = i32(oh * ${c.strideHeight}u + kh) - ${c.padInfo.top}; let x = i32(ow * ${c.strideWidth}u + kw) - ${c.padInfo.left};
-  if (y < 0 || y >= ${c.inHeight} || x < 0 || x >= ${c.inWidth}) { return 0f; }
-  return image[((n * ${c.inHeight}u + u32(y)) * ${c.inWidth}u + u32(x)) * ${c.inChannels}u + channel];
-}`;
-
-export function conv2d(backend: WebGPUBackendParts, x: TensorInfo, w: TensorInfo, c: ConvInfo, bias?: TensorInfo): TensorInfo {
-  return product(
-    backend,
-    {
-      name: `conv2d ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
-      m: c.batchSize * c.outHeight * c.outWidth,
-      n: c.outChannels,
-      k: c.filterHeight * c.filterWidth * c.inChannels,
-      a: 'gatherX(row, inner)',
-      b: `filters[inner * ${c.outChannels}u + column]`,
-      ...(bias ? { bias: 'bias[column]' } : {}),
-      functions: gatherX(c),
-      read: bias ? ['image', 'filters', 'bias'] : ['image', 'filters'],
-    },
-    bias ? [x, w, bias] : [x, w],
-    [c.batchSize, c.outHeight, c.outWidth, c.outChannels],
-  );
-}
-
-export function conv2dInputGradient(backend: WebGPUBackendParts, dy: TensorInfo, w: TensorInfo, c: ConvInfo): TensorInfo {
-  return product(
-    backend,
-    {
-      name: `conv2dInputGradient ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
-      m: c.batchSize * c.inHeight * c.inWidth,
-      n: c.inChannels,
-      k: c.filterHeight * c.filterWidth * c.outChannels,
-      a: 'gatherDy(row, inner)',
-      b: `filters[((inner / ${c.outChannels}u) * ${c.inChannels}u + column) * ${c.outChannels}u + inner % ${c.outChannels}u]`,
-      functions: `fn gatherDy(pixel: u32, tap: u32) -> f32 {
-  let iw = pixel % ${c.inWidth}u; let ih = (pixel / ${c.inWidth}u) % ${c.inHeight}u; let n = pixel / ${c.inWidth * c.inHeight}u;
-  let channel = tap % ${c.outChannels}u; let kw = (tap / ${c.outChannels}u) % ${c.filterWidth}u; let kh = tap / ${c.outChannels * c.filterWidth}u;
-  let y = i32(ih) + ${c.padInfo.top} - i32(kh); let x = i32(iw) + ${c.padInfo.left} - i32(kw);
-  if (y < 0 || x < 0 || y % ${c.strideHeight} != 0 || x % ${c.strideWidth} != 0) { return 0f; }
-  let oh = u32(y) / ${c.strideHeight}u; let ow = u32(x) / ${c.strideWidth}u;
-  if (oh >= ${c.outHeight}u || ow >= ${c.outWidth}u) { return 0f; }
-  return dy[((n * ${c.outHeight}u + oh) * ${c.outWidth}u + ow) * ${c.outChannels}u + channel];
-}`,
-      read: ['dy', 'filters'],
-    },
-    [dy, w],
-    [c.batchSize, c.inHeight, c.inWidth, c.inChannels],
-  );
-}
-
-export function conv2dFilterGradient(backend: WebGPUBackendParts, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo {
-  return product(
-    backend,
-    {
-      name: `conv2dFilterGradient ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
-      m: c.filterHeight * c.filterWidth * c.inChannels,
-      n: c.outChannels,
-      k: c.batchSize * c.outHeight * c.outWidth,
-      a: 'gatherX(inner, row)',
-      b: `dy[inner * ${c.outChannels}u + column]`,
-      functions: gatherX(c),
-      read: ['image', 'dy'],
-    },
-    [x, dy],
-    [c.filterHeight, c.filterWidth, c.inChannels, c.outChannels],
   );
 }

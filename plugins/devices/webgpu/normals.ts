@@ -1,14 +1,14 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { Generator } from '../../../core/index.js';
-import type { WebGPUBackendParts } from './backend.js';
+import type { WebGPUDevice } from './device.js';
 import { dispatch, grid } from './dispatch.js';
 
 /**
  * What Generator.normals computes, a thread for each block of four: the same words of Philox, and Box and Muller's transform in
- * float32. The logarithm is a series of our own, as WGSL's may be off by 2^-21 near 1, where the radius is small.
+ * float32. The logarithm is a series written out here, as WGSL's may be off by 2^-21 near 1, where the radius is small.
  */
-export function normals(backend: WebGPUBackendParts, generators: readonly Generator[], size: number): Tensor {
+export function normals(device: WebGPUDevice, generators: readonly Generator[], size: number): Tensor {
   const words = new Int32Array(generators.length * 5);
   let at = 0;
   for (const { stream, key } of generators) {
@@ -16,10 +16,10 @@ export function normals(backend: WebGPUBackendParts, generators: readonly Genera
     for (const word of key) words[at++] = word;
   }
   const table = tf.tensor1d(words, 'int32');
-  const out = tf.engine().makeTensorFromTensorInfo(backend.makeTensorInfo([generators.length, size], 'float32')) as Tensor;
+  const out = device.trackedTensor([generators.length, size]);
   const blocks = Math.ceil(size / 4);
   const [across, down] = grid(Math.ceil(blocks / 64));
-  dispatch(backend, {
+  dispatch(device, {
     name: `normals ${size} ${across}`,
     named: true,
     integers: [table],

@@ -1,95 +1,87 @@
-import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
-import { FUSED } from '../compute/contract.js';
-import type { WebGPUBackendParts } from './backend.js';
-import * as fused from './fused.js';
-import { registerWebGPULists } from './lists.js';
-import * as matrix from './matrix.js';
+import type { TensorInfo } from '@tensorflow/tfjs';
+import { registerOperations } from '../compute/contract.js';
+import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
+import { Effects, type Undo } from '../compute/undo.js';
+import * as activations from './activations.js';
+import { adamw8bit } from './adamw8bit.js';
+import { BucketReducer } from './bucket-reducer.js';
+import { columnSum } from './column-sum.js';
+import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
+import { deviceOf, type WebGPUDevice } from './device.js';
+import { matMul } from './matrix.js';
+import { normals } from './normals.js';
+import * as norms from './norms.js';
+import { sum } from './reduce.js';
+import * as softmaxes from './softmax.js';
+import { updater } from './update.js';
 
-type Call = { inputs: Record<string, TensorInfo>; attrs: Record<string, unknown>; backend: WebGPUBackendParts };
+type Attributes = Record<string, unknown>;
 
-const replace = (kernelName: string, make: (own: KernelFunc | undefined) => (call: Call) => TensorInfo | TensorInfo[]): void => {
-  const config = tf.getKernel(kernelName, 'webgpu');
-  const own = config?.kernelFunc;
-  if (config) tf.unregisterKernel(kernelName, 'webgpu');
-  tf.registerKernel({ kernelName, backendName: 'webgpu', kernelFunc: make(own) as unknown as KernelFunc });
+/** Whether our convolutions can do it. */
+const isPlainConvolution = (attrs: Attributes): boolean =>
+  (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && !attrs.activation;
+
+/** Whether our products can add it while they write. */
+const isPlainBias = (inputs: Record<string, TensorInfo>): boolean =>
+  !inputs.preluActivationWeights && (!inputs.bias || inputs.bias.shape.length <= 1);
+
+const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kernel<WebGPUDevice>>> = {
+  BatchMatMul:
+    () =>
+    ({ inputs, attrs, device }) =>
+      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+
+  _FusedMatMul: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (attrs.activation || !isPlainBias(inputs)) return original(call);
+    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
+  },
+
+  Conv2D: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs)) return original(call);
+    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs));
+  },
+
+  FusedConv2D: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return original(call);
+    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
+  },
+
+  Conv2DBackpropInput: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs)) return original(call);
+    const info = convInfo(attrs.inputShape as number[], inputs.filter.shape, attrs);
+    return conv2dInputGradient(device, inputs.dy, inputs.filter, info);
+  },
+
+  Conv2DBackpropFilter: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    if (!isPlainConvolution(attrs)) return original(call);
+    const info = convInfo(inputs.x.shape, attrs.filterShape as number[], attrs);
+    return conv2dFilterGradient(device, inputs.x, inputs.dy, info);
+  },
 };
 
-let done = false;
-
-/** Registers our kernels for the webgpu backend: matrix products and convolutions in place of its own, and the fused ones. */
-export function registerWebGPUKernels(): void {
-  if (done) return;
-  done = true;
-  replace(
-    'BatchMatMul',
-    () =>
-      ({ inputs, attrs, backend }) =>
-        matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+/**
+ * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
+ * behind the compute contract.
+ */
+export function register(device: WebGPUDevice): Undo {
+  const effects = new Effects();
+  const kernels = new Kernels<WebGPUDevice>('webgpu', deviceOf);
+  effects.add(kernels.undo);
+  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
+  kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
+  effects.add(
+    registerOperations('webgpu', {
+      update: updater(device),
+      sum: (program, list, factors) => sum(device, program, list, factors),
+      adamw8bit: (...call) => adamw8bit(device, ...call),
+      normals: (generators, size) => normals(device, generators, size),
+      reducer: (collective, options) => new BucketReducer(device, collective, options),
+    }),
   );
-  replace('_FusedMatMul', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    const plain = !attrs.activation && !inputs.preluActivationWeights;
-    if (!plain || (inputs.bias && inputs.bias.shape.length > 1)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.matMul(backend, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
-  });
-  const info = (x: readonly number[], filter: readonly number[], { strides, pad, dilations, dimRoundingMode }: Record<string, unknown>) =>
-    tf.backend_util.computeConv2DInfo(
-      x as Tensor4D['shape'],
-      filter as Tensor4D['shape'],
-      strides as number,
-      (dilations ?? 1) as number,
-      pad as number,
-      dimRoundingMode as undefined,
-    );
-  const simple = (attrs: Record<string, unknown>) =>
-    (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && !attrs.activation;
-  replace('Conv2D', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!simple(attrs)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2d(backend, inputs.x, inputs.filter, info(inputs.x.shape, inputs.filter.shape, attrs));
-  });
-  replace('FusedConv2D', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    const plain = simple(attrs) && !inputs.preluActivationWeights && (!inputs.bias || inputs.bias.shape.length <= 1);
-    if (!plain) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2d(backend, inputs.x, inputs.filter, info(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
-  });
-  replace('Conv2DBackpropInput', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!simple(attrs)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2dInputGradient(backend, inputs.dy, inputs.filter, info(attrs.inputShape as number[], inputs.filter.shape, attrs));
-  });
-  replace('Conv2DBackpropFilter', (own) => (call) => {
-    const { inputs, attrs, backend } = call;
-    if (!simple(attrs)) return (own as KernelFunc)(call as never) as TensorInfo;
-    return matrix.conv2dFilterGradient(backend, inputs.x, inputs.dy, info(inputs.x.shape, attrs.filterShape as number[], attrs));
-  });
-
-  const add = (
-    name: string,
-    inputs: string[],
-    run: (backend: WebGPUBackendParts, tensors: TensorInfo[], attributes: never) => TensorInfo[],
-  ) =>
-    replace(
-      name,
-      () => (call) =>
-        run(
-          call.backend,
-          inputs.map((key) => call.inputs[key]),
-          call.attrs as never,
-        ),
-    );
-  add(FUSED.groupNorm, ['x', 'gamma', 'beta'], fused.groupNorm);
-  add(FUSED.groupNormGrad, ['x', 'dy', 'gamma', 'beta'], fused.groupNormGrad);
-  add(FUSED.layerNorm, ['x', 'gamma', 'beta'], fused.layerNorm);
-  add(FUSED.layerNormGrad, ['x', 'dy', 'gamma'], fused.layerNormGrad);
-  add(FUSED.softmax, ['x'], fused.softmax);
-  add(FUSED.softmaxGrad, ['p', 'dp'], fused.softmaxGrad);
-  add(FUSED.silu, ['x'], fused.silu);
-  add(FUSED.siluGrad, ['x', 'dy'], fused.siluGrad);
-  add(FUSED.geglu, ['x'], fused.geglu);
-  add(FUSED.gegluGrad, ['x', 'dy'], fused.gegluGrad);
-  add(FUSED.columnSum, ['x'], fused.columnSum);
-  registerWebGPULists();
+  return effects.undo;
 }

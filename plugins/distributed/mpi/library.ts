@@ -1,12 +1,11 @@
 import { existsSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { fail } from '../../../core/index.js';
+import { fail, messageOf } from '../../../core/index.js';
 import type { Launched } from './launcher.js';
 
 /** A handle of MPI: an address with Open MPI, a number elsewhere. */
 type Handle = number | bigint;
-type Buffer = Uint8Array | Float32Array | Float64Array | Int32Array;
 
 /** The calls that steploom makes. Those that wait for other ranks come in a form that does not block this thread. */
 export interface MpiLibrary {
@@ -24,9 +23,9 @@ export interface MpiLibrary {
   allReduceNow(values: Float32Array): void;
   broadcast(bytes: Uint8Array, count: number): Promise<void>;
   /** `count` bytes of every rank, in the order of ranks. */
-  allGather(own: Uint8Array, count: number, all: Uint8Array): Promise<void>;
-  /** Block k of `own`, of `count` bytes, to rank k. */
-  allToAll(own: Uint8Array, count: number, all: Uint8Array): Promise<void>;
+  allGather(sent: Uint8Array, count: number, all: Uint8Array): Promise<void>;
+  /** Block k of `sent`, of `count` bytes, to rank k. */
+  allToAll(sent: Uint8Array, count: number, all: Uint8Array): Promise<void>;
 }
 
 /** Where handles and constants come from. Open MPI's handles are addresses of its symbols, all others' are numbers. */
@@ -66,7 +65,7 @@ const OPEN_MPI_NAMES = ['libmpi.so.40', 'libmpi.so.80'];
 const MPICH_NAMES = ['libmpi.so.12', 'libmpich.so.12'];
 const OTHERS = ['libmpi_abi.so.1', 'libmpi_abi.so.0', 'libmpi.so', 'libmpi.dylib', 'libmpi_abi.dylib'];
 
-/** Where the program lies that started this process: a launcher's own, of which one machine may have several. */
+/** Where the program lies that started this process: that of a launcher, of which one machine may have several. */
 function launcherRoot(): string | undefined {
   try {
     return dirname(dirname(readlinkSync(`/proc/${process.ppid}/exe`)));
@@ -75,7 +74,7 @@ function launcherRoot(): string | undefined {
   }
 }
 
-/** Libraries to try, most likely first: MPI_LIBRARY alone where it is set, then the launcher's own, then the usual names. */
+/** Libraries to try, most likely first: MPI_LIBRARY alone where it is set, then the launcher's, then the usual names. */
 function candidates({ kind }: Launched, env: NodeJS.ProcessEnv): string[] {
   if (env.MPI_LIBRARY) return [env.MPI_LIBRARY];
   const names =
@@ -91,7 +90,7 @@ function candidates({ kind }: Launched, env: NodeJS.ProcessEnv): string[] {
   return [...rooted.filter((path) => existsSync(path)), ...names];
 }
 
-// Types of koffi that we use; its own declare every function as taking anything.
+// The types of koffi that are used: those of the package declare every function as taking anything.
 interface Native {
   (...args: unknown[]): number;
   async(...args: unknown[]): void;
@@ -106,30 +105,32 @@ interface Koffi {
   address(pointer: unknown): bigint;
 }
 
-let koffi: Koffi | undefined;
-function native(): Koffi {
-  if (koffi) return koffi;
+/** Bytes of stack for calls beside the main thread: MPICH's progress needs more than koffi's default. */
+const STACK = 8 << 20;
+
+function loadKoffi(): Koffi {
   try {
-    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    const settings = koffi.config();
+    // Read when the first call is made, and not to be changed after it.
+    if (settings.async_stack_size !== STACK) koffi.config({ ...settings, async_stack_size: STACK });
+    return koffi;
   } catch (error) {
     return fail(
       'MPI_MISSING',
       'mpi',
-      `the package koffi cannot be loaded (${(error as Error).message.split('\n')[0]})`,
+      `the package koffi cannot be loaded (${messageOf(error).split('\n')[0]})`,
       'npm install koffi.',
       error,
     );
   }
-  // MPICH's progress needs more than koffi's own stack for calls beside the main thread. Read when the first call is made.
-  koffi.config({ ...koffi.config(), async_stack_size: 8 << 20 });
-  return koffi;
 }
 
 /**
  * Open MPI and UCX rewrite the machine code of mmap and its like while V8's threads are running it, to learn of memory that is given
  * back; UCX also takes the signals by which V8 catches WebAssembly's faults. Neither is needed here. Read when the library loads.
  */
-function tame(env: NodeJS.ProcessEnv): void {
+function keepHooksOff(env: NodeJS.ProcessEnv): void {
   env.UCX_MEM_MMAP_HOOK_MODE ??= 'none';
   env.UCX_MEM_EVENTS ??= 'no';
   env.UCX_ERROR_SIGNALS ??= '';
@@ -138,8 +139,8 @@ function tame(env: NodeJS.ProcessEnv): void {
 
 /** Opens the MPI library of the launcher that started this process, without initializing it. */
 export function openMpi(launcher: Launched, env: NodeJS.ProcessEnv = process.env): MpiLibrary {
-  const { load, address } = native();
-  tame(process.env);
+  const { load, address } = loadKoffi();
+  keepHooksOff(process.env);
   const tried: string[] = [];
   let refused = '';
   for (const path of candidates(launcher, env)) {
@@ -148,7 +149,7 @@ export function openMpi(launcher: Launched, env: NodeJS.ProcessEnv = process.env
       library = load(path);
     } catch (error) {
       tried.push(path);
-      if (env.MPI_LIBRARY) refused = ` (${(error as Error).message})`;
+      if (env.MPI_LIBRARY) refused = ` (${messageOf(error)})`;
       continue;
     }
     const version = versionOf(library, path);
@@ -177,13 +178,7 @@ function versionOf(library: Library, path: string): string {
     // Works before MPI_Init.
     library.func('int MPI_Get_library_version(void *version, void *length)')(text, length);
   } catch (error) {
-    return fail(
-      'MPI_MISSING',
-      'mpi',
-      `${path} is no MPI library: ${(error as Error).message}`,
-      'Name the right file in MPI_LIBRARY.',
-      error,
-    );
+    return fail('MPI_MISSING', 'mpi', `${path} is no MPI library: ${messageOf(error)}`, 'Name the right file in MPI_LIBRARY.', error);
   }
   return new TextDecoder().decode(text.subarray(0, length[0])).replace(/\0.*$/s, '').split('\n')[0];
 }
@@ -200,8 +195,8 @@ function bound(library: Library, abi: Abi, address: (pointer: unknown) => bigint
     size: library.func(`int MPI_Comm_size(${h} comm, void *size)`),
     allReduce: library.func(`int MPI_Allreduce(intptr_t send, void *values, int count, ${h} type, ${h} op, ${h} comm)`),
     broadcast: library.func(`int MPI_Bcast(void *bytes, int count, ${h} type, int root, ${h} comm)`),
-    allGather: library.func(`int MPI_Allgather(void *own, int count, ${h} type, void *all, int each, ${h} t, ${h} comm)`),
-    allToAll: library.func(`int MPI_Alltoall(void *own, int count, ${h} type, void *all, int each, ${h} t, ${h} comm)`),
+    allGather: library.func(`int MPI_Allgather(void *sent, int count, ${h} type, void *all, int each, ${h} t, ${h} comm)`),
+    allToAll: library.func(`int MPI_Alltoall(void *sent, int count, ${h} type, void *all, int each, ${h} t, ${h} comm)`),
   };
   const check = (name: string, code: number): void => {
     if (code !== 0) fail('MPI_FAILED', 'mpi', `${name} returned ${code}`, 'See the messages above.');
@@ -236,19 +231,10 @@ function bound(library: Library, abi: Abi, address: (pointer: unknown) => bigint
     rank: () => asked(f.rank),
     size: () => asked(f.size),
     allReduce: (values, count) =>
-      waiting(
-        'MPI_Allreduce',
-        f.allReduce,
-        abi.inPlace,
-        values as Buffer,
-        count,
-        values instanceof Float64Array ? double : float,
-        sum,
-        world,
-      ),
+      waiting('MPI_Allreduce', f.allReduce, abi.inPlace, values, count, values instanceof Float64Array ? double : float, sum, world),
     allReduceNow: (values) => check('MPI_Allreduce', f.allReduce(abi.inPlace, values, values.length, float, sum, world)),
     broadcast: (bytes, count) => waiting('MPI_Bcast', f.broadcast, bytes, count, byte, 0, world),
-    allGather: (own, count, all) => waiting('MPI_Allgather', f.allGather, own, count, byte, all, count, byte, world),
-    allToAll: (own, count, all) => waiting('MPI_Alltoall', f.allToAll, own, count, byte, all, count, byte, world),
+    allGather: (sent, count, all) => waiting('MPI_Allgather', f.allGather, sent, count, byte, all, count, byte, world),
+    allToAll: (sent, count, all) => waiting('MPI_Alltoall', f.allToAll, sent, count, byte, all, count, byte, world),
   };
 }

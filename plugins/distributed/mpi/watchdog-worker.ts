@@ -2,11 +2,12 @@
 import { writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
+import { fail } from '../../../core/index.js';
 import { openMpi } from './library.js';
 import { CALLS, FINISHED, INSIDE, LOST, type Meeting, STATE, type WatchdogData } from './watchdog.js';
 
 const { rank, host, timeout, words, token, launcher } = workerData as WatchdogData;
-const own = new Int32Array(words);
+const shared = new Int32Array(words);
 /** Milliseconds between two reports. */
 const BEAT = Math.min(1000, Math.max(50, timeout * 100));
 /** How long a process that is gone is left to the launcher, which says why. */
@@ -19,9 +20,9 @@ interface Report {
 }
 
 const report = (): Report => ({
-  calls: Atomics.load(own, CALLS),
-  inside: Atomics.load(own, INSIDE) === 1,
-  finished: Atomics.load(own, STATE) === FINISHED,
+  calls: Atomics.load(shared, CALLS),
+  inside: Atomics.load(shared, INSIDE) === 1,
+  finished: Atomics.load(shared, STATE) === FINISHED,
 });
 
 /** Says why on this rank's error stream, and ends every rank. */
@@ -29,7 +30,7 @@ function end(why: string): never {
   try {
     writeSync(2, `error ${LOST} (mpi): ${why}\n`);
   } catch {
-    // Nobody listens; the job ends all the same.
+    // The stream is closed; the job ends all the same.
   }
   try {
     openMpi(launcher).abort(1);
@@ -37,7 +38,7 @@ function end(why: string): never {
     // The launcher ends the others when one is killed.
     process.kill(process.pid, 'SIGKILL');
   }
-  throw new Error(why);
+  return fail(LOST, 'mpi', why, 'See what it printed last.');
 }
 
 const names = (ranks: readonly number[]): string => (ranks.length === 1 ? `rank ${ranks[0]}` : `ranks ${ranks.join(', ')}`);
@@ -47,11 +48,11 @@ function lines(socket: Socket, onValue: (value: never) => void): void {
   let rest = '';
   socket.setEncoding('utf8');
   socket.on('data', (text) => {
-    const parts = (rest + text).split('\n');
-    rest = parts.pop() as string;
-    for (const part of parts)
+    const complete = (rest + text).split('\n');
+    rest = complete.pop() as string;
+    for (const line of complete)
       try {
-        onValue(JSON.parse(part) as never);
+        onValue(JSON.parse(line) as never);
       } catch {
         socket.destroy();
       }

@@ -62,22 +62,22 @@ export class Watchdog {
   }
 
   /** Tells that this rank waits for the others in a call. */
-  enter(): void {
+  enterCall(): void {
     Atomics.add(this.words, CALLS, 1);
     Atomics.store(this.words, INSIDE, 1);
   }
 
-  leave(): void {
+  leaveCall(): void {
     Atomics.store(this.words, INSIDE, 0);
   }
 
   /** A run begins. */
-  begin(): void {
+  runBegins(): void {
     Atomics.store(this.words, STATE, RUNNING);
   }
 
   /** A run has ended well: this process may go. */
-  async finish(): Promise<void> {
+  async runEnded(): Promise<void> {
     Atomics.store(this.words, STATE, FINISHED);
     await this.ask<boolean>('tell');
   }

@@ -1,5 +1,5 @@
 export interface ShardOptions {
-  /** Equally many batches on every rank, filled up from the epoch's beginning. On by default. */
+  /** Equally many batches on every rank, padded from the epoch's beginning. On by default. */
   readonly evenBatches?: boolean;
   /** Leave out the batches that not every rank has one of, whole. */
   readonly dropLast?: boolean;
@@ -11,14 +11,14 @@ export interface ShardOptions {
 export interface Shard {
   /** All, in order, in batches of `batchSize`. */
   readonly ids: number[];
-  /** How many at the end repeat others to make ranks even. They weigh nothing in gradients and metrics. */
+  /** How many at the end are padding: they repeat others, so that ranks have equally many. They weigh nothing in gradients and metrics. */
   readonly repeated: number;
   readonly batchSize: number;
 }
 
 /**
  * Batches dealt out to ranks in turn, as Accelerate's BatchSamplerShard deals them: batch k goes to rank k mod worldSize, and what
- * an epoch lacks in the end is taken from its beginning.
+ * an epoch lacks in the end is padded from its beginning.
  */
 export function shardOf(
   order: ArrayLike<number>,
@@ -26,16 +26,16 @@ export function shardOf(
   { rank, worldSize }: { readonly rank: number; readonly worldSize: number },
   { evenBatches = true, dropLast = false, splitBatches = false }: ShardOptions = {},
 ): Shard {
-  const own = splitBatches ? batchSize / worldSize : batchSize;
-  const round = own * worldSize;
+  const share = splitBatches ? batchSize / worldSize : batchSize;
+  const round = share * worldSize;
   const n = order.length;
   const end = dropLast ? Math.floor(n / round) * round : evenBatches ? Math.ceil(n / round) * round : n;
   const ids: number[] = [];
   let repeated = 0;
-  for (let start = rank * own; start < end; start += round)
-    for (let i = start; i < Math.min(start + own, end); i++) {
+  for (let start = rank * share; start < end; start += round)
+    for (let i = start; i < Math.min(start + share, end); i++) {
       ids.push(order[i % n]);
       if (i >= n) repeated++;
     }
-  return { ids, repeated, batchSize: own };
+  return { ids, repeated, batchSize: share };
 }

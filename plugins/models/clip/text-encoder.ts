@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import type { Context, Tensor } from '../../../core/index.js';
-import { attention, embedding, gelu, quickGelu } from '../../devices/compute/operations.js';
+import { gelu, quickGelu } from '../../devices/compute/activations.js';
+import { attention } from '../../devices/compute/attention.js';
+import { embedding } from '../../devices/compute/linear.js';
 import { Builder, normal } from '../layers/builder.js';
 import { parseConfig } from '../layers/parse-config.js';
 

@@ -1,5 +1,7 @@
 import type { Context, Generator, ModuleFacts, Tensor } from '../../../core/index.js';
-import { conv2d, groupNorm, layerNorm, linear } from '../../devices/compute/operations.js';
+import { conv2d } from '../../devices/compute/convolution.js';
+import { linear } from '../../devices/compute/linear.js';
+import { groupNorm, layerNorm } from '../../devices/compute/norms.js';
 import type { Laid, Layout } from '../../persist/formats/pytorch-layout.js';
 
 /** One weight of a model: its path, its shape here (linear [in, out], conv [h, w, in, out]), and how it starts. */

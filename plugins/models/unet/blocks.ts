@@ -1,5 +1,6 @@
 import type { Context, Tensor } from '../../../core/index.js';
-import { attention, geglu } from '../../devices/compute/operations.js';
+import { geglu } from '../../devices/compute/activations.js';
+import { attention } from '../../devices/compute/attention.js';
 import type { Apply, Builder } from '../layers/builder.js';
 import type { ParsedUNetConfig } from './config.js';
 

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Context, Tensor } from '../../../core/index.js';
-import { silu, upsample2x } from '../../devices/compute/operations.js';
+import { silu } from '../../devices/compute/activations.js';
+import { upsample2x } from '../../devices/compute/convolution.js';
 import { Builder } from '../layers/builder.js';
 import { remembered } from '../layers/remembered.js';
 import { type Transformer, unetBlocks } from './blocks.js';

@@ -1,7 +1,8 @@
 import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Parameter, type State, type Update } from '../../../core/index.js';
-import { apply, type Program } from '../../devices/compute/program.js';
+import type { Program } from '../../devices/compute/program.js';
+import { applyUpdate } from '../../devices/compute/update.js';
 
 /** Of 1 - beta1^t and 1 - beta2^t, and of 1 divided by each. */
 const CORRECTIONS = ['correction1', 'correction2', 'inverse1', 'inverse2'];
@@ -72,7 +73,7 @@ export class OptimizerState {
   correct(beta1: number, beta2: number, finite: number | Scalar): { correction1: Scalar; correction2: Scalar } {
     const [inverse1, inverse2] = this.inverses as unknown as Scalar[];
     const [correction1, correction2] = [this.get('correction1'), this.get('correction2')];
-    apply(biasCorrection(beta1, beta2), [{ correction1, correction2, inverse1, inverse2 }], {}, finite);
+    applyUpdate(biasCorrection(beta1, beta2), [{ correction1, correction2, inverse1, inverse2 }], {}, finite);
     return { correction1: inverse1, correction2: inverse2 };
   }
 
@@ -103,30 +104,9 @@ export function finishedGradient(gradient: Tensor, { scale, finite }: Update): T
 export function byGroup(parameters: ReadonlyMap<string, Parameter>): Map<string, { path: string; p: Variable }[]> {
   const groups = new Map<string, { path: string; p: Variable }[]>();
   for (const [path, { variable, group }] of parameters) {
-    const own = groups.get(group);
-    if (own) own.push({ path, p: variable });
+    const members = groups.get(group);
+    if (members) members.push({ path, p: variable });
     else groups.set(group, [{ path, p: variable }]);
   }
   return groups;
-}
-
-/** Complains of constants outside [0, 1). */
-export function checkBetas(
-  problems: { add(code: string, plugin: string, what: string, fix: string): void },
-  plugin: string,
-  betas: object,
-): void {
-  for (const [name, value] of Object.entries(betas))
-    if (!(value >= 0 && value < 1))
-      problems.add('OPTION_INVALID', plugin, `${name} is ${value}`, 'Give a number from 0 up to, not including, 1.');
-}
-
-/** Complains of constants that are not above 0. */
-export function checkPositive(
-  problems: { add(code: string, plugin: string, what: string, fix: string): void },
-  plugin: string,
-  values: object,
-): void {
-  for (const [name, value] of Object.entries(values))
-    if (!(value > 0)) problems.add('OPTION_INVALID', plugin, `${name} is ${value}`, 'Give a number above 0.');
 }

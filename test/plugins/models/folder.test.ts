@@ -7,7 +7,7 @@ import { parseUNetConfig } from '../../../plugins/models/unet/config.js';
 import { spaceToDepth } from '../../../plugins/models/vae/codec.js';
 import { inMemory } from '../../../plugins/persist/formats/files.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
-import { emojiModel } from '../../../presets/emoji-base.js';
+import { emojiModel } from '../../../presets/emoji/model.js';
 import { tf, use } from '../../support/devices.js';
 
 const fresh = (): FreshTextToImage => {

@@ -5,7 +5,7 @@ import { buildTextToImage, type TextToImage } from '../../../plugins/models/text
 import { denoising } from '../../../plugins/objectives/denoising.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { sampleImages } from '../../../plugins/samplers/walk/sample-images.js';
-import { emojiModel } from '../../../presets/emoji-base.js';
+import { emojiModel } from '../../../presets/emoji/model.js';
 import { use } from '../../support/devices.js';
 
 let model: TextToImage;

@@ -11,7 +11,7 @@ import { samples } from '../../../plugins/observe/samples.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../../plugins/samplers/dpm-solver-plus-plus.js';
-import { emojiModel } from '../../../presets/emoji-base.js';
+import { emojiModel } from '../../../presets/emoji/model.js';
 
 let out: string;
 beforeAll(async () => {

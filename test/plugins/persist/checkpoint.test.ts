@@ -150,7 +150,7 @@ describe('checkpoint', () => {
     expect(faster.step).toBe(8);
     expect(faster.recorder.steps).not.toEqual((await again({ steps: 8 })).recorder.steps);
     await expect(again({ batchSize: 3, items: 14 })).rejects.toThrow(
-      /SNAPSHOT_OTHER_RUN.*items was 12, is 14; batchSize was 4, is 3; content: the data set is another.*--resume_override/,
+      /SNAPSHOT_OTHER_RUN.*items was 12, is 14; batchSize was 4, is 3; content: the data set is another.*overrides/,
     );
     expect((await again({ batchSize: 3 }, { overrides: ['batchSize'] })).step).toBe(6);
     await expect(again({ batchSize: 3 }, { overrides: ['batch'] })).rejects.toThrow(/there is no batch to override/);

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PRESETS } from '../../../presets/cli/registry.js';
-import { snake } from '../../../presets/common/options.js';
+import { snake } from '../../../presets/common/option-facts.js';
 
 const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
 let folder: string;

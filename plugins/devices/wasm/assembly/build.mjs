@@ -1,10 +1,10 @@
-// Compiles index.ts twice, for the backend's plain memory and for its shared one, and writes both as base64 into
+// Compiles index.ts and what it imports twice, for the backend's plain memory and for its shared one, and writes both as base64 into
 // ../module-binary.ts, so that they travel with bundles. npm run build calls this.
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
-const source = fileURLToPath(new URL('index.ts', import.meta.url));
+const folder = new URL('.', import.meta.url);
 const target = fileURLToPath(new URL('../module-binary.ts', import.meta.url));
 
 async function compile(shared) {
@@ -23,7 +23,8 @@ async function compile(shared) {
   ];
   if (shared) options.push('--enable', 'threads', '--sharedMemory', '--maximumMemory', '65536');
   const { error, stderr } = await asc.main(['index.ts', ...options, '--outFile', 'out.wasm'], {
-    readFile: (name) => (name === 'index.ts' ? readFile(source, 'utf8') : null),
+    // AssemblyScript asks for files that are not there as well, and takes null for no.
+    readFile: (name) => readFile(new URL(name, folder), 'utf8').catch(() => null),
     writeFile: (_, contents) => {
       binary = contents;
     },

@@ -1,0 +1,36 @@
+import type { Source } from '../data.js';
+import { attachLater } from '../errors.js';
+import type { Model } from '../model.js';
+import type { Hooks } from '../plugin/hooks.js';
+import type { Members } from './members.js';
+
+/** What there is to free of a run, set up wholly or in part. */
+export interface Disposable {
+  readonly hooks: Hooks;
+  readonly members: Members;
+  readonly source: Source | null;
+  readonly model: Model | null;
+}
+
+/**
+ * Frees a run: plugins in reverse order, then the data set, then the model. Every one gets its turn; the first error is thrown at the
+ * end, with those that came after attached to it.
+ */
+export async function disposeRun({ hooks, members, source, model }: Disposable, before: readonly (() => unknown)[] = []): Promise<void> {
+  const errors: unknown[] = [];
+  const steps = [
+    ...before,
+    () => hooks.onDispose.promise(),
+    ...members.disposals().map((plugin) => () => plugin.dispose?.()),
+    () => source?.dispose?.(),
+    () => model?.dispose?.(),
+  ];
+  for (const step of steps)
+    try {
+      await step();
+    } catch (error) {
+      errors.push(error);
+    }
+  for (const { variable, lent } of model?.parameters.values() ?? []) if (!lent && !variable.isDisposed) variable.dispose();
+  if (errors.length > 0) throw errors.slice(1).reduce((first, error) => attachLater(first, error), errors[0]);
+}

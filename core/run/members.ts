@@ -1,0 +1,81 @@
+import type { Ready } from '../plugin/container.js';
+import type { PluginBase } from '../plugin/plugin.js';
+import type { Role } from '../plugin/roles.js';
+import type { Json, Settings, State } from '../snapshot.js';
+
+/** The plugins of a run in their order, with those that each has adopted: whose state is saved, and who is disposed when. */
+export class Members {
+  private readonly adopted = new Map<string, PluginBase[]>();
+
+  constructor(readonly ready: readonly Ready[]) {}
+
+  adopt(owner: string, plugin: PluginBase): void {
+    this.adopted.set(owner, [...this.adoptedBy(owner), plugin]);
+  }
+
+  /** Those that have state, by name. */
+  stateful(): Ready[] {
+    return this.ready.filter((member) => this.hasState(member));
+  }
+
+  hasState({ facts, plugin }: Ready): boolean {
+    return [plugin, ...this.adoptedBy(facts.name)].some(({ capture }) => capture);
+  }
+
+  /** The plugin that fills a role, if it is one of the run's. */
+  filling(role: Role): Ready | undefined {
+    return this.ready.find(({ facts }) => facts.fills === role);
+  }
+
+  /** A plugin's state; that of the plugins it has adopted stands in it as `name/key`. */
+  async capture({ facts, plugin }: Ready): Promise<State> {
+    const state: Record<string, State[string]> = { ...(await plugin.capture?.()) };
+    for (const adopted of this.adoptedBy(facts.name))
+      for (const [key, value] of Object.entries((await adopted.capture?.()) ?? {})) state[`${adopted.name}/${key}`] = value;
+    return state;
+  }
+
+  /** The metrics that the plugins of these names give; null where one of them does not say. */
+  metrics(tapping: readonly string[]): readonly string[] | null {
+    const all = this.ready.flatMap(({ facts, plugin }) => [
+      { name: facts.name, plugin },
+      ...this.adoptedBy(facts.name).map((plugin) => ({ name: plugin.name, plugin })),
+    ]);
+    const given = tapping.map((name) => all.find((member) => member.name === name)?.plugin.metrics);
+    return given.some((metrics) => metrics === undefined) ? null : given.flatMap((metrics) => metrics ?? []);
+  }
+
+  /** What all plugins say of their options, by name; those of the plugins that one has adopted stand with it as `name/option`. */
+  async settings(): Promise<Record<string, Settings>> {
+    const all: Record<string, Settings> = {};
+    for (const { facts, plugin } of this.ready) {
+      const settings: Record<string, Json> = { ...(await plugin.settings?.()) };
+      for (const adopted of this.adoptedBy(facts.name))
+        for (const [name, value] of Object.entries((await adopted.settings?.()) ?? {})) settings[`${adopted.name}/${name}`] = value;
+      if (Object.keys(settings).length > 0) all[facts.name] = settings;
+    }
+    return all;
+  }
+
+  /** Takes back what {@link capture} gave. */
+  async restore({ facts, plugin }: Ready, state: State): Promise<void> {
+    let rest = Object.entries(state);
+    for (const adopted of this.adoptedBy(facts.name)) {
+      if (!adopted.restore) continue;
+      const prefix = `${adopted.name}/`;
+      const belongs = ([key]: readonly [string, unknown]) => key.startsWith(prefix);
+      await adopted.restore(Object.fromEntries(rest.filter(belongs).map(([key, value]) => [key.slice(prefix.length), value])));
+      rest = rest.filter((entry) => !belongs(entry));
+    }
+    await plugin.restore?.(Object.fromEntries(rest));
+  }
+
+  /** In the order in which they are disposed: the last first, each before those it has adopted. */
+  disposals(): PluginBase[] {
+    return [...this.ready].reverse().flatMap(({ facts, plugin }) => [plugin, ...[...this.adoptedBy(facts.name)].reverse()]);
+  }
+
+  private adoptedBy(name: string): readonly PluginBase[] {
+    return this.adopted.get(name) ?? [];
+  }
+}

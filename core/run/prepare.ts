@@ -1,0 +1,161 @@
+import type { Source } from '../data.js';
+import { attachLater, fail, Problems, SteploomError } from '../errors.js';
+import { type Model, trainablePaths, weightsOf } from '../model.js';
+import { makePlan, type Plan } from '../plan.js';
+import { type Assembled, assemble } from '../plugin/container.js';
+import { guardHooks } from '../plugin/guard.js';
+import { makeHooks } from '../plugin/hooks.js';
+import type { AnyPlugin } from '../plugin/plugin.js';
+import {
+  COLLECTIVE,
+  DATA,
+  DEVICE,
+  type DeviceReport,
+  MODEL,
+  OPTIMIZER,
+  type Optimizer,
+  RANDOM,
+  RUN,
+  STORE,
+  WINDOW,
+} from '../plugin/roles.js';
+import { checkModel, checkPlan, checkRun, reportProblems } from './checks.js';
+import { disposeRun } from './dispose.js';
+import { type HostParts, hostFor } from './host.js';
+import { Members } from './members.js';
+import type { Prepared, SessionOptions } from './prepared.js';
+import { Profile } from './profile.js';
+import type { PendingRequests } from './requests.js';
+import { restoreRun } from './resume.js';
+
+/** Sets a run up. On failure, onError is called and everything set up so far is disposed. */
+export async function prepare(plugins: readonly AnyPlugin[], options: SessionOptions, requests: PendingRequests): Promise<Prepared> {
+  const hooks = makeHooks();
+  const profile = options.profile ? new Profile() : null;
+  guardHooks(hooks, profile?.timing ?? null);
+  const assembled = assemble(plugins);
+  const members = new Members(assembled.ready);
+  const warn = options.warn ?? ((text: string) => console.warn(text));
+  let [source, plan, model]: [Source | null, Plan | null, Model | null] = [null, null, null];
+  let startStep = 0;
+  let frozen = false;
+  const parts: HostParts = {
+    hooks,
+    assembled,
+    members,
+    requests,
+    warn,
+    isFrozen: () => frozen,
+    model: () => model,
+    plan: () => plan,
+    startStep: () => startStep,
+  };
+  const { resolve, has, ready } = assembled;
+  try {
+    for (const { facts, plugin } of ready) await plugin.apply?.(hostFor(parts, facts.name));
+    frozen = true;
+    const collective = resolve(COLLECTIVE);
+
+    const early = new Problems();
+    checkRun(resolve, early);
+    await hooks.validate.promise(early);
+    // Ranks go on together or not at all: one that skipped a step would leave the others waiting in a collective call.
+    const fine = async () => (await collective.sum(early.list.length)) === 0;
+    let device: DeviceReport | null = null;
+    let content = '';
+    if (await fine()) {
+      try {
+        device = await resolve(DEVICE).setUp();
+        source = await resolve(DATA).open(early);
+        source = await hooks.prepareData.promise(source, early);
+      } catch (error) {
+        early.catch(error, 'SETUP_FAILED', 'core', 'Mend what it says; nothing was trained.');
+      }
+      if ((await fine()) && source) {
+        if (has(STORE)) content = (await source.fingerprint?.()) ?? '';
+        plan = await planFor(assembled, source, early);
+      }
+    }
+    await reportProblems(early, collective, warn);
+    if (!device || !source || !plan) fail('SETUP_FAILED', 'core', 'the data set was not opened, and nobody said why', 'Report it.');
+
+    const late = new Problems();
+    model = await resolve(MODEL).build(resolve(RANDOM));
+    model = await hooks.prepareModel.promise(model, late);
+    checkModel(model, resolve, late);
+    await reportProblems(late, collective, warn);
+    const optimizer = startOptimizer(assembled, members, model);
+
+    const saved = has(STORE) && collective.rank === 0 ? await resolve(STORE).read() : null;
+    const snapshot = await hooks.shareModel.promise(saved, model);
+    if (snapshot) await restoreRun(snapshot, { assembled, members, plan, model, content, warn });
+    startStep = snapshot?.step ?? 0;
+
+    const trainable = [...model.parameters].filter(([, p]) => p.trainable);
+    return Object.freeze({
+      hooks,
+      profile,
+      assembled,
+      members,
+      requests,
+      warn,
+      device,
+      source,
+      content,
+      plan,
+      model,
+      optimizer,
+      weights: weightsOf(model),
+      trained: Object.fromEntries(trainable.map(([path, { variable }]) => [path, variable])),
+      groups: [...new Set(trainable.map(([, { group }]) => group))],
+      startStep,
+      metrics: snapshot?.metrics ?? {},
+    });
+  } catch (error) {
+    const note = (second: unknown) => void attachLater(error, second);
+    // For plugins that were applied.
+    if (frozen) await hooks.onError.promise(error).catch(note);
+    await disposeRun({ hooks, members, source, model }).catch(note);
+    throw error;
+  }
+}
+
+/** Counts the run out over all ranks; null where there is nothing to train on, which is then among the problems. */
+async function planFor({ resolve }: Assembled, source: Source, problems: Problems): Promise<Plan | null> {
+  const run = resolve(RUN);
+  const collective = resolve(COLLECTIVE);
+  try {
+    const plan = makePlan({
+      ...run,
+      windowLength: resolve(WINDOW).length,
+      batchSize: source.batchSize,
+      items: await collective.sum(source.items),
+      worldSize: collective.worldSize,
+      microBatchesPerEpoch: await collective.max(Math.ceil(source.items / source.batchSize)),
+    });
+    checkPlan(plan, run.warmupSteps, problems);
+    return plan;
+  } catch (error) {
+    problems.catch(error, 'PLAN_EMPTY', 'core', 'Give the data set at least one example.');
+    return null;
+  }
+}
+
+/** Tells the optimizer what it trains. One with state that nobody saves would resume without it, and not say so. */
+function startOptimizer({ resolve }: Assembled, members: Members, model: Model): Optimizer {
+  const optimizer = resolve(OPTIMIZER);
+  const trained = new Set(trainablePaths(model));
+  optimizer.start(new Map([...model.parameters].filter(([path]) => trained.has(path))));
+  const member = members.filling(OPTIMIZER);
+  if (member && optimizer.stateBytes() > 0 && !members.hasState(member))
+    throw new SteploomError(
+      {
+        code: 'STATE_UNSAVED',
+        plugin: member.facts.name,
+        what: `keeps ${optimizer.stateBytes()} bytes of state and has no capture(): a resumed run would begin without it`,
+        fix: 'Give the plugin capture() and restore().',
+      },
+      { everyRank: true },
+    );
+  return optimizer;
+}

@@ -1,0 +1,42 @@
+import type { Source } from '../data.js';
+import type { Metrics } from '../metrics.js';
+import type { Model, Tensors } from '../model.js';
+import type { Plan } from '../plan.js';
+import type { Assembled } from '../plugin/container.js';
+import type { Hooks } from '../plugin/hooks.js';
+import type { DeviceReport, Optimizer } from '../plugin/roles.js';
+import type { Members } from './members.js';
+import type { Profile } from './profile.js';
+import type { PendingRequests } from './requests.js';
+
+export interface SessionOptions {
+  /** Time and count every tap. */
+  readonly profile?: boolean;
+  /** Where warnings go; console.warn by default. */
+  readonly warn?: (text: string) => void;
+}
+
+/** A run as it is before its first step: everything that does not change from then on. */
+export interface Prepared {
+  readonly hooks: Hooks;
+  readonly profile: Profile | null;
+  readonly assembled: Assembled;
+  readonly members: Members;
+  readonly requests: PendingRequests;
+  readonly warn: (text: string) => void;
+  readonly device: DeviceReport;
+  readonly source: Source;
+  /** What tells the data set from others, where a snapshot may be taken or read; else empty. */
+  readonly content: string;
+  readonly plan: Plan;
+  readonly model: Model;
+  readonly optimizer: Optimizer;
+  /** All weights, and the trained ones: the variables themselves, which stay the same throughout. */
+  readonly weights: Tensors;
+  readonly trained: Tensors;
+  /** Groups of the trained parameters, in the model's order. */
+  readonly groups: readonly string[];
+  /** Steps that were made before, and the metrics last known then. */
+  readonly startStep: number;
+  readonly metrics: Metrics;
+}

@@ -1,0 +1,83 @@
+import { SteploomError } from '../errors.js';
+import type { Metrics } from '../metrics.js';
+import type { Model } from '../model.js';
+import type { Plan } from '../plan.js';
+import type { Assembled, Resolve } from '../plugin/container.js';
+import { COLLECTIVE, RUN, STORE } from '../plugin/roles.js';
+import {
+  allToHost,
+  assignAll,
+  changes,
+  checkSnapshot,
+  type Json,
+  SNAPSHOT_VERSION,
+  type Snapshot,
+  type State,
+  trainableVariables,
+} from '../snapshot.js';
+import type { Members } from './members.js';
+import type { Prepared } from './prepared.js';
+
+/** What a resumed run may change, as snapshots hold it. */
+function changeable(resolve: Resolve, { steps, warmupSteps }: Plan): Snapshot['run'] {
+  const { learningRate, weightDecay, groups } = resolve(RUN);
+  return { learningRate, weightDecay, steps, warmupSteps, groups: groups as unknown as Json };
+}
+
+/** The run as it is between steps, with so many steps made. */
+export async function captureRun(
+  { assembled, members, plan, trained, content }: Prepared,
+  step: number,
+  metrics: Metrics,
+): Promise<Snapshot> {
+  const { items, batchSize, windowLength, worldSize } = plan;
+  const plugins: Record<string, State> = {};
+  for (const member of members.stateful()) plugins[member.facts.name] = await members.capture(member);
+  return {
+    version: SNAPSHOT_VERSION,
+    step,
+    seed: assembled.resolve(RUN).seed,
+    metrics,
+    data: { items, batchSize, windowLength, worldSize, content },
+    run: changeable(assembled.resolve, plan),
+    settings: await members.settings(),
+    parameters: await allToHost(trained),
+    plugins,
+  };
+}
+
+/** Puts a snapshot's weights and plugins' states back, strictly; what the run changes is said. */
+export async function restoreRun(
+  snapshot: Snapshot,
+  run: {
+    readonly assembled: Assembled;
+    readonly members: Members;
+    readonly plan: Plan;
+    readonly model: Model;
+    readonly content: string;
+    readonly warn: (text: string) => void;
+  },
+): Promise<void> {
+  const { resolve, has } = run.assembled;
+  const overrides = has(STORE) ? (resolve(STORE).overrides ?? []) : [];
+  const settings = await run.members.settings();
+  const meant = checkSnapshot(snapshot, { ...run.plan, seed: resolve(RUN).seed, content: run.content, settings }, overrides);
+  if (resolve(COLLECTIVE).rank === 0)
+    for (const change of [...changes(snapshot.run, changeable(resolve, run.plan)), ...meant]) run.warn(`resume: ${change}`);
+  const stateful = run.members.stateful();
+  const names = new Set(stateful.map(({ facts }) => facts.name));
+  const saved = Object.keys(snapshot.plugins);
+  const differences = [
+    ...[...names].filter((name) => !saved.includes(name)).map((name) => `${name} has no saved state`),
+    ...saved.filter((name) => !names.has(name)).map((name) => `${name} is saved but not in this run`),
+  ];
+  if (differences.length > 0)
+    throw new SteploomError({
+      code: 'SNAPSHOT_MISMATCH',
+      plugin: 'core',
+      what: `the snapshot's plugins differ: ${differences.join('; ')}`,
+      fix: 'Resume with the plugins that wrote it.',
+    });
+  assignAll('model', trainableVariables(run.model), snapshot.parameters);
+  for (const member of stateful) await run.members.restore(member, snapshot.plugins[member.facts.name]);
+}

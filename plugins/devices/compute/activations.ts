@@ -1,0 +1,68 @@
+import type { Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { differentiable } from '../../../core/index.js';
+import { FUSED } from './contract.js';
+import { fused } from './fused.js';
+
+/** x sigmoid(x), as plain operations. */
+export const sigmoidTimes = (x: Tensor): Tensor => x.mul(tf.sigmoid(x));
+/** The derivative of x sigmoid(x). */
+export const siluSlope = (x: Tensor): Tensor => {
+  const s = tf.sigmoid(x);
+  return s.mul(x.mul(tf.sub(1, s)).add(1));
+};
+
+/** x sigmoid(x). */
+export const silu = (x: Tensor): Tensor =>
+  differentiable(
+    { x },
+    (save) => {
+      save([x]);
+      return fused(FUSED.silu, { x })?.[0] ?? sigmoidTimes(x);
+    },
+    (dy, [input]) => ({ x: () => fused(FUSED.siluGrad, { x: input, dy })?.[0] ?? dy.mul(siluSlope(input)) }),
+  );
+
+/** x sigmoid(1.702 x): CLIP's approximation of gelu. */
+export const quickGelu = (x: Tensor): Tensor => x.mul(tf.sigmoid(x.mul(1.702)));
+
+const SQRT_HALF = Math.SQRT1_2;
+const geluOf = (x: Tensor): Tensor => x.mul(tf.erf(x.mul(SQRT_HALF)).add(1)).mul(0.5);
+const geluSlope = (x: Tensor): Tensor =>
+  tf
+    .erf(x.mul(SQRT_HALF))
+    .add(1)
+    .mul(0.5)
+    .add(x.mul(tf.exp(x.square().mul(-0.5))).mul(1 / Math.sqrt(2 * Math.PI)));
+
+/** x Phi(x), exact. */
+export const gelu = (x: Tensor): Tensor =>
+  differentiable(
+    { x },
+    (save) => {
+      save([x]);
+      return geluOf(x);
+    },
+    (dy, [input]) => ({ x: () => dy.mul(geluSlope(input)) }),
+  );
+
+/** The first half of the last axis times gelu of the second: [..., 2 c] to [..., c]. */
+export const geglu = (x: Tensor): Tensor =>
+  differentiable(
+    { x },
+    (save) => {
+      save([x]);
+      const made = fused(FUSED.geglu, { x })?.[0];
+      if (made) return made;
+      const [value, gate] = tf.split(x, 2, -1);
+      return value.mul(geluOf(gate));
+    },
+    (dy, [input]) => ({
+      x: () => {
+        const made = fused(FUSED.gegluGrad, { x: input, dy })?.[0];
+        if (made) return made;
+        const [value, gate] = tf.split(input, 2, -1);
+        return tf.concat([dy.mul(geluOf(gate)), dy.mul(value).mul(geluSlope(gate))], -1);
+      },
+    }),
+  );

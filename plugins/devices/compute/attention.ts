@@ -1,0 +1,53 @@
+import type { Tensor, Tensor3D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { differentiable } from '../../../core/index.js';
+import { FUSED } from './contract.js';
+import { fused } from './fused.js';
+
+/** [n, l, h d] to [n h, l, d]. */
+const splitHeads = (x: Tensor, heads: number): Tensor3D => {
+  const [n, l, c] = x.shape;
+  return x
+    .reshape([n, l, heads, c / heads])
+    .transpose([0, 2, 1, 3])
+    .reshape([n * heads, l, c / heads]);
+};
+const joinHeads = (x: Tensor, heads: number): Tensor3D => {
+  const [nh, l, d] = x.shape;
+  return x
+    .reshape([nh / heads, heads, l, d])
+    .transpose([0, 2, 1, 3])
+    .reshape([nh / heads, l, heads * d]);
+};
+
+/**
+ * Scaled dot-product attention with several heads: q [n, lq, c], k and v [n, lk, c], split into `heads` along c.
+ * `mask` [lq, lk] is added to the scaled scores (causal: -1e9 above the diagonal).
+ */
+export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?: Tensor): Tensor {
+  const scale = 1 / Math.sqrt((q.shape[2] as number) / heads);
+  return differentiable(
+    { q, k, v },
+    (save) => {
+      const [qh, kh, vh] = [q, k, v].map((x) => splitHeads(x, heads));
+      const scores = tf.matMul(qh, kh, false, true);
+      const p =
+        (mask ? null : fused(FUSED.softmax, { x: scores }, { scale })?.[0]) ??
+        tf.softmax(mask ? scores.mul(scale).add(mask) : scores.mul(scale));
+      save([qh, kh, vh, p]);
+      return joinHeads(tf.matMul(p as Tensor3D, vh), heads);
+    },
+    (dy, saved) => {
+      const [qh, kh, vh, p] = saved as Tensor3D[];
+      const [dq, dk, dv] = tf.tidy(() => {
+        const g = splitHeads(dy, heads);
+        const dp = tf.matMul(g, vh, false, true);
+        const ds = fused(FUSED.softmaxGrad, { p, dp }, { scale })?.[0] ?? p.mul(dp.sub(dp.mul(p).sum(-1, true))).mul(scale);
+        return [tf.matMul(ds as Tensor3D, kh), tf.matMul(ds as Tensor3D, qh, true, false), tf.matMul(p, g, true, false)].map((x) =>
+          joinHeads(x, heads),
+        );
+      });
+      return { q: () => dq, k: () => dk, v: () => dv };
+    },
+  );
+}

@@ -1,0 +1,50 @@
+import type { Tensor, Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { differentiable } from '../../../core/index.js';
+import { operation } from './contract.js';
+import { columnSum, linear } from './linear.js';
+
+/** x [n, h, w, in] convolved with w [kh, kw, in, out], padded the same on all sides (or TensorFlow's way), plus bias [out]. */
+export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: number, pad: number | 'same'): Tensor {
+  if (w.shape[0] === 1 && w.shape[1] === 1 && stride === 1 && (pad === 0 || pad === 'same'))
+    return linear(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), bias);
+  const border = pad === 'same' ? 0 : pad;
+  const around: [[number, number], [number, number], [number, number], [number, number]] = [
+    [0, 0],
+    [border, border],
+    [border, border],
+    [0, 0],
+  ];
+  const same = pad === 'same' || (stride === 1 && w.shape[0] === 2 * pad + 1 && w.shape[1] === 2 * pad + 1);
+  if (border > 0 && !same && operation('padsBeforeConvolution')) return conv2d(tf.pad(x, around), w, bias, stride, 0);
+  const padding = pad === 0 ? 'valid' : same ? 'same' : around;
+  const attributes = { strides: stride, pad: padding, dataFormat: 'NHWC', dimRoundingMode: undefined };
+  return differentiable(
+    bias ? { x, w, bias } : { x, w },
+    (save) => {
+      save([x, w]);
+      return tf.fused.conv2d({ x: x as Tensor4D, filter: w as Tensor4D, strides: stride, pad: padding, ...(bias ? { bias } : {}) });
+    },
+    (dy, [input, filter]) => ({
+      x: () =>
+        tf
+          .engine()
+          .runKernel('Conv2DBackpropInput', { dy, filter } as never, { ...attributes, inputShape: input.shape } as never) as Tensor,
+      w: () =>
+        tf
+          .engine()
+          .runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
+      bias: () => columnSum(dy),
+    }),
+  );
+}
+
+/** Doubles height and width by repeating pixels. Its gradient is written out: TensorFlow.js's is wrong on cpu for batches. */
+export const upsample2x = (x: Tensor): Tensor => {
+  const [, h, w] = x.shape;
+  return differentiable(
+    { x },
+    () => tf.image.resizeNearestNeighbor(x as Tensor4D, [h * 2, w * 2]),
+    (dy) => ({ x: () => tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4) }),
+  );
+};

@@ -1,0 +1,52 @@
+import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { differentiable } from '../../../core/index.js';
+import { FUSED } from './contract.js';
+import { fused } from './fused.js';
+
+/** The sum over all but the last axis: [..., c] to [c]. */
+export function columnSum(x: Tensor): Tensor {
+  const c = x.shape[x.rank - 1];
+  const flat = x.reshape([-1, c]);
+  return fused(FUSED.columnSum, { x: flat })?.[0] ?? tf.matMul(tf.ones([1, flat.shape[0]]), flat as Tensor2D).reshape([c]);
+}
+
+/** x [..., in] times w [in, out], plus bias [out]. */
+export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
+  const [size, out] = w.shape;
+  const shape = [...x.shape.slice(0, -1), out];
+  return differentiable(
+    bias ? { x, w, bias } : { x, w },
+    (save) => {
+      const flat = x.reshape([-1, size]) as Tensor2D;
+      save([flat, w]);
+      const y = bias ? tf.fused.matMul({ a: flat, b: w as Tensor2D, bias }) : tf.matMul(flat, w as Tensor2D);
+      return y.reshape(shape);
+    },
+    (dy, [flat, weight]) => {
+      const g = () => dy.reshape([-1, out]) as Tensor2D;
+      return {
+        x: () => tf.matMul(g(), weight as Tensor2D, false, true).reshape(x.shape),
+        w: () => tf.matMul(flat as Tensor2D, g(), true, false),
+        bias: () => columnSum(dy),
+      };
+    },
+  );
+}
+
+/** Rows of `table` [rows, c] by `ids` (int32, any shape). The gradient is a product: not every device can scatter. */
+export const embedding = (table: Tensor, ids: Tensor): Tensor =>
+  differentiable(
+    { table },
+    () => tf.gather(table, ids.flatten()).reshape([...ids.shape, table.shape[1] as number]),
+    (dy) => ({
+      // webgpu's cast only renames integers, and wasm's oneHot writes integers into floats: times 1 makes true floats.
+      table: () =>
+        tf.matMul(
+          tf.oneHot(ids.flatten().toInt(), table.shape[0]).toFloat().mul(1) as Tensor2D,
+          dy.reshape([-1, table.shape[1] as number]) as Tensor2D,
+          true,
+          false,
+        ),
+    }),
+  );

@@ -1,0 +1,91 @@
+import type { Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { differentiable } from '../../../core/index.js';
+import { sigmoidTimes, siluSlope } from './activations.js';
+import { FUSED } from './contract.js';
+import { fused } from './fused.js';
+import { columnSum } from './linear.js';
+
+/**
+ * Group normalization of x [n, ..., c] (Wu and He 2018), with silu behind it where `activate` is set.
+ * gamma and beta are [c].
+ */
+export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number, epsilon: number, activate: boolean): Tensor {
+  const n = x.shape[0];
+  const c = x.shape[x.rank - 1];
+  const grouped = [n, -1, groups, c / groups];
+  const attributes = { groups, epsilon, activate };
+  /** x normalized, and 1 / standard deviation [n, 1, groups, 1]. */
+  const normalize = (input: Tensor) => {
+    const g = input.reshape(grouped);
+    const centred = g.sub(g.mean([1, 3], true));
+    const rstd = tf.rsqrt(centred.square().mean([1, 3], true).add(epsilon));
+    return { normal: centred.mul(rstd), rstd };
+  };
+  const affine = (normal: Tensor) => normal.reshape([n, -1, c]).mul(gamma).add(beta);
+  /** dy before the activation. */
+  const inner = (dy: Tensor, normal: Tensor) => {
+    const g = dy.reshape([n, -1, c]);
+    return activate ? g.mul(siluSlope(affine(normal))) : g;
+  };
+  return differentiable(
+    { x, gamma, beta },
+    (save) => {
+      save([x]);
+      const made = fused(FUSED.groupNorm, { x, gamma, beta }, attributes)?.[0];
+      if (made) return made;
+      const y = affine(normalize(x).normal);
+      return (activate ? sigmoidTimes(y) : y).reshape(x.shape);
+    },
+    (dy, [input]) => {
+      const made = fused(FUSED.groupNormGrad, { x: input, dy, gamma, beta }, attributes);
+      if (made) return { x: () => made[0], gamma: () => made[1], beta: () => made[2] };
+      return {
+        x: () => {
+          const { normal, rstd } = normalize(input);
+          const g = inner(dy, normal).mul(gamma).reshape(grouped);
+          const mean = g.mean([1, 3], true);
+          const along = g.mul(normal).mean([1, 3], true);
+          return g.sub(mean).sub(normal.mul(along)).mul(rstd).reshape(x.shape);
+        },
+        gamma: () => {
+          const { normal } = normalize(input);
+          return columnSum(inner(dy, normal).mul(normal.reshape([n, -1, c])));
+        },
+        beta: () => columnSum(inner(dy, normalize(input).normal)),
+      };
+    },
+  );
+}
+
+/** Layer normalization over the last axis (Ba, Kiros and Hinton 2016). */
+export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): Tensor {
+  const normalize = (input: Tensor) => {
+    const centred = input.sub(input.mean(-1, true));
+    const rstd = tf.rsqrt(centred.square().mean(-1, true).add(epsilon));
+    return { normal: centred.mul(rstd), rstd };
+  };
+  return differentiable(
+    { x, gamma, beta },
+    (save) => {
+      save([x]);
+      return fused(FUSED.layerNorm, { x, gamma, beta }, { epsilon })?.[0] ?? normalize(x).normal.mul(gamma).add(beta);
+    },
+    (dy, [input]) => {
+      const made = fused(FUSED.layerNormGrad, { x: input, dy, gamma }, { epsilon });
+      if (made) return { x: () => made[0], gamma: () => made[1], beta: () => made[2] };
+      return {
+        x: () => {
+          const { normal, rstd } = normalize(input);
+          const g = dy.mul(gamma);
+          return g
+            .sub(g.mean(-1, true))
+            .sub(normal.mul(g.mul(normal).mean(-1, true)))
+            .mul(rstd);
+        },
+        gamma: () => columnSum(dy.mul(normalize(input).normal)),
+        beta: () => columnSum(dy),
+      };
+    },
+  );
+}

@@ -1,0 +1,36 @@
+import type { Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import type { Tensors } from '../../../core/index.js';
+
+/** Floats that are reduced at a time: 1 MB, what a prototype was fastest with. */
+export const BUCKET = 1 << 18;
+
+export interface ReduceOptions {
+  /** Send float16. */
+  readonly half?: boolean;
+  /** Floats of a bucket on WebGPU. */
+  readonly bucket?: number;
+}
+
+/** Adds up the tensors of each step over all ranks. */
+export interface Reducer {
+  /** Tells of a tensor that will be among the next step's, by the same name, so that a device may fetch it already. */
+  offer(path: string, tensor: Tensor): void;
+  /**
+   * Adds up tensors over all ranks, and numbers beside them, in place; returns the tensors' sums. The tensors given are consumed: where the
+   * device allows it the sums stand in their memory. Every call has the same names. Numbers never travel as float16.
+   */
+  reduce(tensors: Tensors, numbers: Float32Array): Promise<Tensors>;
+  dispose(): void;
+}
+
+/** Whether no other tensor looks at this one's memory, so that it may be written. */
+export const isUnshared = (tensor: Tensor): boolean => tf.backend().refCount(tensor.dataId) === 1;
+
+/** The tensor itself if no other looks at its memory, else a copy of it in its place. */
+export function unshared(tensor: Tensor): Tensor {
+  if (isUnshared(tensor) && tensor.dtype === 'float32') return tensor;
+  const copy = tf.tidy(() => tensor.add(0));
+  tensor.dispose();
+  return copy;
+}

@@ -1,0 +1,30 @@
+import { fail } from '../../../core/index.js';
+import type { BackendInternals } from './internals.js';
+
+/** Memory in the backend's heap for tables and threads, kept by its use and grown where that is not enough. */
+export class Scratch {
+  private readonly known = new Map<string, { readonly bytes: number; readonly at: number }>();
+
+  constructor(private readonly wasm: BackendInternals['wasm']) {}
+
+  /** The address of at least so many bytes. */
+  at(use: string, bytes: number): number {
+    const found = this.known.get(use);
+    if (found && found.bytes >= bytes) return found.at;
+    if (found) this.wasm._free(found.at);
+    const at = this.wasm._malloc(bytes);
+    if (at === 0)
+      fail('OUT_OF_MEMORY', 'wasm', `the wasm backend has no ${bytes} bytes left`, 'Lower the batch or the resolution, or use a GPU.');
+    this.known.set(use, { bytes, at });
+    return at;
+  }
+
+  has(use: string): boolean {
+    return this.known.has(use);
+  }
+
+  free(): void {
+    for (const { at } of this.known.values()) this.wasm._free(at);
+    this.known.clear();
+  }
+}

@@ -1,0 +1,68 @@
+import { fail, messageOf } from '../../../core/index.js';
+import { Effects, override, type Undo } from '../compute/undo.js';
+
+/** What of the adapter's limits is asked for; a device gets the smallest otherwise. */
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
+
+/**
+ * navigator.gpu where there is one, else Dawn from the npm package `webgpu`: then globalThis has the names of WebGPU that browsers
+ * have (GPUBuffer, GPUBufferUsage, ...), and navigator.gpu is Dawn, in a navigator that is made where there is none.
+ */
+export async function findGPU(): Promise<{ gpu: GPU; undo: Undo }> {
+  const here = (globalThis.navigator as Navigator | undefined)?.gpu;
+  if (here) return { gpu: here, undo: () => {} };
+  // By a variable: whoever bundles for a browser must not find it.
+  const name = 'webgpu';
+  let dawn: { create(flags: string[]): GPU; globals: object };
+  try {
+    dawn = await import(name);
+  } catch (error) {
+    return fail(
+      'DEVICE_UNAVAILABLE',
+      'webgpu',
+      `the package webgpu cannot be loaded (${messageOf(error).split('\n')[0]})`,
+      'npm install webgpu.',
+      error,
+    );
+  }
+  const effects = new Effects();
+  effects.add(override<object>(globalThis, dawn.globals));
+  const gpu = dawn.create([]);
+  // TensorFlow.js looks for navigator.gpu; Node 20 has no navigator, later ones have one that cannot be extended by assignment.
+  if (!globalThis.navigator) effects.add(override<object>(globalThis, { navigator: {} }));
+  effects.add(override<object>(globalThis.navigator, { gpu }));
+  return { gpu, undo: effects.undo };
+}
+
+/** The fastest adapter that there is. */
+export async function findAdapter(gpu: GPU): Promise<GPUAdapter> {
+  return (
+    (await gpu.requestAdapter({ powerPreference: 'high-performance' })) ??
+    fail(
+      'DEVICE_UNAVAILABLE',
+      'webgpu',
+      'no adapter was found',
+      'Install a Vulkan, Metal or Direct3D 12 driver (Debian: libvulkan1 and the vendor’s).',
+    )
+  );
+}
+
+/** A device with all of the adapter's limits. */
+export const requestDevice = (adapter: GPUAdapter): Promise<GPUDevice> =>
+  adapter.requestDevice({
+    label: 'steploom',
+    requiredLimits: Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]])),
+    requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
+  });
+
+/** The adapter by its names. */
+export const describeAdapter = ({ info }: GPUAdapter): string =>
+  [info?.vendor, info?.description || info?.device || info?.architecture].filter(Boolean).join(' ') || 'unnamed adapter';

@@ -1,0 +1,97 @@
+import type { DataType, TensorInfo } from '@tensorflow/tfjs';
+
+/** One buffer in which many small tensors lie; it goes back when the last of them does. */
+export interface Slab {
+  readonly buffer: GPUBuffer;
+  live: number;
+}
+
+/** Where a tensor lies in a slab, in bytes: it is its binding, too. */
+export interface Place extends GPUBufferBinding {
+  readonly slab: Slab;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** What the backend knows of a tensor's memory (its `TensorData`). */
+export interface TensorEntry {
+  resource?: GPUBuffer | null;
+  /** Ours: where it lies, if in a slab. */
+  place?: Place;
+  /** Its numbers, where the host knows them. */
+  values: ArrayLike<number> | null;
+  readonly dtype: DataType;
+  readonly shape: number[];
+}
+
+/** What a shader is told beside its tensors. */
+export interface Uniform {
+  readonly type: string;
+  readonly data: number[];
+}
+
+/** A kernel of TensorFlow.js, compiled. */
+export interface TensorFlowProgram {
+  readonly pipeline: GPUComputePipeline | Promise<GPUComputePipeline>;
+  readonly dispatch: readonly [number, number, number];
+  readonly pixelsOpType?: unknown;
+  readonly outputComponent?: number;
+  readonly size?: boolean;
+}
+
+/** Where the backend takes its buffers from. */
+export interface BufferManager {
+  acquireBuffer(size: number, usage: number, mappedAtCreation?: boolean, reuse?: boolean): GPUBuffer;
+  releaseBuffer(buffer: GPUBuffer, reuse?: boolean): void;
+  dispose(): void;
+}
+
+/** All of TensorFlow.js's WebGPU backend (version 4.22) that we reach into. */
+export interface BackendInternals {
+  readonly device: GPUDevice;
+  readonly queue: GPUQueue;
+  readonly tensorMap: { get(id: object): TensorEntry };
+  bufferManager: BufferManager;
+  commandEncoder: GPUCommandEncoder | null;
+  computePassEncoder: GPUComputePassEncoder | null;
+  dispatchCountInPass: number;
+  /** Tensors that what is recorded uses: their memory stays until it has been sent. */
+  readonly commandQueueOwnedIds: WeakSet<object>;
+  /** Released, and free for others, when what is recorded has been sent. */
+  readonly uniformPendingDisposal: GPUBuffer[];
+  /** Destroyed then. */
+  readonly stagingPendingDisposal: GPUBuffer[];
+  readonly activeTimers?: unknown;
+  uploadToGPU(id: object): void;
+  makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
+  makeUniforms(uniforms: readonly Uniform[]): { readonly buffer: GPUBuffer };
+  tensorToBinding(tensor: TensorInfo | null): unknown;
+  recordAndSubmit(program: TensorFlowProgram, output: TensorInfo, inputs: readonly TensorInfo[], uniforms?: readonly Uniform[]): void;
+  releaseResource(id: object): void;
+  read(id: object): Promise<ArrayLike<number>>;
+  readToGPU(id: object, options?: unknown): unknown;
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+  disposeData(id: object): boolean;
+}
+
+/** What must be there for the rest to work: names of {@link BackendInternals}. */
+export const EXPECTED = {
+  object: ['device', 'queue', 'tensorMap', 'bufferManager', 'commandQueueOwnedIds', 'uniformPendingDisposal', 'stagingPendingDisposal'],
+  number: ['dispatchCountInPass'],
+  function: [
+    'uploadToGPU',
+    'makeTensorInfo',
+    'makeUniforms',
+    'tensorToBinding',
+    'recordAndSubmit',
+    'releaseResource',
+    'read',
+    'readToGPU',
+    'ensureCommandEncoderReady',
+    'endComputePassEncoder',
+    'submitQueue',
+    'disposeData',
+  ],
+} as const satisfies Record<string, readonly (keyof BackendInternals)[]>;

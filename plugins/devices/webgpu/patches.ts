@@ -1,0 +1,148 @@
+import * as tf from '@tensorflow/tfjs';
+import { fail } from '../../../core/index.js';
+import { override, type Undo } from '../compute/undo.js';
+import { DEVICE_KEY, type WebGPUDevice } from './device.js';
+import { record } from './dispatch.js';
+import type { BackendInternals, TensorEntry, Uniform } from './internals.js';
+import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
+
+/**
+ * Makes the backend's host side light: bind groups, uniforms and buffers of a step are those of the step before; values are
+ * sent without a mapped buffer for each; and tensors may lie in slabs. Nothing that is computed changes. Undoing frees all buffers.
+ */
+export function patchBackend(device: WebGPUDevice): Undo {
+  const { backend, buffers } = device;
+  const unpatch = override<BackendInternals & { [DEVICE_KEY]?: WebGPUDevice }>(backend, {
+    bufferManager: buffers,
+    ...sending(device),
+    ...reading(device),
+  });
+  Object.defineProperty(backend, DEVICE_KEY, { value: device, configurable: true });
+  return () => {
+    delete (backend as { [DEVICE_KEY]?: WebGPUDevice })[DEVICE_KEY];
+    unpatch();
+    buffers.dispose();
+  };
+}
+
+/** What goes to the device. */
+function sending(device: WebGPUDevice): Partial<BackendInternals> {
+  const { backend, buffers } = device;
+  const submitQueue = backend.submitQueue.bind(backend);
+  const recordAndSubmit = backend.recordAndSubmit.bind(backend);
+  return {
+    submitQueue() {
+      submitQueue();
+      const { failure } = device;
+      if (failure === null) return;
+      device.failure = null;
+      if (failure.constructor.name === 'GPUOutOfMemoryError')
+        fail('OUT_OF_MEMORY', 'webgpu', failure.message, 'Lower the batch or the resolution.');
+      fail('DEVICE_FAILED', 'webgpu', failure.message, 'If memory ran out, lower the batch or the resolution; otherwise please report it.');
+    },
+
+    uploadToGPU(id) {
+      const entry = backend.tensorMap.get(id);
+      if (entry.resource) return;
+      const size = (entry.dtype === 'complex64' ? 8 : 4) * tf.util.sizeFromShape(entry.shape);
+      const buffer = buffers.acquireBuffer(size, tensorUsage());
+      entry.resource = buffer;
+      if (!entry.values) return;
+      // A buffer in the pool is in no command that is still to be sent, so that writing first harms nobody.
+      const values = numbersOf(entry);
+      backend.queue.writeBuffer(buffer, 0, values.buffer, values.byteOffset, size);
+      entry.values = null;
+    },
+
+    recordAndSubmit(program, output, inputs, uniforms) {
+      const { pipeline, pixelsOpType, outputComponent } = program;
+      if (pixelsOpType != null || backend.activeTimers != null || pipeline instanceof Promise)
+        return recordAndSubmit(program, output, inputs, uniforms);
+      // What the shader is told beside its tensors: their shapes and strides, the number of elements, and values of the program's.
+      const tensors = [...inputs, output];
+      let key = program.size ? `${outputComponent ?? 1}` : '';
+      for (const { shape } of tensors) key += `|${shape.join()}`;
+      for (const { type, data } of uniforms ?? []) key += `/${type[0]}${data.join()}`;
+      const buffer = device.constantBuffer(key, () => {
+        const list: Uniform[] = [
+          { type: 'float32', data: [Number.NaN] },
+          { type: 'float32', data: [Number.POSITIVE_INFINITY] },
+        ];
+        for (const { shape } of tensors)
+          list.push({ type: 'int32', data: [...shape] }, { type: 'int32', data: tf.util.computeStrides(shape) });
+        if (program.size) list.push({ type: 'int32', data: [tf.util.sizeFromShape(output.shape) / (outputComponent || 1)] });
+        const made = backend.makeUniforms([...list, ...(uniforms ?? [])]).buffer;
+        backend.uniformPendingDisposal.pop();
+        return made;
+      });
+      const bindings = [output, ...inputs].map(({ dataId }) => {
+        backend.commandQueueOwnedIds.add(dataId);
+        return bindingOf(backend.tensorMap.get(dataId));
+      });
+      bindings.push({ buffer });
+      record(device, pipeline, bindings, program.dispatch);
+    },
+  };
+}
+
+/** A tensor's values as they stand in memory. */
+function numbersOf({ dtype, values }: TensorEntry): Float32Array<ArrayBuffer> {
+  const isFloat = dtype !== 'int32' && dtype !== 'bool';
+  const fits = isFloat ? values instanceof Float32Array : values instanceof Int32Array;
+  return (fits ? values : (isFloat ? Float32Array : Int32Array).from(values as ArrayLike<number>)) as Float32Array<ArrayBuffer>;
+}
+
+/** What knows where tensors lie: the backend takes each for the whole of its buffer. */
+function reading(device: WebGPUDevice): Partial<BackendInternals> {
+  const { backend, buffers } = device;
+  const tensorToBinding = backend.tensorToBinding.bind(backend);
+  const releaseResource = backend.releaseResource.bind(backend);
+  const read = backend.read.bind(backend);
+  const readToGPU = backend.readToGPU.bind(backend);
+  return {
+    tensorToBinding(tensor) {
+      const place = tensor && backend.tensorMap.get(tensor.dataId).place;
+      return place ?? tensorToBinding(tensor);
+    },
+
+    releaseResource(id) {
+      const entry = backend.tensorMap.get(id);
+      if (!entry?.place) return releaseResource(id);
+      releaseMemory(device, entry);
+      entry.resource = null;
+    },
+
+    async read(id) {
+      const entry = backend.tensorMap.get(id);
+      const place = entry?.place;
+      if (entry?.values) return read(id);
+      if (!place) {
+        const values = await read(id);
+        device.becameIdle();
+        return values;
+      }
+      const staging = buffers.acquireBuffer(place.size, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
+      copy(device, entry, staging, 0, place.size);
+      backend.submitQueue();
+      await staging.mapAsync(GPUMapMode.READ);
+      device.becameIdle();
+      const values = new Float32Array(staging.getMappedRange().slice(0));
+      staging.unmap();
+      buffers.releaseBuffer(staging);
+      return values;
+    },
+
+    readToGPU(id, options) {
+      const entry = backend.tensorMap.get(id);
+      if (entry.place) {
+        // TensorFlow.js copies a tensor's whole buffer, so it gets one for itself.
+        const { size } = entry.place;
+        const buffer = buffers.acquireBuffer(size, tensorUsage());
+        copy(device, entry, buffer, 0, size);
+        releaseMemory(device, entry);
+        entry.resource = buffer;
+      }
+      return readToGPU(id, options);
+    },
+  };
+}

@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import type { Composition } from '../../core/index.js';
+import { readConfig } from './config.js';
+import { addOptions, checkOptions, givenOptions } from './options.js';
+import { PRESETS, type Preset } from './registry.js';
+
+/** Adds a command per preset below `parent`; `act` is given what the options make of the preset. */
+export function addPresetCommands(
+  parent: Command,
+  act: (composition: Composition, command: Command) => Promise<void>,
+  extra: (command: Command) => void = () => undefined,
+): void {
+  for (const [name, preset] of Object.entries(PRESETS)) {
+    const command = parent.command(name).description(preset.summary);
+    command.option('--config <file>', 'Options and plugins from a .ts, .js, .json or .yaml file; flags win over it.');
+    addOptions(command, preset.options);
+    extra(command);
+    command.action(async () => act(await composed(preset, command), command));
+  }
+}
+
+/** A preset with the options of the configuration file and the flags, and the file's plugins. */
+async function composed(preset: Preset, command: Command): Promise<Composition> {
+  const { config } = command.opts();
+  const { options, plugins } = config ? await readConfig(config) : { options: {}, plugins: [] };
+  const given = { ...options, ...givenOptions(command, preset.options) };
+  checkOptions(preset.options, given);
+  const composition = await preset.make(given as never);
+  return plugins.length > 0 ? composition.with(...plugins) : composition;
+}

@@ -1,0 +1,58 @@
+import { writeFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { type Composition, type Plugin, Trainer } from '../../core/index.js';
+import { launched } from '../../plugins/distributed/mpi/launcher.js';
+import { PAGE } from '../../plugins/observe/ui.js';
+import { EXIT } from './exit-codes.js';
+import { addPresetCommands } from './preset-commands.js';
+import { profileTable, traceOf } from './profile.js';
+import { printError } from './report.js';
+
+/** `steploom train <preset>`. */
+export function addTrain(program: Command): void {
+  addPresetCommands(
+    program.command('train').description('Train a preset.'),
+    train,
+    (command) =>
+      void command.option(
+        '--profile [file]',
+        'Print the time spent in each hook by each plugin; into a file every call, for Perfetto or chrome://tracing.',
+      ),
+  );
+}
+
+async function train(composition: Composition, command: Command): Promise<void> {
+  const { profile, debug } = command.optsWithGlobals();
+  const trainer = new Trainer(composition, { profile: profile !== undefined });
+  const { device, text } = await trainer.explain().catch(async (error) => {
+    await trainer.dispose();
+    throw error;
+  });
+  if ((launched()?.rank ?? 0) === 0) console.error(`training on ${device}`);
+  for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
+  const controller = new AbortController();
+  let code: number = EXIT.interrupted;
+  const interrupt = (signal: NodeJS.Signals) => {
+    if (signal === 'SIGTERM') code = EXIT.terminated;
+    if (controller.signal.aborted) process.exit(code);
+    console.error(`\nstopping${signal === 'SIGINT' ? '; Ctrl-C again ends at once' : ''}`);
+    controller.abort();
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  try {
+    const result = await trainer.train({ signal: controller.signal });
+    if (result.profile) console.log(profileTable(result.profile));
+    if (typeof profile === 'string' && result.spans) {
+      await writeFile(profile, traceOf(result.spans, launched()?.rank ?? 0));
+      console.error(`wrote ${profile}`);
+    }
+    if (controller.signal.aborted && result.stopped) process.exitCode = code;
+  } catch (error) {
+    printError(error, { debug });
+    process.exitCode = EXIT.failed;
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
+}

@@ -1,0 +1,68 @@
+import { type AnyPlugin, fail } from '../../core/index.js';
+import { imageFolder } from '../../plugins/data/image-folder.js';
+import { denoising } from '../../plugins/objectives/denoising.js';
+import { earlyStopping } from '../../plugins/observe/early-stopping.js';
+import { evaluation } from '../../plugins/observe/evaluation.js';
+import { samples } from '../../plugins/observe/samples.js';
+import { summary } from '../../plugins/observe/summary.js';
+import { type Files, readJson } from '../../plugins/persist/formats/files.js';
+import { folder } from '../../plugins/persist/formats/folder.js';
+import type { diffusionOptions, imageOptions, modelOptions, OptionValues, samplingOptions } from './options.js';
+import { emojiBaseFolder } from './package-root.js';
+import type { CommonOptions } from './plugins.js';
+import { samplingOf } from './sampling.js';
+
+/** The options that both presets have, checked and with their defaults. */
+type DiffusionOptions = Pick<CommonOptions, 'outputDir'> &
+  OptionValues<typeof modelOptions & typeof imageOptions & typeof diffusionOptions & typeof samplingOptions>;
+
+/** The side of the images a model was made for, in pixels. */
+async function modelResolution(files: Files): Promise<number> {
+  const { sample_size: side } = await readJson(files, 'unet/config.json');
+  if (typeof side !== 'number')
+    return fail('OPTION_MISSING', 'resolution', `${files.where}/unet/config.json has no sample_size`, 'Give resolution.');
+  const codec = await files.read('vae/config.json');
+  const { block_size: block = 1 } = codec ? ((await readJson(files, 'vae/config.json')) as { block_size?: number }) : {};
+  return side * block;
+}
+
+/** Data, objective, evaluation and pictures of the presets that train on a folder of images. */
+export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]> {
+  const resolution = o.resolution ?? (await modelResolution(modelFolder(o)));
+  const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
+  return [
+    imageFolder(o.trainDataDir, {
+      batchSize: o.trainBatchSize,
+      resolution,
+      centerCrop: o.centerCrop,
+      randomFlip: o.randomFlip,
+      captionColumn: o.captionColumn,
+      maxPixels: o.maxPixels,
+      skipBadImages: o.skipBadImages,
+      ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
+    }),
+    denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
+    summary(o.outputDir),
+    ...(prompts.length > 0
+      ? [samples(prompts, o.outputDir, { ...samplingOf(o), ...(o.validationSteps ? { every: o.validationSteps } : {}) })]
+      : []),
+    ...(o.validationDataDir === undefined
+      ? []
+      : [
+          evaluation(
+            imageFolder(o.validationDataDir, {
+              batchSize: o.trainBatchSize,
+              resolution,
+              centerCrop: true,
+              captionColumn: o.captionColumn,
+            }),
+            o.validationSteps ? { every: o.validationSteps } : {},
+          ),
+        ]),
+    ...(o.earlyStoppingPatience === undefined ? [] : [earlyStopping({ patience: o.earlyStoppingPatience })]),
+  ];
+}
+
+/** Where the model comes from. */
+export const modelFolder = (o: Pick<DiffusionOptions, 'pretrainedModelNameOrPath'>) =>
+  folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder());

@@ -1,0 +1,67 @@
+import type { z } from 'zod';
+import { type Problem, SteploomError } from '../../core/index.js';
+import { type OptionFacts, optionFacts } from './option-facts.js';
+
+/** How options are written where they come from, for messages. */
+export interface Spelling {
+  /** An option by its name in code. */
+  option(name: string): string;
+  /** A name that is no option's, as it was found. */
+  unknown(name: string): string;
+  /** What to do where one is missing. */
+  give(name: string): string;
+}
+
+const IN_CODE: Spelling = { option: (name) => name, unknown: (name) => name, give: (name) => `Give ${name}.` };
+
+const WANTED = {
+  whole: 'a whole number',
+  number: 'a number',
+  boolean: 'true or false',
+  text: 'a text',
+  choice: 'a name',
+  names: 'a list of names',
+  texts: 'a text or a list of texts',
+} as const;
+
+/** What is wrong with a value, in a few words. */
+function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_value' && choices) return `expected one of ${choices.join(', ')}`;
+  if (issue.code === 'invalid_type' || issue.code === 'invalid_union') return `expected ${WANTED[kind]}`;
+  if (issue.code === 'too_small')
+    return `expected ${issue.origin === 'string' ? 'a text' : `${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`}`;
+  if (issue.code === 'too_big') return `expected ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}`;
+  return issue.message;
+}
+
+/**
+ * Options checked against a preset's schema, with its defaults. Throws one error that names everything that is missing
+ * (OPTION_MISSING), unknown (OPTION_UNKNOWN) or not as it must be (OPTION_INVALID), in the spelling given.
+ */
+export function parseOptions<S extends z.ZodObject>(owner: string, schema: S, options: object = {}, spelling = IN_CODE): z.output<S> {
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return parsed.data;
+  const facts = new Map(optionFacts(schema).map((option) => [option.name, option]));
+  throw new SteploomError(
+    parsed.error.issues.map((issue): Problem => {
+      if (issue.code === 'unrecognized_keys')
+        return {
+          code: 'OPTION_UNKNOWN',
+          plugin: owner,
+          what: `there is no option ${issue.keys.map(spelling.unknown).join(', ')}`,
+          fix: `There are: ${[...facts.keys()].join(', ')}.`,
+        };
+      const name = String(issue.path[0]);
+      const option = facts.get(name) as OptionFacts;
+      const value = (options as Readonly<Record<string, unknown>>)[name];
+      if (value === undefined)
+        return { code: 'OPTION_MISSING', plugin: owner, what: `${spelling.option(name)} is missing`, fix: spelling.give(name) };
+      return {
+        code: 'OPTION_INVALID',
+        plugin: owner,
+        what: `${spelling.option(name)} is ${JSON.stringify(value)}: ${fault(option, issue)}`,
+        fix: option.description,
+      };
+    }),
+  );
+}

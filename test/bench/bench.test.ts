@@ -1,0 +1,50 @@
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { launchers, ran } from '../support/mpi.js';
+
+// Every command that docs/measured names, at its smallest size: that it runs and prints what the docs quote, not how fast.
+const run = async (script: string, args: readonly string[], env: Record<string, string> = {}) => {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const { code, output } = await ran(process.execPath, ['--expose-gc', path, ...args], { env, limit: 110 });
+  expect(code, output).toBe(0);
+  return output;
+};
+
+test('the loop’s overhead', async () => {
+  const output = await run('loop.mjs', ['5', '5']);
+  expect(output).toMatch(/a step, median of 5 interleaved: by hand [\d.]+ us.*steploom [\d.]+ us/);
+  expect(output).toMatch(/more than by hand: -?[\d.]+ us \(null comparison: [\d.]+ us; bound 25\)/);
+  expect(output).toMatch(/computation stubbed: [\d.]+ us a step \(bound 10\)/);
+});
+
+test('memory over many steps', async () => {
+  const rows = (await run('memory.mjs', ['16'])).matchAll(/^(\d+)\t(\d+)\t\d+\t[\d.]+$/gm);
+  const tensors = [...rows].map(([, , count]) => Number(count));
+  expect(tensors).toHaveLength(8);
+  expect(new Set(tensors.slice(1)).size).toBe(1);
+});
+
+test('the optimizers', async () => {
+  const output = await run('optimizers.mjs', ['wasm'], { ELEMENTS: '4096' });
+  expect(output).toMatch(/one tensor of 4,096: adamw [\d.]+ ms.*adamw8bit [\d.]+ ms/);
+  expect(output).toMatch(/512 tensors of 4 x 320: adamw [\d.]+ ms/);
+  expect(output).toMatch(/8-bit to 32-bit: [\d.]+/);
+});
+
+test('ten thousand steps with everything on, as a hundred', async () => {
+  expect(await run('soak.mjs', ['100'])).toMatch(/100 steps; 0 tensors more than before/);
+});
+
+test('steps of the main job on several devices', async () => {
+  expect(await run('../parity/main-job.mjs', ['3', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
+});
+
+test('kills', async () => {
+  expect(await run('../support/kill.mjs', ['1'])).toContain('every run ended with the bytes of the undisturbed one');
+});
+
+const [launcher] = launchers();
+if (launcher)
+  test('training in two processes', async () => {
+    expect(await run('distributed.mjs', ['wasm', '1', '5', '1,2', '1', launcher.path])).toMatch(/2/);
+  });

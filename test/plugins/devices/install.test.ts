@@ -1,0 +1,63 @@
+import os from 'node:os';
+import threads from 'node:worker_threads';
+import * as tf from '@tensorflow/tfjs';
+import { expect, test } from 'vitest';
+import { operation } from '../../../plugins/devices/compute/contract.js';
+import { install as installCPU } from '../../../plugins/devices/cpu/backend.js';
+import { install as installWasm } from '../../../plugins/devices/wasm/backend.js';
+
+/** Kernels of a backend by name. */
+const kernels = (backend: string) =>
+  new Map(tf.getKernelsForBackend(backend).map(({ kernelName, kernelFunc }) => [kernelName, kernelFunc]));
+const listeners = () => ['uncaughtException', 'unhandledRejection'].map((event) => process.listeners(event as 'uncaughtException').length);
+
+test('the cpu backend: an operation behind the contract, until it is undone', async () => {
+  await tf.setBackend('cpu');
+  const before = kernels('cpu');
+  const undo = installCPU();
+  expect(operation('adamw8bit')).toBeDefined();
+  expect(kernels('cpu')).toEqual(before);
+  undo();
+  expect(operation('adamw8bit')).toBeUndefined();
+});
+
+test('the wasm backend: every kernel, global, flag and listener is as before once it is undone, and it can be installed again', async () => {
+  // The package registers its kernels when it is imported.
+  await import('@tensorflow/tfjs-backend-wasm');
+  await tf.setBackend('cpu');
+  const before = {
+    kernels: kernels('wasm'),
+    worker: threads.Worker,
+    cpus: os.cpus,
+    createObjectURL: URL.createObjectURL,
+    listeners: listeners(),
+    flag: await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),
+  };
+  const now = async () => ({
+    kernels: kernels('wasm'),
+    worker: threads.Worker,
+    cpus: os.cpus,
+    createObjectURL: URL.createObjectURL,
+    listeners: listeners(),
+    flag: await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),
+  });
+  for (let round = 0; round < 2; round++) {
+    const device = await installWasm(2);
+    expect(tf.getBackend()).toBe('wasm');
+    expect(await installWasm(2)).toBe(device);
+    // What is patched while it starts is back at once; the loader leaves no listener behind.
+    const { kernels: ours, flag, ...rest } = await now();
+    const { kernels: theirs, flag: _, ...former } = before;
+    expect(rest).toEqual(former);
+    expect(flag).toBe(true);
+    expect(ours.get('BatchMatMul')).not.toBe(theirs.get('BatchMatMul'));
+    expect(ours.has('SteploomGroupNorm')).toBe(true);
+    expect(operation('update')).toBeDefined();
+    const product = tf.tidy(() => tf.matMul(tf.ones([3, 4]), tf.ones([4, 5])));
+    expect(Array.from(await product.data())).toEqual(new Array(15).fill(4));
+    product.dispose();
+    device.undo();
+    expect(tf.getBackend()).toBe('cpu');
+    expect(await now()).toEqual(before);
+  }
+});

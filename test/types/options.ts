@@ -1,0 +1,18 @@
+// The published option types are what the schemas take.
+
+import type { EmojiOptions, emojiOptions } from 'steploom/presets/emoji';
+import type { EmojiBaseOptions, emojiBaseOptions } from 'steploom/presets/emoji-base';
+import type { LoraTextToImageOptions, loraTextToImageOptions } from 'steploom/presets/lora-text-to-image';
+import type { TextToImageOptions, textToImageOptions } from 'steploom/presets/text-to-image';
+import type { z } from 'zod';
+
+/** True where two types are the same, with what is optional and read-only. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+type Input<S extends z.ZodObject> = Readonly<z.input<S>>;
+
+export const same: [
+  Same<EmojiOptions, Input<typeof emojiOptions>>,
+  Same<EmojiBaseOptions, Input<typeof emojiBaseOptions>>,
+  Same<LoraTextToImageOptions, Input<typeof loraTextToImageOptions>>,
+  Same<TextToImageOptions, Input<typeof textToImageOptions>>,
+] = [true, true, true, true];

@@ -1,0 +1,69 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { RESOLUTIONS, typeErrors } from '../support/type-check.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const here = (name: string) => join(root, 'test', 'types', name);
+const resolutions = Object.keys(RESOLUTIONS) as (keyof typeof RESOLUTIONS)[];
+
+// Each @ts-expect-error in these files is an error if nothing is wrong there.
+test.each(resolutions)('a plugin’s author gets the errors that are expected, in a browser’s project (%s)', async (resolution) => {
+  expect(await typeErrors([here('plugin-author.ts')], { resolution, browser: true })).toEqual([]);
+});
+
+test.each(resolutions)('so do users of presets and plugins in Node (%s)', async (resolution) => {
+  expect(await typeErrors([here('plugin-author.ts'), here('presets.ts')], { resolution })).toEqual([]);
+});
+
+test('the published option types are what the schemas take', async () => {
+  expect(await typeErrors([here('options.ts')], { resolution: 'nodenext' })).toEqual([]);
+});
+
+test('errors are told, of the settings that are strict too', async () => {
+  const file = here('.wrong.ts');
+  await writeFile(
+    file,
+    `import { clipping, csv } from 'steploom/plugins';
+     export const text: string = 1;
+     // @ts-expect-error nothing is wrong here
+     clipping(1);
+     csv('log.csv', { every: undefined });`,
+  );
+  try {
+    const errors = await typeErrors([file], { resolution: 'nodenext' });
+    expect(errors).toEqual([expect.stringContaining('TS2322'), expect.stringContaining('TS2578'), expect.stringMatching(/exactOptional/)]);
+  } finally {
+    await rm(file);
+  }
+});
+
+/** Declarations that can be reached from what package.json's exports name, by their paths. */
+function published(): Map<string, string> {
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, string | object | null> };
+  const found = new Map<string, string>();
+  const visit = (file: string) => {
+    if (found.has(file) || !existsSync(file)) return;
+    const text = readFileSync(file, 'utf8');
+    found.set(file, text);
+    for (const [, path] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g)) visit(join(dirname(file), `${path}.d.ts`));
+  };
+  for (const target of Object.values(exports).flatMap((value) => (typeof value === 'object' ? Object.values(value ?? {}) : [value])))
+    if (typeof target === 'string' && target.endsWith('.js') && !target.includes('*')) visit(join(root, target.replace(/\.js$/, '.d.ts')));
+  return found;
+}
+
+test('what is published names no types that a user may not have', () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+  const wrong: string[] = [];
+  for (const [file, text] of published()) {
+    const say = (what: string) => wrong.push(`${relative(root, file)}: ${what}`);
+    const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
+    for (const [name] of code.matchAll(/\bNodeJS\.\w+|\bBuffer\b/g)) say(name);
+    for (const [, path] of code.matchAll(/(?:from |import\()['"]([^.'"][^'"]*)['"]/g))
+      if (!dependencies[path as string]) say(`import of ${path}`);
+  }
+  expect(wrong).toEqual([]);
+});
