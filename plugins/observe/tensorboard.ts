@@ -42,6 +42,7 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
   };
   return {
     name: 'tensorboard',
+    metrics: [],
     after: ['samples', 'emoji-figures'],
     apply({ hooks, isFirstRank, startStep }: Host) {
       let last = 0;

@@ -4,6 +4,7 @@ import {
   betterThan,
   CLOCK,
   COLLECTIVE,
+  checkWatched,
   fail,
   type Host,
   type Metrics,
@@ -88,6 +89,7 @@ export const checkpoint = (options: CheckpointOptions) => {
         if (every !== undefined) check.whole('every', every, 1);
         if (totalLimit !== undefined) check.whole('totalLimit', totalLimit, 1);
         if (everySeconds !== undefined) check.positive('everySeconds', everySeconds);
+        if (best) checkWatched(problems, 'checkpoint', host.metrics(), best.metric);
       });
       hooks.onStart.tapPromise(async () => {
         last = resolve(CLOCK).now();

@@ -30,4 +30,12 @@ describe('early stopping', () => {
       /METRIC_MISSING.*loss\.held.*There are: score/,
     );
   });
+
+  test('a run in which nothing is evaluated, or by another name, is refused before training', async () => {
+    await expect(new Trainer(smallRun().with(earlyStopping())).train()).rejects.toThrow(
+      /METRIC_MISSING \(early-stopping\).*Nothing is evaluated/,
+    );
+    const declared: Plugin = { ...scores([1]), metrics: ['score'] } as Plugin;
+    await expect(new Trainer(smallRun().with(declared, earlyStopping())).train()).rejects.toThrow(/Evaluations give score/);
+  });
 });

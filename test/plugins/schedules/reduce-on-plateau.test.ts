@@ -35,4 +35,29 @@ describe('reduce on plateau', () => {
     ).train();
     expect(seen.slice(1)).toEqual(expected);
   });
+
+  test('NaN and infinity are never better, also as the first value (torch: rates 1, 0.5, 0.5, 0.5)', async () => {
+    for (const strange of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const seen: number[] = [];
+      const watch: Plugin = {
+        name: 'watch',
+        apply: ({ hooks }) =>
+          hooks.onSchedule.tap((rate) => {
+            seen.push(rate);
+            return rate;
+          }),
+      };
+      const values = [strange, strange, 2, 1, 0.5];
+      await new Trainer(
+        smallRun({ steps: values.length }).with(scores(values), reduceOnPlateau({ metric: 'score', factor: 0.5, patience: 1 }), watch),
+      ).train();
+      expect(seen).toEqual([1, 1, 0.5, 0.5, 0.5]);
+    }
+  });
+
+  test('a run without evaluation is refused before training', async () => {
+    await expect(new Trainer(smallRun().with(reduceOnPlateau())).train()).rejects.toThrow(
+      /METRIC_MISSING \(reduce-on-plateau\).*Nothing is evaluated/,
+    );
+  });
 });
