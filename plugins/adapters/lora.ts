@@ -42,6 +42,7 @@ export const lora = (options: LoraOptions = {}) => {
       });
       hooks.prepareModel.tap((model, problems) => adapt(model, problems, resolve(RANDOM)));
     },
+    settings: () => ({ rank, alpha, rslora, dropout, targets: targets.map(String), below }),
   };
 
   function adapt(model: Model, problems: Problems, random: Random): Model {

@@ -72,6 +72,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
           check.invalid(`captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
       });
     },
+    settings: () => ({ snrGamma: snrGamma ?? null, noiseOffset, captionDropout }),
     loss: (context: Context, model: Model, batch: Batch) => lossAt(context, model, batch),
     lossAt,
   } satisfies Objective & Record<string, unknown>;

@@ -23,6 +23,7 @@ export const oneCycle = ({ rise = 0.3, divisor = 25, finalDivisor = 1e4 }: OneCy
     },
     {
       duringWarmup: true,
+      settings: { rise, divisor, finalDivisor },
       check: (options) => (rise > 0 && rise < 1) || options.invalid(`rise is ${rise}`, 'Give a share between 0 and 1.'),
     },
   );

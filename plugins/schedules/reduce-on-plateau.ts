@@ -70,6 +70,7 @@ export const reduceOnPlateau = ({
       });
       hooks.onSchedule.tap((rate, { step, warmupSteps }) => (step < warmupSteps ? rate : rate * multiplier));
     },
+    settings: () => ({ metric, mode, factor, patience, threshold, cooldown, minFactor }),
     capture: async (): Promise<State> => ({ multiplier, best, bad, cooling }),
     async restore(state: State) {
       ({ multiplier, best, bad, cooling } = state as unknown as { multiplier: number; best: number | null; bad: number; cooling: number });
