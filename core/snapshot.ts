@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { SteploomError } from './errors.js';
+import { type Problem, SteploomError } from './errors.js';
 import type { Metrics } from './metrics.js';
 import type { Model } from './model.js';
 
@@ -123,13 +123,14 @@ const differing = (saved: Compared, now: Compared): { name: string; words: strin
     }));
 
 /**
- * Refuses a snapshot that this run cannot continue, naming every difference that is not overridden. Returns those that are, in words.
+ * Compares a snapshot with the run that is to go on from it: `refused` names every difference that is not overridden, `meant` has those
+ * that are, in words.
  */
-export function checkSnapshot(
+export function compareSnapshot(
   snapshot: Snapshot,
   now: Readonly<Record<(typeof MATTERS)[number], string | number>> & { readonly settings: Readonly<Record<string, Settings>> },
   overrides: readonly string[] = [],
-): string[] {
+): { refused: Problem[]; meant: string[] } {
   const settings = flat(now.settings);
   const current: Compared = { ...Object.fromEntries(MATTERS.map((name) => [name, now[name]])), ...settings };
   const saved: Compared = {
@@ -139,19 +140,20 @@ export function checkSnapshot(
   };
   const refused: string[] = [];
   const known = new Set([...Object.keys(current), ...Object.keys(saved)]);
-  const unknown = overrides.filter((name) => !known.has(name));
+  // A plugin's name stands for all of its options.
+  const isMeant = (name: string) => overrides.includes(name) || overrides.includes(name.split('.')[0]);
+  const unknown = overrides.filter((name) => ![...known].some((one) => one === name || one.split('.')[0] === name));
   if (unknown.length > 0) refused.push(`there is no ${unknown.join(', ')} to override (${[...known].join(', ')})`);
   if (!READABLE.includes(snapshot.version)) refused.push(`format version was ${snapshot.version}, is ${SNAPSHOT_VERSION}`);
   const differences = differing(saved, current);
-  refused.push(...differences.filter(({ name }) => !overrides.includes(name)).map(({ words }) => words));
-  if (refused.length > 0)
-    throw new SteploomError({
-      code: 'SNAPSHOT_OTHER_RUN',
-      plugin: 'core',
-      what: `the snapshot belongs to a run with other settings: ${refused.join('; ')}`,
-      fix: 'Give the same settings, name the differences you mean in overrides, or start anew.',
-    });
-  return differences.map(({ words }) => `${words} from here on`);
+  refused.push(...differences.filter(({ name }) => !isMeant(name)).map(({ words }) => words));
+  const problem: Problem = {
+    code: 'SNAPSHOT_OTHER_RUN',
+    plugin: 'core',
+    what: `the snapshot belongs to a run with other settings: ${refused.join('; ')}`,
+    fix: 'Give the same settings, name the differences you mean in overrides, or start anew.',
+  };
+  return { refused: refused.length > 0 ? [problem] : [], meant: differences.map(({ words }) => `${words} from here on`) };
 }
 
 /** What a resumed run changes, and applies, in words. */

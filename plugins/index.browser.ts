@@ -25,7 +25,7 @@ export {
   type TextToImage,
   type TextToImageOptions,
   textToImageModel,
-} from './models/text-to-image.js';
+} from './models/text-to-image-model.js';
 export type { UNetConfig } from './models/unet/config.js';
 export { type DenoisingOptions, denoising } from './objectives/denoising.js';
 export type { Comparison, LossName } from './objectives/losses/losses.js';

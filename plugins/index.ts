@@ -13,7 +13,7 @@ export { type ProgressOptions, progress } from './observe/progress.js';
 export { type SamplesOptions, samples } from './observe/samples.js';
 export { summary } from './observe/summary.js';
 export { type TensorBoardOptions, tensorboard } from './observe/tensorboard.js';
-export { type UiOptions, ui } from './observe/ui.js';
+export { PAGE, type Page, type UiOptions, ui } from './observe/ui.js';
 export { type CheckpointOptions, checkpoint } from './persist/checkpoint.js';
 export { folder } from './persist/formats/folder.js';
 export { saveLora } from './persist/save-lora.js';

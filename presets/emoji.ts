@@ -2,19 +2,20 @@ import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { lora } from '../plugins/adapters/lora.js';
 import { delft, renderEmoji, splitEmoji } from '../plugins/data/emoji/noto.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
-import type { EmojiOptions } from './common/option-types.js';
+import type { EmojiOptions } from './common/option-types/emoji.js';
 import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { emojiBaseFolder } from './common/package-root.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
 import { samplingOf } from './common/sampling.js';
 import { emojiData, STYLE_SPLIT } from './emoji/data.js';
-import { emojiFigures, type Figures } from './emoji/figures.js';
+import { emojiFigures } from './emoji/figures.js';
+import type { Figures } from './emoji/judge.js';
 
 export type { EmojiOptions };
 

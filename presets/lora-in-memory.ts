@@ -4,7 +4,7 @@ import { arrays } from '../plugins/data/arrays.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { clipping } from '../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { type DenoisingOptions, denoising } from '../plugins/objectives/denoising.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
 import type { Files } from '../plugins/persist/formats/files.js';
@@ -14,15 +14,23 @@ import { warmup } from '../plugins/schedules/warmup.js';
 export interface LoraInMemoryOptions extends DenoisingOptions {
   /** Where the model's files are: fetched(url), inMemory(), or a folder. */
   readonly model: Files;
+  /** Where to compute: webgpu(), say. */
   readonly device: Plugin;
-  /** [n, side, side, 3] in [-1, 1], and one caption each. */
+  /** [n, side, side, 3] in [-1, 1]. */
   readonly images: TensorData;
+  /** One caption an image. */
   readonly captions: readonly string[];
+  /** Length of the run in optimizer steps. */
   readonly steps: number;
+  /** Images in a microBatch. Default: 8. */
   readonly batchSize?: number;
+  /** The base learning rate. Default: 0.001. */
   readonly learningRate?: number;
+  /** Steps over which the rate rises from 0. Default: 0. */
   readonly warmupSteps?: number;
+  /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
+  /** The adapters; on the denoiser's attention by default. */
   readonly lora?: LoraOptions;
 }
 

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { ATTENTION_TARGETS, lora } from '../plugins/adapters/lora.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
-import type { LoraTextToImageOptions } from './common/option-types.js';
+import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
 import {
   count,
   diffusionOptions,

@@ -31,21 +31,29 @@ export type Columns = Readonly<Record<string, TensorData>>;
 export interface SupervisedPresetOptions extends SupervisedObjectiveOptions {
   /** A tf.LayersModel, a function that loads one, or any plugin that fills MODEL. */
   readonly model: LayersModel | (() => Promise<LayersModel>) | Extract<Plugin, { fills: typeof MODEL }>;
+  /** Where to compute: webgpu(), say. */
   readonly device: Plugin;
   /** Arrays, or any plugin that fills DATA. */
   readonly data: Columns | Extract<Plugin, { fills: typeof DATA }>;
-  /** Held out: looked at each epoch, or every `evaluateEvery` steps. */
+  /** Held out: evaluated at each epoch's end, or every `evaluateEvery` steps. */
   readonly validation?: Columns | Filling<'DATA'>;
+  /** Look at what is held out every so many steps. */
   readonly evaluateEvery?: number;
-  /** `accuracy`, `top-5` and the like, or comparisons of one's own by name. */
+  /** `accuracy`, `top-5` and the like, or comparisons by name. */
   readonly metrics?: readonly string[] | Readonly<Record<string, Comparison>>;
+  /** Length of the run in passes over the data set. Default: 1. */
   readonly epochs?: number;
+  /** Length of the run in optimizer steps; wins over epochs. */
   readonly steps?: number;
-  /** Of arrays; a data plugin has its own. */
+  /** Examples in a microBatch, where data are arrays. Default: 32. */
   readonly batchSize?: number;
+  /** The base learning rate. Default: 0.001. */
   readonly learningRate?: number;
+  /** Decoupled weight decay. Default: 0. */
   readonly weightDecay?: number;
+  /** Steps over which the rate rises from 0. Default: 0. */
   readonly warmupSteps?: number;
+  /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
   /** Which of a LayersModel's weights are trained; those it allows by default. */
   readonly train?: readonly NamePattern[];

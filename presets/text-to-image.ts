@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
-import { textToImageModel } from '../plugins/models/text-to-image.js';
+import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
 import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
-import type { TextToImageOptions } from './common/option-types.js';
+import type { TextToImageOptions } from './common/option-types/text-to-image.js';
 import { diffusionOptions, imageOptions, modelOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';

@@ -8,8 +8,9 @@ import {
   allToHost,
   assignAll,
   changes,
-  checkSnapshot,
+  compareSnapshot,
   type Json,
+  type Settings,
   SNAPSHOT_VERSION,
   type Snapshot,
   type State,
@@ -60,24 +61,31 @@ export async function restoreRun(
 ): Promise<void> {
   const { resolve, has } = run.assembled;
   const overrides = has(STORE) ? (resolve(STORE).overrides ?? []) : [];
-  const settings = await run.members.settings();
-  const meant = checkSnapshot(snapshot, { ...run.plan, seed: resolve(RUN).seed, content: run.content, settings }, overrides);
-  if (resolve(COLLECTIVE).rank === 0)
-    for (const change of [...changes(snapshot.run, changeable(resolve, run.plan)), ...meant]) run.warn(`resume: ${change}`);
   const stateful = run.members.stateful();
   const names = new Set(stateful.map(({ facts }) => facts.name));
   const saved = Object.keys(snapshot.plugins);
-  const differences = [
-    ...[...names].filter((name) => !saved.includes(name)).map((name) => `${name} has no saved state`),
-    ...saved.filter((name) => !names.has(name)).map((name) => `${name} is saved but not in this run`),
-  ];
-  if (differences.length > 0)
-    throw new SteploomError({
+  const [lacking, unexpected] = [[...names].filter((name) => !saved.includes(name)), saved.filter((name) => !names.has(name))];
+  // Plugins that are on one side only are named as such, below, rather than option by option.
+  const compared = (settings: Readonly<Record<string, Settings>>) =>
+    Object.fromEntries(Object.entries(settings).filter(([name]) => !lacking.includes(name) && !unexpected.includes(name)));
+  const { refused, meant } = compareSnapshot(
+    { ...snapshot, ...(snapshot.settings ? { settings: compared(snapshot.settings) } : {}) },
+    { ...run.plan, seed: resolve(RUN).seed, content: run.content, settings: compared(await run.members.settings()) },
+    overrides,
+  );
+  if (lacking.length + unexpected.length > 0)
+    refused.push({
       code: 'SNAPSHOT_MISMATCH',
       plugin: 'core',
-      what: `the snapshot's plugins differ: ${differences.join('; ')}`,
+      what: `the snapshot's plugins differ: ${[
+        ...lacking.map((name) => `${name} has no saved state`),
+        ...unexpected.map((name) => `${name} is saved but not in this run`),
+      ].join('; ')}`,
       fix: 'Resume with the plugins that wrote it.',
     });
+  if (refused.length > 0) throw new SteploomError(refused);
+  if (resolve(COLLECTIVE).rank === 0)
+    for (const change of [...changes(snapshot.run, changeable(resolve, run.plan)), ...meant]) run.warn(`resume: ${change}`);
   assignAll('model', trainableVariables(run.model), snapshot.parameters);
   for (const member of stateful) await run.members.restore(member, snapshot.plugins[member.facts.name]);
 }

@@ -21,7 +21,7 @@ export const ATTENTION_TARGETS = ['to_k', 'to_q', 'to_v', 'to_out.0'] as const;
 
 /**
  * LoRA (Hu et al. 2021) as peft has it: y = base(x) + B(A(dropout(x))) scale, on linear and convolution modules. The
- * model's own weights are frozen: they get no gradient and no optimizer state.
+ * model's weights are frozen: they get no gradient and no optimizer state.
  */
 export const lora = (options: LoraOptions = {}) => {
   const { rank = 4, targets = ATTENTION_TARGETS, below = 'unet.', dropout = 0, start = 'gaussian', rslora = false } = options;
@@ -42,6 +42,7 @@ export const lora = (options: LoraOptions = {}) => {
       });
       hooks.prepareModel.tap((model, problems) => adapt(model, problems, resolve(RANDOM)));
     },
+    settings: () => ({ rank, alpha, rslora, dropout, targets: targets.map(String), below }),
   };
 
   function adapt(model: Model, problems: Problems, random: Random): Model {

@@ -2,7 +2,7 @@ import type { Host } from '../../core/index.js';
 import { mergeLora } from './lora/merge.js';
 import { loraModules } from './lora/modules.js';
 
-/** Adds the trained adapters to the model's own weights when the run ends, so that a model of the caller's is left fine-tuned. */
+/** Adds the trained adapters to the model's weights when the run ends, so that a model of the caller's is left fine-tuned. */
 export const mergeAtEnd = ({ scale }: { readonly scale: number }) => ({
   name: 'merge-at-end',
   requires: ['lora'],

@@ -30,7 +30,7 @@ const SHOWN = 20;
 /**
  * Images of a folder with their captions: from metadata.jsonl with file_name and text (Hugging Face's imagefolder), else
  * from a .txt of the same name beside each. Batches hold `images` [n, side, side, 3] in [-1, 1]. Where an image is cut and
- * whether it is flipped belongs to epoch and image. Images are decoded ahead, in the background. Needs Node and sharp.
+ * whether it is flipped belongs to epoch and image. Images are prefetched: decoded in the background before they are asked for. Needs Node and sharp.
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { batchSize, resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;

@@ -76,6 +76,7 @@ export const accumulation = (length: number, { partialWindow = 'items' }: Accumu
         return { ...total, loss, items: length };
       });
     },
+    settings: () => ({ partialWindow }),
     dispose() {
       for (const tensor of [...Object.values(sum?.gradients ?? {}), ...(sum ? [sum.loss] : [])]) tensor.dispose();
       sum = null;

@@ -35,6 +35,7 @@ export const clipping = (maxNorm = 1) => {
       });
       hooks.onLog.tap((record) => (norm ? { ...record, gradientNorm: norm.clone() } : record));
     },
+    settings: () => ({ maxNorm }),
     dispose: forget,
   };
 };

@@ -5,7 +5,7 @@ import { asLayer, leaves, UNKEYED } from './tfjs-layers/internals.js';
 import { modulesOf, parametersOf } from './tfjs-layers/parameters.js';
 
 export interface LayersModelOptions {
-  /** Which weights are trained, by path; all that the model's own `trainable` flags allow by default. */
+  /** Which weights are trained, by path; all that the model's `trainable` flags allow by default. */
   readonly train?: readonly NamePattern[];
 }
 
@@ -36,7 +36,9 @@ export const layersModel = (source: LayersModel | (() => Promise<LayersModel>), 
       const layers = leaves(asLayer(model));
       for (const [path, layer] of layers)
         if (UNKEYED.test(layer.getClassName()))
-          warn(`the layer ${path} draws random numbers of its own, so that a resumed run will not equal an uninterrupted one`);
+          warn(
+            `the layer ${path} draws random numbers that the run's seed does not reach, so that a resumed run will not equal an uninterrupted one`,
+          );
       const { parameters, weights } = parametersOf(layers, train);
       buffers = new Map([...parameters].filter(([, { buffer }]) => buffer).map(([path, { variable }]) => [path, variable]));
       const state: Underway = { context: null };

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/squared-errors.js';
-import { isTextToImage } from '../models/text-to-image.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 
 export interface DenoisingOptions {
@@ -72,6 +72,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
           check.invalid(`captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
       });
     },
+    settings: () => ({ snrGamma: snrGamma ?? null, noiseOffset, captionDropout }),
     loss: (context: Context, model: Model, batch: Batch) => lossAt(context, model, batch),
     lossAt,
   } satisfies Objective & Record<string, unknown>;

@@ -28,6 +28,7 @@ export const supervisedObjective = (options: SupervisedObjectiveOptions) => {
         check.positive('delta', delta);
       });
     },
+    settings: () => ({ loss: typeof loss === 'string' ? loss : 'a function', labelSmoothing, delta }),
     loss(context: Context, model: Model, batch: Batch): Scalar {
       const { predicted, target } = predict(context, model, batch);
       const outputs = options.outputs ?? outputsOf(model);

@@ -1,4 +1,4 @@
-import { type Better, betterThan, type Host, type State, watched } from '../../core/index.js';
+import { type Better, betterThan, checkWatched, type Host, type State, watched } from '../../core/index.js';
 
 export interface EarlyStoppingOptions extends Better {
   /** The metric of evaluations that is watched. */
@@ -13,10 +13,13 @@ export const earlyStopping = ({ metric = 'loss.held', patience = 3, ...better }:
   let bad = 0;
   return {
     name: 'early-stopping',
+    metrics: [],
     after: ['evaluation'],
-    apply({ hooks }: Host) {
+    apply(host: Host) {
+      const { hooks } = host;
       hooks.validate.tap((problems) => {
         problems.options('early-stopping').whole('patience', patience, 1);
+        checkWatched(problems, 'early-stopping', host.metrics(), metric);
       });
       hooks.onEvaluate.tap((metrics) => {
         const value = watched('early-stopping', metrics, metric);

@@ -21,6 +21,7 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
   let source: Source | null = null;
   return {
     name: 'evaluation',
+    metrics: ['loss.held', ...Object.keys(metrics)],
     async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
       await host.adopt(data);

@@ -2,11 +2,17 @@ import cliProgress from 'cli-progress';
 import type { FinishedRecord, Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 
+/** What is asked of a stream: process.stderr is one. */
+export interface TextStream {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
 export interface ProgressOptions {
   /** Log every so many steps; each tenth of a second for a terminal's bar, each fiftieth of the run otherwise. */
   readonly every?: number;
-  /** Where it is shown; the error stream by default. A terminal gets the bar. */
-  readonly stream?: { write(text: string): unknown; readonly isTTY?: boolean };
+  /** Where it is written; the error stream by default. */
+  readonly stream?: TextStream;
 }
 
 const duration = (seconds: number): string => {
@@ -53,7 +59,7 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
         if (stream.isTTY) {
           bar = new cliProgress.SingleBar(
             {
-              stream: stream as NodeJS.WriteStream,
+              stream: stream as NodeJS.WritableStream,
               format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left',
               hideCursor: true,
             },

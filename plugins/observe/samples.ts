@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type Filling, fail, type Host, RANDOM } from '../../core/index.js';
-import { isTextToImage } from '../models/text-to-image.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
 import { writeGrid } from '../persist/formats/png.js';
 import { type SampleOptions, sampleImages } from '../samplers/walk/sample-images.js';
 import { SAMPLER } from '../samplers/walk/sampler.js';
@@ -15,6 +15,7 @@ export interface SamplesOptions extends Omit<SampleOptions, 'sampler'> {
 /** Draws the prompts before and after training into grid-before.png and grid-after.png, from the same noise. Needs Node. */
 export const samples = (prompts: readonly string[], outputDir: string, { every, sampler: given, ...sampling }: SamplesOptions) => ({
   name: 'samples',
+  metrics: [],
   async apply(host: Host): Promise<void> {
     const { hooks } = host;
     if (given) await host.adopt(given);

@@ -60,7 +60,7 @@ export async function plotRecords(records: readonly FinishedRecord[]): Promise<U
   const rate = chart([Plot.line(records, { x: 'step', y: 'learningRate', stroke: '#b04a1f', strokeWidth: 2 })], 'learning rate', 180);
   const inner = (svg: unknown, y: number) => (svg as { outerHTML: string }).outerHTML.replace('<svg', `<svg x="0" y="${y}"`);
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="460"><rect width="100%" height="100%" fill="white"/>${inner(loss, 0)}${inner(rate, 280)}</svg>`;
-  return new Resvg(svg, { font: { loadSystemFonts: true }, background: 'white' }).render().asPng();
+  return new Uint8Array(new Resvg(svg, { font: { loadSystemFonts: true }, background: 'white' }).render().asPng());
 }
 
 /** The records of a log.jsonl. */

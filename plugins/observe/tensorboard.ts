@@ -19,10 +19,9 @@ export interface TensorBoardOptions {
 let made = 0;
 
 /**
- * Writes TensorBoard's event files: every number of the log, pictures, and the options as text. A resumed run writes a file of its own, which
+ * Writes TensorBoard's event files: every number of the log, pictures, and the options as text. A resumed run writes another file, which
  * begins by taking back the steps that are made again. Needs Node.
  */
-
 export const tensorboard = (folder: string, { every = 10, options = {}, pictures }: TensorBoardOptions = {}) => {
   let file: FileHandle | null = null;
   /** Pictures shown already, by name and time. */
@@ -43,6 +42,7 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
   };
   return {
     name: 'tensorboard',
+    metrics: [],
     after: ['samples', 'emoji-figures'],
     apply({ hooks, isFirstRank, startStep }: Host) {
       let last = 0;

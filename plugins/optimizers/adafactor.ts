@@ -86,6 +86,7 @@ export const adafactor = (options: AdafactorOptions = {}) => {
         }
       });
     },
+    settings: () => ({ decayPower, epsilon1, epsilon2, clipThreshold }),
     stateBytes: state.bytes,
     capture: state.capture,
     restore: state.restore,

@@ -48,6 +48,7 @@ export const adamw = ({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, name = 'adam
         }
       });
     },
+    settings: () => ({ beta1, beta2, epsilon }),
     stateBytes: state.bytes,
     capture: state.capture,
     restore: state.restore,

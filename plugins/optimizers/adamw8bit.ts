@@ -103,6 +103,7 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
         }
       });
     },
+    settings: () => ({ beta1, beta2, epsilon, min8bitSize }),
     stateBytes: () => state.bytes() + (codes?.bytes() ?? 0),
     capture: async (): Promise<State> => ({ ...(await allToHost(Object.fromEntries(state.variables))), ...(await codes?.capture()) }),
     async restore(saved: State) {

@@ -53,6 +53,7 @@ export const lion = ({ beta1 = 0.9, beta2 = 0.99, name = 'lion' }: LionOptions =
         applyUpdate(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
       }
     },
+    settings: () => ({ beta1, beta2 }),
     stateBytes: state.bytes,
     capture: state.capture,
     restore: state.restore,

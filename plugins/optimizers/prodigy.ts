@@ -145,6 +145,7 @@ export const prodigy = (options: ProdigyOptions = {}) => {
         }
       });
     },
+    settings: () => ({ beta1, beta2, beta3, epsilon, d0, dCoefficient, growthRate: String(growthRate), biasCorrection, safeguardWarmup }),
     stateBytes: state.bytes,
     capture: state.capture,
     restore: state.restore,

@@ -49,6 +49,7 @@ export const sgd = ({ momentum = 0, nesterov = false, name = 'sgd' }: SGDOptions
         applyUpdate(program, list, { rate: learningRate, decay: weightDecay, scale }, finite);
       }
     },
+    settings: () => ({ momentum, nesterov }),
     stateBytes: state.bytes,
     capture: state.capture,
     restore: state.restore,

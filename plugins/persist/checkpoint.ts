@@ -1,6 +1,18 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { betterThan, CLOCK, COLLECTIVE, fail, type Host, type Metrics, type Snapshot, STORE, SteploomError } from '../../core/index.js';
+import {
+  betterThan,
+  CLOCK,
+  COLLECTIVE,
+  checkWatched,
+  fail,
+  type Host,
+  type Metrics,
+  messageOf,
+  type Snapshot,
+  STORE,
+  SteploomError,
+} from '../../core/index.js';
 import { removeUnfinished, writeAtomically, writeFolderAtomically } from './formats/atomic-folder.js';
 import { folder } from './formats/folder.js';
 import { CHECKSUMS, readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
@@ -58,7 +70,7 @@ export const checkpoint = (options: CheckpointOptions) => {
       await writeAtomically(join(into, BEST), `${JSON.stringify(champion)}\n`);
     }
     if (totalLimit === undefined) return;
-    const steps = (await own(into)).sort((a, b) => b - a);
+    const steps = (await finishedSteps(into)).sort((a, b) => b - a);
     for (const step of steps.slice(totalLimit))
       if (step !== champion?.step) await rm(join(into, `checkpoint-${step}`), { recursive: true, force: true });
   };
@@ -77,6 +89,7 @@ export const checkpoint = (options: CheckpointOptions) => {
         if (every !== undefined) check.whole('every', every, 1);
         if (totalLimit !== undefined) check.whole('totalLimit', totalLimit, 1);
         if (everySeconds !== undefined) check.positive('everySeconds', everySeconds);
+        if (best) checkWatched(problems, 'checkpoint', host.metrics(), best.metric);
       });
       hooks.onStart.tapPromise(async () => {
         last = resolve(CLOCK).now();
@@ -128,7 +141,7 @@ async function steps(into: string): Promise<number[]> {
     names = await readdir(into);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    return fail('FILE_UNREADABLE', 'checkpoint', `${into}: ${(error as Error).message}`, 'Check the path and its permissions.', error);
+    return fail('FILE_UNREADABLE', 'checkpoint', `${into}: ${messageOf(error)}`, 'Check the path and its permissions.', error);
   }
   return names.flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
 }
@@ -140,7 +153,8 @@ const isOurs = async (path: string): Promise<boolean> =>
     () => false,
   );
 
-const own = async (into: string): Promise<number[]> => {
+/** The steps of folders that hold a snapshot of ours. */
+const finishedSteps = async (into: string): Promise<number[]> => {
   const found: number[] = [];
   for (const step of await steps(into)) if (await isOurs(join(into, `checkpoint-${step}`))) found.push(step);
   return found;

@@ -14,9 +14,9 @@ export const saveLora = (into: string, options: { rank: number; alpha: number; r
     host.hooks.onEnd.tapPromise(async () => {
       if (!host.isFirstRank()) return;
       const model = host.model();
-      const [own, given] = [weightsOf(model), host.weights('export')];
-      await folder(into).write(LORA_FILE, await writeLora(model, own, options));
-      if (Object.keys(own).some((path) => own[path] !== given[path]))
-        await folder(into).write(`averaged/${LORA_FILE}`, await writeLora(model, given, options));
+      const [trained, exported] = [weightsOf(model), host.weights('export')];
+      await folder(into).write(LORA_FILE, await writeLora(model, trained, options));
+      if (Object.keys(trained).some((path) => trained[path] !== exported[path]))
+        await folder(into).write(`averaged/${LORA_FILE}`, await writeLora(model, exported, options));
     }),
 });

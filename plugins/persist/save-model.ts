@@ -1,10 +1,10 @@
 import { type Host, weightsOf } from '../../core/index.js';
-import { isTextToImage } from '../models/text-to-image.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
 import type { Files } from './formats/files.js';
 
 export interface SaveModelOptions {
   readonly half?: boolean;
-  /** Where the averaged model goes, if some plugin averages; never into the model's own place. */
+  /** Where the averaged model goes, if some plugin averages; never into the model's place. */
   readonly averaged?: Files;
 }
 
@@ -16,8 +16,8 @@ export const saveModel = (files: Files, { half = false, averaged }: SaveModelOpt
       if (!host.isFirstRank()) return;
       const model = host.model();
       if (!isTextToImage(model)) return;
-      const [own, given] = [weightsOf(model), host.weights('export')];
-      await model.save(files, own, { half });
-      if (averaged && Object.keys(own).some((path) => own[path] !== given[path])) await model.save(averaged, given, { half });
+      const [trained, exported] = [weightsOf(model), host.weights('export')];
+      await model.save(files, trained, { half });
+      if (averaged && Object.keys(trained).some((path) => trained[path] !== exported[path])) await model.save(averaged, exported, { half });
     }),
 });

@@ -13,5 +13,5 @@ export const cosineWithRestarts = ({ cycles = 1 }: CosineWithRestartsOptions = {
       const p = progress(input);
       return p >= 1 ? 0 : Math.max(0, 0.5 * (1 + Math.cos(Math.PI * ((cycles * p) % 1))));
     },
-    { check: (options) => options.positive('cycles', cycles) },
+    { settings: { cycles }, check: (options) => options.positive('cycles', cycles) },
   );

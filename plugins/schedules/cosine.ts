@@ -8,5 +8,6 @@ export interface CosineOptions {
 /** (1 + cos(2 pi cycles p)) / 2 over the progress p (Loshchilov and Hutter 2017). Past the end it stays where it ended. */
 export const cosine = ({ cycles = 0.5 }: CosineOptions = {}) =>
   schedule('cosine', (input) => Math.max(0, 0.5 * (1 + Math.cos(Math.PI * 2 * cycles * Math.min(1, progress(input))))), {
+    settings: { cycles },
     check: (options) => options.positive('cycles', cycles),
   });

@@ -8,5 +8,5 @@ export const inverseSqrt = (knee?: number) =>
       const from = knee ?? Math.max(1, warmupSteps);
       return Math.sqrt(from / Math.max(step, from));
     },
-    { needsLength: false, check: (options) => knee === undefined || options.positive('knee', knee) },
+    { needsLength: false, settings: { knee: knee ?? null }, check: (options) => knee === undefined || options.positive('knee', knee) },
   );

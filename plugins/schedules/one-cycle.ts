@@ -9,7 +9,7 @@ export interface OneCycleOptions {
   readonly finalDivisor?: number;
 }
 
-/** Rises and falls along cosines within one run (Smith and Topin 2018; torch's OneCycleLR). It is its own warm-up. */
+/** Rises and falls along cosines within one run (Smith and Topin 2018; torch's OneCycleLR). The rise is its warm-up. */
 export const oneCycle = ({ rise = 0.3, divisor = 25, finalDivisor = 1e4 }: OneCycleOptions = {}) =>
   schedule(
     'one-cycle',
@@ -23,6 +23,7 @@ export const oneCycle = ({ rise = 0.3, divisor = 25, finalDivisor = 1e4 }: OneCy
     },
     {
       duringWarmup: true,
+      settings: { rise, divisor, finalDivisor },
       check: (options) => (rise > 0 && rise < 1) || options.invalid(`rise is ${rise}`, 'Give a share between 0 and 1.'),
     },
   );

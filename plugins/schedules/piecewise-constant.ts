@@ -10,6 +10,7 @@ export const piecewiseConstant = (rules: string) => {
   return schedule('piecewise-constant', ({ step }) => pieces.find(([boundary]) => step < boundary)?.[1] ?? last, {
     needsLength: false,
     duringWarmup: true,
+    settings: { rules },
   });
 };
 

@@ -15,6 +15,7 @@ export const polynomial = ({ power = 1, end = 1e-7 }: PolynomialOptions = {}) =>
       return step > totalSteps ? end / base : ((base - end) * (1 - progress(input)) ** power + end) / base;
     },
     {
+      settings: { power, end },
       check(options, base) {
         options.positive('power', power);
         if (!(base > end))

@@ -1,4 +1,4 @@
-import { type Host, SCHEDULE, type State, watched } from '../../core/index.js';
+import { checkWatched, type Host, SCHEDULE, type State, watched } from '../../core/index.js';
 
 export interface ReduceOnPlateauOptions {
   /** The metric of evaluations that is watched. */
@@ -35,19 +35,24 @@ export const reduceOnPlateau = ({
   let cooling = 0;
   return {
     name: 'reduce-on-plateau',
+    metrics: [],
     fills: SCHEDULE,
     unknown: true,
     after: ['evaluation'],
-    apply({ hooks }: Host) {
+    apply(host: Host) {
+      const { hooks } = host;
       hooks.validate.tap((problems) => {
         const check = problems.options('reduce-on-plateau');
         if (!(factor > 0 && factor < 1)) check.invalid(`factor is ${factor}`, 'Give a number between 0 and 1.');
         check.whole('patience', patience, 0);
         check.whole('cooldown', cooldown, 0);
+        checkWatched(problems, 'reduce-on-plateau', host.metrics(), metric);
       });
       hooks.onEvaluate.tap((metrics) => {
         const value = watched('reduce-on-plateau', metrics, metric);
-        const better = best === null || (mode === 'min' ? value < best * (1 - threshold) : value > best * (1 + threshold));
+        const limit = (best ?? 0) * (mode === 'min' ? 1 - threshold : 1 + threshold);
+        // As in torch, NaN and infinity are never better, also than nothing.
+        const better = Number.isFinite(value) && (best === null || (mode === 'min' ? value < limit : value > limit));
         if (better) {
           best = value;
           bad = 0;
@@ -65,6 +70,7 @@ export const reduceOnPlateau = ({
       });
       hooks.onSchedule.tap((rate, { step, warmupSteps }) => (step < warmupSteps ? rate : rate * multiplier));
     },
+    settings: () => ({ metric, mode, factor, patience, threshold, cooldown, minFactor }),
     capture: async (): Promise<State> => ({ multiplier, best, bad, cooling }),
     async restore(state: State) {
       ({ multiplier, best, bad, cooling } = state as unknown as { multiplier: number; best: number | null; bad: number; cooling: number });

@@ -30,6 +30,10 @@ export const sequence = (...parts: readonly (readonly [schedule: SchedulePlugin,
       }
       return 1;
     },
-    { needsLength: parts.some(([part], i) => part.needsLength && i === parts.length - 1), check },
+    {
+      needsLength: parts.some(([part], i) => part.needsLength && i === parts.length - 1),
+      check,
+      settings: { parts: parts.map(([part, steps]) => ({ ...part.settings(), steps: steps ?? null })) },
+    },
   );
 };

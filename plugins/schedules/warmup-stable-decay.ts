@@ -18,5 +18,5 @@ export const warmupStableDecay = ({ decay = 0.1, end = 0, shape = 'linear' }: Wa
       const fallen = { linear: 1 - q, cosine: 0.5 * (1 + Math.cos(Math.PI * q)), '1-sqrt': 1 - Math.sqrt(q) }[shape];
       return end + (1 - end) * fallen;
     },
-    { check: (options) => options.positive('decay', decay) },
+    { settings: { decay, end, shape }, check: (options) => options.positive('decay', decay) },
   );

@@ -58,6 +58,7 @@ export const ema = (options: EMAOptions = {}) => {
       });
       hooks.onWeights.tap((parameters): Tensors => ({ ...parameters, ...Object.fromEntries(averages) }));
     },
+    settings: () => ({ decay, minDecay, restartAt: restartAt ?? null, power, invGamma, updateAfterStep, warmup: options.warmup ?? false }),
     capture: (): Promise<State> => allToHost(Object.fromEntries(averages)),
     restore: async (state: State) => assignAll('ema', averages, state),
     dispose() {

@@ -12,7 +12,7 @@ const gpus = (): string[] => {
 
 /**
  * WebGPU cannot tell GPUs of one name apart, so each process gets a mount namespace in which the others' device nodes are empty.
- * $1... is the command; the rank on this machine comes from the launcher.
+ * $1... is the command; the rank on this machine is what mpirun or srun set.
  */
 const ONE_GPU_EACH = `i=\${OMPI_COMM_WORLD_LOCAL_RANK:-\${MPI_LOCALRANKID:-\${SLURM_LOCALID:-0}}}
 all=$(ls /dev | grep -E '^nvidia[0-9]+$' | sort -V)

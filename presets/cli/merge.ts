@@ -13,7 +13,7 @@ const mergeOptions = z.strictObject({
 
 /** `steploom merge`: writes a model with an adapter in its weights, in diffusers' layout. */
 export function addMerge(program: Command): void {
-  const command = program.command('merge').description('Add an adapter to its model’s own weights and save the model.');
+  const command = program.command('merge').description('Add an adapter to the weights of its model and save the model.');
   addOptions(command, mergeOptions, { mandatory: true }).action(async () => {
     const o = optionsOf(command, mergeOptions);
     const model = await openModel(o);

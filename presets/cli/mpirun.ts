@@ -15,12 +15,12 @@ export function findMpirun(wanted: string | undefined): { path: string; make: Ma
   return fail(
     'MPI_MISSING',
     'launch',
-    `found no launcher: tried ${names.join(', ')}`,
+    `found neither mpirun nor its like: tried ${names.join(', ')}`,
     'Install one (Debian: apt-get install openmpi-bin), or name it with --mpirun.',
   );
 }
 
-/** Flags that start one process each for `processes` ranks: with threads of their own, none is bound to a core. */
+/** Flags that start one process each for `processes` ranks: each has several threads, so none is bound to a core. */
 export function mpirunFlags(make: Make, processes: number, hosts: string | undefined): string[] {
   const count = ['-n', String(processes)];
   if (make === 'hydra') return [...(hosts ? ['-hosts', hosts] : []), ...count];

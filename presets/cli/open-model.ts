@@ -6,7 +6,7 @@ import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { readLora } from '../../plugins/adapters/lora/serialize.js';
 import { DEVICES, type DeviceName } from '../../plugins/devices/choice/candidates.js';
 import { device } from '../../plugins/devices/device.js';
-import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
+import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image-model.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { LORA_FILE } from '../../plugins/persist/formats/lora-file.js';
 import { emojiBaseFolder } from '../common/package-root.js';

@@ -28,16 +28,20 @@ async function modelResolution(files: Files): Promise<number> {
 
 /** Data, objective, evaluation and pictures of the presets that train on a folder of images. */
 export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]> {
+  // What is true of both folders; only the training's images are cropped and flipped at random.
+  const images = {
+    batchSize: o.trainBatchSize,
+    resolution: o.resolution ?? (await modelResolution(modelFolder(o))),
+    captionColumn: o.captionColumn,
+    maxPixels: o.maxPixels,
+    skipBadImages: o.skipBadImages,
+  };
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
     imageFolder(o.trainDataDir, {
-      batchSize: o.trainBatchSize,
-      resolution: o.resolution ?? (await modelResolution(modelFolder(o))),
+      ...images,
       centerCrop: o.centerCrop,
       randomFlip: o.randomFlip,
-      captionColumn: o.captionColumn,
-      maxPixels: o.maxPixels,
-      skipBadImages: o.skipBadImages,
       ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
     }),
     denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
@@ -49,12 +53,7 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
       ? []
       : [
           evaluation(
-            imageFolder(o.validationDataDir, {
-              batchSize: o.trainBatchSize,
-              resolution: o.resolution ?? (await modelResolution(modelFolder(o))),
-              centerCrop: true,
-              captionColumn: o.captionColumn,
-            }),
+            imageFolder(o.validationDataDir, { ...images, centerCrop: true }),
             o.validationSteps ? { every: o.validationSteps } : {},
           ),
         ]),

@@ -82,7 +82,7 @@ export const diffusionOptions = {
 export const imageOptions = {
   trainDataDir: z.string().min(1).describe('A folder of images with captions in metadata.jsonl or a .txt beside each.'),
   captionColumn: z.string().default('text').describe('The field of metadata.jsonl that holds the caption.'),
-  resolution: count().optional().describe('Side of the square images; the model’s own by default.'),
+  resolution: count().optional().describe('Side of the square images; the model’s by default.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
   randomFlip: z.boolean().default(false).describe('Flip images left to right at random.'),
   maxPixels: count().default(64_000_000).describe('Images with more pixels are refused.'),

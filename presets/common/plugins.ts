@@ -49,7 +49,7 @@ const sharedOptions = (o: object): Record<string, unknown> =>
 
 function optimizerOf(o: CommonOptions): Filling<'OPTIMIZER'> {
   if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
-    fail('OPTION_INVALID', 'use8bitAdam', `use_8bit_adam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
+    fail('OPTION_INVALID', 'use8bitAdam', `use8bitAdam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
   return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
 }
 

@@ -36,7 +36,7 @@ test('ten thousand steps with everything on, as a hundred', async () => {
 });
 
 test('steps of the main job on several devices', async () => {
-  expect(await run('../parity/main-job.mjs', ['3', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
+  expect(await run('../parity/main-job.mjs', ['8', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
 });
 
 test('kills', async () => {

@@ -125,7 +125,7 @@ describe('windows', () => {
     return recorder;
   };
 
-  test('mistake 4: a window of small batches is one large batch, also when the last is short', async () => {
+  test('a window of small batches is one large batch, also when the last is short', async () => {
     for (const items of [12, 13, 10, 7]) {
       const accumulated = await weights(smallRun({ items, batchSize: 2, epochs: 3 }).with(accumulation(2), sgd()));
       const whole = await weights(smallRun({ items, batchSize: 4, epochs: 3 }).with(sgd()));
@@ -320,7 +320,7 @@ describe('snapshots', () => {
       warmup(),
     );
 
-  test('mistake 8: k steps, stop, restore, N - k are N steps, bit for bit, mid-epoch too', async () => {
+  test('k steps, stop, restore, N - k are N steps, bit for bit, mid-epoch too', async () => {
     const [whole, wholeStore] = [weightsRecorder(), memoryStore(1)];
     await new Trainer(plugins().with(whole.plugin, wholeStore.plugin)).train();
     for (const k of [1, 5, 8]) {
@@ -334,7 +334,7 @@ describe('snapshots', () => {
     }
   });
 
-  test('mistake 10: a snapshot of another run is refused with all its differences', async () => {
+  test('a snapshot of another run is refused with all its differences', async () => {
     const store = memoryStore(2);
     await new Trainer(plugins().with(store.plugin, stopAfter(2))).train();
     const other = (options: object) =>

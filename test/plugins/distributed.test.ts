@@ -40,7 +40,7 @@ describe('shards', () => {
     expect(of(1, { evenBatches: false }).ids).toEqual([2, 3, 6, 7]);
   });
 
-  test('without what is repeated, every example comes once, and mistake 2 is avoided: ranks count the sharded data', () => {
+  test('without what is repeated, every example comes once: ranks count the sharded data', () => {
     for (const n of [1, 5, 8, 9, 37])
       for (const worldSize of [1, 2, 3, 4]) {
         const all = Array.from({ length: worldSize }, (_, rank) => {
@@ -113,7 +113,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     for (const rank of several) {
       expect(rank.weights).toEqual(several[0].weights);
       expect([rank.step, rank.tensors]).toEqual([100, one.tensors]);
-      // The scheduler (mistake 1): the same rate at step k, whatever the number of processes.
+      // The scheduler: the same rate at step k, whatever the number of processes.
       expect(rank.rates).toEqual(one.rates);
       if (settings.optimizer === 'adamw8bit') {
         let outside = 0;
@@ -188,7 +188,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     ]);
   });
 
-  test('mistake 9: a snapshot of rank 0 continues the run bit for bit, with nothing in the folders of others', async () => {
+  test('a snapshot of rank 0 continues the run bit for bit, with nothing in the folders of others', async () => {
     const whole = await results(launcher, 2, { steps: 30, window: 2 });
     const out = await folder();
     await results(launcher, 2, { steps: 30, window: 2, every: 7, out, stopAt: { rank: 1, step: 14 } });

@@ -39,7 +39,7 @@ const spoil = (factor: number, at: (step: number) => boolean): Plugin => ({
 });
 
 describe('clipping', () => {
-  test('mistake 7, mistake 18: bounds the norm of the mean gradient, and logs the norm before', async () => {
+  test('bounds the norm of the mean gradient, and logs the norm before', async () => {
     const [free, clipped] = [watch(), watch()];
     await new Trainer(smallRun({ learningRate: 0 }).with(free.plugin)).train();
     await new Trainer(smallRun({ learningRate: 0 }).with(clipping(0.3), clipped.plugin)).train();

@@ -34,7 +34,7 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
     'presets/emoji/base/MODEL_CARD.md',
   ])
     expect(paths).toContain(wanted);
-  expect(paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|LICENSE)$/.test(path))).toEqual([]);
+  expect(paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path))).toEqual([]);
   expect(paths.filter((path) => /test|\.map$/.test(path))).toEqual([]);
 
   await writeFile(join(folder, 'package.json'), '{"type": "module", "private": true}');
@@ -56,6 +56,7 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
   expect(JSON.parse(run(process.execPath, ['train.mjs'], folder).trim().split('\n').at(-1) as string)).toEqual({ step: 2, seen: [0, 1] });
   expect(run(join(folder, 'node_modules', '.bin', 'steploom'), ['--version'], folder).trim()).toBe('0.1.0');
   expect((await readdir(join(folder, 'node_modules', 'steploom'))).sort()).toEqual([
+    'CHANGELOG.md',
     'LICENSE',
     'README.md',
     'dist',

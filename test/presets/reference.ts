@@ -1,9 +1,10 @@
 // Writes what follows from the presets' schemas: the option types that are published, and the reference of all options.
 //   npm run reference
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
 import { PRESETS } from '../../presets/cli/registry.js';
 import { type OptionFacts, optionFacts, snake } from '../../presets/common/option-facts.js';
 
@@ -47,24 +48,19 @@ function comment(text: string): string {
   return ['  /**', ...lines.map((line) => `   *${line}`), '   */'].join('\n');
 }
 
-/** presets/common/option-types.ts: an interface for each preset. */
-export function optionTypes(): string {
-  const text = ['// Written by `npm run reference` from the schemas of the presets.', ''];
-  for (const [preset, { options, summary }] of Object.entries(PRESETS)) {
-    text.push(`/** Options of ${camel(preset)}. ${summary} */`, `export interface ${typeName(preset)} {`);
-    for (const option of optionFacts(options)) {
-      const fallback = defaultOf(option);
-      text.push(comment(`${option.description}${fallback === null ? '' : ` Default: ${fallback}.`}`));
-      text.push(`  readonly ${option.name}${option.required ? '' : '?'}: ${typeOf(option)}${option.required ? '' : ' | undefined'};`);
-    }
-    text.push('}', '');
+/** presets/common/option-types/<preset>.ts: the preset's options as an interface. */
+function optionTypes(preset: string): string {
+  const { options, summary } = PRESETS[preset];
+  const text = ['// Written by `npm run reference` from the schema of the preset.', ''];
+  text.push(`/** Options of ${camel(preset)}. ${summary} */`, `export interface ${typeName(preset)} {`);
+  for (const option of optionFacts(options)) {
+    const fallback = defaultOf(option);
+    text.push(comment(`${option.description}${fallback === null ? '' : ` Default: ${fallback}.`}`));
+    text.push(`  readonly ${option.name}${option.required ? '' : '?'}: ${typeOf(option)}${option.required ? '' : ' | undefined'};`);
   }
+  text.push('}', '');
   const biome = join(root, 'node_modules', '.bin', 'biome');
-  return execFileSync(biome, ['format', '--stdin-file-path=presets/common/option-types.ts'], {
-    cwd: root,
-    input: text.join('\n'),
-    encoding: 'utf8',
-  });
+  return execFileSync(biome, ['format', '--stdin-file-path=options.ts'], { cwd: root, input: text.join('\n'), encoding: 'utf8' });
 }
 
 const KINDS: Readonly<Record<OptionFacts['kind'], string>> = {
@@ -84,8 +80,38 @@ function table(rows: readonly (readonly string[])[]): string[] {
   return [line(rows[0]), line(widths.map((width) => '-'.repeat(width))), ...rows.slice(1).map(line)];
 }
 
+/** Presets whose options are objects of code: their files, their interfaces and what they are for. */
+const IN_CODE = [
+  ['lora-in-memory', 'LoraInMemoryOptions', 'LoRA on images in memory; runs in browsers.'],
+  ['supervised', 'SupervisedPresetOptions', 'Any TensorFlow.js model, whole or with LoRA; runs in browsers.'],
+] as const;
+
+/** The members of an interface, with their doc comments. */
+function members(file: string, name: string): { base: string[]; rows: string[][] } {
+  const source = ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest, true);
+  const found = source.statements.find(
+    (statement): statement is ts.InterfaceDeclaration => ts.isInterfaceDeclaration(statement) && statement.name.text === name,
+  );
+  if (!found) throw new Error(`${file} has no interface ${name}`);
+  const escaped = (text: string) => text.replace(/\s+/g, ' ').replaceAll('|', '\\|');
+  return {
+    base: (found.heritageClauses ?? []).flatMap(({ types }) => types.map((type) => type.getText())),
+    rows: found.members.filter(ts.isPropertySignature).map((member) => [
+      `\`${member.name.getText()}\``,
+      `\`${escaped(member.type?.getText() ?? '')}\``,
+      member.questionToken ? '' : 'required',
+      escaped(
+        ts
+          .getJSDocCommentsAndTags(member)
+          .flatMap(({ comment: text }) => ts.getTextOfJSDocComment(text) ?? [])
+          .join(' '),
+      ),
+    ]),
+  };
+}
+
 /** docs/options.md: every option of every preset. */
-export function optionsPage(): string {
+function optionsPage(): string {
   const text = [
     '# Options of the presets',
     '',
@@ -104,17 +130,24 @@ export function optionsPage(): string {
           `\`${option.name}\``,
           KINDS[option.kind],
           option.required ? 'required' : (defaultOf(option) ?? ''),
-          `${option.description}${option.choices ? ` One of: ${option.choices.join(', ')}.` : ''}`,
+          `${option.description.replaceAll('*', '\\*')}${option.choices ? ` One of: ${option.choices.join(', ')}.` : ''}`,
         ]),
       ]),
     );
+  }
+  for (const [preset, type, summary] of IN_CODE) {
+    const { base, rows } = members(`presets/${preset}.ts`, type);
+    const more =
+      base.length > 0 ? ` What ${base.map((name) => `\`${name}\``).join(', ')} has (the objective’s options) is taken as well.` : '';
+    text.push('', `## ${camel(preset)}`, '', `${summary} In code alone: \`${type}\`.${more}`, '');
+    text.push(...table([['in code', 'type', '', 'what it does'], ...rows]));
   }
   return `${text.join('\n')}\n`;
 }
 
 /** The files and what belongs into each, by their paths in the repository. */
 export const REFERENCE: Readonly<Record<string, () => string>> = {
-  'presets/common/option-types.ts': optionTypes,
+  ...Object.fromEntries(Object.keys(PRESETS).map((preset) => [`presets/common/option-types/${preset}.ts`, () => optionTypes(preset)])),
   'docs/options.md': optionsPage,
 };
 

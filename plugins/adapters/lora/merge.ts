@@ -12,7 +12,7 @@ const delta = (facts: ModuleFacts, a: Tensor, b: Tensor, scale: number): Tensor 
   });
 
 /**
- * Adds (sign 1) or takes away (sign -1) adapters in the model's own weights, in place. A result that is not finite is
+ * Adds (sign 1) or takes away (sign -1) adapters in the model's weights, in place. A result that is not finite is
  * refused before any weight has changed.
  */
 export async function mergeLora(

@@ -38,7 +38,7 @@ export interface LoraModule {
   readonly b: Tensor;
 }
 
-/** A model with adapters: the same weights, frozen, and the adapters' own, trained. */
+/** A model with adapters: the same weights, frozen, and the adapters' matrices, trained. */
 export function withLora<M extends Model>(model: M, modules: readonly LoraModule[], scale: number, dropout = 0): M {
   const parameters = new Map<string, Parameter>([...model.parameters].map(([path, p]) => [path, { ...p, trainable: false }]));
   const wraps = new Map(model.wraps);

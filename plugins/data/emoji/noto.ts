@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { fail, type Random, seededRandom } from '../../../core/index.js';
+import { fail, messageOf, type Random, seededRandom } from '../../../core/index.js';
 
 /** One emoji: its name as a caption, its pixels in [0, 1], and its category. */
 export interface Emoji {
@@ -47,7 +47,7 @@ export async function renderEmoji(which: 'all' | 'icons', side = 32, onProgress?
       return fail(
         'DATA_MISSING',
         'emoji',
-        `@iconify-json/noto/${file} cannot be read (${(error as Error).message.split('\n')[0]})`,
+        `@iconify-json/noto/${file} cannot be read (${messageOf(error).split('\n')[0]})`,
         'npm install @iconify-json/noto.',
         error,
       );

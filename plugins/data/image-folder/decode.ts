@@ -1,4 +1,4 @@
-import { fail } from '../../../core/index.js';
+import { fail, messageOf } from '../../../core/index.js';
 
 /** Pixels that an image may have once its short side is the resolution. */
 const MOST_RESIZED = 16_000_000;
@@ -16,10 +16,10 @@ export async function checkHeader(path: string, resolution: number, maxPixels: n
   const { default: sharp } = await import('sharp');
   let size: { width: number; height: number };
   try {
-    // The limit is ours to say: sharp's own message does not tell how large the image is.
+    // The limit is ours to say: sharp's message does not tell how large the image is.
     size = await sharp(path, { limitInputPixels: false }).metadata();
   } catch (error) {
-    return bad(`cannot be decoded: ${(error as Error).message}`, 'Replace or remove the file.', error);
+    return bad(`cannot be decoded: ${messageOf(error)}`, 'Replace or remove the file.', error);
   }
   const { width, height } = size;
   if (!(width > 0 && height > 0)) bad('has no pixels', 'Replace or remove the file.');
@@ -47,13 +47,7 @@ export async function decodeImage(path: string, resolution: number, maxPixels: n
     if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
     return { width: info.width, height: info.height, bytes: new Uint8Array(data) };
   } catch (error) {
-    return fail(
-      'BAD_IMAGE',
-      'image-folder',
-      `${path} cannot be decoded: ${(error as Error).message}`,
-      'Replace or remove the file.',
-      error,
-    );
+    return fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${messageOf(error)}`, 'Replace or remove the file.', error);
   }
 }
 

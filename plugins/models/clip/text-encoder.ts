@@ -28,7 +28,7 @@ const schema = z.object({
 
 export type CLIPTextConfig = z.input<typeof schema>;
 
-/** transformers' CLIPTextModel under its own parameter names (without `text_model.`): int32 ids [n, l] to states [n, l, hidden_size]. */
+/** transformers' CLIPTextModel under its parameter names (without `text_model.`): int32 ids [n, l] to states [n, l, hidden_size]. */
 export function clipText(json: object, prefix = 'text_encoder.', start: { token?: number; position?: number } = {}) {
   const config = parseConfig(schema, json, 'model', 'text_encoder/config.json');
   const { hidden_size: size, layer_norm_eps: epsilon } = config;

@@ -21,7 +21,7 @@ export function joinParts(parts: Parts): Joined {
   const text = clipText(parts.text, 'text_encoder.', parts.textStart);
   const noise = noiseSchedule(parts.noise);
   const codec = spaceToDepth(parts.block);
-  const differ = (what: string): never => fail('MODEL_PARTS_DIFFER', 'text-to-image', what, 'Use parts of one model.');
+  const differ = (what: string): never => fail('MODEL_PARTS_DIFFER', 'text-to-image-model', what, 'Use parts of one model.');
   const width = unet.config.cross_attention_dim;
   const { hidden_size: size, vocab_size: words } = text.config;
   if (size !== (typeof width === 'number' ? width : width[0])) differ(`the text encoder is ${size} wide, the denoiser expects ${width}`);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { fail } from '../../../core/index.js';
 import { parseConfig } from '../layers/parse-config.js';
 
-/** What scheduler/scheduler_config.json says that training and sampling need; its other entries are diffusers' own. */
+/** What scheduler/scheduler_config.json says that training and sampling need; its other entries matter to diffusers alone. */
 const schema = z.object({
   num_train_timesteps: z.number().int().positive().default(1000),
   beta_start: z.number().positive().default(0.0001),

@@ -12,7 +12,7 @@ export async function readParts(files: Files): Promise<Parts> {
   if (codecName && codecName !== 'SpaceToDepth')
     fail(
       'UNSUPPORTED_OPTION',
-      'text-to-image',
+      'text-to-image-model',
       `${files.where}/model_index.json: the autoencoder ${codecName} is not supported`,
       'Use a model that works on pixels (SpaceToDepth, or no vae).',
     );

@@ -9,7 +9,7 @@ export interface Underway {
   context: Context | null;
 }
 
-/** A linear activation, which the modules' own are swapped for while an adapter adds to what comes before it. */
+/** A linear activation, which stands in for a module's while an adapter adds to what comes before it. */
 const linearActivation = () => (tf.layers.dense({ units: 1 }) as unknown as Layer).activation;
 
 /** Puts the layers' calls through the context of the forward pass under way. Returns what undoes it. */
@@ -47,7 +47,7 @@ export function takeCalls(layers: readonly [string, Layer][], state: Readonly<Un
     taken.push(layer);
   }
   return () => {
-    // The class's own method comes back.
+    // The class's method comes back.
     for (const layer of taken) delete (layer as Partial<Layer>).call;
   };
 }
@@ -71,7 +71,7 @@ export function forward(
       );
     return tensor as Tensor;
   });
-  // Other values than the model's own (an average, say) stand in its layers for as long as this call takes.
+  // Other values than the model's (an average, say) stand in its layers for as long as this call takes.
   const swapped: [LayerWeight, Tensor][] = [];
   state.context = context;
   try {

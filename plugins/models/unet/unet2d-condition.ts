@@ -9,7 +9,7 @@ import { atLevel, parseUNetConfig } from './config.js';
 import { timestepEmbedding } from './timestep-embedding.js';
 
 /**
- * diffusers' UNet2DConditionModel under its own parameter names. Images are [n, h, w, c], `timesteps` n numbers, text
+ * diffusers' UNet2DConditionModel under its parameter names. Images are [n, h, w, c], `timesteps` n numbers, text
  * [n, l, cross_attention_dim].
  */
 export function unet2DCondition(json: object, prefix = 'unet.') {

@@ -40,7 +40,7 @@ function crossEntropy(predicted: Tensor, target: Tensor, fromLogits: boolean, sm
   return perExample(logs.mul(wanted).sum(-1).neg());
 }
 
-/** Written out: TensorFlow.js's own has no kernel everywhere. */
+/** Written out: tf.logSoftmax has no kernel on some devices. */
 function logSoftmax(x: Tensor): Tensor {
   const shifted = x.sub(x.max(-1, true));
   return shifted.sub(shifted.exp().sum(-1, true).log());

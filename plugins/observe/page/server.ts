@@ -2,7 +2,7 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { type FinishedRecord, fail } from '../../../core/index.js';
+import { type FinishedRecord, fail, messageOf } from '../../../core/index.js';
 import { PAGE } from './page.js';
 
 /** A run as the page shows it. */
@@ -54,7 +54,7 @@ export async function serveRuns({
 }: ServerOptions): Promise<{ address: string; close(): Promise<void> }> {
   const token = isLocal(host) ? null : randomBytes(16).toString('hex');
   const allowed = (request: IncomingMessage, given: string | null): boolean => {
-    // A page from elsewhere whose name was made to point here has another name in its requests.
+    // DNS rebinding: a page from elsewhere whose name was made to point here has that name in its requests.
     if (token === null) return isLocal((request.headers.host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, ''));
     const [a, b] = [Buffer.from(given ?? ''), Buffer.from(token)];
     return a.length === b.length && timingSafeEqual(a, b);
@@ -103,18 +103,18 @@ export async function serveRuns({
   const server: Server = createServer((request, response) => {
     answer(request, response).catch((error) => {
       if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
-      response.end((error as Error).message);
+      response.end(messageOf(error));
     });
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, resolve);
   }).catch((error) =>
-    fail('PORT_UNAVAILABLE', 'ui', `cannot listen on ${host}:${port}: ${(error as Error).message}`, 'Give another port or host.', error),
+    fail('PORT_UNAVAILABLE', 'ui', `cannot listen on ${host}:${port}: ${messageOf(error)}`, 'Give another port or host.', error),
   );
-  const { port: own } = server.address() as { port: number };
+  const { port: listening } = server.address() as { port: number };
   return {
-    address: `http://${host.includes(':') ? `[${host}]` : host}:${own}/${token ? `?token=${token}` : ''}`,
+    address: `http://${host.includes(':') ? `[${host}]` : host}:${listening}/${token ? `?token=${token}` : ''}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { fail } from '../../../core/index.js';
+import { fail, messageOf } from '../../../core/index.js';
 import type { Files } from './files.js';
 import { folder } from './folder.js';
 
@@ -39,9 +39,9 @@ export async function writeAtomically(path: string, content: string | Uint8Array
 }
 
 /**
- * Fills a folder under a name of its own, and gives it its name when everything is on disk: who finds the name finds all of it.
+ * Fills a folder under another name, and gives it its name when everything is on disk: who finds the name finds all of it.
  * `replace` says that there is one of that name.
- * Needs a file system whose rename is atomic, which Linux's, macOS's and Windows's own are.
+ * Needs a file system whose rename is atomic, as those of Linux, macOS and Windows are.
  */
 export async function writeFolderAtomically(
   path: string,
@@ -81,6 +81,6 @@ async function guarded(path: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    fail('FILE_UNWRITABLE', 'files', `${path}: ${(error as Error).message}`, 'Check the path, its permissions and the space left.', error);
+    fail('FILE_UNWRITABLE', 'files', `${path}: ${messageOf(error)}`, 'Check the path, its permissions and the space left.', error);
   }
 }

@@ -1,4 +1,4 @@
-import { fail } from '../../../core/index.js';
+import { fail, messageOf } from '../../../core/index.js';
 
 /** Where a model's files are read from and written to; paths are relative, with forward slashes. */
 export interface Files {
@@ -43,7 +43,7 @@ export async function readJson(files: Files, path: string): Promise<Record<strin
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (error) {
-    fail('BAD_JSON', 'files', `${files.where}/${path} is not JSON: ${(error as Error).message}`, 'Mend or replace the file.');
+    fail('BAD_JSON', 'files', `${files.where}/${path} is not JSON: ${messageOf(error)}`, 'Mend or replace the file.');
   }
   return fail('BAD_JSON', 'files', `${files.where}/${path} holds no JSON object`, 'Mend or replace the file.');
 }

@@ -1,4 +1,4 @@
-import { fail, type TensorData } from '../../../core/index.js';
+import { fail, messageOf, type TensorData } from '../../../core/index.js';
 import { fromFloat16, toFloat16 } from './float16.js';
 
 /** The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes (huggingface/safetensors, README). */
@@ -29,7 +29,7 @@ export function readHeader(
   try {
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, 8 + length)));
   } catch (error) {
-    bad(`its header is not JSON (${(error as Error).message})`);
+    bad(`its header is not JSON (${messageOf(error)})`);
   }
   if (typeof header !== 'object' || header === null || Array.isArray(header)) bad('its header is not an object');
   const { __metadata__: metadata = {}, ...rest } = header;
@@ -63,7 +63,7 @@ export function readSafetensors(bytes: Uint8Array, where = 'a safetensors file')
   const { entries, metadata, start } = readHeader(bytes, where);
   const tensors = new Map<string, TensorData>();
   for (const [name, { dtype, shape, data_offsets }] of entries) {
-    // A copy, which is aligned; a Buffer's own slice would share its memory.
+    // A copy, which is aligned; slice() of Node's Buffer would share its memory.
     const raw = new Uint8Array(bytes.subarray(start + data_offsets[0], start + data_offsets[1])).buffer;
     tensors.set(name, { shape, ...decode(dtype, raw) });
   }
@@ -101,7 +101,7 @@ export function writeSafetensors(
   const header: Record<string, unknown> = { __metadata__: metadata };
   const parts: Uint8Array[] = [];
   let offset = 0;
-  // Wider types first: each tensor then begins at a multiple of its own width.
+  // Wider types first: each tensor then begins at a multiple of its width.
   const width = ({ dtype }: TensorData) => (dtype === 'uint8' ? 1 : dtype === 'float32' && half ? 2 : 4);
   const names = Object.keys(tensors).sort((a, b) => width(tensors[b]) - width(tensors[a]) || (a < b ? -1 : 1));
   for (const name of names) {

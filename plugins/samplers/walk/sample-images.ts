@@ -1,7 +1,7 @@
 import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Context, makeContext, type Random, type Tensors } from '../../../core/index.js';
-import type { TextToImage } from '../../models/text-to-image.js';
+import type { TextToImage } from '../../models/text-to-image-model.js';
 import type { Sampler } from './sampler.js';
 
 export interface SampleOptions {

@@ -1,4 +1,4 @@
-import { type Host, type OptionChecks, RUN, SCHEDULE, type ScheduleInput } from '../../../core/index.js';
+import { type Host, type OptionChecks, RUN, SCHEDULE, type ScheduleInput, type Settings } from '../../../core/index.js';
 
 /** The rate as a multiple of the base rate at a step; what a schedule is. */
 export type Curve = (input: ScheduleInput) => number;
@@ -10,20 +10,27 @@ export interface SchedulePlugin {
   readonly needsLength: boolean;
   readonly curve: Curve;
   apply(host: Host): void;
+  settings(): Settings;
+}
+
+/** What is to be said of a curve. */
+export interface ScheduleFacts {
+  readonly needsLength?: boolean;
+  /** Whether it has its say before warmupSteps, too. */
+  readonly duringWarmup?: boolean;
+  /** Looks at the options; it is given the run's learning rate as well. */
+  check?(options: OptionChecks, learningRate: number): unknown;
+  /** The options: a resumed run must have the same. */
+  readonly settings?: Settings;
 }
 
 /**
  * Makes a schedule from a curve. Before warmupSteps it returns the rate unchanged: warm-up is the warm-up plugin's.
- * `check` looks at the options; it is given the run's learning rate as well.
  */
 export function schedule(
   name: string,
   curve: Curve,
-  {
-    needsLength = true,
-    duringWarmup = false,
-    check = () => undefined,
-  }: { needsLength?: boolean; duringWarmup?: boolean; check?: (options: OptionChecks, learningRate: number) => unknown } = {},
+  { needsLength = true, duringWarmup = false, check = () => undefined, settings = {} }: ScheduleFacts = {},
 ): SchedulePlugin {
   return {
     name,
@@ -36,6 +43,7 @@ export function schedule(
       });
       hooks.onSchedule.tap((rate, input) => (input.step < input.warmupSteps && !duringWarmup ? rate : rate * curve(input)));
     },
+    settings: () => ({ curve: name, ...settings }),
   };
 }
 

@@ -36,7 +36,7 @@ async function run(mine: Plugin | null, saved: Snapshot | null, overrides?: read
 describe('options that change what numbers mean', () => {
   test('are in the snapshot, and a run with the same goes on without a word', async () => {
     const { snapshot } = await run(withOptions({ alpha: 4, name: 'a' }, { beta: 0.9 }), null);
-    expect(snapshot.settings).toEqual({ mine: { alpha: 4, name: 'a', 'inner/beta': 0.9 } });
+    expect(snapshot.settings).toMatchObject({ mine: { alpha: 4, name: 'a', 'inner/beta': 0.9 } });
     expect((await run(withOptions({ alpha: 4, name: 'a' }, { beta: 0.9 }), snapshot)).warnings).toEqual([]);
   });
 
@@ -49,6 +49,8 @@ describe('options that change what numbers mean', () => {
     await expect(run(null, snapshot)).rejects.toThrow(/mine\.alpha was 4, is not there/);
     const meant = await run(withOptions({ alpha: 400 }, { beta: 0.9 }), snapshot, ['mine.alpha']);
     expect(meant.warnings).toEqual(['resume: mine.alpha was 4, is 400 from here on']);
+    // A plugin's name stands for all of its options.
+    expect((await run(withOptions({ alpha: 5 }, { beta: 0.1 }), snapshot, ['mine'])).warnings).toHaveLength(2);
     await expect(run(withOptions({ alpha: 4 }, { beta: 0.9 }), snapshot, ['mine.alhpa'])).rejects.toThrow(
       /no mine\.alhpa to override.*mine\.alpha/,
     );

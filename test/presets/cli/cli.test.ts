@@ -202,7 +202,7 @@ describe('training', () => {
     await writeFile(join(folder, 'mixed', 'torn.png'), 'no picture');
     await appendFile(join(folder, 'mixed', 'metadata.jsonl'), '\n{"file_name": "torn.png", "text": "torn"}');
     const { code, err } = await steploom(
-      ...['train', 'lora-text-to-image', ...small, '--train_data_dir', 'mixed', '--skip_bad_images', '--validation_data_dir', 'images'],
+      ...['train', 'lora-text-to-image', ...small, '--train_data_dir', 'mixed', '--skip_bad_images', '--validation_data_dir', 'mixed'],
       // A rate of 0: the held-out loss cannot fall, so that the second evaluation without a better one ends the run.
       ...[
         '--learning_rate',

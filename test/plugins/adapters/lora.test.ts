@@ -10,20 +10,20 @@ import {
   type Tensor,
   type TensorData,
   weightsOf,
-} from '../../core/index.js';
-import { mergeLora } from '../../plugins/adapters/lora/merge.js';
-import { loraModules, loraPaths, withLora } from '../../plugins/adapters/lora/modules.js';
-import { readLora, writeLora } from '../../plugins/adapters/lora/serialize.js';
-import { lora } from '../../plugins/adapters/lora.js';
-import { makeParameters } from '../../plugins/models/layers/parameters.js';
-import { unet2DCondition } from '../../plugins/models/unet/unet2d-condition.js';
-import { readSafetensors, writeSafetensors } from '../../plugins/persist/formats/safetensors.js';
-import { relativeGap, use } from '../support/devices.js';
+} from '../../../core/index.js';
+import { mergeLora } from '../../../plugins/adapters/lora/merge.js';
+import { loraModules, loraPaths, withLora } from '../../../plugins/adapters/lora/modules.js';
+import { readLora, writeLora } from '../../../plugins/adapters/lora/serialize.js';
+import { lora } from '../../../plugins/adapters/lora.js';
+import { makeParameters } from '../../../plugins/models/layers/parameters.js';
+import { unet2DCondition } from '../../../plugins/models/unet/unet2d-condition.js';
+import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
+import { relativeGap, use } from '../../support/devices.js';
 
-const fixture = (path: string) => readFile(new URL(`../fixtures/unet-tiny/${path}`, import.meta.url));
+const fixture = (path: string) => readFile(new URL(`../../fixtures/unet-tiny/${path}`, import.meta.url));
 
 async function tiny(): Promise<Model> {
-  const unet = unet2DCondition(JSON.parse(await readFile(new URL('../fixtures/unet-tiny/config.json', import.meta.url), 'utf8')));
+  const unet = unet2DCondition(JSON.parse(await readFile(new URL('../../fixtures/unet-tiny/config.json', import.meta.url), 'utf8')));
   const raw = readSafetensors(await fixture('diffusion_pytorch_model.safetensors')).tensors;
   const tensors = new Map([...raw].map(([name, value]) => [`unet.${name}`, value]));
   return {
@@ -160,7 +160,7 @@ test('a merge that is not finite is refused, and changes nothing', async () => {
 describe('files', () => {
   const keys = (bytes: Uint8Array) => [...readSafetensors(bytes).tensors.keys()].sort();
 
-  test('mistake 13: attention alone is written under diffusers’ own keys, with alpha', async () => {
+  test('attention alone is written under diffusers’ own keys, with alpha', async () => {
     const model = await tiny();
     const { adapted } = await applied(model, { rank: 2, alpha: 3 });
     randomB(adapted);

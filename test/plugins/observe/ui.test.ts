@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Plugin, Trainer } from '../../core/index.js';
-import { runsBelow, serveRuns } from '../../plugins/observe/page/server.js';
-import { ui } from '../../plugins/observe/ui.js';
-import { writeGrid } from '../../plugins/persist/formats/png.js';
-import { smallRun } from '../support/small-run.js';
+import { type Plugin, Trainer } from '../../../core/index.js';
+import { runsBelow, serveRuns } from '../../../plugins/observe/page/server.js';
+import { ui } from '../../../plugins/observe/ui.js';
+import { writeGrid } from '../../../plugins/persist/formats/png.js';
+import { smallRun } from '../../support/small-run.js';
 
 let folder: string;
 beforeAll(async () => {

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { noiseSchedule } from '../../plugins/models/stable-diffusion/noise-schedule.js';
-import { minSnrWeight } from '../../plugins/objectives/losses/min-snr-weight.js';
-import { ddim } from '../../plugins/samplers/ddim.js';
-import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-plus-plus.js';
-import { relativeGap } from '../support/devices.js';
+import { noiseSchedule } from '../../../plugins/models/stable-diffusion/noise-schedule.js';
+import { minSnrWeight } from '../../../plugins/objectives/losses/min-snr-weight.js';
+import { ddim } from '../../../plugins/samplers/ddim.js';
+import { dpmSolverPlusPlus } from '../../../plugins/samplers/dpm-solver-plus-plus.js';
+import { relativeGap } from '../../support/devices.js';
 
 interface Golden {
   start: number[];
@@ -20,7 +20,7 @@ interface Golden {
     last: number[];
   }[];
 }
-const golden = JSON.parse(readFileSync(new URL('../fixtures/samplers-golden.json', import.meta.url), 'utf8')) as Golden;
+const golden = JSON.parse(readFileSync(new URL('../../fixtures/samplers-golden.json', import.meta.url), 'utf8')) as Golden;
 const NCHW: [number, number, number, number] = [1, 2, 4, 4];
 
 describe('walks of diffusers’ schedulers', () => {

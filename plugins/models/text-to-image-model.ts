@@ -2,11 +2,13 @@ import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import {
   type Context,
+  hashOf,
   type Inputs,
   MODEL,
   type Model,
   type ModelProvider,
   type Random,
+  type Settings,
   type Tensor,
   type Tensors,
 } from '../../core/index.js';
@@ -24,6 +26,8 @@ import type { Codec } from './vae/codec.js';
 
 /** A text-to-image diffusion model: text encoder, denoiser, codec and noise schedule. */
 export interface TextToImage extends Model {
+  /** What tells the weights that were read from others; `new` where none were. */
+  readonly base: string;
   readonly noise: NoiseSchedule;
   readonly codec: Codec;
   readonly tokenizer: Tokenizer;
@@ -55,21 +59,33 @@ export interface FreshTextToImage {
 export interface TextToImageOptions {
   /** A folder in diffusers' layout, or the configurations of a new model. */
   readonly from: Files | FreshTextToImage;
-  /** Which parts are trained; an adapter brings its own weights. */
+  /** Which parts are trained; an adapter's weights are trained in any case. */
   readonly train: 'nothing' | 'unet' | 'everything';
 }
 
 /** The model of the text-to-image presets, as a plugin. */
-export const textToImageModel = (options: TextToImageOptions) =>
-  ({
-    name: 'text-to-image',
+export const textToImageModel = (options: TextToImageOptions) => {
+  let base = '';
+  return {
+    name: 'text-to-image-model',
     fills: MODEL,
-    build: (random: Random) => buildTextToImage(options, random),
-  }) satisfies ModelProvider & { name: string; fills: typeof MODEL };
+    async build(random: Random) {
+      const model = await buildTextToImage(options, random);
+      base = model.base;
+      return model;
+    },
+    // A run goes on from the model that it began with, wherever that stands.
+    settings: () => ({ base, train: options.train }),
+  } satisfies ModelProvider & { name: string; fills: typeof MODEL; settings(): Settings };
+};
 
 const isFiles = (from: Files | FreshTextToImage): from is Files => 'read' in from;
 
 const partsOf = ({ textEncoder: text, ...from }: FreshTextToImage): Parts => ({ ...from, text, where: 'a new model' });
+
+/** A hash of the weights that were read; of a new model none, which the seed decides. */
+const contentOf = ({ tensors }: Parts): string =>
+  tensors ? hashOf(...[...tensors.unet.values(), ...tensors.text.values()].map(({ data }) => data)) : 'new';
 
 /** Reads or makes the model; every fault of a folder is an error that names file and option. */
 export async function buildTextToImage({ from, train }: TextToImageOptions, random: Random): Promise<TextToImage> {
@@ -88,6 +104,7 @@ export async function buildTextToImage({ from, train }: TextToImageOptions, rand
     unet.forward(context, latents, timesteps, states) as Tensor4D;
   const size = unet.config.sample_size;
   return {
+    base: contentOf(parts),
     parameters: parametersOf(joined, { unet: train !== 'nothing', text: train === 'everything' }, random),
     modules: new Map([...unet.modules, ...text.modules]),
     wraps: new Map(),

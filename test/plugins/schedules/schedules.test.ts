@@ -1,19 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Plugin, ScheduleInput } from '../../core/index.js';
-import { compose, Trainer } from '../../core/index.js';
-import { constant } from '../../plugins/schedules/constant.js';
-import { cosine } from '../../plugins/schedules/cosine.js';
-import { inverseSqrt } from '../../plugins/schedules/inverse-sqrt.js';
-import { linear } from '../../plugins/schedules/linear.js';
-import { oneCycle } from '../../plugins/schedules/one-cycle.js';
-import { piecewiseConstant } from '../../plugins/schedules/piecewise-constant.js';
-import { polynomial } from '../../plugins/schedules/polynomial.js';
-import { sequence } from '../../plugins/schedules/sequence.js';
-import { warmup } from '../../plugins/schedules/warmup.js';
-import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
-import { type ScheduleName, scheduleByName } from '../../presets/common/schedules.js';
-import { smallRun } from '../support/small-run.js';
+import type { Plugin, ScheduleInput } from '../../../core/index.js';
+import { compose, Trainer } from '../../../core/index.js';
+import { constant } from '../../../plugins/schedules/constant.js';
+import { cosine } from '../../../plugins/schedules/cosine.js';
+import { inverseSqrt } from '../../../plugins/schedules/inverse-sqrt.js';
+import { linear } from '../../../plugins/schedules/linear.js';
+import { oneCycle } from '../../../plugins/schedules/one-cycle.js';
+import { piecewiseConstant } from '../../../plugins/schedules/piecewise-constant.js';
+import { polynomial } from '../../../plugins/schedules/polynomial.js';
+import { sequence } from '../../../plugins/schedules/sequence.js';
+import { warmup } from '../../../plugins/schedules/warmup.js';
+import { warmupStableDecay } from '../../../plugins/schedules/warmup-stable-decay.js';
+import { type ScheduleName, scheduleByName } from '../../../presets/common/schedules.js';
+import { smallRun } from '../../support/small-run.js';
 
 interface Case {
   name: ScheduleName;
@@ -30,7 +30,7 @@ interface Case {
   steps: number[];
   learningRates: number[];
 }
-const { cases } = JSON.parse(readFileSync(new URL('../fixtures/schedules-golden.json', import.meta.url), 'utf8')) as { cases: Case[] };
+const { cases } = JSON.parse(readFileSync(new URL('../../fixtures/schedules-golden.json', import.meta.url), 'utf8')) as { cases: Case[] };
 
 /** The learning rate of a list of schedule plugins, as the core asks for it. */
 function rates(plugins: readonly Plugin[], input: Omit<ScheduleInput, 'step' | 'group' | 'metrics'>) {
@@ -68,7 +68,7 @@ describe('diffusers’ golden values', () => {
   }
 });
 
-describe('the specification’s golden values', () => {
+describe('golden values of whole runs', () => {
   const input = { warmupSteps: 3, totalSteps: 10, baseLearningRate: 1 };
   const head = [0, 0.333333, 0.666667, 1];
   test.each([
@@ -87,15 +87,15 @@ describe('beyond diffusers', () => {
     expect(rates([cosine(), warmup()], input)(150)).toBe(0);
     expect(rates([cosine({ cycles: 1 })], input)(150)).toBeCloseTo(2, 12);
   });
-  test('inverse_sqrt falls as 1 / sqrt from the knee', () => {
+  test('inverseSqrt falls as 1 / sqrt from the knee', () => {
     const rate = rates([inverseSqrt(), warmup()], input);
     expect([rate(5), rate(10), rate(40)]).toEqual([1, 2, 1]);
   });
-  test('warmup_stable_decay stays, then decays over its last steps', () => {
+  test('warmupStableDecay stays, then decays over its last steps', () => {
     const rate = rates([warmupStableDecay({ decay: 20 }), warmup()], input);
     expect([rate(5), rate(10), rate(80), rate(90), rate(100)]).toEqual([1, 2, 2, 1, 0]);
   });
-  test('one_cycle rises from base / 25 and ends at that / 10,000', () => {
+  test('oneCycle rises from base / 25 and ends at that / 10,000', () => {
     const rate = rates([oneCycle()], { ...input, warmupSteps: 0 });
     expect(rate(0)).toBeCloseTo(2 / 25, 12);
     expect(rate(29)).toBeCloseTo(2, 12);
@@ -105,7 +105,7 @@ describe('beyond diffusers', () => {
     const rate = rates([sequence([constant(), 50], [linear()]), warmup()], input);
     expect([rate(5), rate(30), rate(50), rate(75), rate(99)]).toEqual([1, 2, 2, 1, 2 / 50]);
   });
-  test('mistake 14: a sequence within a run of restarts restarts', () => {
+  test('a sequence within a run of restarts restarts', () => {
     const rate = rates([sequence([cosine(), 20], [cosine(), 20], [cosine()])], { ...input, warmupSteps: 0 });
     expect([rate(0), rate(20), rate(40)]).toEqual([2, 2, 2]);
     expect(rate(19)).toBeLessThan(0.05);

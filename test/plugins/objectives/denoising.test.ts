@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
-import { type Batch, makeContext, seededRandom, weightsOf } from '../../core/index.js';
-import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image.js';
-import { denoising } from '../../plugins/objectives/denoising.js';
-import { ddim } from '../../plugins/samplers/ddim.js';
-import { sampleImages } from '../../plugins/samplers/walk/sample-images.js';
-import { emojiModel } from '../../presets/emoji/model.js';
-import { use } from '../support/devices.js';
+import { type Batch, makeContext, seededRandom, weightsOf } from '../../../core/index.js';
+import { buildTextToImage, type TextToImage } from '../../../plugins/models/text-to-image-model.js';
+import { denoising } from '../../../plugins/objectives/denoising.js';
+import { ddim } from '../../../plugins/samplers/ddim.js';
+import { sampleImages } from '../../../plugins/samplers/walk/sample-images.js';
+import { emojiModel } from '../../../presets/emoji/model.js';
+import { use } from '../../support/devices.js';
 
 let model: TextToImage;
 beforeAll(async () => {

@@ -1,0 +1,142 @@
+// Written by `npm run reference` from the schema of the preset.
+
+/** Options of loraTextToImage. Fine-tune a text-to-image model with LoRA on a folder of images. */
+export interface LoraTextToImageOptions {
+  /** Where everything the run makes is written. Default: runs/lora. */
+  readonly outputDir?: string | undefined;
+  /** Every random draw follows from it. Default: 0. */
+  readonly seed?: number | undefined;
+  /** Where to compute; auto takes the best that works. Default: auto. */
+  readonly device?: 'auto' | 'tfjs-node-gpu' | 'webgpu' | 'tfjs-node' | 'wasm' | 'cpu' | undefined;
+  /** Threads of the wasm device; all cores by default. */
+  readonly threads?: number | undefined;
+  /** Length of the run in optimizer steps; wins over num_train_epochs. */
+  readonly maxTrainSteps?: number | undefined;
+  /** Length of the run in passes over the data set. Default: 100. */
+  readonly numTrainEpochs?: number | undefined;
+  /** Write to log.jsonl every so many steps. Default: 10. */
+  readonly loggingSteps?: number | undefined;
+  /** What to write beside log.jsonl. Default: none. */
+  readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
+  /** Save a checkpoint every so many steps. */
+  readonly checkpointingSteps?: number | undefined;
+  /** Save a checkpoint whenever so many seconds have passed. */
+  readonly checkpointingSeconds?: number | undefined;
+  /** Keep only the newest so many checkpoints. */
+  readonly checkpointsTotalLimit?: number | undefined;
+  /** Save whenever this metric of evaluations gets lower (loss.held), and keep the best. */
+  readonly checkpointBest?: string | undefined;
+  /** Differences from the saved run that are meant: seed, items, batchSize, windowLength, worldSize, content. */
+  readonly resumeOverride?: readonly string[] | undefined;
+  /** A checkpoint folder to continue from, or "latest". */
+  readonly resumeFromCheckpoint?: string | undefined;
+  /** Show the run on a page of this machine while it trains. Default: false. */
+  readonly ui?: boolean | undefined;
+  /** The page’s port; any free one by default. Default: 0. */
+  readonly uiPort?: number | undefined;
+  /** The interface it listens on; others need the token that its address carries. Default: 127.0.0.1. */
+  readonly uiHost?: string | undefined;
+  /** Seconds that processes wait for one that stays away before the job ends. Default: 600. */
+  readonly timeout?: number | undefined;
+  /** With several processes: compare their weights every so many steps; 0 never. Default: 500. */
+  readonly checkEvery?: number | undefined;
+  /** With several processes: train_batch_size is that of all together. Default: false. */
+  readonly splitBatches?: boolean | undefined;
+  /** How gradients travel between processes. Default: none. */
+  readonly gradientCompression?: 'none' | 'float16' | undefined;
+  /** No progress bar. Default: false. */
+  readonly quiet?: boolean | undefined;
+  /** A model in diffusers’ folder layout; the emoji base that comes with the package by default. */
+  readonly pretrainedModelNameOrPath?: string | undefined;
+  /** Images that are not trained on, to evaluate the loss with; a folder like train_data_dir. */
+  readonly validationDataDir?: string | undefined;
+  /** Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default. */
+  readonly validationSteps?: number | undefined;
+  /** End after so many evaluations in a row without a lower loss. */
+  readonly earlyStoppingPatience?: number | undefined;
+  /** What to draw before and after training; may be given several times. */
+  readonly validationPrompt?: string | readonly string[] | undefined;
+  /** A folder of images with captions in metadata.jsonl or a .txt beside each. */
+  readonly trainDataDir: string;
+  /** The field of metadata.jsonl that holds the caption. Default: text. */
+  readonly captionColumn?: string | undefined;
+  /** Side of the square images; the model’s by default. */
+  readonly resolution?: number | undefined;
+  /** Crop the centre instead of a random place. Default: false. */
+  readonly centerCrop?: boolean | undefined;
+  /** Flip images left to right at random. Default: false. */
+  readonly randomFlip?: boolean | undefined;
+  /** Images with more pixels are refused. Default: 64000000. */
+  readonly maxPixels?: number | undefined;
+  /** Leave out images that cannot be decoded, and say which. Default: false. */
+  readonly skipBadImages?: boolean | undefined;
+  /** Use only the first so many images. */
+  readonly maxTrainSamples?: number | undefined;
+  /** The base learning rate. Default: 0.0001. */
+  readonly learningRate?: number | undefined;
+  /** Multiply the learning rate by accumulation x batch x processes, once. Default: false. */
+  readonly scaleLr?: boolean | undefined;
+  /** The learning-rate schedule. Default: constant. */
+  readonly lrScheduler?:
+    | 'linear'
+    | 'cosine'
+    | 'cosine_with_restarts'
+    | 'polynomial'
+    | 'constant'
+    | 'constant_with_warmup'
+    | 'piecewise_constant'
+    | 'inverse_sqrt'
+    | 'warmup_stable_decay'
+    | 'one_cycle'
+    | undefined;
+  /** Steps over which the rate rises from 0. Default: 500. */
+  readonly lrWarmupSteps?: number | undefined;
+  /** Waves (cosine: 0.5 falls to 0) or restarts of the schedule. */
+  readonly lrNumCycles?: number | undefined;
+  /** Power of the polynomial schedule. */
+  readonly lrPower?: number | undefined;
+  /** Last rate of the polynomial schedule. */
+  readonly lrEnd?: number | undefined;
+  /** Rules of piecewise_constant, as "1:500,0.1:2000,0.01". */
+  readonly lrStepRules?: string | undefined;
+  /** The optimizer; prodigy wants a learning rate of 1. Default: adamw. */
+  readonly optimizer?: 'adamw' | 'adamw8bit' | 'lion' | 'prodigy' | 'adafactor' | 'sgd' | undefined;
+  /** AdamW with 8-bit state: the same as optimizer adamw8bit. Default: false. */
+  readonly use8bitAdam?: boolean | undefined;
+  /** Parameters without weight decay, by the names in their paths: bias and *norm* are usual. */
+  readonly decayExclude?: readonly string[] | undefined;
+  /** Decay of the mean of gradients (adamw, adamw8bit, prodigy). Default: 0.9. */
+  readonly adamBeta1?: number | undefined;
+  /** Decay of the mean of squared gradients (the same). Default: 0.999. */
+  readonly adamBeta2?: number | undefined;
+  /** Keeps the division from 0. Default: 1e-8. */
+  readonly adamEpsilon?: number | undefined;
+  /** Decoupled weight decay. Default: 0.01. */
+  readonly adamWeightDecay?: number | undefined;
+  /** MicroBatches that make one step. Default: 1. */
+  readonly gradientAccumulationSteps?: number | undefined;
+  /** Clip the global gradient norm to this; 0 turns clipping off. Default: 1. */
+  readonly maxGradNorm?: number | undefined;
+  /** Images in a microBatch. Default: 16. */
+  readonly trainBatchSize?: number | undefined;
+  /** gamma of min-SNR loss weighting; 5 is usual. */
+  readonly snrGamma?: number | undefined;
+  /** Strength of noise added per image and channel. Default: 0. */
+  readonly noiseOffset?: number | undefined;
+  /** Share of captions left empty, for classifier-free guidance. Default: 0. */
+  readonly captionDropout?: number | undefined;
+  /** Sampling steps. Default: 25. */
+  readonly numInferenceSteps?: number | undefined;
+  /** Classifier-free guidance; 1 turns it off. Default: 2. */
+  readonly guidanceScale?: number | undefined;
+  /** Rank of the adapters. Default: 4. */
+  readonly rank?: number | undefined;
+  /** The adapters are scaled by alpha / rank; the rank by default. */
+  readonly loraAlpha?: number | undefined;
+  /** Dropout before the adapters. Default: 0. */
+  readonly loraDropout?: number | undefined;
+  /** Modules to adapt, by the ends of their paths. Default: to_k, to_q, to_v, to_out.0. */
+  readonly loraTargets?: readonly string[] | undefined;
+  /** Scale by alpha / sqrt(rank). Default: false. */
+  readonly rslora?: boolean | undefined;
+}
