@@ -19,8 +19,9 @@ export class Scratch {
     return at;
   }
 
-  has(use: string): boolean {
-    return this.known.has(use);
+  /** The address of what is kept for a use already. */
+  find(use: string): number | undefined {
+    return this.known.get(use)?.at;
   }
 
   free(): void {

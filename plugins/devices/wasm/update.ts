@@ -53,12 +53,12 @@ export const updater =
     for (const group of list) for (const name of program.writes) device.forgetPacked(group[name]);
   };
 
-/** The code maps and their tables of codes, written once. */
+/** The code maps and their tables of codes, made and written once: they take milliseconds, as long as a step of millions of elements. */
 function tablesOf(device: WasmDevice): number {
-  const isWritten = device.scratch.has('tables');
+  const written = device.scratch.find('tables');
+  if (written !== undefined) return written;
   const [codesM, codesV] = [codeTable(SIGNED), codeTable(UNSIGNED)];
   const at = device.scratch.at('tables', 4 * (512 + codesM.length + codesV.length));
-  if (isWritten) return at;
   device.floats().set(SIGNED, at / 4);
   device.floats().set(UNSIGNED, at / 4 + 256);
   const words = new Uint32Array(device.backend.wasm.HEAPU8.buffer);
