@@ -12,7 +12,8 @@ export interface Config {
 /** Code is imported from the user's folder, so that it finds what is installed there. */
 async function importCode(path: string): Promise<Record<string, unknown>> {
   const { createJiti } = await import('jiti');
-  const jiti = createJiti(pathToFileURL(resolve('steploom.config.js')).href);
+  // Its cache stands in a folder that all users of a machine share: what another has put there would run as this user.
+  const jiti = createJiti(pathToFileURL(resolve('steploom.config.js')).href, { fsCache: false });
   const module = (await jiti.import(resolve(path))) as Record<string, unknown>;
   return { ...((module.default ?? {}) as object), ...(module.plugins ? { plugins: module.plugins } : {}) };
 }
