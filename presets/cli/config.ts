@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type AnyPlugin, fail, messageOf, SteploomError } from '../../core/index.js';
+import { decodeText } from '../../plugins/persist/formats/text.js';
 
 /** A configuration file: a preset's options, and a user's plugins, which are added with .with(...). */
 export interface Config {
@@ -18,6 +19,12 @@ async function importCode(path: string): Promise<Record<string, unknown>> {
   return { ...((module.default ?? {}) as object), ...(module.plugins ? { plugins: module.plugins } : {}) };
 }
 
+/** Without the mark that some editors put at the beginning. */
+async function textOf(path: string): Promise<string> {
+  const text = decodeText(await readFile(path));
+  return text ?? fail('CONFIG_INVALID', 'config', `${path} is neither UTF-8 nor UTF-16 with its mark`, 'Save it as UTF-8.');
+}
+
 /**
  * Reads a .ts, .js, .mjs, .json, .yaml or .yml file. Code may export default options and plugins. Options are named in camel case or
  * as flags are; null stands for an option that is not given. Throws CONFIG_INVALID where there is no such file, or no options in it.
@@ -29,8 +36,8 @@ export async function readConfig(path: string): Promise<Config> {
   try {
     const type = extname(path);
     if (['.ts', '.mts', '.js', '.mjs', '.cjs'].includes(type)) value = await importCode(path);
-    else if (type === '.json') value = JSON.parse(await readFile(path, 'utf8'));
-    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(await readFile(path, 'utf8'));
+    else if (type === '.json') value = JSON.parse(await textOf(path));
+    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(await textOf(path));
     else bad(`files of type "${type}" cannot be read`);
   } catch (error) {
     if (error instanceof SteploomError) throw error;
