@@ -10,6 +10,7 @@ import { addMerge } from './merge.js';
 import { underscored } from './options.js';
 import { printError } from './report.js';
 import { addSample } from './sample.js';
+import { ignoreClosedPipes } from './signals.js';
 import { addTrain } from './train.js';
 import { addUi } from './ui.js';
 
@@ -22,6 +23,7 @@ const program = new Command('steploom')
   .exitOverride()
   .showHelpAfterError('(steploom --help shows what there is)');
 
+ignoreClosedPipes();
 for (const add of [addTrain, addExplain, addLaunch, addSample, addMerge, addUi, addDevices]) add(program);
 
 try {

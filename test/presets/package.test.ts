@@ -34,7 +34,9 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
     'presets/emoji/base/MODEL_CARD.md',
   ])
     expect(paths).toContain(wanted);
-  expect(paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path))).toEqual([]);
+  expect(
+    paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path)),
+  ).toEqual([]);
   expect(paths.filter((path) => /test|\.map$/.test(path))).toEqual([]);
 
   await writeFile(join(folder, 'package.json'), '{"type": "module", "private": true}');
