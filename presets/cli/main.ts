@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import './node-version.js';
+
 import { Command, CommanderError } from 'commander';
 import { SteploomError } from '../../core/index.js';
 import { packageVersion } from '../common/package-root.js';
