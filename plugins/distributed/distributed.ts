@@ -1,31 +1,12 @@
-import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import {
-  allToHost,
-  COLLECTIVE,
-  type Collective,
-  type ErrorCode,
-  fail,
-  fromHost,
-  type Host,
-  hashOf,
-  hashOfText,
-  isTensorData,
-  type Json,
-  type Model,
-  OPTIMIZER,
-  RUN,
-  type Snapshot,
-  SteploomError,
-  type Tensors,
-  trainablePaths,
-  WINDOW,
-} from '../../core/index.js';
+import { COLLECTIVE, type Host, hashOfText, RUN, WINDOW } from '../../core/index.js';
 import type { Reducer } from '../devices/compute/reduction.js';
-import { inMemory } from '../persist/formats/files.js';
-import { readSnapshot, writeSnapshot } from '../persist/formats/snapshot-files.js';
 import { reducer } from './reduction/reducer.js';
 import { type ShardOptions, shardOf } from './sharding/shard.js';
+import { compareStates } from './sharing/divergence.js';
+import { shareSnapshot, shareWeights } from './sharing/rank-zero.js';
+import { buffersOf } from './sharing/values.js';
 
 export interface DistributedOptions extends ShardOptions {
   /** Send gradients as float16: half the bytes, with float16's 11 bits. */
@@ -39,6 +20,10 @@ export interface DistributedOptions extends ShardOptions {
   /** The version to compare; the package's by default in presets. */
   readonly version?: string;
 }
+
+/** No parameter's path holds a blank. */
+const LOSS = ' loss';
+const BUFFER = ' buffer ';
 
 /**
  * Prepares a run for the processes of COLLECTIVE, as accelerator.prepare does: settings are compared, examples dealt out, weights and
@@ -180,88 +165,3 @@ export const distributed = ({
     },
   };
 };
-
-/** An error that every rank finds at once. */
-function together(code: ErrorCode, what: string, fix: string): never {
-  throw new SteploomError({ code, plugin: 'distributed', what, fix }, { everyRank: true });
-}
-
-/** No parameter's path holds a blank. */
-const LOSS = ' loss';
-const BUFFER = ' buffer ';
-
-const buffersOf = (model: Model): [string, Variable][] =>
-  [...model.parameters].filter(([, { buffer }]) => buffer).map(([path, { variable }]) => [path, variable]);
-
-const weightsOf = (model: Model): Tensors =>
-  Object.fromEntries([...model.parameters].map(([path, { variable }]) => [path, variable as Tensor]));
-
-/** Rank 0's weights, on every rank; sent only if some rank has others. */
-async function shareWeights(collective: Collective, model: Model): Promise<void> {
-  const weights = weightsOf(model);
-  const digest = async () => {
-    const host = await allToHost(weights);
-    return hashOfText(
-      Object.entries(host)
-        .map(([path, { data }]) => `${path} ${hashOf(data)}`)
-        .join('\n'),
-    );
-  };
-  const differ = (all: readonly string[]) => all.findIndex((hash) => hash !== all[0]);
-  if (differ(await collective.gather(await digest())) < 0) return;
-  for (const [path, weight] of Object.entries(weights)) {
-    const { data, ...facts } = (await allToHost({ weight })).weight;
-    const bytes = await collective.broadcast(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    if (bytes.length !== data.byteLength)
-      fail(
-        'RANKS_DIFFER',
-        'distributed',
-        `${path} has ${data.byteLength} bytes here and ${bytes.length} on rank 0`,
-        'Build the same model on every rank.',
-      );
-    if (collective.rank === 0) continue;
-    const value = fromHost({ ...facts, data: new (data.constructor as Float32ArrayConstructor)(bytes.slice().buffer) });
-    model.parameters.get(path)?.variable.assign(value as Tensor as never);
-    value.dispose();
-  }
-  const other = differ(await collective.gather(await digest()));
-  if (other > 0) together('RANKS_DIFFER', `rank ${other} has other parameters than rank 0`, 'Build the same model on every rank.');
-}
-
-/** Rank 0's snapshot, on every rank; no other reads a file. */
-async function shareSnapshot(collective: Collective, snapshot: Snapshot | null): Promise<Snapshot | null> {
-  const contents = new Map<string, Uint8Array>();
-  const files = inMemory(contents);
-  if (snapshot) await writeSnapshot(files, snapshot);
-  const names = JSON.parse((await collective.gather(JSON.stringify([...contents.keys()])))[0]) as string[];
-  if (names.length === 0) return null;
-  for (const name of names) contents.set(name, await collective.broadcast(contents.get(name) ?? null));
-  return readSnapshot(files);
-}
-
-/** Whether weights and the optimizer's state are the same everywhere: a few bytes, unless they are not. */
-async function compareStates(host: Host, collective: Collective, step: number): Promise<void> {
-  const states: Record<string, Json | ArrayBufferView> = {};
-  const model = host.model();
-  const changing = Object.fromEntries([
-    ...trainablePaths(model).map((path) => [path, weightsOf(model)[path]]),
-    ...buffersOf(model),
-  ]) as Tensors;
-  for (const [path, { data }] of Object.entries(await allToHost(changing))) states[path] = data;
-  for (const [name, value] of Object.entries(await host.capture(OPTIMIZER)))
-    states[`the optimizer's ${name}`] = isTensorData(value) ? value.data : (value as Json);
-  const hashes = Object.entries(states).map(([name, value]) => [
-    name,
-    ArrayBuffer.isView(value) ? hashOf(value) : hashOfText(JSON.stringify(value)),
-  ]);
-  const digests = await collective.gather(hashOfText(hashes.flat().join('\n')));
-  const other = digests.findIndex((digest) => digest !== digests[0]);
-  if (other < 0) return;
-  const all = (await collective.gather(JSON.stringify(hashes))).map((text) => JSON.parse(text) as [string, string][]);
-  const different = all[other].filter(([, hash], i) => hash !== all[0][i]?.[1]).map(([name]) => name);
-  together(
-    'RANKS_DIVERGED',
-    `before step ${step + 1} rank ${other} differs from rank 0 in ${different.slice(0, 5).join(', ')}${different.length > 5 ? ` and ${different.length - 5} more` : ''}`,
-    'Something computes differently there: other hardware, another driver, or a plugin that draws by itself.',
-  );
-}

@@ -31,4 +31,4 @@ for name, package, flags, library in LAUNCHERS:
     env = {"MPI_LIBRARY": os.path.join(home, "lib", library)} if library else {}
     given.append({"name": name, "path": os.path.join(home, "bin", "mpiexec"), "flags": flags, "env": env})
 os.environ["STEPLOOM_TEST_MPI"] = json.dumps(given)
-sys.exit(subprocess.run(["npx", "vitest", "run", "test/plugins/distributed.test.ts"]).returncode)
+sys.exit(subprocess.run(["npx", "vitest", "run", "test/plugins/distributed/distributed.test.ts"]).returncode)

@@ -34,4 +34,4 @@ slurmd
 trap 'kill $(cat "$dir/slurmd.pid" "$dir/slurmctld.pid"); pkill -u munge munged; sleep 1; rm -rf "$dir"' EXIT
 sleep 3
 export STEPLOOM_TEST_MPI='[{"name":"srun","path":"srun","flags":["--mpi=pmix","--overcommit","--kill-on-bad-exit=1"]}]'
-npx vitest run test/plugins/distributed.test.ts -t "under srun"
+npx vitest run test/plugins/distributed/distributed.test.ts -t "under srun"

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import type os from 'node:os';
 import { dirname } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { fail } from '../../../core/index.js';
+import { fail, messageOf } from '../../../core/index.js';
 import { Effects, override, type Undo } from '../compute/undo.js';
 import { installedIn, WasmDevice } from './device.js';
 import type { BackendInternals } from './internals.js';
@@ -53,7 +53,7 @@ export async function install(threads: number): Promise<WasmDevice> {
         fail(
           'DEVICE_UNAVAILABLE',
           'wasm',
-          `TensorFlow.js could not start it: ${(error as Error).message}`,
+          `TensorFlow.js could not start it: ${messageOf(error)}`,
           'Reinstall @tensorflow/tfjs-backend-wasm.',
           error,
         );

@@ -1,9 +1,11 @@
 import os from 'node:os';
+import nodeUtil from 'node:util';
 import threads from 'node:worker_threads';
 import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
-import { operation } from '../../../plugins/devices/compute/contract.js';
+import { operation, registerOperations } from '../../../plugins/devices/compute/contract.js';
 import { install as installCPU } from '../../../plugins/devices/cpu/backend.js';
+import { install as installTensorFlow, isInstalled } from '../../../plugins/devices/tensorflow/backend.js';
 import { install as installWasm } from '../../../plugins/devices/wasm/backend.js';
 
 /** Kernels of a backend by name. */
@@ -19,6 +21,24 @@ test('the cpu backend: an operation behind the contract, until it is undone', as
   expect(kernels('cpu')).toEqual(before);
   undo();
   expect(operation('adamw8bit')).toBeUndefined();
+});
+
+test('operations registered over others give way to them again', async () => {
+  await tf.setBackend('cpu');
+  const undo = installCPU();
+  const first = operation('adamw8bit');
+  const undoSecond = registerOperations('cpu', {});
+  expect(operation('adamw8bit')).toBeUndefined();
+  undoSecond();
+  expect(operation('adamw8bit')).toBe(first);
+  undo();
+});
+
+test.skipIf(isInstalled('tfjs-node'))('TensorFlow: where its package does not load, environment and util are as before', async () => {
+  const now = () => ({ environment: { ...process.env }, util: { ...nodeUtil } });
+  const before = now();
+  await expect(installTensorFlow('tfjs-node', 'tfjs-node', '1')).rejects.toThrow(/DEVICE_UNAVAILABLE \(tfjs-node\)/);
+  expect(now()).toEqual(before);
 });
 
 test('the wasm backend: every kernel, global, flag and listener is as before once it is undone, and it can be installed again', async () => {

@@ -44,7 +44,7 @@ function largest(x: v128): f32 {
 /**
  * One step of 8-bit AdamW. m and v hold a code a byte, absmax the largest |m| of each block of 256, then the largest v.
  * tables: the signed map and the unsigned one, 256 floats each; 33,026 entries for codes of m, 16,257 for those of v. room: 8 KiB
- * of the caller's own. correction1 = 1 / (1 - beta1^t), correction2 the same of beta2; k1 = 1 - beta1, k2 = 1 - beta2. Blocks
+ * that only this call uses. correction1 = 1 / (1 - beta1^t), correction2 the same of beta2; k1 = 1 - beta1, k2 = 1 - beta2. Blocks
  * from..to - 1 are updated, so that several threads can share a tensor.
  */
 export function adamw8bit(

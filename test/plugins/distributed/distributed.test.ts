@@ -3,14 +3,14 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { SteploomError, Trainer } from '../../core/index.js';
-import { distributed } from '../../plugins/distributed/distributed.js';
-import { launched } from '../../plugins/distributed/mpi/launcher.js';
-import { openMpi } from '../../plugins/distributed/mpi/library.js';
-import { type ShardOptions, shardOf } from '../../plugins/distributed/sharding/shard.js';
-import { relativeGap, testDevices } from '../support/devices.js';
-import { folder, launchers, type RankResult, ran, ranks, results } from '../support/mpi.js';
-import { smallRun } from '../support/small-run.js';
+import { SteploomError, Trainer } from '../../../core/index.js';
+import { distributed } from '../../../plugins/distributed/distributed.js';
+import { launched } from '../../../plugins/distributed/mpi/launcher.js';
+import { openMpi } from '../../../plugins/distributed/mpi/library.js';
+import { type ShardOptions, shardOf } from '../../../plugins/distributed/sharding/shard.js';
+import { relativeGap, testDevices } from '../../support/devices.js';
+import { folder, launchers, type RankResult, ran, ranks, results } from '../../support/mpi.js';
+import { smallRun } from '../../support/small-run.js';
 
 describe('shards', () => {
   /** As accelerate 1.12 deals them out: rank 0 | rank 1. */
@@ -72,7 +72,7 @@ describe('launchers', () => {
   });
 
   test('steploom launch without a launcher says so', async () => {
-    const cli = fileURLToPath(new URL('../../dist/presets/cli/main.js', import.meta.url));
+    const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
     const { code, output } = await ran(process.execPath, [
       cli,
       'launch',
@@ -263,7 +263,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
 
 describe.skipIf(found.length === 0)('steploom launch', () => {
   test('trains in two processes, and rank 0 alone writes', async () => {
-    const cli = fileURLToPath(new URL('../../dist/presets/cli/main.js', import.meta.url));
+    const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
     const out = await folder();
     const { code, output } = await ran(process.execPath, [
       ...[cli, 'launch', '--processes', '2', '--mpirun', found[0].path, '--', 'train', 'emoji', '--device', 'wasm'],

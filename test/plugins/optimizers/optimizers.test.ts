@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { type Optimizer, type Parameter, type State, seededRandom } from '../../core/index.js';
-import { registerOperations } from '../../plugins/devices/compute/contract.js';
-import { BLOCK, SIGNED, UNSIGNED } from '../../plugins/devices/compute/dynamic-map.js';
-import { adafactor } from '../../plugins/optimizers/adafactor.js';
-import { adamw } from '../../plugins/optimizers/adamw.js';
-import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
-import { lion } from '../../plugins/optimizers/lion.js';
-import { prodigy } from '../../plugins/optimizers/prodigy.js';
-import { sgd } from '../../plugins/optimizers/sgd.js';
-import { relativeGap, testDevices, use } from '../support/devices.js';
+import { type Optimizer, type Parameter, type State, seededRandom } from '../../../core/index.js';
+import { registerOperations } from '../../../plugins/devices/compute/contract.js';
+import { BLOCK, SIGNED, UNSIGNED } from '../../../plugins/devices/compute/dynamic-map.js';
+import { adafactor } from '../../../plugins/optimizers/adafactor.js';
+import { adamw } from '../../../plugins/optimizers/adamw.js';
+import { adamw8bit } from '../../../plugins/optimizers/adamw8bit.js';
+import { lion } from '../../../plugins/optimizers/lion.js';
+import { prodigy } from '../../../plugins/optimizers/prodigy.js';
+import { sgd } from '../../../plugins/optimizers/sgd.js';
+import { relativeGap, testDevices, use } from '../../support/devices.js';
 
 type Ours = Optimizer & { capture(): Promise<State>; restore(state: State): Promise<void>; dispose(): void };
 
@@ -52,12 +52,12 @@ interface Golden {
     rows: number[][];
   }[];
 }
-const golden = JSON.parse(readFileSync(new URL('../fixtures/optimizers-golden.json', import.meta.url), 'utf8')) as Golden;
+const golden = JSON.parse(readFileSync(new URL('../../fixtures/optimizers-golden.json', import.meta.url), 'utf8')) as Golden;
 interface Golden8bit {
   maps: { signed: number[]; unsigned: number[] };
   steps: Record<'1' | '5', { m: string; v: string; absmaxM: number[]; absmaxV: number[]; p: number[] }>;
 }
-const golden8bit = JSON.parse(readFileSync(new URL('../fixtures/adamw8bit-golden.json', import.meta.url), 'utf8')) as Golden8bit;
+const golden8bit = JSON.parse(readFileSync(new URL('../../fixtures/adamw8bit-golden.json', import.meta.url), 'utf8')) as Golden8bit;
 
 /** The fixtures' vector and matrix under an optimizer: the values after each step. */
 async function twoParameters(make: () => Ours, rates: { learningRate: number; weightDecay: number }, steps: number) {

@@ -1,13 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import type * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { type Plugin, SteploomError, Trainer } from '../../core/index.js';
-import { clipping } from '../../plugins/gradients/clipping.js';
-import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
-import { sgd } from '../../plugins/optimizers/sgd.js';
-import { emaDecay } from '../../plugins/weights/average/decay.js';
-import { type EMAOptions, ema } from '../../plugins/weights/ema.js';
-import { smallRun, weightsRecorder } from '../support/small-run.js';
+import { type Plugin, SteploomError, Trainer } from '../../../core/index.js';
+import { clipping } from '../../../plugins/gradients/clipping.js';
+import { nonFiniteGuard } from '../../../plugins/gradients/non-finite-guard.js';
+import { sgd } from '../../../plugins/optimizers/sgd.js';
+import { emaDecay } from '../../../plugins/weights/average/decay.js';
+import { type EMAOptions, ema } from '../../../plugins/weights/ema.js';
+import { smallRun, weightsRecorder } from '../../support/small-run.js';
 
 /** Every record of a run, and the update as the optimizer gets it. */
 function watch() {
@@ -110,7 +110,7 @@ function averagesAtEnd() {
 
 describe('ema', () => {
   test('decays and averages are those of diffusers’ EMAModel', async () => {
-    const golden = JSON.parse(await readFile(new URL('../fixtures/ema-golden.json', import.meta.url), 'utf8')) as {
+    const golden = JSON.parse(await readFile(new URL('../../fixtures/ema-golden.json', import.meta.url), 'utf8')) as {
       walks: { options: Record<string, number | boolean>; decays: number[]; rows: number[][] }[];
     };
     for (const { options, decays, rows } of golden.walks) {

@@ -1,15 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
-import { backward, seededRandom, type Tensor, type Tensors } from '../../core/index.js';
-import { geglu, gelu, quickGelu, silu } from '../../plugins/devices/compute/activations.js';
-import { attention } from '../../plugins/devices/compute/attention.js';
-import { conv2d, upsample2x } from '../../plugins/devices/compute/convolution.js';
-import { columnSum, embedding, linear } from '../../plugins/devices/compute/linear.js';
-import { normalsOf } from '../../plugins/devices/compute/normals.js';
-import { groupNorm, layerNorm } from '../../plugins/devices/compute/norms.js';
-import { deviceOf } from '../../plugins/devices/wasm/device.js';
-import { webgpu } from '../../plugins/devices/webgpu.js';
-import { relativeGap, testDevices, use } from '../support/devices.js';
+import { backward, seededRandom, type Tensor, type Tensors } from '../../../core/index.js';
+import { geglu, gelu, quickGelu, silu } from '../../../plugins/devices/compute/activations.js';
+import { attention } from '../../../plugins/devices/compute/attention.js';
+import { conv2d, upsample2x } from '../../../plugins/devices/compute/convolution.js';
+import { columnSum, embedding, linear } from '../../../plugins/devices/compute/linear.js';
+import { normalsOf } from '../../../plugins/devices/compute/normals.js';
+import { groupNorm, layerNorm } from '../../../plugins/devices/compute/norms.js';
+import { deviceOf } from '../../../plugins/devices/wasm/device.js';
+import { webgpu } from '../../../plugins/devices/webgpu.js';
+import { relativeGap, testDevices, use } from '../../support/devices.js';
 
 const random = seededRandom(11);
 const draw = (name: string, shape: number[], scale = 1): Tensor =>
@@ -221,7 +221,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
 
   test('a weight changed in place is used, not what XNNPACK packed of the old one', async () => {
     await use('wasm');
-    const { adamw } = await import('../../plugins/optimizers/adamw.js');
+    const { adamw } = await import('../../../plugins/optimizers/adamw.js');
     const x = draw('x', [64, 64]);
     const image = draw('image', [1, 4, 4, 32]);
     const variables = { w: tf.variable(draw('w', [64, 64])), filter: tf.variable(draw('filter', [3, 3, 32, 32])) };

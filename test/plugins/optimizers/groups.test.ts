@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { Trainer } from '../../core/index.js';
-import { matches } from '../../core/name-pattern.js';
-import { adamw } from '../../plugins/optimizers/adamw.js';
-import { groups } from '../../plugins/optimizers/groups.js';
-import { sgd } from '../../plugins/optimizers/sgd.js';
-import { cosine } from '../../plugins/schedules/cosine.js';
-import { smallRun, weightsRecorder } from '../support/small-run.js';
+import { Trainer } from '../../../core/index.js';
+import { matches } from '../../../core/name-pattern.js';
+import { adamw } from '../../../plugins/optimizers/adamw.js';
+import { groups } from '../../../plugins/optimizers/groups.js';
+import { sgd } from '../../../plugins/optimizers/sgd.js';
+import { cosine } from '../../../plugins/schedules/cosine.js';
+import { smallRun, weightsRecorder } from '../../support/small-run.js';
 
 const train = async (preset: ReturnType<typeof smallRun>) => {
   const recorder = weightsRecorder();
