@@ -17,6 +17,8 @@ export interface Result {
   readonly step: number;
   /** True where the run ended on request, before its plan did. */
   readonly stopped: boolean;
+  /** True where it was stopped from outside: by a signal, a page or the caller, not by a plugin that had seen enough (early stopping). */
+  readonly asked: boolean;
   readonly metrics: Metrics;
   /** Time and calls per hook and plugin, with `profile`. */
   readonly profile?: readonly TapTime[];
@@ -85,7 +87,8 @@ export class Trainer {
     const { step, stopped } = await loop(session);
     await session.settled();
     const { profile } = session.prepared;
-    return { step, stopped, metrics: session.metrics, ...(profile ? { profile: profile.times, spans: profile.spans } : {}) };
+    const asked = stopped && this.requests.stopAsked;
+    return { step, stopped, asked, metrics: session.metrics, ...(profile ? { profile: profile.times, spans: profile.spans } : {}) };
   }
 
   /** A snapshot of the run as it stands; only between set-up and training, or from a hook between steps. */

@@ -6,8 +6,12 @@ const NONE: Requests = { stop: 0, checkpoint: 0, evaluate: 0, abandon: 0 };
 export class PendingRequests {
   private asked: { -readonly [K in keyof Requests]: Requests[K] } = { ...NONE };
 
+  /** Whether a stop was ever asked for: by a signal, a page, the caller, or a plugin outside of onRequest. */
+  stopAsked = false;
+
   ask(name: keyof Requests): void {
     this.asked[name] = 1;
+    if (name === 'stop') this.stopAsked = true;
   }
 
   isAsked(name: keyof Requests): boolean {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type AnyPlugin, fail, messageOf, SteploomError } from '../../core/index.js';
+import { decodeText } from '../../plugins/persist/formats/text.js';
 
 /** A configuration file: a preset's options, and a user's plugins, which are added with .with(...). */
 export interface Config {
@@ -12,9 +13,16 @@ export interface Config {
 /** Code is imported from the user's folder, so that it finds what is installed there. */
 async function importCode(path: string): Promise<Record<string, unknown>> {
   const { createJiti } = await import('jiti');
-  const jiti = createJiti(pathToFileURL(resolve('steploom.config.js')).href);
+  // Its cache stands in a folder that all users of a machine share: what another has put there would run as this user.
+  const jiti = createJiti(pathToFileURL(resolve('steploom.config.js')).href, { fsCache: false });
   const module = (await jiti.import(resolve(path))) as Record<string, unknown>;
   return { ...((module.default ?? {}) as object), ...(module.plugins ? { plugins: module.plugins } : {}) };
+}
+
+/** Without the mark that some editors put at the beginning. */
+async function textOf(path: string): Promise<string> {
+  const text = decodeText(await readFile(path));
+  return text ?? fail('CONFIG_INVALID', 'config', `${path} is neither UTF-8 nor UTF-16 with its mark`, 'Save it as UTF-8.');
 }
 
 /**
@@ -28,8 +36,8 @@ export async function readConfig(path: string): Promise<Config> {
   try {
     const type = extname(path);
     if (['.ts', '.mts', '.js', '.mjs', '.cjs'].includes(type)) value = await importCode(path);
-    else if (type === '.json') value = JSON.parse(await readFile(path, 'utf8'));
-    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(await readFile(path, 'utf8'));
+    else if (type === '.json') value = JSON.parse(await textOf(path));
+    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(await textOf(path));
     else bad(`files of type "${type}" cannot be read`);
   } catch (error) {
     if (error instanceof SteploomError) throw error;

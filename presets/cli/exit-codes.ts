@@ -1,2 +1,5 @@
-/** What the process ends with: something was wrong before anything was trained; training failed; Ctrl-C or SIGTERM stopped it. */
-export const EXIT = { usage: 2, failed: 1, interrupted: 130, terminated: 143 } as const;
+/**
+ * What the process ends with: something was wrong before anything was trained, or training failed. A run that a signal stopped ends with 128 and
+ * the signal's number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; a stop asked for on the page is Ctrl-C's.
+ */
+export const EXIT = { usage: 2, failed: 1 } as const;

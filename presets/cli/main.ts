@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import './node-version.js';
+
 import { Command, CommanderError } from 'commander';
 import { SteploomError } from '../../core/index.js';
 import { packageVersion } from '../common/package-root.js';
@@ -10,6 +12,7 @@ import { addMerge } from './merge.js';
 import { underscored } from './options.js';
 import { printError } from './report.js';
 import { addSample } from './sample.js';
+import { ignoreClosedPipes } from './signals.js';
 import { addTrain } from './train.js';
 import { addUi } from './ui.js';
 
@@ -22,6 +25,7 @@ const program = new Command('steploom')
   .exitOverride()
   .showHelpAfterError('(steploom --help shows what there is)');
 
+ignoreClosedPipes();
 for (const add of [addTrain, addExplain, addLaunch, addSample, addMerge, addUi, addDevices]) add(program);
 
 try {

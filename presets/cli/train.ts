@@ -7,6 +7,7 @@ import { EXIT } from './exit-codes.js';
 import { addPresetCommands } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
+import { codeOf, stoppable } from './signals.js';
 
 /** `steploom train <preset>`. */
 export function addTrain(program: Command): void {
@@ -30,29 +31,16 @@ async function train(composition: Composition, command: Command): Promise<void> 
   });
   if ((launched()?.rank ?? 0) === 0) console.error(`training on ${device}`);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
-  const controller = new AbortController();
-  let code: number = EXIT.interrupted;
-  const interrupt = (signal: NodeJS.Signals) => {
-    if (signal === 'SIGTERM') code = EXIT.terminated;
-    if (controller.signal.aborted) process.exit(code);
-    console.error(`\nstopping${signal === 'SIGINT' ? '; Ctrl-C again ends at once' : ''}`);
-    controller.abort();
-  };
-  process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
   try {
-    const result = await trainer.train({ signal: controller.signal });
+    const { result, stoppedBy } = await stoppable((signal) => trainer.train({ signal }));
     if (result.profile) console.log(profileTable(result.profile));
     if (typeof profile === 'string' && result.spans) {
       await writeFile(profile, traceOf(result.spans, launched()?.rank ?? 0));
       console.error(`wrote ${profile}`);
     }
-    if (controller.signal.aborted && result.stopped) process.exitCode = code;
+    if (result.asked) process.exitCode = codeOf(stoppedBy ?? 'SIGINT');
   } catch (error) {
     printError(error, { debug });
     process.exitCode = EXIT.failed;
-  } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
   }
 }

@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { ERRORS } from '../../core/index.js';
@@ -16,7 +17,10 @@ interface Block {
   language: string;
   code: string;
 }
-const pages = ['README.md', ...(await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
+const pages = [
+  ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  ...(await readdir(join(root, 'docs'), { recursive: true })).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
+];
 const blocks: Block[] = [];
 for (const page of pages) {
   const text = await readFile(join(root, page), 'utf8');
@@ -62,6 +66,20 @@ test('commands in README and docs exist, with the options they are given', async
             expect(known, `${page}: ${command}`).toContain(flag);
         }
       }
+});
+
+test('files that README and docs name are there, and so is what they link to', async () => {
+  const missing: string[] = [];
+  for (const page of pages) {
+    const text = await readFile(join(root, page), 'utf8');
+    const named = [...text.matchAll(/\b(?:core|docs|plugins|presets|test)\/[\w./-]+\.(?:ts|mjs|py|md|sh|json|png)\b/g)].map(
+      ([path]) => path,
+    );
+    const linked = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path]) => join(dirname(page), path));
+    for (const path of new Set([...named, ...linked]))
+      if (!existsSync(join(root, path)) && !existsSync(join(root, dirname(page), path))) missing.push(`${page}: ${path}`);
+  }
+  expect(missing).toEqual([]);
 });
 
 test('docs/errors.md is the table of codes in core, and every code of it is given somewhere', async () => {

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { messageOf, type Problems } from '../../../core/index.js';
+import { decodeText } from '../../persist/formats/text.js';
 
 const IMAGES = new Set(['.png', '.jpg', '.jpeg', '.webp']);
 
@@ -29,7 +30,10 @@ export async function listEntries(folder: string, column: string, problems: Prob
   for (const name of images) {
     const text = `${name.slice(0, -extname(name).length)}.txt`;
     if (!names.includes(text)) without.push(name);
-    else entries.push({ path: join(folder, name), caption: (await readFile(join(folder, text), 'utf8')).trim() });
+    else {
+      const caption = await textOf(join(folder, text), bad);
+      if (caption !== null) entries.push({ path: join(folder, name), caption: caption.trim() });
+    }
   }
   if (without.length > 0)
     bad(
@@ -39,15 +43,21 @@ export async function listEntries(folder: string, column: string, problems: Prob
   return entries;
 }
 
-async function fromMetadata(
-  folder: string,
-  column: string,
-  images: ReadonlySet<string>,
-  bad: (what: string, fix: string) => void,
-): Promise<Entry[]> {
+type Bad = (what: string, fix: string) => void;
+
+/** A file's text; null, and a problem, where its letters are in doubt. */
+async function textOf(path: string, bad: Bad): Promise<string | null> {
+  const text = decodeText(await readFile(path));
+  if (text === null) bad(`${path} is neither UTF-8 nor UTF-16 with its mark`, 'Save it as UTF-8.');
+  return text;
+}
+
+async function fromMetadata(folder: string, column: string, images: ReadonlySet<string>, bad: Bad): Promise<Entry[]> {
   const file = join(folder, 'metadata.jsonl');
   const entries: Entry[] = [];
-  const lines = (await readFile(file, 'utf8')).split('\n');
+  const text = await textOf(file, bad);
+  if (text === null) return [];
+  const lines = text.split('\n');
   for (const [i, line] of lines.entries()) {
     if (line.trim() === '') continue;
     const where = `${file}, line ${i + 1}`;

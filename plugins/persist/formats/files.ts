@@ -1,4 +1,5 @@
 import { fail, messageOf } from '../../../core/index.js';
+import { decodeText } from './text.js';
 
 /** Where a model's files are read from and written to; paths are relative, with forward slashes. */
 export interface Files {
@@ -38,7 +39,9 @@ export async function readFile(files: Files, path: string): Promise<Uint8Array> 
 
 /** A JSON object that must be there. */
 export async function readJson(files: Files, path: string): Promise<Record<string, unknown>> {
-  const text = new TextDecoder().decode(await readFile(files, path));
+  const text =
+    decodeText(await readFile(files, path)) ??
+    fail('BAD_JSON', 'files', `${files.where}/${path} is neither UTF-8 nor UTF-16 with its mark`, 'Save it as UTF-8.');
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;

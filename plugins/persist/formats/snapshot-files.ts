@@ -46,14 +46,21 @@ export async function readSnapshot(files: Files): Promise<Snapshot> {
   }
   const rest = (await readJson(files, REST)) as unknown as Snapshot;
   const { tensors } = readSafetensors(await readFile(files, TENSORS), `${files.where}/${TENSORS}`);
-  if (!Number.isInteger(rest.step) || typeof rest.plugins !== 'object' || rest.plugins === null) bad(`${REST} is no snapshot`);
-  const parameters: Record<string, TensorData> = {};
-  const plugins: Record<string, Record<string, TensorData | Json>> = {};
-  for (const [name, state] of Object.entries(rest.plugins)) plugins[name] = { ...(state as Record<string, Json>) };
+  const isStep = Number.isSafeInteger(rest.step) && rest.step >= 0;
+  if (!isStep || typeof rest.plugins !== 'object' || rest.plugins === null) bad(`${REST} is no snapshot`);
+  // Names come from a file: an object would take some of them for its prototype's.
+  const parameters = new Map<string, TensorData>();
+  const plugins = new Map(Object.entries(rest.plugins).map(([name, state]) => [name, new Map(Object.entries(state as State))]));
   for (const [key, value] of tensors) {
     const [kind, first, ...more] = key.split('/');
-    if (kind === 'parameters') parameters[[first, ...more].join('/')] = value;
-    else (plugins[first] ??= {})[more.join('/')] = value;
+    const name = more.join('/');
+    if (kind === 'parameters') parameters.set([first, ...more].join('/'), value);
+    else if (kind === 'plugins' && name !== '') plugins.set(first, (plugins.get(first) ?? new Map()).set(name, value));
+    else bad(`${TENSORS} holds ${key}, which belongs to nothing`);
   }
-  return { ...rest, parameters, plugins: plugins as Record<string, State> };
+  return {
+    ...rest,
+    parameters: Object.fromEntries(parameters),
+    plugins: Object.fromEntries([...plugins].map(([name, state]) => [name, Object.fromEntries(state)])),
+  };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -105,6 +105,30 @@ describe('an image folder', () => {
     expect((await open(imageFolder(folder, { batchSize: 1, resolution: 4 }))).problems).toEqual([
       expect.stringMatching(/broken\.png cannot be decoded/),
     ]);
+  });
+
+  test('captions are decoded strictly: UTF-8 with or without its mark, UTF-16 by its mark, anything else is named', async () => {
+    const line = '{"file_name": "red.png", "text": "Käfer"}';
+    const read = async (bytes: Uint8Array) => {
+      await writeFile(path('metadata.jsonl'), bytes);
+      const { source, problems } = await open(imageFolder(folder, { batchSize: 1, resolution: 4, shuffle: false }));
+      if (problems.length > 0) return problems;
+      const batch = await source.load([0], { epoch: 0, upcoming: [] });
+      tf.dispose(batch.tensors);
+      return batch.strings?.text;
+    };
+    expect(await read(Buffer.from(line))).toEqual(['Käfer']);
+    expect(await read(Buffer.from(`\ufeff${line}`))).toEqual(['Käfer']);
+    expect(await read(Buffer.from(`\ufeff${line}`, 'utf16le'))).toEqual(['Käfer']);
+    expect(await read(Buffer.from(line, 'latin1'))).toEqual([expect.stringMatching(/metadata\.jsonl is neither UTF-8 nor UTF-16/)]);
+    await rm(path('metadata.jsonl'));
+    await mkdir(path('texts'));
+    await solid(path('texts', 'a.png'), 4, 4, '#ff0000');
+    await writeFile(path('texts', 'a.txt'), Buffer.from('Käfer', 'latin1'));
+    expect((await open(imageFolder(path('texts'), { batchSize: 1, resolution: 4 }))).problems).toEqual([
+      expect.stringMatching(/a\.txt is neither UTF-8 nor UTF-16/),
+    ]);
+    await rm(path('texts'), { recursive: true });
   });
 
   test('what cannot be decoded is named before training, or counted and left out', async () => {

@@ -291,6 +291,7 @@ describe('training', () => {
   test.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
+    ['SIGHUP', 129],
   ] as const)('%s stops, saves, and exits with %i', async (signal, expected) => {
     const child = spawn(
       process.execPath,

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import type { Snapshot, TensorData } from '../../../../core/index.js';
+import { inMemory } from '../../../../plugins/persist/formats/files.js';
+import { writeSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
+import { readSnapshot, writeSnapshot } from '../../../../plugins/persist/formats/snapshot-files.js';
+
+const tensor = (...values: number[]): TensorData => ({ dtype: 'float32', shape: [values.length], data: Float32Array.from(values) });
+const snapshot: Snapshot = {
+  version: 3,
+  step: 4,
+  seed: 1,
+  metrics: { 'loss.held': 0.5 },
+  data: { items: 3, batchSize: 1, windowLength: 1, worldSize: 1, content: 'x' },
+  run: { learningRate: 1, weightDecay: 0, steps: 9, warmupSteps: 0, groups: {} },
+  settings: { lora: { alpha: 4 } },
+  parameters: { 'a.b': tensor(1, 2) },
+  plugins: { adamw: { 'm/a.b': tensor(3, 4), count: 2 } },
+};
+
+/** Files of a snapshot whose tensors and rest are others, with checksums that fit. */
+async function tampered(tensors: Record<string, TensorData>, change: (rest: Record<string, unknown>) => void = () => undefined) {
+  const contents = new Map<string, Uint8Array>();
+  const files = inMemory(contents);
+  await writeSnapshot(files, snapshot);
+  const rest = JSON.parse(new TextDecoder().decode(contents.get('state.json')));
+  change(rest);
+  contents.set('state.json', new TextEncoder().encode(JSON.stringify(rest)));
+  contents.set('state.safetensors', writeSafetensors(tensors));
+  const sums = Object.fromEntries(
+    ['state.safetensors', 'state.json'].map((name) => [
+      name,
+      createHash('sha256')
+        .update(contents.get(name) as Uint8Array)
+        .digest('hex'),
+    ]),
+  );
+  contents.set('checksums.json', new TextEncoder().encode(JSON.stringify(sums)));
+  return files;
+}
+
+test('what is written is read', async () => {
+  const files = inMemory();
+  await writeSnapshot(files, snapshot);
+  expect(await readSnapshot(files)).toEqual(snapshot);
+});
+
+describe('names from a file', () => {
+  test('that mean something to JavaScript change nothing outside the snapshot', async () => {
+    const before = { ...Object.getOwnPropertyDescriptors(Object.prototype), keys: Object.keys };
+    const read = await readSnapshot(
+      await tampered({
+        'plugins/__proto__/polluted': tensor(1),
+        'plugins/constructor/keys': tensor(2),
+        'plugins/adamw/__proto__': tensor(3),
+        'parameters/__proto__': tensor(4),
+        'parameters/constructor': tensor(5),
+      }),
+    );
+    expect({ ...Object.getOwnPropertyDescriptors(Object.prototype), keys: Object.keys }).toEqual(before);
+    expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
+    expect(Object.getPrototypeOf(read.parameters)).toBe(Object.prototype);
+    expect(Object.keys(read.parameters)).toEqual(['__proto__', 'constructor']);
+    expect(Object.keys(read.plugins)).toEqual(expect.arrayContaining(['adamw', '__proto__', 'constructor']));
+  });
+
+  test('that belong to nothing are an error', async () => {
+    await expect(readSnapshot(await tampered({ 'other/x': tensor(1) }))).rejects.toThrow(
+      /BAD_SNAPSHOT.*other\/x, which belongs to nothing/,
+    );
+  });
+});
+
+test.each([-5, 1e308, 1.5, '4', null])('a step of %s is refused', async (step) => {
+  const files = await tampered({ 'parameters/a.b': tensor(1, 2) }, (rest) => {
+    rest.step = step;
+  });
+  await expect(readSnapshot(files)).rejects.toThrow(/BAD_SNAPSHOT.*state\.json is no snapshot/);
+});
