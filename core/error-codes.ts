@@ -63,7 +63,7 @@ export const ERRORS = {
   SETUP_FAILED: 'device or data failed in a way that has no code of its own',
   SNAPSHOT_MISMATCH: 'a snapshot has other parameters or plugins',
   SNAPSHOT_OTHER_RUN: 'a snapshot belongs to a run with other settings',
-  STATE_UNSAVED: 'an optimizer keeps state that a resumed run would lack, because it has no capture',
+  STATE_UNSAVED: 'an optimizer keeps state that a resumed run would lack, because it has no capture or no restore',
   TAP_NAME: 'a tap under another name than the plugin’s',
   TAP_TWICE: 'a second tap of one hook by one plugin',
   TARGET_UNMATCHED: 'a LoRA target names no module',

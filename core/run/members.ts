@@ -1,6 +1,6 @@
 import type { Ready } from '../plugin/container.js';
 import type { PluginBase } from '../plugin/plugin.js';
-import type { Role } from '../plugin/roles.js';
+import type { Optimizer, Role } from '../plugin/roles.js';
 import type { Json, Settings, State } from '../snapshot.js';
 
 /** The plugins of a run in their order, with those that each has adopted: whose state is saved, and who is disposed when. */
@@ -20,6 +20,20 @@ export class Members {
 
   hasState({ facts, plugin }: Ready): boolean {
     return [plugin, ...this.adoptedBy(facts.name)].some(({ capture }) => capture);
+  }
+
+  /** Optimizers with state, the one that fills OPTIMIZER and those it has adopted, that cannot save it or take it back. */
+  forgetfulOptimizers({ facts, plugin }: Ready): { name: string; bytes: number }[] {
+    const bytesOf = (member: PluginBase) => (member as Partial<Optimizer>).stateBytes?.() ?? 0;
+    const adopted = this.adoptedBy(facts.name);
+    // What a plugin reports holds what it has adopted; the rest is its own.
+    const own = bytesOf(plugin) - adopted.reduce((sum, member) => sum + bytesOf(member), 0);
+    return [
+      { name: facts.name, member: plugin, bytes: own },
+      ...adopted.map((member) => ({ name: member.name, member, bytes: bytesOf(member) })),
+    ]
+      .filter(({ member, bytes }) => bytes > 0 && !(member.capture && member.restore))
+      .map(({ name, bytes }) => ({ name, bytes }));
   }
 
   /** The plugin that fills a role, if it is one of the run's. */

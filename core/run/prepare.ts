@@ -147,14 +147,15 @@ function startOptimizer({ resolve }: Assembled, members: Members, model: Model):
   const trained = new Set(trainablePaths(model));
   optimizer.start(new Map([...model.parameters].filter(([path]) => trained.has(path))));
   const member = members.filling(OPTIMIZER);
-  if (member && optimizer.stateBytes() > 0 && !members.hasState(member))
+  const forgetful = member ? members.forgetfulOptimizers(member) : [];
+  if (forgetful.length > 0)
     throw new SteploomError(
-      {
+      forgetful.map(({ name, bytes }) => ({
         code: 'STATE_UNSAVED',
-        plugin: member.facts.name,
-        what: `keeps ${optimizer.stateBytes()} bytes of state and has no capture(): a resumed run would begin without it`,
-        fix: 'Give the plugin capture() and restore().',
-      },
+        plugin: name,
+        what: `keeps ${bytes} bytes of state and lacks capture() or restore(): a resumed run would begin without it`,
+        fix: 'Give the plugin both.',
+      })),
       { everyRank: true },
     );
   return optimizer;

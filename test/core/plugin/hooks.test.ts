@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compose, type Host, type Plugin, type State, SteploomError, Trainer } from '../../../core/index.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
+import { groups } from '../../../plugins/optimizers/groups.js';
 import { memoryStore, smallRun } from '../../support/small-run.js';
 
 const failing = async (apply: (host: Host) => void): Promise<SteploomError> => {
@@ -156,6 +157,17 @@ describe('what comes from JavaScript, and does not fit, is named by plugin', () 
     const error = await new Trainer(smallRun().with(forgetful as never)).train().catch((e) => e);
     expect([error.code, error.plugin]).toEqual(['STATE_UNSAVED', 'adamw']);
     expect(error.message).toContain('bytes of state');
+    const { restore: ___, ...deaf } = adamw();
+    const second = await new Trainer(smallRun().with(deaf as never)).train().catch((e) => e);
+    expect([second.code, second.plugin]).toEqual(['STATE_UNSAVED', 'adamw']);
+  });
+  test('an optimizer with state that nobody saves, in a group', async () => {
+    const optimizer = ({ name }: { name: string }) => {
+      const { capture: _, restore: __, ...forgetful } = adamw({ name });
+      return forgetful as never;
+    };
+    const error = await new Trainer(smallRun().with(groups(adamw(), { mine: { match: 'w', optimizer } }))).train().catch((e) => e);
+    expect([error.code, error.plugin]).toEqual(['STATE_UNSAVED', 'mine-optimizer']);
   });
 });
 
