@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { fail } from './errors.js';
 import type { Tensors } from './model.js';
 
-/** What TensorFlow.js 4 records of one operation. Internal there, as the engine's tape is: this file is the only one that reaches into it. */
+/** What TensorFlow.js 4 records of one operation. Internal there, as the engine's tape is: no other file reaches into it. */
 interface TapeNode {
   kernelName: string;
   inputs: Record<string, Tensor>;

@@ -14,7 +14,7 @@ interface Ahead {
 }
 
 /**
- * Gives a run its batches. With a device that computes behind the host's back (one with `upload`), the next one is loaded and sent
+ * Gives a run its batches. With a device that computes while the host goes on (one with `upload`), the next one is loaded and sent
  * there while the host waits for the present one.
  */
 export class Loader {

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport } from '../../core/index.js';
 import { install } from './cpu/backend.js';
 
@@ -7,9 +6,7 @@ export const cpu = () => ({
   name: 'cpu',
   fills: DEVICE,
   async setUp(): Promise<DeviceReport> {
-    await tf.setBackend('cpu');
-    await tf.ready();
-    install();
+    await install();
     return { name: 'cpu', detail: 'plain JavaScript' };
   },
 });

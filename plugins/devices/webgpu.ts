@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { DEVICE, type DeviceReport, fail } from '../../core/index.js';
+import { DEVICE, type DeviceReport } from '../../core/index.js';
 import { describeAdapter } from './webgpu/adapter.js';
 import { install } from './webgpu/backend.js';
 import { deviceOf } from './webgpu/device.js';
@@ -8,19 +8,11 @@ import { deviceOf } from './webgpu/device.js';
 export const webgpu = () => ({
   name: 'webgpu',
   fills: DEVICE,
-  upload({ dataId }: tf.Tensor): void {
-    const { backend } = deviceOf(tf.backend());
-    const entry = backend.tensorMap.get(dataId);
-    const { values } = entry;
-    backend.uploadToGPU(dataId);
-    // Kept for whoever looks at a batch: reading without waiting is not possible there.
-    entry.values = values;
+  upload(tensor: tf.Tensor): void {
+    deviceOf(tf.backend()).upload(tensor);
   },
   async setUp(): Promise<DeviceReport> {
     const { adapter } = await install();
-    if (!(await tf.setBackend('webgpu')))
-      fail('DEVICE_UNAVAILABLE', 'webgpu', 'TensorFlow.js could not start it', 'See the messages above.');
-    await tf.ready();
     return {
       name: 'webgpu',
       detail: describeAdapter(adapter),

@@ -1,8 +1,8 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Host, type Sum, type Tensors, WINDOW } from '../../core/index.js';
+import { isUnshared } from '../devices/compute/memory.js';
 import type { Program } from '../devices/compute/program.js';
-import { isUnshared } from '../devices/compute/reduction.js';
 import { applyUpdate, updatesInPlace } from '../devices/compute/update.js';
 
 export interface AccumulationOptions {

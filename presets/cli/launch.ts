@@ -14,7 +14,7 @@ const launchOptions = z.strictObject({
   mpirun: z.string().optional().describe('What starts the processes; mpirun or mpiexec by default.'),
 });
 
-/** A step on a GPU makes more small objects than V8's usual 16 MB hold; with several processes all wait for the one that tidies up. */
+/** A step on a GPU makes more small objects than V8's usual 16 MB hold; with several processes all wait for the one that collects garbage. */
 const NODE_FLAGS = ['--max-semi-space-size=64'];
 
 /** `steploom launch`: runs another of its commands in several processes. */

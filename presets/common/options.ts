@@ -29,7 +29,7 @@ export const runOptions = {
     .enum(['auto', ...DEVICES])
     .default('auto')
     .describe('Where to compute; auto takes the best that works.'),
-  threads: count().optional().describe('Threads of the wasm device; all cores by default.'),
+  threads: count().optional().describe('Threads of the wasm device; by default all cores, divided among the processes of this machine.'),
   maxTrainSteps: count().optional().describe('Length of the run in optimizer steps; wins over num_train_epochs.'),
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
@@ -40,7 +40,9 @@ export const runOptions = {
   checkpointBest: z.string().optional().describe('Save whenever this metric of evaluations gets lower (loss.held), and keep the best.'),
   resumeOverride: names()
     .optional()
-    .describe('Differences from the saved run that are meant: seed, items, batchSize, windowLength, worldSize, content.'),
+    .describe(
+      'Differences from the saved run that are meant: seed, items, batchSize, windowLength, worldSize, content, a plugin (lora) or one of its options (lora.rank).',
+    ),
   resumeFromCheckpoint: z.string().optional().describe('A checkpoint folder to continue from, or "latest".'),
   ui: z.boolean().default(false).describe('Show the run on a page of this machine while it trains.'),
   uiPort: count(0).max(65535).default(0).describe('The page’s port; any free one by default.'),

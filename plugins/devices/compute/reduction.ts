@@ -1,5 +1,4 @@
 import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { Tensors } from '../../../core/index.js';
 
 /** Floats that are reduced at a time: 1 MB, what a prototype was fastest with. */
@@ -22,15 +21,4 @@ export interface Reducer {
    */
   reduce(tensors: Tensors, numbers: Float32Array): Promise<Tensors>;
   dispose(): void;
-}
-
-/** Whether no other tensor looks at this one's memory, so that it may be written. */
-export const isUnshared = (tensor: Tensor): boolean => tf.backend().refCount(tensor.dataId) === 1;
-
-/** The tensor itself if no other looks at its memory, else a copy of it in its place. */
-export function unshared(tensor: Tensor): Tensor {
-  if (isUnshared(tensor) && tensor.dtype === 'float32') return tensor;
-  const copy = tf.tidy(() => tensor.add(0));
-  tensor.dispose();
-  return copy;
 }

@@ -1,3 +1,5 @@
+import * as tf from '@tensorflow/tfjs';
+
 /** Takes one effect back. */
 export type Undo = () => void;
 
@@ -24,5 +26,13 @@ export class Effects {
 
   readonly undo = (): void => {
     for (let undo = this.undos.pop(); undo; undo = this.undos.pop()) undo();
+  };
+}
+
+/** Remembers TensorFlow.js's current backend; undoing makes it current again, if it is still there. */
+export function keepCurrentBackend(): Undo {
+  const before = tf.getBackend();
+  return () => {
+    if (before && before !== tf.getBackend() && tf.findBackendFactory(before)) void tf.setBackend(before);
   };
 }

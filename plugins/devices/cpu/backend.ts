@@ -1,9 +1,17 @@
+import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
-import type { Undo } from '../compute/undo.js';
+import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
 import { adamw8bit } from './update.js';
 
 /**
- * Readies TensorFlow.js's cpu backend for training. Whatever it changes outside of steploom is listed here: nothing. An operation is
- * registered behind the compute contract; `undo` takes it back.
+ * Makes TensorFlow.js's cpu backend the current one and readies it for training. Whatever it changes outside of steploom is listed here: which
+ * backend is the current one. An operation is registered behind the compute contract. What it returns takes both back.
  */
-export const install = (): Undo => registerOperations('cpu', { adamw8bit });
+export async function install(): Promise<Undo> {
+  const effects = new Effects();
+  effects.add(keepCurrentBackend());
+  await tf.setBackend('cpu');
+  await tf.ready();
+  effects.add(registerOperations('cpu', { adamw8bit }));
+  return effects.undo;
+}

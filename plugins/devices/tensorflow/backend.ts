@@ -3,7 +3,7 @@ import nodeUtil from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { fail, messageOf } from '../../../core/index.js';
 import { registerOperations } from '../compute/contract.js';
-import { Effects, type Undo } from '../compute/undo.js';
+import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
 import { codes } from './codes.js';
 import { Resources } from './resources.js';
 import { adamw } from './update.js';
@@ -55,6 +55,7 @@ interface Installed {
  */
 export async function install(device: string, name: Package, gpus?: string): Promise<Undo> {
   const effects = new Effects();
+  effects.add(keepCurrentBackend());
   try {
     // Functions that Node 23 has no more and version 4.22 still calls.
     const util = nodeUtil as unknown as Record<string, unknown>;

@@ -3,7 +3,7 @@ import type os from 'node:os';
 import { dirname } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { fail, messageOf } from '../../../core/index.js';
-import { Effects, override, type Undo } from '../compute/undo.js';
+import { Effects, keepCurrentBackend, override, type Undo } from '../compute/undo.js';
 import { installedIn, WasmDevice } from './device.js';
 import type { BackendInternals } from './internals.js';
 import { register } from './register.js';
@@ -14,7 +14,8 @@ const require = createRequire(import.meta.url);
 /**
  * Starts TensorFlow.js's wasm backend with so many threads and readies it for training; where that was done before, gives what was made then.
  * Whatever it changes outside of steploom is listed here. `undo` of its result takes all of it back, and with the backend all tensors on it; afterwards it
- * may be installed again. One thing stays: TensorFlow.js's package, once imported, has registered its factory, kernels and flags.
+ * may be installed again. What stays: TensorFlow.js's package, once imported, has registered its factory, kernels and flags, and keeps the
+ * path and the number of threads that it was told last, for it has no way to ask what they were.
  */
 export async function install(threads: number): Promise<WasmDevice> {
   const known = tf.engine().registry[NAME] as object | undefined;
@@ -25,7 +26,8 @@ export async function install(threads: number): Promise<WasmDevice> {
   }
   const effects = new Effects();
   const backend = await import('@tensorflow/tfjs-backend-wasm');
-  const previous = tf.getBackend();
+  // Which backend is the current one: the last to be taken back, once ours is gone.
+  effects.add(keepCurrentBackend());
   try {
     if (!known) {
       // Where the package finds its module, how many threads it starts, and the flag that lets it.
@@ -44,7 +46,6 @@ export async function install(threads: number): Promise<WasmDevice> {
         tf.removeBackend(NAME);
         restore();
         tf.registerBackend(NAME, factory.factory, factory.priority);
-        if (previous && previous !== NAME) void tf.setBackend(previous);
       });
       try {
         await tf.setBackend(NAME);
@@ -72,7 +73,7 @@ export async function install(threads: number): Promise<WasmDevice> {
   }
 }
 
-/** Remembers who listens for errors that nobody caught; undoing takes away who came since, and brings back who went. */
+/** Remembers who listens for errors that nobody caught; undoing removes those added since, and adds those removed since. */
 function keepListeners(): Undo {
   const events = ['uncaughtException', 'unhandledRejection'] as const;
   const listenersOf = (event: string) => process.listeners(event as 'uncaughtException');

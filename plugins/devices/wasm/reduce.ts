@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Collective, Tensors } from '../../../core/index.js';
 import type { DeviceOperations } from '../compute/contract.js';
-import { type ReduceOptions, type Reducer, unshared } from '../compute/reduction.js';
+import { unshared } from '../compute/memory.js';
+import type { ReduceOptions, Reducer } from '../compute/reduction.js';
 import type { WasmDevice } from './device.js';
 import { tableOf } from './update.js';
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
-import { Effects } from '../compute/undo.js';
+import { Effects, keepCurrentBackend } from '../compute/undo.js';
 import { findAdapter, findGPU, requestDevice } from './adapter.js';
 import { installedIn, MOST_DISPATCHES, WebGPUDevice } from './device.js';
 import { type BackendInternals, EXPECTED } from './internals.js';
@@ -18,8 +18,13 @@ const NAME = 'webgpu';
 export async function install(): Promise<WebGPUDevice> {
   const known = tf.engine().registry[NAME] as object | undefined;
   const installed = known && installedIn(known);
-  if (installed) return installed;
+  if (installed) {
+    await makeCurrent();
+    return installed;
+  }
   const effects = new Effects();
+  // Which backend is the current one: the last to be taken back, once ours is gone.
+  effects.add(keepCurrentBackend());
   try {
     // Without a WebGPU of the host's: Dawn's names on globalThis, globalThis.navigator and navigator.gpu.
     const { gpu, undo } = await findGPU();
@@ -52,12 +57,18 @@ export async function install(): Promise<WebGPUDevice> {
     effects.add(() => tf.env().set(flag, before));
 
     if (!known) tf.registerBackend(NAME, () => backend as never, 3);
+    await makeCurrent();
     device.undo = effects.undo;
     return device;
   } catch (error) {
     effects.undo();
     throw error;
   }
+}
+
+async function makeCurrent(): Promise<void> {
+  if (!(await tf.setBackend(NAME))) fail('DEVICE_UNAVAILABLE', NAME, 'TensorFlow.js could not start it', 'See the messages above.');
+  await tf.ready();
 }
 
 /** A backend on a device with all of the adapter's limits. No factory of that name is registered afterwards. */

@@ -1,6 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import type { Collective, Tensors } from '../../../core/index.js';
-import { BUCKET, type ReduceOptions, type Reducer, unshared } from '../compute/reduction.js';
+import { unshared } from '../compute/memory.js';
+import { BUCKET, type ReduceOptions, type Reducer } from '../compute/reduction.js';
 import type { WebGPUDevice } from './device.js';
 import { bindingOf } from './slabs.js';
 

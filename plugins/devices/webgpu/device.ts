@@ -61,6 +61,14 @@ export class WebGPUDevice {
     return this.backend.tensorMap.get(dataId);
   }
 
+  /** Sends a tensor to the GPU. Its values stay beside it, for whoever looks at a batch: reading without waiting is not possible there. */
+  upload(tensor: TensorInfo): void {
+    const entry = this.entryOf(tensor);
+    const { values } = entry;
+    this.backend.uploadToGPU(tensor.dataId);
+    entry.values = values;
+  }
+
   /** Readies a tensor for a shader that may write it: its values are on the device alone, and stay until what is recorded was sent. */
   makeWritable({ dataId }: TensorInfo): TensorEntry {
     const { backend } = this;

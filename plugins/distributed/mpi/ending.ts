@@ -5,7 +5,7 @@ import { LOST } from './watchdog.js';
 /** Milliseconds that a program which does not end by itself has to say more, before the whole job is ended. */
 const GRACE = 5000;
 
-/** How this process leaves the job when it exits: in peace, or, in the middle of a run, by ending all others, which would wait for it. */
+/** How this process leaves the job when it exits: by finalizing MPI, or, in the middle of a run, by ending all others, which would wait for it. */
 export class Ending {
   /** A run has begun and not ended well. */
   private unfinished = false;

@@ -1,6 +1,7 @@
 import type { Tensor, Variable } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { fail, type ModuleFacts, matches, type NamePattern, type Parameter } from '../../../core/index.js';
+import { isElsewhere, isUnshared } from '../../devices/compute/memory.js';
 import type { Layer, LayerWeight } from './internals.js';
 
 /**
@@ -15,7 +16,7 @@ export function parametersOf(layers: readonly [string, Layer][], train: readonly
       const path = parameters.has(short) ? `${above}.${weight.originalName.replaceAll('/', '.')}` : short;
       const variable = weight.val as Variable;
       // Optimizers write in place: a memory that somebody else looks at is copied first.
-      if (tf.backend().refCount?.(variable.dataId) > 1 || isElsewhere(variable)) copyInPlace(variable);
+      if (isElsewhere(variable) || !isUnshared(variable)) copyInPlace(variable);
       const allowed = layer.trainableWeights.includes(weight);
       const trainable = allowed && (train === undefined || train.some((pattern) => matches(pattern, path)));
       const buffer = !trainable && /\.moving_(mean|variance)$/.test(path);
@@ -39,11 +40,6 @@ const copyInPlace = (variable: Variable): void => {
   variable.assign(copy as Tensor<tf.Rank>);
   copy.dispose();
 };
-
-/** A model made before the device was chosen lies in another backend's memory. */
-const isElsewhere = (variable: Variable): boolean =>
-  (tf.engine() as unknown as { state: { tensorInfo: WeakMap<object, { backend: unknown }> } }).state.tensorInfo.get(variable.dataId)
-    ?.backend !== tf.backend();
 
 /** The layers that adapters can wrap: dense ones, and plain convolutions. */
 export function modulesOf(layers: readonly [string, Layer][]): Map<string, ModuleFacts> {

@@ -8,7 +8,7 @@ export interface LoraTextToImageOptions {
   readonly seed?: number | undefined;
   /** Where to compute; auto takes the best that works. Default: auto. */
   readonly device?: 'auto' | 'tfjs-node-gpu' | 'webgpu' | 'tfjs-node' | 'wasm' | 'cpu' | undefined;
-  /** Threads of the wasm device; all cores by default. */
+  /** Threads of the wasm device; by default all cores, divided among the processes of this machine. */
   readonly threads?: number | undefined;
   /** Length of the run in optimizer steps; wins over num_train_epochs. */
   readonly maxTrainSteps?: number | undefined;
@@ -26,7 +26,10 @@ export interface LoraTextToImageOptions {
   readonly checkpointsTotalLimit?: number | undefined;
   /** Save whenever this metric of evaluations gets lower (loss.held), and keep the best. */
   readonly checkpointBest?: string | undefined;
-  /** Differences from the saved run that are meant: seed, items, batchSize, windowLength, worldSize, content. */
+  /**
+   * Differences from the saved run that are meant: seed, items, batchSize, windowLength, worldSize, content, a plugin (lora)
+   * or one of its options (lora.rank).
+   */
   readonly resumeOverride?: readonly string[] | undefined;
   /** A checkpoint folder to continue from, or "latest". */
   readonly resumeFromCheckpoint?: string | undefined;

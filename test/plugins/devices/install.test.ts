@@ -16,16 +16,26 @@ const listeners = () => ['uncaughtException', 'unhandledRejection'].map((event) 
 test('the cpu backend: an operation behind the contract, until it is undone', async () => {
   await tf.setBackend('cpu');
   const before = kernels('cpu');
-  const undo = installCPU();
+  const undo = await installCPU();
   expect(operation('adamw8bit')).toBeDefined();
   expect(kernels('cpu')).toEqual(before);
   undo();
   expect(operation('adamw8bit')).toBeUndefined();
 });
 
+test('the backend that was current before is current again', async () => {
+  tf.registerBackend('other', () => tf.findBackend('cpu'));
+  await tf.setBackend('other');
+  const undo = await installCPU();
+  expect(tf.getBackend()).toBe('cpu');
+  undo();
+  expect(tf.getBackend()).toBe('other');
+  await tf.setBackend('cpu');
+});
+
 test('operations registered over others give way to them again', async () => {
   await tf.setBackend('cpu');
-  const undo = installCPU();
+  const undo = await installCPU();
   const first = operation('adamw8bit');
   const undoSecond = registerOperations('cpu', {});
   expect(operation('adamw8bit')).toBeUndefined();

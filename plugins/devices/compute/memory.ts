@@ -1,0 +1,22 @@
+import type { Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+
+/** Whether no other tensor looks at this one's memory, so that it may be written. */
+export const isUnshared = (tensor: Tensor): boolean => tf.backend().refCount(tensor.dataId) === 1;
+
+/** The tensor itself if no other looks at its memory, else a copy of it in its place. */
+export function unshared(tensor: Tensor): Tensor {
+  if (isUnshared(tensor) && tensor.dtype === 'float32') return tensor;
+  const copy = tf.tidy(() => tensor.add(0));
+  tensor.dispose();
+  return copy;
+}
+
+/** The part of TensorFlow.js's engine that knows which backend holds what. */
+interface Engine {
+  readonly state: { readonly tensorInfo: WeakMap<object, { readonly backend: unknown }> };
+}
+
+/** Whether another backend than the current one holds the tensor: it was made before the device was chosen. */
+export const isElsewhere = ({ dataId }: Tensor): boolean =>
+  (tf.engine() as unknown as Engine).state.tensorInfo.get(dataId)?.backend !== tf.backend();
