@@ -1,5 +1,6 @@
 import { SteploomError } from '../../../core/index.js';
 import type { MpiLibrary } from './library.js';
+import { report } from './report.js';
 import { LOST } from './watchdog.js';
 
 /** Milliseconds that a program which does not end by itself has to say more, before the whole job is ended. */
@@ -23,7 +24,8 @@ export class Ending {
         return;
       }
       if (code === 0) {
-        console.error(`rank ${rank} of ${worldSize}: error ${LOST} (mpi): the process ended before the run did`);
+        const what = 'the process ended before the run did';
+        report({ rank, worldSize }, new SteploomError({ code: LOST, plugin: 'mpi', what, fix: 'See what it printed last.' }));
         process.exitCode = 1;
       }
       library.abort(code === 0 ? 1 : code);

@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { fail } from '../../../core/index.js';
+import { type Problem, problemText, SteploomError } from '../../../core/index.js';
 import { openMpi } from './library.js';
 import { CALLS, FINISHED, INSIDE, LOST, type Meeting, STATE, type WatchdogData } from './watchdog.js';
 
@@ -27,8 +27,9 @@ const report = (): Report => ({
 
 /** Says why on this rank's error stream, and ends every rank. */
 function end(why: string): never {
+  const problem: Problem = { code: LOST, plugin: 'mpi', what: why, fix: 'See what it printed last.' };
   try {
-    writeSync(2, `error ${LOST} (mpi): ${why}\n`);
+    writeSync(2, `error ${problemText(problem)}\n`);
   } catch {
     // The stream is closed; the job ends all the same.
   }
@@ -38,7 +39,7 @@ function end(why: string): never {
     // The launcher ends the others when one is killed.
     process.kill(process.pid, 'SIGKILL');
   }
-  return fail(LOST, 'mpi', why, 'See what it printed last.');
+  throw new SteploomError(problem);
 }
 
 const names = (ranks: readonly number[]): string => (ranks.length === 1 ? `rank ${ranks[0]}` : `ranks ${ranks.join(', ')}`);

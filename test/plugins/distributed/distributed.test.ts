@@ -216,7 +216,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
   });
 
   test.each([
-    ['throw', /rank 1 of 2: .*the fault of this test/s],
+    ['throw', /rank 1 of 2: error HOOK_THREW .*the fault of this test.*rank 1 of 2: {2}at \S+:\d+/s],
     ['kill', /./],
     ['exit', /rank 1 of 2: error RANK_LOST.*ended before the run did/],
   ])('a rank that goes by %s ends the job', async (kind, said) => {

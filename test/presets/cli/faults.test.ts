@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attachLater, SteploomError } from '../../../core/index.js';
+import { userFrame } from '../../../plugins/distributed/mpi/error-lines.js';
 import { fromText } from '../../../presets/cli/options.js';
-import { errorLines, userFrame } from '../../../presets/cli/report.js';
+import { errorLines } from '../../../presets/cli/report.js';
 import { loraTextToImage } from '../../../presets/lora-text-to-image.js';
 
 const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
