@@ -84,12 +84,12 @@ export const distributed = ({
       hooks.prepareData.tapPromise(async (source, problems) => {
         const { rank, worldSize } = collective;
         if (sharding.splitBatches && source.batchSize % worldSize !== 0) {
-          problems.add(
-            'OPTION_INVALID',
-            'distributed',
-            `the batch of ${source.batchSize} cannot be split among ${worldSize} ranks`,
-            `Give a multiple of ${worldSize}, or leave splitBatches off.`,
-          );
+          problems
+            .options('distributed')
+            .invalid(
+              `the batch of ${source.batchSize} cannot be split among ${worldSize} ranks`,
+              `Give a multiple of ${worldSize}, or leave splitBatches off.`,
+            );
           return source;
         }
         fingerprint = hashOfText(`${source.items} ${source.batchSize} ${(await source.fingerprint?.()) ?? ''}`);

@@ -34,9 +34,11 @@ export async function checkHeader(path: string, resolution: number, maxPixels: n
 export async function decodeImage(path: string, resolution: number, maxPixels: number): Promise<Decoded> {
   await checkHeader(path, resolution, maxPixels);
   const { default: sharp } = await import('sharp');
-  try {
+  const bad = (why: string, cause?: unknown): never =>
+    fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
+  const decode = () =>
     // Turned as its camera says, on white where it is transparent, the short side brought to the resolution.
-    const { data, info } = await sharp(path, { limitInputPixels: maxPixels })
+    sharp(path, { limitInputPixels: maxPixels })
       .rotate()
       .flatten({ background: 'white' })
       .toColourspace('srgb')
@@ -44,11 +46,9 @@ export async function decodeImage(path: string, resolution: number, maxPixels: n
       .removeAlpha()
       .raw()
       .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`);
-    return { width: info.width, height: info.height, bytes: new Uint8Array(data) };
-  } catch (error) {
-    return fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${messageOf(error)}`, 'Replace or remove the file.', error);
-  }
+  const { data, info } = await decode().catch((error: unknown) => bad(messageOf(error), error));
+  if (info.channels !== 3) bad(`it has ${info.channels} channels`);
+  return { width: info.width, height: info.height, bytes: new Uint8Array(data) };
 }
 
 /** A square of an image, mirrored or not, as [side, side, 3] in [-1, 1]. */
