@@ -1,17 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
+import { programs } from './program.js';
 import { adamw8bit } from './update.js';
 
 /**
  * Makes TensorFlow.js's cpu backend the current one and readies it for training. Whatever it changes outside of steploom is listed here: which
- * backend is the current one. An operation is registered behind the compute contract. What it returns takes both back.
+ * backend is the current one. Operations are registered behind the compute contract. What it returns takes both back.
  */
 export async function install(): Promise<Undo> {
   const effects = new Effects();
   effects.add(keepCurrentBackend());
   await tf.setBackend('cpu');
   await tf.ready();
-  effects.add(registerOperations('cpu', { adamw8bit }));
+  effects.add(registerOperations('cpu', { adamw8bit, ...programs() }));
   return effects.undo;
 }

@@ -6,8 +6,15 @@ interface CPUBackend {
   readonly data: { get(id: object): { values: Float32Array | Int32Array } };
 }
 
+const entryOf = (t: Tensor) => (tf.backend() as unknown as CPUBackend).data.get(t.dataId);
+
 /** A tensor's numbers themselves. */
-export const valuesOf = (t: Tensor): Float32Array | Int32Array => (tf.backend() as unknown as CPUBackend).data.get(t.dataId).values;
+export const valuesOf = (t: Tensor): Float32Array | Int32Array => entryOf(t).values as Float32Array | Int32Array;
+
+/** Gives a tensor other numbers. The array it had stays as it is: it may be somebody's. */
+export function setValues(t: Tensor, values: Float32Array): void {
+  entryOf(t).values = values;
+}
 
 /** A factor's value. */
 export const numberOf = (x: number | Tensor): number => (typeof x === 'number' ? x : valuesOf(x)[0]);
