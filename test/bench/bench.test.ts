@@ -31,6 +31,12 @@ test('the optimizers', async () => {
   expect(output).toMatch(/8-bit to 32-bit: [\d.]+/);
 });
 
+test('the kernels', async () => {
+  const output = await run('kernels.mjs', ['cpu', '128']);
+  expect(output).toMatch(/product 32 +[\d.]+ ms +[\d.]+ TFLOP\/s/);
+  expect(output).toMatch(/attention of 4 x 32 to 1, 8 heads of 40, both +[\d.]+ ms/);
+});
+
 test('ten thousand steps with everything on, as a hundred', async () => {
   expect(await run('soak.mjs', ['100'])).toMatch(/100 steps; 0 tensors more than before/);
 });

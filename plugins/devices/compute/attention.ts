@@ -1,7 +1,7 @@
 import type { Tensor, Tensor3D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
-import { FUSED } from './contract.js';
+import { FUSED, operation } from './contract.js';
 import { fused } from './fused.js';
 
 /** [n, l, h d] to [n h, l, d]. */
@@ -26,6 +26,20 @@ const joinHeads = (x: Tensor, heads: number): Tensor3D => {
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?: Tensor): Tensor {
   const scale = 1 / Math.sqrt((q.shape[2] as number) / heads);
+  const whole = mask ? undefined : operation('attention');
+  if (whole)
+    return differentiable(
+      { q, k, v },
+      (save) => {
+        const { result, sumLogs } = whole.forward(q, k, v, heads);
+        save([q, k, v, result, sumLogs]);
+        return result;
+      },
+      (dy, saved) => {
+        const { dq, dk, dv } = whole.backward(dy, { q: saved[0], k: saved[1], v: saved[2], result: saved[3], sumLogs: saved[4] }, heads);
+        return { q: () => dq, k: () => dk, v: () => dv };
+      },
+    );
   return differentiable(
     { q, k, v },
     (save) => {

@@ -82,6 +82,18 @@ export interface CodeStorage {
   nearest(x: Tensor, edges: readonly number[]): Tensor;
 }
 
+/** Attention with several heads whose scores are stored nowhere: q [n, lq, heads d], k and v [n, lk, heads d], scaled by 1 / sqrt(d). */
+export interface AttentionOperation {
+  /** The result [n, lq, heads d], and what the backward pass needs: the logarithm of each row's sum of exponentials [n, heads, lq]. */
+  forward(q: Tensor, k: Tensor, v: Tensor, heads: number): { readonly result: Tensor; readonly sumLogs: Tensor };
+  /** The gradients, from that of the result. */
+  backward(
+    dy: Tensor,
+    saved: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor; readonly result: Tensor; readonly sumLogs: Tensor },
+    heads: number,
+  ): { readonly dq: Tensor; readonly dk: Tensor; readonly dv: Tensor };
+}
+
 /** What a device may have beside kernels in TensorFlow.js's registry, which has no form for several tensors at a time. */
 export interface DeviceOperations {
   /** Runs a program over groups of arrays, in place; nothing changes where `finite` is 0. */
@@ -92,6 +104,7 @@ export interface DeviceOperations {
   adamw(list: readonly ParameterAdamW[], factors: FactorsAdamW, finite: number | Scalar, constants: ConstantsAdamW): void;
   /** 8-bit AdamW in place, over packed codes. */
   adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
+  readonly attention: AttentionOperation;
   /** Standard normal numbers [generators, size]. */
   normals(generators: readonly Generator[], size: number): Tensor;
   /** Adds up tensors over ranks without a detour through the host's arrays. */

@@ -4,6 +4,7 @@ import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
 import { Effects, type Undo } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
+import { attention } from './attention.js';
 import { BucketReducer } from './bucket-reducer.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
@@ -79,6 +80,8 @@ export function register(device: WebGPUDevice): Undo {
       update: updater(device),
       sum: (program, list, factors) => sum(device, program, list, factors),
       adamw8bit: (...call) => adamw8bit(device, ...call),
+      // Its tiles take more than the 16 KiB that every adapter has.
+      ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
       normals: (generators, size) => normals(device, generators, size),
       reducer: (collective, options) => new BucketReducer(device, collective, options),
     }),

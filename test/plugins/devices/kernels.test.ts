@@ -132,6 +132,32 @@ for (const device of devices) {
 }
 
 if (devices.includes('webgpu'))
+  // Several tiles of queries and keys with a rest each, few keys (cut in slices), and heads as wide as Stable Diffusion's, a small model's and an autoencoder's.
+  test.each([
+    { n: 2, heads: 2, lq: 70, lk: 130, d: 40 },
+    { n: 1, heads: 3, lq: 200, lk: 9, d: 4 },
+    { n: 1, heads: 1, lq: 20, lk: 20, d: 512 },
+  ])('attention on WebGPU in tiles is what it is on the cpu: $lq queries, $lk keys, heads of $d', async ({ n, heads, lq, lk, d }) => {
+    const shapes = { q: [n, lq, heads * d], k: [n, lk, heads * d], v: [n, lk, heads * d] };
+    const names = Object.keys(shapes) as (keyof typeof shapes)[];
+    const compute = async (name: 'cpu' | 'webgpu') => {
+      await use(name);
+      const inputs: Tensors = Object.fromEntries(names.map((key) => [key, tf.variable(draw(`tiles:${key}`, shapes[key]))]));
+      const output = tf.tidy(() => attention(inputs.q, inputs.k, inputs.v, heads));
+      const { loss, gradients } = backward(
+        () => scalarOf(attention(inputs.q, inputs.k, inputs.v, heads)),
+        inputs,
+        () => 1,
+      );
+      const values = await Promise.all([output, ...names.map((key) => gradients[key])].map((t) => t.data()));
+      tf.dispose([output, loss, gradients, inputs]);
+      return values;
+    };
+    const [expected, actual] = [await compute('cpu'), await compute('webgpu')];
+    for (const [i, name] of ['output', ...names].entries()) expect(relativeGap(actual[i], expected[i]), name).toBeLessThan(2e-5);
+  });
+
+if (devices.includes('webgpu'))
   test('an error that the WebGPU driver reports on the side ends the computation', async () => {
     await use('webgpu');
     const { device } = tf.backend() as unknown as { device: { createBuffer(o: object): unknown } };

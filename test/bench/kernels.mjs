@@ -1,0 +1,88 @@
+// What the kernels of a device reach, in TFLOP/s: products, convolutions with their gradients, and attention forward and backward.
+//   npm run build && node test/bench/kernels.mjs [device] [scale]
+// `scale` divides the sizes (16 for a try without a GPU). Each figure is of launches in a row that are waited for once, after as many to warm up.
+import * as tf from '@tensorflow/tfjs';
+import { backward } from '../../dist/core/index.js';
+import { attention } from '../../dist/plugins/devices/compute/attention.js';
+import { columnSum } from '../../dist/plugins/devices/compute/linear.js';
+import { device } from '../../dist/plugins/index.js';
+
+const name = process.argv[2] ?? 'webgpu';
+const scale = Number(process.argv[3] ?? 1);
+const { detail } = await device(name).setUp();
+console.log(`${name}: ${detail}`);
+
+const down = (size) => Math.max(1, Math.round(size / scale));
+const random = (shape) => tf.variable(tf.randomNormal(shape, 0, 1, 'float32', 1));
+
+/** Prints the rate of `launch`, which returns tensors, at so many floating-point operations. */
+async function rate(label, operations, launch, most = 20) {
+  const launches = scale > 1 ? 1 : most;
+  const round = async () => {
+    let last = [];
+    for (let i = 0; i < launches; i++) {
+      tf.dispose(last);
+      last = launch();
+    }
+    await last[0].flatten().slice(0, 1).data();
+    tf.dispose(last);
+  };
+  await round();
+  const start = performance.now();
+  await round();
+  const ms = (performance.now() - start) / launches;
+  console.log(`${label.padEnd(62)} ${ms.toFixed(3).padStart(9)} ms ${(operations / ms / 1e9).toFixed(2).padStart(8)} TFLOP/s`);
+}
+
+/** Gradients of the sum of f's result, with forward pass. */
+const gradients = (f, inputs) => {
+  const { loss, gradients } = backward(
+    () => columnSum(f(inputs)).sum(),
+    inputs,
+    () => 1,
+  );
+  return [loss, ...Object.values(gradients)];
+};
+
+{
+  const n = down(4096);
+  const [a, b] = [random([n, n]), random([n, n])];
+  for (const [ta, tb] of [
+    [false, false],
+    [false, true],
+    [true, false],
+  ])
+    await rate(`product ${n}${ta ? ', a transposed' : ''}${tb ? ', b transposed' : ''}`, 2 * n ** 3, () => [tf.matMul(a, b, ta, tb)]);
+  tf.dispose([a, b]);
+}
+{
+  const [n, side, c] = [down(16), down(64), down(320)];
+  const [x, w] = [random([n, side, side, c]), random([3, 3, c, c])];
+  const dy = random([n, side, side, c]);
+  const operations = 2 * n * side * side * 9 * c * c;
+  const of = `[${n}, ${side}, ${side}, ${c}]`;
+  await rate(`convolution 3 x 3 of ${of}`, operations, () => [tf.conv2d(x, w, 1, 'same')]);
+  const attributes = { strides: 1, pad: 'same', dataFormat: 'NHWC', dimRoundingMode: undefined };
+  const run = (kernel, inputs, more) => [tf.engine().runKernel(kernel, inputs, { ...attributes, ...more })];
+  await rate('its gradient to x', operations, () => run('Conv2DBackpropInput', { dy, filter: w }, { inputShape: x.shape }));
+  await rate('its gradient to the filter', operations, () => run('Conv2DBackpropFilter', { x, dy }, { filterShape: w.shape }));
+  tf.dispose([x, w, dy]);
+}
+for (const [n, lq, lk, heads, d] of [
+  [4, 4096, 4096, 8, 40],
+  [4, 4096, 77, 8, 40],
+  [4, 1024, 1024, 8, 80],
+  [4, 256, 256, 8, 160],
+  [1, 4096, 4096, 10, 64],
+  [1, 4096, 4096, 1, 512],
+]) {
+  const c = heads * d;
+  const [q, k, v] = [random([n, down(lq), c]), random([n, down(lk), c]), random([n, down(lk), c])];
+  const operations = 4 * n * down(lq) * down(lk) * c;
+  const label = `attention of ${n} x ${down(lq)} to ${down(lk)}, ${heads} heads of ${d}`;
+  await rate(`${label}, forward`, operations, () => [attention(q, k, v, heads)]);
+  // The backward pass has five products of that size against the forward pass's two.
+  await rate(`${label}, both`, 3.5 * operations, () => gradients((x) => attention(x.q, x.k, x.v, heads), { q, k, v }), 10);
+  tf.dispose([q, k, v]);
+}
+process.exit();
