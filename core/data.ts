@@ -7,7 +7,7 @@ export interface Batch {
   readonly ids: readonly number[];
   readonly epoch: number;
   readonly tensors: Tensors;
-  /** Columns of text, by name: captions as `text`, say. One entry an example. */
+  /** Columns of text, by name. One entry an example. */
   readonly strings?: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -18,7 +18,7 @@ export interface Source {
   readonly batchSize: number;
   /** This rank's examples in the order of `epoch`; pure. */
   ids(epoch: number): ArrayLike<number>;
-  /** Loads examples; `upcoming` are the ones that will be asked for next, to be decoded ahead. */
+  /** Loads examples; `upcoming` are the ones that will be asked for next, to be prefetched. */
   load(ids: readonly number[], more: { epoch: number; upcoming: readonly number[] }): Promise<Batch>;
   /** Tells data sets apart: equal on every rank, or the run does not start. */
   fingerprint?(): string | Promise<string>;

@@ -78,21 +78,22 @@ export class Problems {
   }
 
   /** Checks of one plugin's options. */
-  options(plugin: string): OptionChecks {
-    return new OptionChecks(this, plugin);
+  options(plugin: string, code: ErrorCode = 'OPTION_INVALID'): OptionChecks {
+    return new OptionChecks(this, plugin, code);
   }
 }
 
-/** Checks of a plugin's options: each adds OPTION_INVALID where a value is not what it must be, and says whether it was. */
+/** Checks of a plugin's options: each adds OPTION_INVALID, or another code, where a value is not what it must be, and says whether it was. */
 export class OptionChecks {
   constructor(
     private readonly problems: Problems,
     private readonly plugin: string,
+    private readonly code: ErrorCode,
   ) {}
 
   /** Adds a problem in words of one's own. */
   invalid(what: string, fix: string): false {
-    this.problems.add('OPTION_INVALID', this.plugin, what, fix);
+    this.problems.add(this.code, this.plugin, what, fix);
     return false;
   }
 
@@ -101,6 +102,14 @@ export class OptionChecks {
     return (
       (Number.isSafeInteger(value) && value >= least) ||
       this.invalid(`${name} is ${value}`, `Give a whole number, at least ${least}${note && `, ${note}`}.`)
+    );
+  }
+
+  /** A whole number from `least` to `most`. */
+  wholeWithin(name: string, value: number, least: number, most: number): boolean {
+    return (
+      (Number.isSafeInteger(value) && value >= least && value <= most) ||
+      this.invalid(`${name} is ${value}`, `Give a whole number from ${least} to ${most}.`)
     );
   }
 
@@ -124,3 +133,14 @@ export class OptionChecks {
     return names.includes(value) || this.invalid(`${name} is ${value}`, `Give one of ${names.join(', ')}.`);
   }
 }
+
+/** Throws what a check of options finds: where they are used outside of a run, whose validate nobody taps. */
+export function refuseInvalid(check: (problems: Problems) => void): void {
+  const problems = new Problems();
+  check(problems);
+  if (problems.list.length > 0) throw new SteploomError(problems.list);
+}
+
+/** OPTION_INVALID in words of one's own, to be thrown where a value is needed at once. */
+export const invalidOption = (plugin: string, what: string, fix: string): SteploomError =>
+  new SteploomError({ code: 'OPTION_INVALID', plugin, what, fix });

@@ -3,7 +3,18 @@ import 'reflect-metadata';
 export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
-export { attachLater, fail, messageOf, type OptionChecks, type Problem, Problems, problemText, SteploomError } from './errors.js';
+export {
+  attachLater,
+  fail,
+  invalidOption,
+  messageOf,
+  type OptionChecks,
+  type Problem,
+  Problems,
+  problemText,
+  refuseInvalid,
+  SteploomError,
+} from './errors.js';
 export { hashOf, hashOfText } from './hash.js';
 export { type Better, betterThan, checkWatched, type Metrics, watched } from './metrics.js';
 export {
@@ -23,13 +34,13 @@ export { matches, type NamePattern } from './name-pattern.js';
 export type { Micro, Plan, Position } from './plan.js';
 export { Composition, compose } from './plugin/compose.js';
 export type {
-  Ending,
   FinishedRecord,
   HookName,
   LogRecord,
   PluginHooks,
   Purpose,
   Requests,
+  RunEnd,
   ScheduleInput,
   Sum,
   Tappable,

@@ -13,7 +13,7 @@ export interface Parameter {
   /** Not trained, but changed by every forward pass of training: running statistics. */
   readonly buffer?: boolean;
   /** The variable is somebody else's (a LayersModel's, say): it is trained, and outlives the run. */
-  readonly lent?: boolean;
+  readonly borrowed?: boolean;
 }
 
 /**

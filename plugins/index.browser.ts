@@ -23,7 +23,7 @@ export {
   type FreshTextToImage,
   isTextToImage,
   type TextToImage,
-  type TextToImageOptions,
+  type TextToImageModelOptions,
   textToImageModel,
 } from './models/text-to-image-model.js';
 export type { UNetConfig } from './models/unet/config.js';

@@ -39,7 +39,7 @@ export type LogRecord = Readonly<Record<string, number | string | Scalar>>;
 export type FinishedRecord = Readonly<Record<string, number | string>>;
 
 /** What an ended run says of itself. */
-export interface Ending {
+export interface RunEnd {
   readonly step: number;
   readonly stopped: boolean;
 }
@@ -71,15 +71,15 @@ export const makeHooks = () => ({
   onLoss: new SyncWaterfallHook<[loss: Scalar, micro: Micro]>(['loss', 'micro']),
   /** Before the backward pass: returns the gradient of the loss that it starts from, at first the number of items (loss scaling). */
   scaleLoss: new SyncWaterfallHook<[seed: number | Scalar]>(['seed']),
-  /** A gradient is complete, while the backward pass goes on with others. Lent: neither kept nor disposed. */
+  /** A gradient is complete, while the backward pass goes on with others. Borrowed: neither kept nor disposed. */
   onGradient: new SyncHook<[path: string, gradient: Tensor, micro: Micro]>(['path', 'gradient', 'micro']),
   /** A microBatch's sums over its items: returns them, or others (gradient noise), and disposes the tensors that it replaces. */
   afterBackward: new SyncWaterfallHook<[sum: Sum, micro: Micro]>(['sum', 'micro']),
   /** The role WINDOW alone: returns the window's sums so far, and keeps what it needs until the window ends. */
   onAccumulate: new SyncWaterfallHook<[sum: Sum, micro: Micro]>(['sum', 'micro']),
-  /** A window is complete: returns what is asked for at the end of this step. Ranks may ask for different things. */
+  /** A window is complete: returns the requests with what this plugin asks for at the end of this step, each as 1. Ranks may ask for different things. */
   onRequest: new SyncWaterfallHook<[requests: Requests, position: Position, metrics: Metrics]>(['requests', 'position', 'metrics']),
-  /** Returns sums, items and requests over all ranks: the one collective call of a step. */
+  /** Returns sums, items and requests over all ranks: the one collective call of a step. It is given the sums for good: what it does not return it disposes. */
   onSync: new AsyncSeriesWaterfallHook<[sum: Sum & { readonly requests: Requests }, step: number]>(['sum', 'step']),
   /** Returns the update with the inverse of scaleLoss in `scale`, and `finite` 0 where it must not be applied. */
   onUnscale: new SyncWaterfallHook<[update: Update, step: number]>(['update', 'step']),
@@ -87,7 +87,7 @@ export const makeHooks = () => ({
   onSchedule: new SyncWaterfallHook<[multiplier: number, input: ScheduleInput]>(['multiplier', 'input']),
   /** The last word on the update: clipping multiplies `scale`, a guard sets `finite`. Neither is read back. */
   beforeStep: new SyncWaterfallHook<[update: Update, step: number]>(['update', 'step']),
-  /** The optimizer has updated the weights, if `finite` (a number, or a lent scalar on the device) was 1. */
+  /** The optimizer has updated the weights, if `finite` (a number, or a borrowed scalar on the device) was 1. */
   afterStep: new SyncHook<[step: number, finite: number | Scalar]>(['step', 'finite']),
   /** Whether this step is logged: the first answer that is not undefined counts; never logged where nobody answers. */
   shouldLog: new SyncBailHook<[position: Position], boolean>(['position']),
@@ -95,17 +95,17 @@ export const makeHooks = () => ({
   onLog: new AsyncSeriesWaterfallHook<[record: LogRecord, step: number]>(['record', 'step']),
   /** A record has been read back; it comes in the background, at most one step's at a time. Metrics of an evaluation come so too. */
   onRecord: new AsyncSeriesHook<[record: FinishedRecord]>(['record']),
-  /** An evaluation was asked for: returns the metrics with more of them. The same on every rank. */
+  /** An evaluation was asked for: returns the metrics, at first none (`{}`), with more of them. The same on every rank. */
   onEvaluate: new AsyncSeriesWaterfallHook<[metrics: Metrics, step: number]>(['metrics', 'step']),
   /** An epoch has ended, or the run within it: its last step is made, logged and evaluated. */
   afterEpoch: new AsyncSeriesHook<[position: Position]>(['position']),
-  /** A checkpoint was asked for, on rank 0 alone: keeps the snapshot somewhere. */
+  /** A checkpoint was asked for, on rank 0 alone: keeps the snapshot somewhere. It is data of the host's, and may be held as long as wanted. */
   onCheckpoint: new AsyncSeriesHook<[snapshot: Snapshot, metrics: Metrics]>(['snapshot', 'metrics']),
   /** Whenever weights are wanted outside of training: returns others in their place (an average). Nobody disposes any. */
   onWeights: new SyncWaterfallHook<[parameters: Tensors, purpose: Purpose]>(['parameters', 'purpose']),
   /** The plan is done, or the run was stopped: final files are written. Not after an error. */
-  onEnd: new AsyncSeriesHook<[ending: Ending]>(['ending']),
-  /** Set-up or training failed; the error is thrown on afterwards. */
+  onEnd: new AsyncSeriesHook<[end: RunEnd]>(['end']),
+  /** Training failed, or set-up did after plugins were applied; the error is thrown on afterwards. What a tap throws is attached to it. */
   onError: new AsyncSeriesHook<[error: unknown]>(['error']),
   /** Whatever happened: the run is being taken down. Plugins' own dispose() follows, in reverse order. */
   onDispose: new AsyncSeriesHook<[]>([]),

@@ -93,7 +93,7 @@ export interface DeviceReport {
 
 /** Role MODEL: builds the model once the device is up. */
 export interface ModelProvider {
-  /** Builds or reads the model; its variables belong to the run, but those marked `lent`. */
+  /** Builds or reads the model; its variables belong to the run, but those marked `borrowed`. */
   build(random: Random): Promise<Model>;
 }
 
@@ -149,7 +149,7 @@ export interface AccumulationWindow {
 export interface Clip {
   /** What a norm above it is scaled down to. */
   readonly maxNorm: number;
-  /** The norm before clipping of the step being made, lent; null before the first. */
+  /** The norm before clipping of the step being made, borrowed; null before the first. */
   norm(): Scalar | null;
 }
 

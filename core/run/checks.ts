@@ -9,13 +9,12 @@ import { OPTIMIZER, RUN, SCHEDULE, WINDOW } from '../plugin/roles.js';
 export function checkRun(resolve: Resolve, problems: Problems): void {
   const run = resolve(RUN);
   const bad = (what: string, fix: string) => problems.add('RUN_INVALID', 'run', what, fix);
+  const check = problems.options('run', 'RUN_INVALID');
   const whole = (name: 'steps' | 'epochs' | 'warmupSteps', least: number) => {
     const value = run[name];
-    if (value !== undefined && (!Number.isInteger(value) || value < least))
-      bad(`${name} is ${value}`, `Give a whole number, at least ${least}.`);
+    if (value !== undefined) check.whole(name, value, least);
   };
-  for (const name of ['learningRate', 'weightDecay'] as const)
-    if (!(run[name] >= 0 && Number.isFinite(run[name]))) bad(`${name} is ${run[name]}`, 'Give a number of at least 0.');
+  for (const name of ['learningRate', 'weightDecay'] as const) check.notNegative(name, run[name]);
   if (!Number.isSafeInteger(run.seed)) bad(`seed is ${run.seed}`, 'Give a whole number.');
   whole('steps', 1);
   whole('epochs', 1);

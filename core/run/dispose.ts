@@ -31,6 +31,6 @@ export async function disposeRun({ hooks, members, source, model }: Disposable, 
     } catch (error) {
       errors.push(error);
     }
-  for (const { variable, lent } of model?.parameters.values() ?? []) if (!lent && !variable.isDisposed) variable.dispose();
+  for (const { variable, borrowed } of model?.parameters.values() ?? []) if (!borrowed && !variable.isDisposed) variable.dispose();
   if (errors.length > 0) throw errors.slice(1).reduce((first, error) => attachLater(first, error), errors[0]);
 }

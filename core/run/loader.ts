@@ -5,7 +5,7 @@ import { disposeAll } from '../tape.js';
 import { macrotask } from './breathe.js';
 
 /** A microBatch that is loaded before it is asked for. */
-interface Ahead {
+interface Prefetch {
   readonly epoch: number;
   readonly inEpoch: number;
   begun(): boolean;
@@ -19,7 +19,7 @@ interface Ahead {
  */
 export class Loader {
   private order: { readonly epoch: number; readonly ids: ArrayLike<number> } | null = null;
-  private ahead: Ahead | null = null;
+  private prefetched: Prefetch | null = null;
 
   constructor(
     private readonly source: Source,
@@ -30,22 +30,22 @@ export class Loader {
   /** The batch of a microBatch; null where this rank's data has ended. */
   async load(micro: Micro): Promise<Batch | null> {
     const { epoch, inEpoch } = micro;
-    const isNext = this.ahead?.epoch === epoch && this.ahead.inEpoch === inEpoch;
+    const isNext = this.prefetched?.epoch === epoch && this.prefetched.inEpoch === inEpoch;
     if (!isNext) await this.drop();
-    const batch = await (this.ahead?.batch() ?? this.fetch(epoch, inEpoch));
+    const batch = await (this.prefetched?.batch() ?? this.fetch(epoch, inEpoch));
     const { microBatchesPerEpoch, steps } = this.plan;
     const isLast = micro.endsWindow && micro.step === steps - 1;
     const goesOn = inEpoch + 1 < microBatchesPerEpoch;
-    this.ahead = !this.device.upload || isLast ? null : goesOn ? this.later(epoch, inEpoch + 1) : this.later(epoch + 1, 0);
+    this.prefetched = !this.device.upload || isLast ? null : goesOn ? this.prefetch(epoch, inEpoch + 1) : this.prefetch(epoch + 1, 0);
     return batch;
   }
 
   /** Frees what nobody will ask for. */
   async drop(): Promise<void> {
-    const { ahead } = this;
-    this.ahead = null;
-    if (!ahead?.begun()) return;
-    const batch = await ahead.batch().catch(() => null);
+    const { prefetched } = this;
+    this.prefetched = null;
+    if (!prefetched?.begun()) return;
+    const batch = await prefetched.batch().catch(() => null);
     if (batch) disposeAll(batch.tensors);
   }
 
@@ -61,18 +61,18 @@ export class Loader {
   }
 
   /** Fetches when the host next waits for something, or when the batch is asked for. */
-  private later(epoch: number, inEpoch: number): Ahead {
+  private prefetch(epoch: number, inEpoch: number): Prefetch {
     let fetching: Promise<Batch | null> | null = null;
     const start = async () => {
       const batch = await this.fetch(epoch, inEpoch);
       for (const tensor of Object.values(batch?.tensors ?? {})) this.device.upload?.(tensor);
       return batch;
     };
-    const ahead: Ahead = { epoch, inEpoch, begun: () => fetching !== null, batch: () => (fetching ??= start()) };
+    const prefetch: Prefetch = { epoch, inEpoch, begun: () => fetching !== null, batch: () => (fetching ??= start()) };
     void macrotask().then(() => {
       // An error is for the one who asks for the batch.
-      if (this.ahead === ahead) ahead.batch().catch(() => undefined);
+      if (this.prefetched === prefetch) prefetch.batch().catch(() => undefined);
     });
-    return ahead;
+    return prefetch;
   }
 }

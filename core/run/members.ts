@@ -1,6 +1,7 @@
+import { SteploomError } from '../errors.js';
 import type { Ready } from '../plugin/container.js';
 import type { PluginBase } from '../plugin/plugin.js';
-import type { Optimizer, Role } from '../plugin/roles.js';
+import { OPTIMIZER, type Optimizer, type Role } from '../plugin/roles.js';
 import type { Json, Settings, State } from '../snapshot.js';
 
 /** The plugins of a run in their order, with those that each has adopted: whose state is saved, and who is disposed when. */
@@ -22,8 +23,26 @@ export class Members {
     return [plugin, ...this.adoptedBy(facts.name)].some(({ capture }) => capture);
   }
 
-  /** Optimizers with state, the one that fills OPTIMIZER and those it has adopted, that cannot save it or take it back. */
-  forgetfulOptimizers({ facts, plugin }: Ready): { name: string; bytes: number }[] {
+  /**
+   * Throws STATE_UNSAVED for each optimizer, the one that fills OPTIMIZER and those it has adopted, that has state and cannot save it or take
+   * it back: a resumed run would begin without it, and not say so.
+   */
+  refuseForgetfulOptimizers(): void {
+    const member = this.filling(OPTIMIZER);
+    const forgetful = member ? this.forgetfulOptimizers(member) : [];
+    if (forgetful.length > 0)
+      throw new SteploomError(
+        forgetful.map(({ name, bytes }) => ({
+          code: 'STATE_UNSAVED',
+          plugin: name,
+          what: `keeps ${bytes} bytes of state and lacks capture() or restore(): a resumed run would begin without it`,
+          fix: 'Give the plugin both.',
+        })),
+        { everyRank: true },
+      );
+  }
+
+  private forgetfulOptimizers({ facts, plugin }: Ready): { name: string; bytes: number }[] {
     const bytesOf = (member: PluginBase) => (member as Partial<Optimizer>).stateBytes?.() ?? 0;
     const adopted = this.adoptedBy(facts.name);
     // What a plugin reports holds what it has adopted; the rest is its own.

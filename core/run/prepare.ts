@@ -1,5 +1,5 @@
 import type { Source } from '../data.js';
-import { attachLater, fail, Problems, SteploomError } from '../errors.js';
+import { attachLater, fail, Problems } from '../errors.js';
 import { type Model, trainablePaths, weightsOf } from '../model.js';
 import { makePlan, type Plan } from '../plan.js';
 import { type Assembled, assemble } from '../plugin/container.js';
@@ -141,22 +141,11 @@ async function planFor({ resolve }: Assembled, source: Source, problems: Problem
   }
 }
 
-/** Tells the optimizer what it trains. One with state that nobody saves would resume without it, and not say so. */
+/** Tells the optimizer what it trains. */
 function startOptimizer({ resolve }: Assembled, members: Members, model: Model): Optimizer {
   const optimizer = resolve(OPTIMIZER);
   const trained = new Set(trainablePaths(model));
   optimizer.start(new Map([...model.parameters].filter(([path]) => trained.has(path))));
-  const member = members.filling(OPTIMIZER);
-  const forgetful = member ? members.forgetfulOptimizers(member) : [];
-  if (forgetful.length > 0)
-    throw new SteploomError(
-      forgetful.map(({ name, bytes }) => ({
-        code: 'STATE_UNSAVED',
-        plugin: name,
-        what: `keeps ${bytes} bytes of state and lacks capture() or restore(): a resumed run would begin without it`,
-        fix: 'Give the plugin both.',
-      })),
-      { everyRank: true },
-    );
+  members.refuseForgetfulOptimizers();
   return optimizer;
 }

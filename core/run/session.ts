@@ -39,6 +39,8 @@ export class Session implements Machinery {
       update: (update, rates, step) => {
         this.intact = false;
         prepared.optimizer.update(update, rates, step);
+        // An optimizer may have made its state just now.
+        if (step === this.startStep) prepared.members.refuseForgetfulOptimizers();
       },
     };
     this.startStep = prepared.startStep;
@@ -77,7 +79,7 @@ export class Session implements Machinery {
   async checkpoint(steps: number): Promise<void> {
     await this.records.settled();
     const collective = this.prepared.assembled.resolve(COLLECTIVE);
-    // Rank 0's state is everyone's. The others wait, so that none is a checkpoint's worth ahead when rank 0 fails.
+    // Rank 0's state is everyone's. The others wait, so that none has gone on by a checkpoint's worth when rank 0 fails.
     if (collective.rank === 0) await this.hooks.onCheckpoint.promise(await this.capture(steps), this.metrics);
     await collective.barrier();
   }

@@ -62,7 +62,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
               'BAD_IMAGE',
               'image-folder',
               `${faults.size - SHOWN} more images of ${folder} are broken`,
-              'skipBadImages (--skip_bad_images) leaves them out.',
+              'skipBadImages leaves them out.',
             );
           return;
         }

@@ -1,6 +1,6 @@
 import { COLLECTIVE, DEVICE, type Device, type DeviceReport, type Filling, fail, type Host } from '../../core/index.js';
 import { DEVICES, type DeviceName, deviceNamed, isSoftware, tryDevice } from './choice/candidates.js';
-import type { WasmOptions } from './wasm.js';
+import { checkThreads, type WasmOptions } from './wasm.js';
 
 export type { DeviceName } from './choice/candidates.js';
 
@@ -14,6 +14,7 @@ export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions 
     after: [COLLECTIVE],
     apply(given: Host) {
       host = given;
+      given.hooks.validate.tap((problems) => checkThreads('device', options, problems));
     },
     get upload() {
       return found?.upload;

@@ -1,10 +1,15 @@
 import os from 'node:os';
-import { COLLECTIVE, DEVICE, type DeviceReport, fail, type Host } from '../../core/index.js';
+import { COLLECTIVE, DEVICE, type DeviceReport, type Host, type Problems, refuseInvalid } from '../../core/index.js';
 import { install } from './wasm/backend.js';
 
 export interface WasmOptions {
   /** Threads of matrix products and convolutions, 1 for the plain build; by default all cores, divided among the ranks of this machine. */
   readonly threads?: number;
+}
+
+/** Checks the option `threads`. */
+export function checkThreads(plugin: string, { threads }: WasmOptions, problems: Problems): void {
+  if (threads !== undefined) problems.options(plugin).whole('threads', threads, 1);
 }
 
 /**
@@ -21,9 +26,8 @@ export const wasm = (options: WasmOptions = {}) => {
       ({ localSize } = resolve(COLLECTIVE));
     },
     async setUp(): Promise<DeviceReport> {
+      refuseInvalid((problems) => checkThreads('wasm', options, problems));
       const wanted = options.threads ?? Math.max(1, Math.floor(os.availableParallelism() / localSize));
-      if (!Number.isInteger(wanted) || wanted < 1)
-        fail('OPTION_INVALID', 'wasm', `threads is ${wanted}`, 'Give a whole number, at least 1.');
       const { threads } = await install(wanted);
       return { name: 'wasm', detail: `SIMD, ${threads} thread${threads === 1 ? '' : 's'}`, memory: 'up to 4 GiB' };
     },

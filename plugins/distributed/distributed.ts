@@ -11,7 +11,7 @@ import { buffersOf } from './sharing/values.js';
 export interface DistributedOptions extends ShardOptions {
   /** Send gradients as float16: half the bytes, with float16's 11 bits. */
   readonly compression?: 'float16';
-  /** Megabytes that are fetched, reduced and sent back at a time on WebGPU; 1 by default. More ranks want larger ones. */
+  /** Megabytes that are fetched, reduced and sent back at a time, where a device does so in buckets; 1 by default. More ranks want larger ones. */
   readonly bucketMegabytes?: number;
   /** Compare weights and the optimizer's state on all ranks every so many steps; 0 never does. 500 by default. */
   readonly checkEvery?: number;

@@ -1,5 +1,5 @@
 import { COLLECTIVE, type Collective, type Host, oneProcess } from '../../core/index.js';
-import { launched } from './mpi/launcher.js';
+import { rankFromEnvironment } from './mpi/environment.js';
 import { report } from './mpi/report.js';
 import { World } from './mpi/world.js';
 
@@ -40,7 +40,7 @@ export const mpi = ({ timeout = 600 }: MpiOptions = {}) => {
       hooks.validate.tap((problems) => {
         if (!(timeout > 0)) problems.options('mpi').invalid(`timeout is ${timeout}`, 'Give seconds above 0.');
       });
-      const launcher = launched();
+      const launcher = rankFromEnvironment();
       if (launcher === null || launcher.worldSize === 1) return;
       const joined = await World.join(launcher, timeout);
       world = joined;

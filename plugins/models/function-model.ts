@@ -35,7 +35,7 @@ export const functionModel = (
       parameters: new Map(
         Object.entries(variables).map(([name, variable]) => [
           name,
-          { variable, trainable: !frozen.includes(name), group: 'default', lent: true },
+          { variable, trainable: !frozen.includes(name), group: 'default', borrowed: true },
         ]),
       ),
       modules: new Map(Object.entries(modules)),

@@ -2,7 +2,7 @@ import type { LayersModel, Variable } from '@tensorflow/tfjs';
 import { allToHost, assignAll, fail, type Host, MODEL, type Model, type NamePattern, type State } from '../../core/index.js';
 import { forward, takeCalls, type Underway } from './tfjs-layers/forward.js';
 import { asLayer, leaves, UNKEYED } from './tfjs-layers/internals.js';
-import { modulesOf, parametersOf } from './tfjs-layers/parameters.js';
+import { layerParameters, modulesOf } from './tfjs-layers/parameters.js';
 
 export interface LayersModelOptions {
   /** Which weights are trained, by path; all that the model's `trainable` flags allow by default. */
@@ -39,7 +39,7 @@ export const layersModel = (source: LayersModel | (() => Promise<LayersModel>), 
           warn(
             `the layer ${path} draws random numbers that the run's seed does not reach, so that a resumed run will not equal an uninterrupted one`,
           );
-      const { parameters, weights } = parametersOf(layers, train);
+      const { parameters, weights } = layerParameters(layers, train);
       buffers = new Map([...parameters].filter(([, { buffer }]) => buffer).map(([path, { variable }]) => [path, variable]));
       const state: Underway = { context: null };
       restoreCalls = takeCalls(layers, state);

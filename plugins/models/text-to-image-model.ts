@@ -56,7 +56,7 @@ export interface FreshTextToImage {
   readonly block: number;
 }
 
-export interface TextToImageOptions {
+export interface TextToImageModelOptions {
   /** A folder in diffusers' layout, or the configurations of a new model. */
   readonly from: Files | FreshTextToImage;
   /** Which parts are trained; an adapter's weights are trained in any case. */
@@ -64,7 +64,7 @@ export interface TextToImageOptions {
 }
 
 /** The model of the text-to-image presets, as a plugin. */
-export const textToImageModel = (options: TextToImageOptions) => {
+export const textToImageModel = (options: TextToImageModelOptions) => {
   let base = '';
   return {
     name: 'text-to-image-model',
@@ -88,7 +88,7 @@ const contentOf = ({ tensors }: Parts): string =>
   tensors ? hashOf(...[...tensors.unet.values(), ...tensors.text.values()].map(({ data }) => data)) : 'new';
 
 /** Reads or makes the model; every fault of a folder is an error that names file and option. */
-export async function buildTextToImage({ from, train }: TextToImageOptions, random: Random): Promise<TextToImage> {
+export async function buildTextToImage({ from, train }: TextToImageModelOptions, random: Random): Promise<TextToImage> {
   const joined = joinParts(isFiles(from) ? await readParts(from) : partsOf(from));
   const { parts, unet, text, noise, codec } = joined;
   const { tokenizer } = parts;

@@ -1,9 +1,11 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE } from '../../core/index.js';
+import type { Scalar } from '@tensorflow/tfjs';
+import { type Batch, type Context, type Host, type Model, OBJECTIVE } from '../../core/index.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
 import { type Comparison, LOSSES, type LossName, type LossOptions, lossByName } from './losses/losses.js';
+import { predict } from './losses/predict.js';
 
 export interface SupervisedObjectiveOptions extends LossOptions {
+  /** Its name (cross-entropy, mse, ...), or a function of prediction and target that gives a value for each example. */
   readonly loss: LossName | Comparison;
   /** Whether a classifier's outputs are probabilities or logits; by default what the model says of itself, else logits. */
   readonly outputs?: Outputs;
@@ -37,16 +39,3 @@ export const supervisedObjective = (options: SupervisedObjectiveOptions) => {
     },
   };
 };
-
-/** The model's output for a batch, and what it should be. */
-export function predict(context: Context, model: Model, { tensors }: Batch): { predicted: Tensor; target: Tensor } {
-  const { y, ...inputs } = tensors;
-  if (!y)
-    fail(
-      'DATA_INVALID',
-      'supervised-objective',
-      `the data has no column y, only ${Object.keys(tensors).join(', ')}`,
-      'Name the targets y, and the inputs x or after the model’s inputs.',
-    );
-  return { predicted: model.forward(context, inputs), target: y };
-}

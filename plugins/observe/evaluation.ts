@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type Batch, COLLECTIVE, type Filling, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
 import type { Comparison } from '../objectives/losses/losses.js';
-import { predict } from '../objectives/supervised-objective.js';
+import { predict } from '../objectives/losses/predict.js';
 
 export interface EvaluationOptions {
   /** Every so many steps; at each epoch's end by default. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { type FileHandle, readdir, readFile, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -15,8 +16,13 @@ export interface TensorBoardOptions {
   readonly pictures?: string;
 }
 
-/** Files made by this process, whose names would be the same within a second. */
-let made = 0;
+/** An event file's path as TensorBoard knows them, with a number behind it where this process made one in the same second. */
+function eventPath(folder: string, seconds: number): string {
+  const begin = join(folder, `events.out.tfevents.${String(Math.floor(seconds)).padStart(10, '0')}.${hostname()}.${process.pid}`);
+  let number = 0;
+  while (existsSync(`${begin}.${number}`)) number++;
+  return `${begin}.${number}`;
+}
 
 /**
  * Writes TensorBoard's event files: every number of the log, pictures, and the options as text. A resumed run writes another file, which
@@ -43,18 +49,14 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
   return {
     name: 'tensorboard',
     metrics: [],
-    after: ['samples', 'emoji-figures'],
+    after: ['samples'],
     apply({ hooks, isFirstRank, startStep }: Host) {
       let last = 0;
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         const resumedAt = startStep();
         const seconds = Date.now() / 1000;
-        const path = join(
-          folder,
-          `events.out.tfevents.${String(Math.floor(seconds)).padStart(10, '0')}.${hostname()}.${process.pid}.${made++}`,
-        );
-        file = await openLog('tensorboard', path, 'ax');
+        file = await openLog('tensorboard', eventPath(folder, seconds), 'ax');
         await add(0, { fileVersion: 'brain.Event:2' });
         // Readers drop what other files say of this step and later ones.
         if (resumedAt > 0) await add(resumedAt + 1, { sessionStart: true });
@@ -75,7 +77,8 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
         await show(step + 1);
         return metrics;
       });
-      hooks.onEnd.tapPromise(({ step }) => show(step));
+      // What others drew when the run ended is there by then.
+      hooks.onDispose.tapPromise(() => show(last));
     },
     async dispose() {
       await file?.close();

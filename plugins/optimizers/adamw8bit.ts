@@ -14,7 +14,7 @@ import {
   type Update,
 } from '../../core/index.js';
 import { operation } from '../devices/compute/contract.js';
-import { BLOCK, SIGNED_ZERO } from '../devices/compute/dynamic-map.js';
+import { BLOCK_SIZE, SIGNED_ZERO } from '../devices/compute/dynamic-map.js';
 import { adamwProgram, applyAdamW } from './adam/step.js';
 import type { AdamWOptions } from './adamw.js';
 import { Codes } from './eight-bit/codes.js';
@@ -70,7 +70,7 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
       for (const [path, { variable }] of [...parameters].filter(isLarge)) {
         codes.add(`m/${path}`, variable.size, SIGNED_ZERO);
         codes.add(`v/${path}`, variable.size, 0);
-        state.add(`absmax/${path}`, tf.ones([2, Math.ceil(variable.size / BLOCK)]));
+        state.add(`absmax/${path}`, tf.ones([2, Math.ceil(variable.size / BLOCK_SIZE)]));
       }
       state.corrections();
     },

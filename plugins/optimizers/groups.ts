@@ -41,7 +41,7 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
   for (const [group, { optimizer }] of Object.entries(options)) if (optimizer) named.set(group, optimizer({ name: `${group}-optimizer` }));
   const all = [main, ...named.values()];
   const rates: Record<string, GroupRates> = {};
-  const parametersOf = new Map<OptimizerPlugin, Map<string, Parameter>>();
+  const membersOf = new Map<OptimizerPlugin, Map<string, Parameter>>();
 
   return {
     name: 'groups',
@@ -89,9 +89,9 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
     },
     start(parameters: ReadonlyMap<string, Parameter>): void {
       // Every optimizer is started, also one with nothing to do: its state is saved.
-      for (const optimizer of all) parametersOf.set(optimizer, new Map());
-      for (const [path, parameter] of parameters) parametersOf.get(named.get(parameter.group) ?? main)?.set(path, parameter);
-      for (const [optimizer, members] of parametersOf) optimizer.start(members);
+      for (const optimizer of all) membersOf.set(optimizer, new Map());
+      for (const [path, parameter] of parameters) membersOf.get(named.get(parameter.group) ?? main)?.set(path, parameter);
+      for (const [optimizer, members] of membersOf) optimizer.start(members);
     },
     update(update: Update, groupRates: Parameters<Optimizer['update']>[1], step: number): void {
       for (const optimizer of all) optimizer.update(update, groupRates, step);

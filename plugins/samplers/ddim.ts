@@ -1,8 +1,7 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
-import type { Host, Problems } from '../../core/index.js';
-import type { NoiseSchedule } from '../models/stable-diffusion/noise-schedule.js';
-import { refuseInvalid, SAMPLER, type Walk } from './walk/sampler.js';
-import { checkSpacing, decompose, type Spacing, spaced, withSpacing } from './walk/steps.js';
+import { samplerPlugin } from './walk/plugin.js';
+import type { Walk } from './walk/sampler.js';
+import { decompose, type Spacing, spaced } from './walk/steps.js';
 
 export interface DDIMOptions {
   /** 0 is deterministic, 1 adds as much noise as DDPM. */
@@ -14,18 +13,12 @@ export interface DDIMOptions {
 }
 
 /** DDIM (Song, Meng and Ermon 2021, formula 12), as diffusers' DDIMScheduler. */
-export const ddim = ({ eta = 0, useClippedModelOutput = false, spacing }: DDIMOptions = {}) => {
-  const check = (problems: Problems): void => {
-    problems.options('ddim').notNegative('eta', eta);
-    checkSpacing(problems, 'ddim', spacing);
-  };
-  return {
+export const ddim = ({ eta = 0, useClippedModelOutput = false, spacing }: DDIMOptions = {}) =>
+  samplerPlugin({
     name: 'ddim',
-    fills: SAMPLER,
-    apply: ({ hooks }: Host) => hooks.validate.tap(check),
-    walk(given: NoiseSchedule, steps: number): Walk {
-      refuseInvalid(check);
-      const schedule = withSpacing(given, spacing);
+    spacing,
+    check: (problems) => problems.options('ddim').notNegative('eta', eta),
+    begin(schedule, steps): Walk {
       const { alphasCumprod, config } = schedule;
       const timesteps = spaced(schedule, steps, 0);
       const stride = Math.floor(config.num_train_timesteps / steps);
@@ -46,5 +39,4 @@ export const ddim = ({ eta = 0, useClippedModelOutput = false, spacing }: DDIMOp
         dispose: () => undefined,
       };
     },
-  };
-};
+  });

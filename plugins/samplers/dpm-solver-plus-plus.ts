@@ -1,9 +1,8 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Host, Problems } from '../../core/index.js';
-import type { NoiseSchedule } from '../models/stable-diffusion/noise-schedule.js';
-import { refuseInvalid, SAMPLER, type Walk } from './walk/sampler.js';
-import { checkSpacing, decompose, type Spacing, spaced, withSpacing } from './walk/steps.js';
+import { samplerPlugin } from './walk/plugin.js';
+import type { Walk } from './walk/sampler.js';
+import { decompose, type Spacing, spaced } from './walk/steps.js';
 
 export interface DPMSolverOptions {
   /** Overrides the noise schedule's timestep_spacing. */
@@ -13,15 +12,11 @@ export interface DPMSolverOptions {
 }
 
 /** DPM-Solver++ 2M (Lu et al. 2022, algorithm 2), as diffusers' DPMSolverMultistepScheduler with its defaults. */
-export const dpmSolverPlusPlus = ({ spacing, clip = false }: DPMSolverOptions = {}) => {
-  const check = (problems: Problems): void => checkSpacing(problems, 'dpm-solver-plus-plus', spacing);
-  return {
+export const dpmSolverPlusPlus = ({ spacing, clip = false }: DPMSolverOptions = {}) =>
+  samplerPlugin({
     name: 'dpm-solver-plus-plus',
-    fills: SAMPLER,
-    apply: ({ hooks }: Host) => hooks.validate.tap(check),
-    walk(given: NoiseSchedule, steps: number): Walk {
-      refuseInvalid(check);
-      const schedule = withSpacing(given, spacing);
+    spacing,
+    begin(schedule, steps): Walk {
       const { alphasCumprod, config } = schedule;
       const timesteps = spaced(schedule, steps, 1);
       const point = (abar: number) => ({
@@ -55,5 +50,4 @@ export const dpmSolverPlusPlus = ({ spacing, clip = false }: DPMSolverOptions = 
         },
       };
     },
-  };
-};
+  });

@@ -1,4 +1,4 @@
-import { fail } from '../../core/index.js';
+import { invalidOption } from '../../core/index.js';
 import { schedule } from './curve/schedule.js';
 
 /**
@@ -15,13 +15,13 @@ export const piecewiseConstant = (rules: string) => {
 };
 
 function parse(rules: string): { pieces: [boundary: number, value: number][]; last: number } {
-  const bad = (what: string): never =>
-    fail(
-      'OPTION_INVALID',
+  const bad = (what: string): never => {
+    throw invalidOption(
       'piecewise-constant',
       `the rules "${rules}" ${what}`,
       'Write value:step pairs and a last value, as "1:500,0.1:2000,0.01".',
     );
+  };
   const parts = rules.split(',').map((part) => part.trim());
   const number = (text: string): number =>
     text !== '' && Number.isFinite(Number(text)) ? Number(text) : bad(`hold "${text}", which is no number`);

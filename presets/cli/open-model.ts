@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { fail, messageOf, seededRandom } from '../../core/index.js';
+import { fail, invalidOption, messageOf, seededRandom } from '../../core/index.js';
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { readLora } from '../../plugins/adapters/lora/serialize.js';
 import { DEVICES, type DeviceName } from '../../plugins/devices/choice/candidates.js';
@@ -38,7 +38,7 @@ async function readAdapter(given: string): Promise<{ path: string; bytes: Uint8A
 /** A model on a device, with an adapter merged into its weights if one is given. */
 export async function openModel({ pretrainedModelNameOrPath, device: name = 'auto', lora }: OpenOptions): Promise<TextToImage> {
   if (name !== 'auto' && !DEVICES.includes(name as DeviceName))
-    fail('OPTION_INVALID', 'device', `there is no device "${name}"`, `There are: auto, ${DEVICES.join(', ')}.`);
+    throw invalidOption('device', `there is no device "${name}"`, `There are: auto, ${DEVICES.join(', ')}.`);
   await device(name as DeviceName | 'auto').setUp();
   const model = await buildTextToImage({ from: folder(pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }, seededRandom(0));
   if (lora === undefined) return model;

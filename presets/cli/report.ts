@@ -1,11 +1,21 @@
 import { type ErrorCode, messageOf, SteploomError } from '../../core/index.js';
 import { problemLines } from '../../plugins/distributed/mpi/error-lines.js';
 import { wasPrinted } from '../../plugins/distributed/mpi/report.js';
+import { snake } from '../common/option-facts.js';
+import { PRESETS } from './registry.js';
 
 /** What the command line adds to an error: the flag that would mend it. */
 const FLAGS: Partial<Record<ErrorCode, string>> = {
   SNAPSHOT_OTHER_RUN: 'Differences that are meant are named with --resume_override.',
 };
+
+/** Options of several words by their names in code, as plugins speak of them, and the flags that they are here. */
+const flagOf = new Map(
+  Object.values(PRESETS).flatMap(({ options }) =>
+    Object.keys(options.shape).flatMap((name) => (snake(name) === name ? [] : [[name, `--${snake(name)}`] as const])),
+  ),
+);
+const inFlags = (line: string): string => line.replace(/(?<![\w/.-])[a-z]\w*[A-Z]\w*(?![\w/]|\.\w)/g, (name) => flagOf.get(name) ?? name);
 
 const laterThan = (error: unknown): readonly unknown[] => (error as { later?: readonly unknown[] } | null | undefined)?.later ?? [];
 
@@ -34,7 +44,7 @@ function everything(error: unknown, seen = new Set<unknown>()): string[] {
 export function errorLines(error: unknown, { debug = false } = {}): string[] {
   if (!(error instanceof SteploomError))
     return debug || !(error instanceof Error) ? everything(error) : [error.stack ?? error.message, ...then(error)];
-  const lines = problemLines(error, FLAGS);
+  const lines = problemLines(error, FLAGS).map(inFlags);
   if (debug) return [...lines, ...everything(error)];
   return [...lines, ...then(error)];
 }

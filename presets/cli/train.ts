@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { type Composition, type Plugin, Trainer } from '../../core/index.js';
-import { launched } from '../../plugins/distributed/mpi/launcher.js';
+import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { EXIT } from './exit-codes.js';
 import { addPresetCommands } from './preset-commands.js';
@@ -29,13 +29,13 @@ async function train(composition: Composition, command: Command): Promise<void> 
     await trainer.dispose();
     throw error;
   });
-  if ((launched()?.rank ?? 0) === 0) console.error(`training on ${device}`);
+  if ((rankFromEnvironment()?.rank ?? 0) === 0) console.error(`training on ${device}`);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
   try {
     const { result, stoppedBy } = await stoppable((signal) => trainer.train({ signal }));
     if (result.profile) console.log(profileTable(result.profile));
     if (typeof profile === 'string' && result.spans) {
-      await writeFile(profile, traceOf(result.spans, launched()?.rank ?? 0));
+      await writeFile(profile, traceOf(result.spans, rankFromEnvironment()?.rank ?? 0));
       console.error(`wrote ${profile}`);
     }
     if (result.asked) process.exitCode = codeOf(stoppedBy ?? 'SIGINT');

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { type AnyPlugin, type Filling, fail, type Plugin, run } from '../../core/index.js';
+import { type AnyPlugin, type Filling, invalidOption, type Plugin, run } from '../../core/index.js';
 import { device } from '../../plugins/devices/device.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
-import { launched } from '../../plugins/distributed/mpi/launcher.js';
+import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { mpi } from '../../plugins/distributed/mpi.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
@@ -49,14 +49,14 @@ const sharedOptions = (o: object): Record<string, unknown> =>
 
 function optimizerOf(o: CommonOptions): Filling<'OPTIMIZER'> {
   if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
-    fail('OPTION_INVALID', 'use8bitAdam', `use8bitAdam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
+    throw invalidOption('use8bitAdam', `use8bitAdam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
   return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
 }
 
 /** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
 export function commonPlugins(o: CommonOptions): AnyPlugin[] {
   const warm = warmsUp(o.lrScheduler);
-  const worldSize = launched()?.worldSize ?? 1;
+  const worldSize = rankFromEnvironment()?.worldSize ?? 1;
   const rate = scaledLearningRate(o, worldSize);
   const reports = (name: 'csv' | 'tensorboard') => o.reportTo.includes(name) || o.reportTo.includes('all');
   const notes: string[] = [];

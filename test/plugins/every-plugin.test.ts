@@ -173,7 +173,7 @@ const classifier = () => {
       tf.layers.dense({ name: 'last', units: 3, kernelInitializer: tf.initializers.glorotNormal({ seed: 2 }) }),
     ],
   });
-  lent.push(model);
+  borrowed.push(model);
   return model;
 };
 const classify = (more: Partial<SupervisedPresetOptions> = {}) =>
@@ -194,7 +194,7 @@ const supervisedJobs: Record<string, () => Composition> = {
   'data/stream.ts': () => classify({ data: stream(() => one(), { batchSize: 2 }) as never }),
   'models/function-model.ts': () => {
     const w = tf.tidy(() => tf.variable(tf.ones([4, 3])));
-    lent.push(w);
+    borrowed.push(w);
     return classify({ model: functionModel({ w }, (weights, { x }) => (x as tf.Tensor2D).matMul(weights.w as tf.Tensor2D)) });
   },
   'models/layers-model.ts': () => classify(),
@@ -205,7 +205,7 @@ const supervisedJobs: Record<string, () => Composition> = {
   'observe/evaluation.ts': () => classify({ validation: digits(), metrics: ['accuracy'], evaluateEvery: 2 }),
 };
 /** Variables that outlive their runs. */
-const lent: { dispose(): unknown }[] = [];
+const borrowed: { dispose(): unknown }[] = [];
 
 /** Snapshots for a fresh process: this file runs once more in one, and there only resumes what stands here. */
 const HANDED = process.env.STEPLOOM_TEST_SNAPSHOTS;
@@ -251,7 +251,7 @@ describe.skipIf(HANDED)('a file of a kind defines one plugin', async () => {
     const names = make
       ? [...make()].map((plugin) => (typeof plugin === 'function' ? plugin.plugin : plugin).name)
       : [deviceJobs[file]().name];
-    for (const made of lent.splice(0)) made.dispose();
+    for (const made of borrowed.splice(0)) made.dispose();
     // A plugin of which a run may hold several bears a suffix.
     expect(
       names.some((own) => own === name || own.startsWith(`${name}-`) || own.startsWith(`${name}:`)),
@@ -272,7 +272,7 @@ describe.each(jobs)('%s', (name, make) => {
   const train = async (...more: AnyPlugin[]) => {
     const composition = make();
     await new Trainer(composition.with(...more), { warn: () => undefined }).train();
-    for (const own of lent.splice(0)) own.dispose();
+    for (const own of borrowed.splice(0)) own.dispose();
   };
 
   if (HANDED) {

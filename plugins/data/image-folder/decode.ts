@@ -23,8 +23,7 @@ export async function checkHeader(path: string, resolution: number, maxPixels: n
   }
   const { width, height } = size;
   if (!(width > 0 && height > 0)) bad('has no pixels', 'Replace or remove the file.');
-  if (width * height > maxPixels)
-    bad(`has ${width} x ${height} pixels, more than ${maxPixels}`, 'Make it smaller, or raise maxPixels (--max_pixels).');
+  if (width * height > maxPixels) bad(`has ${width} x ${height} pixels, more than ${maxPixels}`, 'Make it smaller, or raise maxPixels.');
   const scale = resolution / Math.min(width, height);
   if (width * scale * height * scale > MOST_RESIZED)
     bad(`is too narrow: ${width} x ${height} pixels, whose short side would become ${resolution}`, 'Cut or remove it.');

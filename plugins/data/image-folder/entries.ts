@@ -70,8 +70,7 @@ async function fromMetadata(folder: string, column: string, images: ReadonlySet<
     }
     const [name, caption] = [row?.file_name, row?.[column]];
     if (typeof name !== 'string') bad(`${where} has no file_name`, 'Name the image.');
-    else if (typeof caption !== 'string')
-      bad(`${where} has no ${column}`, 'Give the caption, or name its field with captionColumn (--caption_column).');
+    else if (typeof caption !== 'string') bad(`${where} has no ${column}`, 'Give the caption, or name its field with captionColumn.');
     else if (!images.has(name)) bad(`${where}: there is no image ${name}`, 'Correct file_name; images stand beside metadata.jsonl.');
     else entries.push({ path: join(folder, name), caption });
   }

@@ -115,18 +115,23 @@ export interface DeviceOperations {
   readonly padsBeforeConvolution: boolean;
 }
 
-const registered = new Map<string, Partial<DeviceOperations>>();
+const OPERATIONS = Symbol('steploom: operations');
 
-/** Registers what a device's backend has operations for; undoing brings back what was registered before. */
-export function registerOperations(backend: string, operations: Partial<DeviceOperations>): Undo {
-  const before = registered.get(backend);
-  registered.set(backend, operations);
+/** A backend of TensorFlow.js, which carries its operations. */
+interface Carrier {
+  [OPERATIONS]?: Partial<DeviceOperations> | undefined;
+}
+
+/** Gives a backend of TensorFlow.js its operations; undoing brings back those that it had before. */
+export function registerOperations(backend: object, operations: Partial<DeviceOperations>): Undo {
+  const carrier: Carrier = backend;
+  const before = carrier[OPERATIONS];
+  carrier[OPERATIONS] = operations;
   return () => {
-    if (before) registered.set(backend, before);
-    else registered.delete(backend);
+    carrier[OPERATIONS] = before;
   };
 }
 
 /** What the current device has of an operation, if it has it. */
 export const operation = <K extends keyof DeviceOperations>(name: K): DeviceOperations[K] | undefined =>
-  registered.get(tf.getBackend())?.[name];
+  (tf.backend() as Carrier)[OPERATIONS]?.[name];

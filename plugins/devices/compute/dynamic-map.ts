@@ -1,3 +1,5 @@
+import { firstWhere } from './first-where.js';
+
 /**
  * The code maps of dynamic 8-bit quantization (Dettmers et al. 2022, 8-bit Optimizers via Block-wise Quantization):
  * seven decades from 1e-7 up to 1, the i-th divided into 2^i (signed) or 2^(i+1) (unsigned) equal cells whose middles are the
@@ -26,21 +28,13 @@ export const SIGNED = dynamicMap(true);
 export const UNSIGNED = dynamicMap(false);
 
 /** Elements that share an absmax. */
-export const BLOCK = 256;
+export const BLOCK_SIZE = 256;
 
 /** Half-way between neighbours: what lies above is nearer to the upper one. */
 export const middles = (map: Float32Array): Float64Array => Float64Array.from(map.subarray(1), (value, i) => (value + map[i]) / 2);
 
 /** The code nearest to x: how many of the middles lie below it. */
-export function nearestCode(x: number, edges: Float64Array): number {
-  let [low, high] = [0, edges.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (x > edges[middle]) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
+export const nearestCode = (x: number, edges: Float64Array): number => firstWhere(0, edges.length, (i) => !(x > edges[i]));
 
 /** The code of 0 in the signed map. */
 export const SIGNED_ZERO = SIGNED.indexOf(0);
@@ -69,15 +63,8 @@ export function codeTable(map: Float32Array): Uint32Array {
   for (let entry = 0; entry < table.length; entry++) {
     const [start, end] = [entry * 65536, entry * 65536 + 65535];
     const code = codeAt(start);
-    let [low, high] = [start, end + 1];
-    if (codeAt(end) === code) low = high;
-    // The first place with another code.
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if (codeAt(middle) === code) low = middle + 1;
-      else high = middle;
-    }
-    table[entry] = code * 65536 + 65536 - (low - start);
+    const next = codeAt(end) === code ? end + 1 : firstWhere(start, end, (place) => codeAt(place) !== code);
+    table[entry] = code * 65536 + 65536 - (next - start);
   }
   return table;
 }

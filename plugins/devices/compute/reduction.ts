@@ -7,7 +7,7 @@ export const BUCKET = 1 << 18;
 export interface ReduceOptions {
   /** Send float16. */
   readonly half?: boolean;
-  /** Floats of a bucket on WebGPU. */
+  /** Floats of a bucket, where a device works in buckets. */
   readonly bucket?: number;
 }
 

@@ -13,6 +13,6 @@ export async function install(): Promise<Undo> {
   effects.add(keepCurrentBackend());
   await tf.setBackend('cpu');
   await tf.ready();
-  effects.add(registerOperations('cpu', { adamw8bit, ...programs() }));
+  effects.add(registerOperations(tf.backend(), { adamw8bit, ...programs() }));
   return effects.undo;
 }

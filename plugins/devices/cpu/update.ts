@@ -1,7 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { DeviceOperations } from '../compute/contract.js';
-import { BLOCK, middles, nearestCode, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
+import { BLOCK_SIZE, middles, nearestCode, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
 import { numberOf, valuesOf } from './internals.js';
 
 const [SIGNED_MIDDLES, UNSIGNED_MIDDLES] = [middles(SIGNED), middles(UNSIGNED)];
@@ -11,7 +11,7 @@ export const adamw8bit: DeviceOperations['adamw8bit'] = (list, factors, finite, 
   if (numberOf(finite) === 0) return;
   const { rate, decay } = factors;
   const [scale, correction1, correction2] = [factors.scale, factors.correction1, factors.correction2].map(numberOf);
-  const [means, squares] = [new Float32Array(BLOCK), new Float32Array(BLOCK)];
+  const [means, squares] = [new Float32Array(BLOCK_SIZE), new Float32Array(BLOCK_SIZE)];
   for (const { p, g, m, v, absmax } of list) {
     const gradient = valuesOf(g);
     const [codesM, codesV] = [m, v].map((t) => new Uint8Array(valuesOf(t).buffer, valuesOf(t).byteOffset, p.size));
@@ -19,8 +19,8 @@ export const adamw8bit: DeviceOperations['adamw8bit'] = (list, factors, finite, 
     const blocks = tops.length / 2;
     const weights = Float32Array.from(valuesOf(p));
     for (let block = 0; block < blocks; block++) {
-      const start = block * BLOCK;
-      const count = Math.min(BLOCK, p.size - start);
+      const start = block * BLOCK_SIZE;
+      const count = Math.min(BLOCK_SIZE, p.size - start);
       let [topM, topV] = [0, 0];
       for (let i = 0; i < count; i++) {
         const x = Math.fround(gradient[start + i] * scale);

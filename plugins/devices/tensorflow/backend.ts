@@ -71,7 +71,7 @@ export async function install(device: string, name: Package, gpus?: string): Pro
     const backend = tf.backend() as Installed;
     if (backend[KEY]) return backend[KEY];
     // Operations behind steploom's compute contract.
-    effects.add(registerOperations('tensorflow', { adamw: adamw(new Resources()), codes, padsBeforeConvolution: true }));
+    effects.add(registerOperations(tf.backend(), { adamw: adamw(new Resources()), codes, padsBeforeConvolution: true }));
     effects.add(() => delete backend[KEY]);
     backend[KEY] = effects.undo;
     return effects.undo;

@@ -7,6 +7,7 @@ import * as activations from './activations.js';
 import { columnSum } from './column-sum.js';
 import { conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import { deviceOf, type WasmDevice } from './device.js';
+import type { CPUInternals } from './internals.js';
 import { matMul } from './matrix.js';
 import * as norms from './norms.js';
 import { maxPoolGradient } from './pool.js';
@@ -15,7 +16,7 @@ import * as softmaxes from './softmax.js';
 import { adamw8bit, updater } from './update.js';
 
 /** Kernels that the backend lacks, or whose result is wrong, and that are rare: the cpu backend's, on copies. */
-const BORROWED = [
+const FROM_CPU = [
   'DepthwiseConv2dNativeBackpropFilter',
   'DepthwiseConv2dNativeBackpropInput',
   'UnsortedSegmentSum',
@@ -23,15 +24,11 @@ const BORROWED = [
   'Conv3DBackpropInputV2',
 ];
 
-const borrowed =
+const fromCpu =
   (kernelName: string): Kernel<WasmDevice> =>
   ({ inputs, attrs, device: { backend } }) => {
     const kernel = tf.getKernel(kernelName, 'cpu');
-    const cpu = tf.findBackend('cpu') as unknown as {
-      makeTensorInfo(shape: number[], dtype: string, values: unknown): TensorInfo;
-      readSync(id: object): Float32Array;
-      disposeData(id: object): void;
-    };
+    const cpu = tf.findBackend('cpu') as unknown as CPUInternals;
     // Einsum takes a list, whose keys are its places.
     const copies = Object.fromEntries(
       Object.entries(inputs).map(([key, t]) => [key, cpu.makeTensorInfo(t.shape, t.dtype, backend.readSync(t.dataId))]),
@@ -91,11 +88,11 @@ export function register(device: WasmDevice): Undo {
   const effects = new Effects();
   const kernels = new Kernels<WasmDevice>('wasm', deviceOf);
   effects.add(kernels.undo);
-  for (const name of BORROWED) kernels.replace(name, () => borrowed(name));
+  for (const name of FROM_CPU) kernels.replace(name, () => fromCpu(name));
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
   kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
   effects.add(
-    registerOperations('wasm', {
+    registerOperations(device.backend, {
       update: updater(device),
       sum: summer(device),
       adamw8bit: adamw8bit(device),

@@ -127,7 +127,7 @@ export class Workers {
           'DEVICE_FAILED',
           'wasm',
           `a thread did not finish its share within ${PATIENCE / 1000} s`,
-          'Train with --threads 1, and report it.',
+          'Train with threads 1, and report it.',
         );
     }
   }

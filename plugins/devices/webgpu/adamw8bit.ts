@@ -1,7 +1,7 @@
 import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { Constants8bit, FactorsAdamW, Parameter8bit } from '../compute/contract.js';
-import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
+import { BLOCK_SIZE, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch, grid } from './dispatch.js';
 import { gathered } from './factors.js';
@@ -34,7 +34,7 @@ export function adamw8bit(
 }
 
 /** Threads for a block, each of which has four elements: one word of codes. */
-const TEAM = BLOCK / 4;
+const TEAM = BLOCK_SIZE / 4;
 /** Blocks of a workgroup, which share the tables. */
 const BLOCKS_PER_GROUP = 4;
 

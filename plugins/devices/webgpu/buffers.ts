@@ -1,3 +1,4 @@
+import { firstWhere } from '../compute/first-where.js';
 import type { BufferManager } from './internals.js';
 
 /**
@@ -43,13 +44,11 @@ export class SteadyBuffers implements BufferManager {
     }
     // From the newest down to the oldest, which is taken from the end.
     const number = this.numberOf(buffer);
-    let low = 0;
-    for (let high = list.length; low < high; ) {
-      const middle = (low + high) >> 1;
-      if (this.numberOf(list[middle]) > number) low = middle + 1;
-      else high = middle;
-    }
-    list.splice(low, 0, buffer);
+    list.splice(
+      firstWhere(0, list.length, (i) => this.numberOf(list[i]) <= number),
+      0,
+      buffer,
+    );
   }
 
   /** What tells a buffer from all others, in the order in which buffers were first asked for theirs. */

@@ -76,7 +76,7 @@ export function register(device: WebGPUDevice): Undo {
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
   kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
   effects.add(
-    registerOperations('webgpu', {
+    registerOperations(device.backend, {
       update: updater(device),
       sum: (program, list, factors) => sum(device, program, list, factors),
       adamw8bit: (...call) => adamw8bit(device, ...call),

@@ -2,7 +2,7 @@ import { existsSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fail, messageOf } from '../../../core/index.js';
-import type { Launched } from './launcher.js';
+import type { LaunchedRank } from './environment.js';
 
 /** A handle of MPI: an address with Open MPI, a number elsewhere. */
 type Handle = number | bigint;
@@ -75,7 +75,7 @@ function launcherRoot(): string | undefined {
 }
 
 /** Libraries to try, most likely first: MPI_LIBRARY alone where it is set, then the launcher's, then the usual names. */
-function candidates({ kind }: Launched, env: NodeJS.ProcessEnv): string[] {
+function candidates({ kind }: LaunchedRank, env: NodeJS.ProcessEnv): string[] {
   if (env.MPI_LIBRARY) return [env.MPI_LIBRARY];
   const names =
     kind === 'openmpi'
@@ -138,7 +138,7 @@ function keepHooksOff(env: NodeJS.ProcessEnv): void {
 }
 
 /** Opens the MPI library of the launcher that started this process, without initializing it. */
-export function openMpi(launcher: Launched, env: NodeJS.ProcessEnv = process.env): MpiLibrary {
+export function openMpi(launcher: LaunchedRank, env: NodeJS.ProcessEnv = process.env): MpiLibrary {
   const { load, address } = loadKoffi();
   keepHooksOff(process.env);
   const tried: string[] = [];

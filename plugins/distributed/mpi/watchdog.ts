@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import type { Launched } from './launcher.js';
+import type { LaunchedRank } from './environment.js';
 
 /** Words that the main thread and the watchdog share: collective calls made, whether in one, the run's state. */
 export const CALLS = 0;
@@ -27,7 +27,7 @@ export interface WatchdogData {
   readonly timeout: number;
   readonly words: SharedArrayBuffer;
   readonly token: string;
-  readonly launcher: Launched;
+  readonly launcher: LaunchedRank;
 }
 
 /**

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { type Collective, fail } from '../../../core/index.js';
 import { callsOf } from './calls.js';
 import { Ending } from './ending.js';
-import type { Launched } from './launcher.js';
+import type { LaunchedRank } from './environment.js';
 import { openMpi } from './library.js';
 import { type Meeting, Watchdog } from './watchdog.js';
 
@@ -21,12 +21,12 @@ export class World {
    * Initializes MPI, which can be done once a process: all of its runs share what the first has joined. A rank that stays away for
    * `timeout` seconds is named.
    */
-  static join(launcher: Launched, timeout: number): Promise<World> {
+  static join(launcher: LaunchedRank, timeout: number): Promise<World> {
     World.joined ??= World.initialize(launcher, timeout);
     return World.joined;
   }
 
-  private static async initialize(launcher: Launched, timeout: number): Promise<World> {
+  private static async initialize(launcher: LaunchedRank, timeout: number): Promise<World> {
     const library = openMpi(launcher);
     library.initialize();
     const [rank, worldSize] = [library.rank(), library.size()];

@@ -9,8 +9,9 @@ import {
   OPTIMIZER,
   type Tensors,
   trainablePaths,
+  weightsOf,
 } from '../../../core/index.js';
-import { buffersOf, together, weightsOf } from './values.js';
+import { buffersOf, together } from './values.js';
 
 /** Whether weights and the optimizer's state are the same everywhere: a few bytes, unless they are not. */
 export async function compareStates(host: Host, collective: Collective, step: number): Promise<void> {

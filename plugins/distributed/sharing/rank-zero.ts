@@ -1,8 +1,18 @@
 import type { Tensor } from '@tensorflow/tfjs';
-import { allToHost, type Collective, fail, fromHost, hashOf, hashOfText, type Model, type Snapshot } from '../../../core/index.js';
+import {
+  allToHost,
+  type Collective,
+  fail,
+  fromHost,
+  hashOf,
+  hashOfText,
+  type Model,
+  type Snapshot,
+  weightsOf,
+} from '../../../core/index.js';
 import { inMemory } from '../../persist/formats/files.js';
 import { readSnapshot, writeSnapshot } from '../../persist/formats/snapshot-files.js';
-import { together, weightsOf } from './values.js';
+import { together } from './values.js';
 
 /** Rank 0's weights, on every rank; sent only if some rank has others. */
 export async function shareWeights(collective: Collective, model: Model): Promise<void> {

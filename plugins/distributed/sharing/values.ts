@@ -1,5 +1,5 @@
-import type { Tensor, Variable } from '@tensorflow/tfjs';
-import { type ErrorCode, type Model, SteploomError, type Tensors } from '../../../core/index.js';
+import type { Variable } from '@tensorflow/tfjs';
+import { type ErrorCode, type Model, SteploomError } from '../../../core/index.js';
 
 /** An error that every rank finds at once. */
 export function together(code: ErrorCode, what: string, fix: string): never {
@@ -9,7 +9,3 @@ export function together(code: ErrorCode, what: string, fix: string): never {
 /** Running statistics: variables that change without gradients. */
 export const buffersOf = (model: Model): [string, Variable][] =>
   [...model.parameters].filter(([, { buffer }]) => buffer).map(([path, { variable }]) => [path, variable]);
-
-/** All of a model's variables by path. */
-export const weightsOf = (model: Model): Tensors =>
-  Object.fromEntries([...model.parameters].map(([path, { variable }]) => [path, variable as Tensor]));

@@ -7,7 +7,7 @@ import type { Layer, LayerWeight } from './internals.js';
 /**
  * A model's weights as parameters, by path. `train` names those that are trained; PATTERN_UNMATCHED where a pattern fits none.
  */
-export function parametersOf(layers: readonly [string, Layer][], train: readonly NamePattern[] | undefined) {
+export function layerParameters(layers: readonly [string, Layer][], train: readonly NamePattern[] | undefined) {
   const parameters = new Map<string, Parameter>();
   const weights = new Map<string, LayerWeight>();
   for (const [above, layer] of layers)
@@ -20,7 +20,7 @@ export function parametersOf(layers: readonly [string, Layer][], train: readonly
       const allowed = layer.trainableWeights.includes(weight);
       const trainable = allowed && (train === undefined || train.some((pattern) => matches(pattern, path)));
       const buffer = !trainable && /\.moving_(mean|variance)$/.test(path);
-      parameters.set(path, { variable, trainable, group: 'default', lent: true, ...(buffer ? { buffer } : {}) });
+      parameters.set(path, { variable, trainable, group: 'default', borrowed: true, ...(buffer ? { buffer } : {}) });
       weights.set(path, weight);
     }
   for (const pattern of train ?? [])

@@ -1,7 +1,7 @@
 /**
  * The page that shows runs: one file, nothing from elsewhere. It asks ./data every second for what is new, and draws lines into SVG.
  */
-export const PAGE = `<!doctype html>
+export const PAGE_HTML = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

@@ -3,7 +3,7 @@ import { lstat, readdir, readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { type FinishedRecord, fail, messageOf } from '../../../core/index.js';
-import { PAGE } from './page.js';
+import { PAGE_HTML } from './page.js';
 
 /** A run as the page shows it. */
 export interface RunView {
@@ -79,7 +79,7 @@ export async function serveRuns({
       return send(200, 'text/plain', 'stopping');
     }
     if (request.method !== 'GET') return send(405, 'text/plain', 'GET only');
-    if (url.pathname === '/') return send(200, 'text/html; charset=utf-8', PAGE);
+    if (url.pathname === '/') return send(200, 'text/html; charset=utf-8', PAGE_HTML);
     if (url.pathname === '/data') {
       const since = parsed(url.searchParams.get('since'));
       const views = await Promise.all(

@@ -2,7 +2,7 @@ import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { codeStorage } from '../../devices/compute/codes.js';
 import type { Constants8bit, FactorsAdamW, Parameter8bit } from '../../devices/compute/contract.js';
-import { BLOCK, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../../devices/compute/dynamic-map.js';
+import { BLOCK_SIZE, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../../devices/compute/dynamic-map.js';
 
 /** A step of 8-bit AdamW in TensorFlow.js operations, for a device without a kernel. `gradient` is the mean; inside a tidy. */
 export function portableStep(
@@ -13,9 +13,9 @@ export function portableStep(
   { beta1, beta2, epsilon, bound }: Constants8bit,
 ): void {
   const { store, load, nearest } = codeStorage();
-  const blocks = Math.ceil(p.size / BLOCK);
-  const padding: [number, number][] = [[0, blocks * BLOCK - p.size]];
-  const inBlocks = (x: Tensor) => tf.pad(x.reshape([-1]), padding).reshape([blocks, BLOCK]);
+  const blocks = Math.ceil(p.size / BLOCK_SIZE);
+  const padding: [number, number][] = [[0, blocks * BLOCK_SIZE - p.size]];
+  const inBlocks = (x: Tensor) => tf.pad(x.reshape([-1]), padding).reshape([blocks, BLOCK_SIZE]);
   const [topM, topV] = tf.split(absmax, 2, 0).map((x) => x.reshape([blocks, 1]));
   const decode = (stored: Tensor, map: Float32Array, top: Tensor) => inBlocks(tf.gather(tf.tensor1d(map), load(stored))).mul(top);
   const g = inBlocks(gradient);

@@ -1,5 +1,5 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
-import { defineRole, Problems, SteploomError } from '../../../core/index.js';
+import { defineRole } from '../../../core/index.js';
 import type { NoiseSchedule } from '../../models/stable-diffusion/noise-schedule.js';
 
 /** A sampler's walk from noise to image. `step` is told what the model predicted and returns the next, less noisy sample. */
@@ -24,10 +24,3 @@ declare module '../../../core/plugin/roles.js' {
 }
 
 export const SAMPLER = defineRole('SAMPLER', ['walk']);
-
-/** Throws what a check of options finds: for samplers that are used outside of a run, where nobody taps validate. */
-export function refuseInvalid(check: (problems: Problems) => void): void {
-  const problems = new Problems();
-  check(problems);
-  if (problems.list.length > 0) throw new SteploomError(problems.list);
-}

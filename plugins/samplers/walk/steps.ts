@@ -1,19 +1,10 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
-import { fail, type Problems } from '../../../core/index.js';
+import { refuseInvalid } from '../../../core/index.js';
 import type { NoiseSchedule, PredictionType } from '../../models/stable-diffusion/noise-schedule.js';
 
 /** How a sampler spaces its timesteps (diffusers' timestep_spacing). */
 export const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
 export type Spacing = (typeof SPACINGS)[number];
-
-/** A schedule with another spacing, where one is asked for. */
-export const withSpacing = (schedule: NoiseSchedule, spacing: Spacing | undefined): NoiseSchedule =>
-  spacing ? { ...schedule, config: { ...schedule.config, timestep_spacing: spacing } } : schedule;
-
-/** Checks the option `spacing` of a sampler. */
-export function checkSpacing(problems: Problems, sampler: string, spacing: Spacing | undefined): void {
-  if (spacing !== undefined) problems.options(sampler).oneOf('spacing', spacing, SPACINGS);
-}
 
 /** The image and the noise a prediction stands for, at signal sqrt(abar). */
 export function decompose(
@@ -35,8 +26,7 @@ export function decompose(
 /** Timesteps as diffusers spaces them (Lin et al. 2024, table 2). `extra` is 1 where a sampler counts one interval more. */
 export function spaced(schedule: NoiseSchedule, steps: number, extra: 0 | 1): number[] {
   const { num_train_timesteps: total, timestep_spacing: spacing, steps_offset: offset } = schedule.config;
-  if (!Number.isInteger(steps) || steps < 1 || steps > total)
-    fail('OPTION_INVALID', 'sampler', `${steps} sampling steps`, `Give a whole number from 1 to ${total}.`);
+  refuseInvalid((problems) => problems.options('sampler').wholeWithin('steps', steps, 1, total));
   const list = Array.from({ length: steps }, (_, i) => i);
   if (spacing === 'trailing') return list.map((i) => evenRound(total - (i * total) / steps) - 1);
   if (spacing === 'linspace') return list.map((i) => evenRound(((total - 1) * (steps - 1 + extra - i)) / Math.max(1, steps - 1 + extra)));

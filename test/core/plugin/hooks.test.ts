@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { compose, type Host, type Plugin, type State, SteploomError, Trainer } from '../../../core/index.js';
+import { compose, type Host, OPTIMIZER, type Plugin, type State, SteploomError, Trainer } from '../../../core/index.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { groups } from '../../../plugins/optimizers/groups.js';
 import { memoryStore, smallRun } from '../../support/small-run.js';
@@ -160,6 +160,21 @@ describe('what comes from JavaScript, and does not fit, is named by plugin', () 
     const { restore: ___, ...deaf } = adamw();
     const second = await new Trainer(smallRun().with(deaf as never)).train().catch((e) => e);
     expect([second.code, second.plugin]).toEqual(['STATE_UNSAVED', 'adamw']);
+  });
+  test('an optimizer that makes state in its first step, which nobody saves', async () => {
+    let bytes = 0;
+    const lazy = {
+      name: 'lazy',
+      fills: OPTIMIZER,
+      start: () => undefined,
+      stateBytes: () => bytes,
+      update: () => {
+        bytes = 16;
+      },
+    };
+    const error = await new Trainer(smallRun().with(lazy as never)).train().catch((e) => e);
+    expect([error.code, error.plugin]).toEqual(['STATE_UNSAVED', 'lazy']);
+    expect(error.message).toContain('16 bytes of state');
   });
   test('an optimizer with state that nobody saves, in a group', async () => {
     const optimizer = ({ name }: { name: string }) => {

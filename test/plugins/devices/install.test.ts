@@ -37,7 +37,7 @@ test('operations registered over others give way to them again', async () => {
   await tf.setBackend('cpu');
   const undo = await installCPU();
   const first = operation('adamw8bit');
-  const undoSecond = registerOperations('cpu', {});
+  const undoSecond = registerOperations(tf.backend(), {});
   expect(operation('adamw8bit')).toBeUndefined();
   undoSecond();
   expect(operation('adamw8bit')).toBe(first);

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { SteploomError, Trainer } from '../../../core/index.js';
 import { distributed } from '../../../plugins/distributed/distributed.js';
-import { launched } from '../../../plugins/distributed/mpi/launcher.js';
+import { rankFromEnvironment } from '../../../plugins/distributed/mpi/environment.js';
 import { openMpi } from '../../../plugins/distributed/mpi/library.js';
 import { type ShardOptions, shardOf } from '../../../plugins/distributed/sharding/shard.js';
 import { relativeGap, testDevices } from '../../support/devices.js';
@@ -59,10 +59,14 @@ describe('shards', () => {
 
 describe('launchers', () => {
   test('rank and size come from what mpirun, mpiexec and srun set', () => {
-    expect(launched({})).toBeNull();
-    expect(launched({ OMPI_COMM_WORLD_RANK: '1', OMPI_COMM_WORLD_SIZE: '4' })).toEqual({ rank: 1, worldSize: 4, kind: 'openmpi' });
-    expect(launched({ PMI_RANK: '0', PMI_SIZE: '2' })).toEqual({ rank: 0, worldSize: 2, kind: 'mpich' });
-    expect(launched({ PMIX_RANK: '3', SLURM_STEP_NUM_TASKS: '8' })).toEqual({ rank: 3, worldSize: 8, kind: 'slurm' });
+    expect(rankFromEnvironment({})).toBeNull();
+    expect(rankFromEnvironment({ OMPI_COMM_WORLD_RANK: '1', OMPI_COMM_WORLD_SIZE: '4' })).toEqual({
+      rank: 1,
+      worldSize: 4,
+      kind: 'openmpi',
+    });
+    expect(rankFromEnvironment({ PMI_RANK: '0', PMI_SIZE: '2' })).toEqual({ rank: 0, worldSize: 2, kind: 'mpich' });
+    expect(rankFromEnvironment({ PMIX_RANK: '3', SLURM_STEP_NUM_TASKS: '8' })).toEqual({ rank: 3, worldSize: 8, kind: 'slurm' });
   });
 
   test('a missing library is an error that says what to install', () => {

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import * as tf from '@tensorflow/tfjs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Optimizer, type Parameter, type State, seededRandom } from '../../../core/index.js';
 import { registerOperations } from '../../../plugins/devices/compute/contract.js';
-import { BLOCK, SIGNED, UNSIGNED } from '../../../plugins/devices/compute/dynamic-map.js';
+import { BLOCK_SIZE, SIGNED, UNSIGNED } from '../../../plugins/devices/compute/dynamic-map.js';
 import { adafactor } from '../../../plugins/optimizers/adafactor.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { adamw8bit } from '../../../plugins/optimizers/adamw8bit.js';
@@ -360,7 +360,7 @@ async function goldenCodes(demand: 'all' | 'nearly', n = 4369) {
       expect(other.length).toBeLessThan(n / 1000);
       for (const i of other) expect(Math.abs(ours[i] - theirs[i])).toBe(1);
     }
-    const blocks = Math.ceil(n / BLOCK);
+    const blocks = Math.ceil(n / BLOCK_SIZE);
     const absmax = [...expected.absmaxM.slice(0, blocks), ...expected.absmaxV.slice(0, blocks)];
     expect(relativeGap(state['absmax/p'].data, absmax)).toBeLessThan(1e-6);
     expect(relativeGap(await run.variable.data(), expected.p.slice(0, n))).toBeLessThan(1e-6);
@@ -372,7 +372,7 @@ describe('8-bit codes', () => {
   test('the maps are bitsandbytes’, to the last bit', () => {
     expect([...SIGNED]).toEqual(golden8bit.maps.signed);
     expect([...UNSIGNED]).toEqual(golden8bit.maps.unsigned);
-    expect([SIGNED[0], SIGNED[127], SIGNED[255], UNSIGNED[254], BLOCK]).toEqual([
+    expect([SIGNED[0], SIGNED[127], SIGNED[255], UNSIGNED[254], BLOCK_SIZE]).toEqual([
       expect.closeTo(-0.99296874, 8),
       0,
       1,
@@ -383,7 +383,7 @@ describe('8-bit codes', () => {
 
   test('a device without a kernel computes the same with TensorFlow.js operations', async () => {
     await use('cpu');
-    registerOperations('cpu', {});
+    registerOperations(tf.backend(), {});
     try {
       await goldenCodes('all');
     } finally {
@@ -412,6 +412,17 @@ describe('8-bit codes', () => {
     }
     const joined = await Promise.all(pieces.map((piece) => piece.variable.data()));
     expect(Array.from(await whole.variable.data())).toEqual(joined.flatMap((values) => Array.from(values)));
+  });
+
+  test('the tables of codes are made once, not in each step', async () => {
+    await use('wasm');
+    const run = single(adamw8bit, [1, 2, 3, 4], { learningRate: 1e-3, weightDecay: 0 });
+    run.step(Float32Array.of(1, 2, 3, 4));
+    // Each entry of a table is found by looking at bits of numbers.
+    const looks = vi.spyOn(DataView.prototype, 'getFloat32');
+    run.step(Float32Array.of(1, 2, 3, 4));
+    expect(looks).not.toHaveBeenCalled();
+    looks.mockRestore();
   });
 
   test('drifts from AdamW as far as bitsandbytes does', async () => {

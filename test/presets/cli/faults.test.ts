@@ -164,6 +164,18 @@ export const plugins = [mine()];
     expect(errorLines(foreign)).toEqual([expect.stringMatching(/^TypeError: of another\n {4}at /), 'then: a text']);
   });
 
+  test('speaks of options as flags, and leaves other names alone', () => {
+    const error = new SteploomError({
+      code: 'BAD_IMAGE',
+      plugin: 'image-folder',
+      what: '/data/maxPixels.png is large',
+      fix: 'Raise maxPixels, or add skipBadImages; see createBuffer.',
+    });
+    expect(errorLines(error)).toEqual([
+      'error BAD_IMAGE (image-folder): /data/maxPixels.png is large. Raise --max_pixels, or add --skip_bad_images; see createBuffer.',
+    ]);
+  });
+
   test('has the user’s line where frames are steploom’s, Node’s or a package’s', () => {
     const stack = (...frames: string[]) => ['Error: x', ...frames.map((frame) => `    at ${frame}`)].join('\n');
     expect(userFrame(stack('node:fs:1:2', 'f (/a/node_modules/b/c.js:1:2)', 'async Object.g (file:///my/plugin.mjs:12:3)'))).toBe(

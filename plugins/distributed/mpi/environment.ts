@@ -1,5 +1,5 @@
 /** What a launcher told this process through its environment. */
-export interface Launched {
+export interface LaunchedRank {
   readonly rank: number;
   readonly worldSize: number;
   /** Whose environment it is, so that the library of the same make is opened. */
@@ -15,7 +15,7 @@ const VARIABLES = [
 ] as const;
 
 /** Rank and size as mpirun, mpiexec or srun set them; null for a process that none of them started. */
-export function launched(env: NodeJS.ProcessEnv = process.env): Launched | null {
+export function rankFromEnvironment(env: NodeJS.ProcessEnv = process.env): LaunchedRank | null {
   for (const [kind, rank, size] of VARIABLES) {
     const [r, n] = [Number(env[rank] ?? Number.NaN), Number(env[size] ?? Number.NaN)];
     if (Number.isInteger(r) && Number.isInteger(n)) return { rank: r, worldSize: n, kind };
