@@ -86,8 +86,8 @@ async function bySteploom() {
   const clock: Plugin = {
     name: 'clock',
     apply({ hooks }) {
-      hooks.onStart.tap('clock', () => void (start = performance.now()));
-      hooks.onEnd.tapPromise('clock', async () => {
+      hooks.onStart.tap(() => void (start = performance.now()));
+      hooks.onEnd.tapPromise(async () => {
         await tf.nextFrame();
         end = performance.now();
       });

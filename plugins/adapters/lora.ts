@@ -3,6 +3,7 @@ import { type Host, type Model, type ModuleFacts, type Parameter, type Problems,
 import { loraPaths, loraScale, matchModules, withLora } from './lora/modules.js';
 
 export interface LoraOptions {
+  /** Rank of every adapter; 4 by default. */
   readonly rank?: number;
   /** Scale is alpha / rank (rslora: alpha / sqrt(rank)); the rank by default. */
   readonly alpha?: number;
@@ -10,9 +11,11 @@ export interface LoraOptions {
   readonly targets?: readonly (string | RegExp)[];
   /** Only modules below this part of the model. */
   readonly below?: string;
+  /** How often a number of what an adapter is given is left out while it is trained; 0 by default. */
   readonly dropout?: number;
   /** How A starts; B starts at 0. */
   readonly start?: 'gaussian' | 'kaiming';
+  /** Scale by alpha / sqrt(rank) (Kalajdzievski 2023) in place of alpha / rank; off by default. */
   readonly rslora?: boolean;
 }
 

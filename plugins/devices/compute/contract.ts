@@ -128,7 +128,8 @@ export function registerOperations(backend: object, operations: Partial<DeviceOp
   const before = carrier[OPERATIONS];
   carrier[OPERATIONS] = operations;
   return () => {
-    carrier[OPERATIONS] = before;
+    if (before) carrier[OPERATIONS] = before;
+    else delete carrier[OPERATIONS];
   };
 }
 

@@ -1,6 +1,5 @@
 import { createRequire } from 'node:module';
 import type os from 'node:os';
-import { dirname } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { fail, messageOf } from '../../../core/index.js';
 import { Effects, keepCurrentBackend, override, type Undo } from '../compute/undo.js';
@@ -14,8 +13,7 @@ const require = createRequire(import.meta.url);
 /**
  * Starts TensorFlow.js's wasm backend with so many threads and readies it for training; where that was done before, gives what was made then.
  * Whatever it changes outside of steploom is listed here. `undo` of its result takes all of it back, and with the backend all tensors on it; afterwards it
- * may be installed again. What stays: TensorFlow.js's package, once imported, has registered its factory, kernels and flags, and keeps the
- * path and the number of threads that it was told last, for it has no way to ask what they were.
+ * may be installed again. What stays: TensorFlow.js's package, once imported, has registered its factory, kernels and flags.
  */
 export async function install(threads: number): Promise<WasmDevice> {
   const known = tf.engine().registry[NAME] as object | undefined;
@@ -30,13 +28,13 @@ export async function install(threads: number): Promise<WasmDevice> {
   effects.add(keepCurrentBackend());
   try {
     if (!known) {
-      // Where the package finds its module, how many threads it starts, and the flag that lets it.
-      backend.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`);
+      // How many threads the package starts, and the flag that lets it. -1 is what it begins with: as many as it finds right.
       const flag = 'WASM_HAS_MULTITHREAD_SUPPORT';
       const before = await tf.env().getAsync(flag);
       tf.env().set(flag, threads > 1);
       effects.add(() => tf.env().set(flag, before));
       backend.setThreadsCount(threads);
+      effects.add(() => backend.setThreadsCount(-1));
       // While it starts: Worker, os.cpus and URL.createObjectURL; and listeners of the process that it leaves behind.
       const undoStart = duringStart(threads);
       const factory = tf.engine().registryFactory[NAME];
@@ -114,7 +112,8 @@ function duringStart(threads: number): Undo {
     (0, eval)(require(${JSON.stringify(worker)}).wasmWorkerContents.replace(/\\n/g, '\\\\n'));`;
   const Unreferenced = class extends Worker {
     constructor() {
-      super(code, { eval: true });
+      // Without the process's arguments: --input-type=module would make a module of it.
+      super(code, { eval: true, execArgv: [] });
       super.unref();
     }
     override ref(): void {}

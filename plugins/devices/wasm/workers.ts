@@ -89,7 +89,7 @@ export class Workers {
       const { control, job } = this;
       const { port1, port2 } = new MessageChannel();
       const workerData = { memory, control, job, port: port2, room: scratch.at(`room ${thread}`, ROOM) };
-      const worker = new Worker(program, { eval: true, workerData, transferList: [port2] });
+      const worker = new Worker(program, { eval: true, execArgv: [], workerData, transferList: [port2] });
       // It sleeps between calls, and does not keep the process alive.
       worker.unref();
       port1.unref();

@@ -199,7 +199,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     expect((await readdir(out)).filter((name) => name.startsWith('store'))).toEqual(['store-0']);
     const resumed = await results(launcher, 2, { steps: 30, window: 2, out, resume: 'latest' });
     expect(resumed[0].losses).toEqual(whole[0].losses.slice(14));
-    // Mistake 11: another number of processes is noticed.
+    // Another number of processes is noticed.
     const alone = await ranks(launcher, 1, { steps: 30, window: 2, out, resume: 'latest' });
     expect(alone.output).toMatch(/SNAPSHOT_OTHER_RUN.*worldSize was 2, is 1/);
     for (const rank of resumed) expect(rank.weights).toEqual(whole[0].weights);
