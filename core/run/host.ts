@@ -10,7 +10,7 @@ import type { Members } from './members.js';
 import type { PendingRequests } from './requests.js';
 
 /** What hosts speak of. Model and plan are asked for when a plugin asks: they come into being during set-up. */
-export interface HostParts {
+export interface HostContext {
   readonly hooks: Hooks;
   readonly assembled: Assembled;
   readonly members: Members;
@@ -23,36 +23,36 @@ export interface HostParts {
 }
 
 /** The host of one plugin; `owner` is the plugin of the run that has adopted it, or itself. */
-export function hostFor(parts: HostParts, plugin: string, owner = plugin): Host {
-  const { resolve, has } = parts.assembled;
+export function hostFor(run: HostContext, plugin: string, owner = plugin): Host {
+  const { resolve, has } = run.assembled;
   const early = (what: string): never =>
     fail('TOO_EARLY', plugin, `${what} does not exist yet`, 'Ask for it in a hook that comes later, such as onStart.');
-  const model = () => parts.model() ?? early('the model');
+  const model = () => run.model() ?? early('the model');
   return {
-    hooks: hooksFor(parts.hooks, plugin, parts.isFrozen),
+    hooks: hooksFor(run.hooks, plugin, run.isFrozen),
     resolve,
     has,
     model,
-    request: (name) => parts.requests.ask(name),
-    plan: () => parts.plan() ?? early('the plan'),
-    weights: (purpose) => parts.hooks.onWeights.call(weightsOf(model()), purpose),
+    request: (name) => run.requests.ask(name),
+    plan: () => run.plan() ?? early('the plan'),
+    weights: (purpose) => run.hooks.onWeights.call(weightsOf(model()), purpose),
     evaluation: (parameters, draws) =>
       makeContext(model(), {
         mode: 'evaluate',
         parameters,
         draw: (name, id) => resolve(RANDOM).item(`evaluate:${name}`, draws?.epoch ?? 0, id),
       }),
-    startStep: parts.startStep,
-    metrics: () => parts.members.metrics(parts.hooks.onEvaluate.taps.map(({ name }) => name)),
+    startStep: run.startStep,
+    metrics: () => run.members.metrics(run.hooks.onEvaluate.taps.map(({ name }) => name)),
     isFirstRank: () => resolve(COLLECTIVE).rank === 0,
     async adopt(adopted: PluginBase) {
-      parts.members.adopt(owner, adopted);
-      await adopted.apply?.(hostFor(parts, adopted.name, owner));
+      run.members.adopt(owner, adopted);
+      await adopted.apply?.(hostFor(run, adopted.name, owner));
     },
     async capture(role) {
-      const member = parts.members.filling(role);
-      return member ? parts.members.capture(member) : {};
+      const member = run.members.filling(role);
+      return member ? run.members.capture(member) : {};
     },
-    warn: (what) => parts.warn(`${plugin}: ${what}`),
+    warn: (what) => run.warn(`${plugin}: ${what}`),
   };
 }

@@ -21,7 +21,7 @@ import {
 } from '../plugin/roles.js';
 import { checkModel, checkPlan, checkRun, reportProblems } from './checks.js';
 import { disposeRun } from './dispose.js';
-import { type HostParts, hostFor } from './host.js';
+import { type HostContext, hostFor } from './host.js';
 import { Members } from './members.js';
 import type { Prepared, SessionOptions } from './prepared.js';
 import { Profile } from './profile.js';
@@ -39,7 +39,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   let [source, plan, model]: [Source | null, Plan | null, Model | null] = [null, null, null];
   let startStep = 0;
   let frozen = false;
-  const parts: HostParts = {
+  const context: HostContext = {
     hooks,
     assembled,
     members,
@@ -52,7 +52,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   };
   const { resolve, has, ready } = assembled;
   try {
-    for (const { facts, plugin } of ready) await plugin.apply?.(hostFor(parts, facts.name));
+    for (const { facts, plugin } of ready) await plugin.apply?.(hostFor(context, facts.name));
     frozen = true;
     const collective = resolve(COLLECTIVE);
 

@@ -16,11 +16,11 @@ import type { Files } from '../persist/formats/files.js';
 import type { CLIPTextConfig } from './clip/text-encoder.js';
 import type { Tokenizer } from './clip/tokenizer.js';
 import { remembered } from './layers/remembered.js';
-import { joinParts, parametersOf } from './stable-diffusion/join.js';
+import type { Components } from './stable-diffusion/components.js';
+import { joinComponents, parametersOf } from './stable-diffusion/join.js';
 import type { NoiseConfig, NoiseSchedule } from './stable-diffusion/noise-schedule.js';
-import type { Parts } from './stable-diffusion/parts.js';
-import { readParts } from './stable-diffusion/read.js';
-import { writeParts } from './stable-diffusion/write.js';
+import { readComponents } from './stable-diffusion/read.js';
+import { writeComponents } from './stable-diffusion/write.js';
 import type { UNetConfig } from './unet/config.js';
 import type { Codec } from './vae/codec.js';
 
@@ -59,7 +59,7 @@ export interface FreshTextToImage {
 export interface TextToImageModelOptions {
   /** A folder in diffusers' layout, or the configurations of a new model. */
   readonly from: Files | FreshTextToImage;
-  /** Which parts are trained; an adapter's weights are trained in any case. */
+  /** Which components are trained; an adapter's weights are trained in any case. */
   readonly train: 'nothing' | 'unet' | 'everything';
 }
 
@@ -81,17 +81,17 @@ export const textToImageModel = (options: TextToImageModelOptions) => {
 
 const isFiles = (from: Files | FreshTextToImage): from is Files => 'read' in from;
 
-const partsOf = ({ textEncoder: text, ...from }: FreshTextToImage): Parts => ({ ...from, text, where: 'a new model' });
+const componentsOf = ({ textEncoder: text, ...from }: FreshTextToImage): Components => ({ ...from, text, where: 'a new model' });
 
 /** A hash of the weights that were read; of a new model none, which the seed decides. */
-const contentOf = ({ tensors }: Parts): string =>
+const contentOf = ({ tensors }: Components): string =>
   tensors ? hashOf(...[...tensors.unet.values(), ...tensors.text.values()].map(({ data }) => data)) : 'new';
 
 /** Reads or makes the model; every fault of a folder is an error that names file and option. */
 export async function buildTextToImage({ from, train }: TextToImageModelOptions, random: Random): Promise<TextToImage> {
-  const joined = joinParts(isFiles(from) ? await readParts(from) : partsOf(from));
-  const { parts, unet, text, noise, codec } = joined;
-  const { tokenizer } = parts;
+  const joined = joinComponents(isFiles(from) ? await readComponents(from) : componentsOf(from));
+  const { components, unet, text, noise, codec } = joined;
+  const { tokenizer } = components;
   // Every epoch has the same texts.
   const idsOf = remembered((one: string) => tokenizer.encode(one), 1 << 16);
   const encode: TextToImage['encode'] = (context, texts) => {
@@ -104,7 +104,7 @@ export async function buildTextToImage({ from, train }: TextToImageModelOptions,
     unet.forward(context, latents, timesteps, states) as Tensor4D;
   const size = unet.config.sample_size;
   return {
-    base: contentOf(parts),
+    base: contentOf(components),
     parameters: parametersOf(joined, { unet: train !== 'nothing', text: train === 'everything' }, random),
     modules: new Map([...unet.modules, ...text.modules]),
     wraps: new Map(),
@@ -119,6 +119,6 @@ export async function buildTextToImage({ from, train }: TextToImageModelOptions,
       const states = (inputs.states as Tensor3D | undefined) ?? encode(context, inputs.texts as string[]);
       return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], states);
     },
-    save: (files, weights, { half = false } = {}) => writeParts(files, weights, joined, half),
+    save: (files, weights, { half = false } = {}) => writeComponents(files, weights, joined, half),
   };
 }

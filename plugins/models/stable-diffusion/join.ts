@@ -3,35 +3,35 @@ import { clipText } from '../clip/text-encoder.js';
 import { makeParameters } from '../layers/parameters.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
 import { type Codec, spaceToDepth } from '../vae/codec.js';
+import { type Components, WEIGHTS } from './components.js';
 import { type NoiseSchedule, noiseSchedule } from './noise-schedule.js';
-import { type Parts, WEIGHTS } from './parts.js';
 
-/** A model's parts, built and found to belong together. */
+/** A model's components, built and found to belong together. */
 export interface Joined {
-  readonly parts: Parts;
+  readonly components: Components;
   readonly unet: ReturnType<typeof unet2DCondition>;
   readonly text: ReturnType<typeof clipText>;
   readonly noise: NoiseSchedule;
   readonly codec: Codec;
 }
 
-/** Builds the parts; MODEL_PARTS_DIFFER where they are of different models. */
-export function joinParts(parts: Parts): Joined {
-  const unet = unet2DCondition(parts.unet);
-  const text = clipText(parts.text, 'text_encoder.', parts.textStart);
-  const noise = noiseSchedule(parts.noise);
-  const codec = spaceToDepth(parts.block);
-  const differ = (what: string): never => fail('MODEL_PARTS_DIFFER', 'text-to-image-model', what, 'Use parts of one model.');
+/** Builds the components; MODEL_PARTS_DIFFER where they are of different models. */
+export function joinComponents(components: Components): Joined {
+  const unet = unet2DCondition(components.unet);
+  const text = clipText(components.text, 'text_encoder.', components.textStart);
+  const noise = noiseSchedule(components.noise);
+  const codec = spaceToDepth(components.block);
+  const differ = (what: string): never => fail('MODEL_PARTS_DIFFER', 'text-to-image-model', what, 'Use components of one model.');
   const width = unet.config.cross_attention_dim;
   const { hidden_size: size, vocab_size: words } = text.config;
   if (size !== (typeof width === 'number' ? width : width[0])) differ(`the text encoder is ${size} wide, the denoiser expects ${width}`);
-  if (parts.tokenizer.size > words) differ(`the tokenizer has ${parts.tokenizer.size} words, the text encoder ${words}`);
-  return { parts, unet, text, noise, codec };
+  if (components.tokenizer.size > words) differ(`the tokenizer has ${components.tokenizer.size} words, the text encoder ${words}`);
+  return { components, unet, text, noise, codec };
 }
 
 /** The variables of both networks: a file's values, or new ones from the seed. */
 export function parametersOf(
-  { parts: { where, tensors }, unet, text }: Joined,
+  { components: { where, tensors }, unet, text }: Joined,
   train: { readonly unet: boolean; readonly text: boolean },
   random: Random,
 ): Map<string, Parameter> {

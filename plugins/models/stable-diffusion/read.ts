@@ -2,11 +2,11 @@ import { fail, type TensorData } from '../../../core/index.js';
 import { type Files, readFile, readJson } from '../../persist/formats/files.js';
 import { readSafetensors } from '../../persist/formats/safetensors.js';
 import { loadTokenizer } from '../clip/tokenizer.js';
+import { type Components, WEIGHTS } from './components.js';
 import type { NoiseConfig } from './noise-schedule.js';
-import { type Parts, WEIGHTS } from './parts.js';
 
-/** Finds and reads the parts of a folder in diffusers' layout; every fault is an error that names file and option. */
-export async function readParts(files: Files): Promise<Parts> {
+/** Finds and reads the components of a folder in diffusers' layout; every fault is an error that names file and option. */
+export async function readComponents(files: Files): Promise<Components> {
   const index = await readJson(files, 'model_index.json');
   const codecName = (index.vae as [string, string] | undefined)?.[1];
   if (codecName && codecName !== 'SpaceToDepth')

@@ -3,13 +3,18 @@ import type { Files } from '../../persist/formats/files.js';
 import { fileShape, toFile } from '../../persist/formats/pytorch-layout.js';
 import { writeSafetensors } from '../../persist/formats/safetensors.js';
 import type { WeightSpec } from '../layers/builder.js';
+import { WEIGHTS } from './components.js';
 import type { Joined } from './join.js';
-import { WEIGHTS } from './parts.js';
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** Writes a model in diffusers' folder layout with these weights; as float16 where `half` is set. */
-export async function writeParts(files: Files, weights: Tensors, { unet, text, noise, parts }: Joined, half: boolean): Promise<void> {
+export async function writeComponents(
+  files: Files,
+  weights: Tensors,
+  { unet, text, noise, components }: Joined,
+  half: boolean,
+): Promise<void> {
   await files.write('unet/config.json', json({ _class_name: 'UNet2DConditionModel', _diffusers_version: '0.42.1', ...unet.config }));
   await files.write(WEIGHTS.unet, await weightsFile(weights, unet.specs, half, (path) => path.replace(/^unet\./, '')));
   await files.write(
@@ -21,7 +26,7 @@ export async function writeParts(files: Files, weights: Tensors, { unet, text, n
       bos_token_id: 0,
       eos_token_id: 1,
       pad_token_id: 1,
-      ...parts.text,
+      ...components.text,
       dtype: half ? 'float16' : 'float32',
     }),
   );
@@ -30,7 +35,7 @@ export async function writeParts(files: Files, weights: Tensors, { unet, text, n
     'scheduler/scheduler_config.json',
     json({ _class_name: 'DDIMScheduler', _diffusers_version: '0.42.1', ...noise.config }),
   );
-  await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: parts.block }));
+  await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.block }));
   await files.write(
     'model_index.json',
     json({
@@ -43,7 +48,7 @@ export async function writeParts(files: Files, weights: Tensors, { unet, text, n
       vae: ['steploom', 'SpaceToDepth'],
     }),
   );
-  await parts.tokenizer.save(files);
+  await components.tokenizer.save(files);
 }
 
 async function weightsFile(

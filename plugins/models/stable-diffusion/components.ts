@@ -6,7 +6,7 @@ import type { NoiseConfig } from './noise-schedule.js';
 export const WEIGHTS = { unet: 'unet/diffusion_pytorch_model.safetensors', text: 'text_encoder/model.safetensors' } as const;
 
 /** What a text-to-image model is made of: configurations, tokenizer, and weights where it is not a new one. */
-export interface Parts {
+export interface Components {
   /** How messages name the model. */
   readonly where: string;
   /** As unet/config.json and text_encoder/config.json have them. */
