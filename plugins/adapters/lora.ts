@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Host, type Model, type ModuleFacts, type Parameter, type Problems, RANDOM, type Random } from '../../core/index.js';
-import { loraPaths, loraScale, matchModules, withLora } from './lora/modules.js';
+import { loraScale } from '../persist/formats/lora-file.js';
+import { loraPaths, matchModules, withLora } from './lora/modules.js';
 
 export interface LoraOptions {
   /** Rank of every adapter; 4 by default. */
@@ -70,8 +71,9 @@ export const lora = (options: LoraOptions = {}) => {
       const draws = random.named(`start:${loraPaths(path).a}`);
       if (start === 'gaussian') values.set(draws.normals(values).map((x) => x / rank));
       else draws.uniforms(values, -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn));
-      return { path, facts, group, a: tf.tensor(values, shapeA), b: tf.zeros(facts.kind === 'linear' ? [rank, out] : [1, 1, rank, out]) };
+      const b = tf.zeros(facts.kind === 'linear' ? [rank, out] : [1, 1, rank, out]);
+      return { path, facts, group, a: tf.tensor(values, shapeA), b, scale: loraScale(rank, alpha, rslora) };
     });
-    return withLora(model, modules, loraScale(rank, alpha, rslora), dropout);
+    return withLora(model, modules, dropout);
   }
 };

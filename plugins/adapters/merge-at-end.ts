@@ -9,6 +9,10 @@ export const mergeAtEnd = ({ scale }: { readonly scale: number }) => ({
   apply: (host: Host) =>
     host.hooks.onEnd.tapPromise(() => {
       const model = host.model();
-      return mergeLora(model, loraModules(model, host.weights('export')), scale);
+      const modules = loraModules(model, host.weights('export'));
+      return mergeLora(
+        model,
+        modules.map((module) => ({ ...module, scale })),
+      );
     }),
 });

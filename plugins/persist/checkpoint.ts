@@ -13,7 +13,8 @@ import {
   STORE,
   SteploomError,
 } from '../../core/index.js';
-import { removeUnfinished, writeAtomically, writeFolderAtomically } from './formats/atomic-folder.js';
+import { writeAtomically } from './formats/atomic-file.js';
+import { removeUnfinished, writeFolderAtomically } from './formats/atomic-folder.js';
 import { folder } from './formats/folder.js';
 import { CHECKSUMS, readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
 

@@ -17,13 +17,12 @@ const delta = (facts: ModuleFacts, a: Tensor, b: Tensor, scale: number): Tensor 
  */
 export async function mergeLora(
   model: Model,
-  modules: readonly { path: string; a: Tensor; b: Tensor }[],
-  scale: number,
+  modules: readonly { readonly path: string; readonly a: Tensor; readonly b: Tensor; readonly scale: number }[],
   sign: 1 | -1 = 1,
 ): Promise<void> {
   const merged: [tf.Variable, Tensor][] = [];
   try {
-    for (const { path, a, b } of modules) {
+    for (const { path, a, b, scale } of modules) {
       const facts =
         model.modules.get(path) ??
         fail('LORA_MISMATCH', 'lora', `the model has no module ${path}`, 'Use the adapter with the model it was trained on.');

@@ -4,9 +4,6 @@ import { conv2d } from '../../devices/compute/convolution.js';
 import { linear } from '../../devices/compute/linear.js';
 import { dropout as dropped } from '../../models/layers/dropout.js';
 
-/** What a rank, an alpha and the rslora switch make of the scale. */
-export const loraScale = (rank: number, alpha: number, rslora: boolean): number => alpha / (rslora ? Math.sqrt(rank) : rank);
-
 /** Where a module's two matrices stand among a model's parameters. */
 export const loraPaths = (module: string) => ({ a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` });
 
@@ -36,13 +33,14 @@ export interface LoraModule {
   readonly group: string;
   readonly a: Tensor;
   readonly b: Tensor;
+  readonly scale: number;
 }
 
 /** A model with adapters: the same weights, frozen, and the adapters' matrices, trained. */
-export function withLora<M extends Model>(model: M, modules: readonly LoraModule[], scale: number, dropout = 0): M {
+export function withLora<M extends Model>(model: M, modules: readonly LoraModule[], dropout = 0): M {
   const parameters = new Map<string, Parameter>([...model.parameters].map(([path, p]) => [path, { ...p, trainable: false }]));
   const wraps = new Map(model.wraps);
-  for (const { path, facts, group, a, b } of modules) {
+  for (const { path, facts, group, a, b, scale } of modules) {
     const paths = loraPaths(path);
     for (const [name, value] of [
       [paths.a, a],

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { fail, type Model, type ModuleFacts, type Tensor, type TensorData, type Tensors, toHost } from '../../../core/index.js';
 import { LORA_FILE, type LoraMatrices, loraMismatch, readLoraFile, writeLoraFile } from '../../persist/formats/lora-file.js';
 import { fileShape, fromFile, type Layout, shapeOfFile, toFile } from '../../persist/formats/pytorch-layout.js';
-import { loraModules, loraScale } from './modules.js';
+import { loraModules } from './modules.js';
 
 const layoutOf = ({ kind }: ModuleFacts): Layout => (kind === 'linear' ? 'linear' : 'conv');
 
@@ -28,30 +28,29 @@ async function toPyTorch(tensor: Tensor, layout: Layout): Promise<TensorData> {
   return { dtype: 'float32', shape: fileShape(laid), data: toFile(data as Float32Array, laid) };
 }
 
-/** A file's adapters as tensors, which the caller owns, with the scale they are used at. */
-export interface LoadedLora {
-  readonly modules: readonly { readonly path: string; readonly a: Tensor; readonly b: Tensor }[];
+/** A module's adapter from a file, as tensors, which the caller owns, with the scale it is used at. */
+export interface LoadedAdapter {
+  readonly path: string;
+  readonly a: Tensor;
+  readonly b: Tensor;
   readonly rank: number;
   readonly alpha: number;
   readonly scale: number;
 }
 
 /** Reads a file's adapters for a model, whose modules and shapes they must fit (LORA_MISMATCH). `where` names the file in errors. */
-export function readLora(bytes: Uint8Array, model: Model, where = LORA_FILE): LoadedLora {
-  const file = readLoraFile(bytes, where);
-  const fitting = file.modules.map(({ path, a, b }) => {
-    const facts = model.modules.get(path) ?? loraMismatch(where, `the model has no module ${path}`);
+export function readLora(bytes: Uint8Array, model: Model, where = LORA_FILE): LoadedAdapter[] {
+  const fitting = readLoraFile(bytes, model.modules.keys(), where).map(({ path, a, b, ...scaling }) => {
+    const facts = model.modules.get(path) as ModuleFacts;
     const rank = a.shape[0];
     const [size, out] = facts.shape.slice(-2);
     const wantA = facts.kind === 'linear' ? [rank, size] : [rank, size, facts.shape[0], facts.shape[1]];
     const wantB = facts.kind === 'linear' ? [out, rank] : [out, rank, 1, 1];
     if (String(a.shape) !== String(wantA) || String(b.shape) !== String(wantB))
       loraMismatch(where, `${path} has shapes [${a.shape}] and [${b.shape}], expected [${wantA}] and [${wantB}]`);
-    return { path, layout: layoutOf(facts), a, b };
+    return { path, layout: layoutOf(facts), a, b, ...scaling };
   });
-  const { rank, alpha, rslora } = file;
-  const modules = fitting.map(({ path, layout, a, b }) => ({ path, a: fromPyTorch(a, layout), b: fromPyTorch(b, layout) }));
-  return { modules, rank, alpha, scale: loraScale(rank, alpha, rslora) };
+  return fitting.map(({ layout, a, b, ...rest }) => ({ ...rest, a: fromPyTorch(a, layout), b: fromPyTorch(b, layout) }));
 }
 
 function fromPyTorch(file: TensorData, layout: Layout): Tensor {

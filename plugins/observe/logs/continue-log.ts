@@ -1,6 +1,6 @@
 import { access, readFile, rename } from 'node:fs/promises';
 import { extname } from 'node:path';
-import { writeAtomically } from '../../persist/formats/atomic-folder.js';
+import { writeAtomically } from '../../persist/formats/atomic-file.js';
 
 /**
  * Readies a log of lines for a run that begins after `step` steps: a resumed run drops the lines of later steps, and one that was cut

@@ -1,9 +1,10 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fail, messageOf } from '../../../core/index.js';
+import { writeAtomically } from './atomic-file.js';
 import type { Files } from './files.js';
 
-/** Files below a folder of this machine. Needs Node. */
+/** Files below a folder of this machine; each has its old content until the new one is whole. Needs Node. */
 export const folder = (path: string): Files => ({
   where: path,
   async read(name) {
@@ -15,12 +16,6 @@ export const folder = (path: string): Files => ({
     }
   },
   async write(name, content) {
-    const target = join(path, name);
-    try {
-      await mkdir(dirname(target), { recursive: true });
-      await writeFile(target, content);
-    } catch (error) {
-      fail('FILE_UNWRITABLE', 'files', `${target}: ${messageOf(error)}`, 'Check the path, its permissions and the space left.', error);
-    }
+    await writeAtomically(join(path, name), content);
   },
 });

@@ -7,7 +7,20 @@ export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-const BYTES: Record<string, number> = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
+const BYTES: Record<string, number> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+};
 
 interface Entry {
   dtype: string;
@@ -58,7 +71,7 @@ export function readHeader(
   return { entries, metadata: metadata as Record<string, string>, start };
 }
 
-/** Reads a file's bytes. Floats of 16 and 64 bits come out as float32; U8 stays; integers come out as int32. */
+/** Reads a file's bytes. Floats of 8, 16 and 64 bits come out as float32; U8 stays; integers come out as int32. */
 export function readSafetensors(bytes: Uint8Array, where = 'a safetensors file'): SafetensorsFile {
   const { entries, metadata, start } = readHeader(bytes, where);
   const tensors = new Map<string, TensorData>();
@@ -70,6 +83,13 @@ export function readSafetensors(bytes: Uint8Array, where = 'a safetensors file')
   return { tensors, metadata };
 }
 
+/** float8 e4m3fn (Micikevicius et al. 2022): exponents biased by 7, no infinities, 0x7f and 0xff are NaN. */
+const E4M3 = Float32Array.from({ length: 256 }, (_, x) => {
+  const [sign, exponent, fraction] = [x & 0x80 ? -1 : 1, (x >> 3) & 15, x & 7];
+  if (exponent === 15 && fraction === 7) return Number.NaN;
+  return sign * (exponent === 0 ? fraction * 2 ** -9 : (1 + fraction / 8) * 2 ** (exponent - 7));
+});
+
 function decode(dtype: string, raw: ArrayBuffer): Pick<TensorData, 'dtype' | 'data'> {
   switch (dtype) {
     case 'F32':
@@ -78,6 +98,11 @@ function decode(dtype: string, raw: ArrayBuffer): Pick<TensorData, 'dtype' | 'da
       return { dtype: 'float32', data: fromFloat16(new Uint16Array(raw)) };
     case 'BF16':
       return { dtype: 'float32', data: new Float32Array(Uint32Array.from(new Uint16Array(raw), (x) => x << 16).buffer) };
+    case 'F8_E5M2':
+      // The upper byte of a float16.
+      return { dtype: 'float32', data: fromFloat16(Uint16Array.from(new Uint8Array(raw), (x) => x << 8)) };
+    case 'F8_E4M3':
+      return { dtype: 'float32', data: Float32Array.from(new Uint8Array(raw), (x) => E4M3[x]) };
     case 'F64':
       return { dtype: 'float32', data: Float32Array.from(new Float64Array(raw)) };
     case 'I64':

@@ -10,6 +10,7 @@ import {
   type Tensors,
   weightsOf,
 } from '../../../core/index.js';
+import { mergeLora } from '../../../plugins/adapters/lora/merge.js';
 import { loraPaths, withLora } from '../../../plugins/adapters/lora/modules.js';
 import { readLora } from '../../../plugins/adapters/lora/serialize.js';
 import { clipText } from '../../../plugins/models/clip/text-encoder.js';
@@ -62,6 +63,24 @@ async function inputs() {
 
 afterEach(() => tf.disposeVariables());
 
+test('30 adapters in every form that files have, each module with its own rank and alpha, merge as peft fuses them', async () => {
+  await use('cpu');
+  const outputs = await read('lora-forms/outputs.safetensors');
+  expect(outputs.size).toBe(30);
+  const { sample, timesteps, text } = await inputs();
+  const { model } = await tinyUNet();
+  for (const [name, expected] of outputs) {
+    const adapters = readLora(await fixture(`lora-forms/${name}`), model, name);
+    await mergeLora(model, adapters);
+    const output = tf.tidy(() =>
+      model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), { sample, text, timesteps }),
+    );
+    expect(relativeGap(await toNCHW(output), expected.data), name).toBeLessThan(2e-5);
+    await mergeLora(model, adapters, -1);
+    tf.dispose([output, adapters.map(({ a, b }) => [a, b])]);
+  }
+});
+
 for (const device of await testDevices()) {
   // Bounds are shares of each tensor's largest value. webgpu's exp and rsqrt are a few units in the last place worse.
   const [outputs, gradients] = device === 'webgpu' ? [1e-4, 1e-3] : [1e-5, 1e-4];
@@ -110,11 +129,10 @@ for (const device of await testDevices()) {
       await use(device);
       const { model } = await tinyUNet();
       const file = readLora(await fixture('unet-tiny/pytorch_lora_weights_with_metadata.safetensors'), model);
-      expect(file.scale).toBe(1.5);
+      for (const { scale } of file) expect(scale).toBe(1.5);
       const adapted = withLora(
         model,
-        file.modules.map(({ path, a, b }) => ({ path, a, b, group: 'unet', facts: model.modules.get(path) as never })),
-        file.scale,
+        file.map((module) => ({ ...module, group: 'unet', facts: model.modules.get(module.path) as never })),
       );
       const io = await read('unet-tiny/lora-io.safetensors');
       const { sample, target, timesteps, text } = await inputs();
@@ -133,7 +151,7 @@ for (const device of await testDevices()) {
         () => 1,
       );
       expect(relativeGap(await toNCHW(output), (io.get('output') as TensorData).data)).toBeLessThan(outputs);
-      for (const { path } of file.modules) {
+      for (const { path } of file) {
         const { a, b } = loraPaths(path);
         for (const [key, name] of [
           ['down', a],
