@@ -82,7 +82,9 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
       },
       sampling: samplingOf(o),
       before: true,
-      onFigures: (before, after) => console.log(table(before as Figures, after)),
+      onFigures: (before, after) => {
+        if (before) console.log(table(before, after));
+      },
     }),
   );
 }

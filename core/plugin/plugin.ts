@@ -15,11 +15,13 @@ export interface Host {
   has(role: Role): boolean;
   /** Asks for a stop, a checkpoint or an evaluation; it happens at a step's boundary, on all ranks. */
   request(name: keyof Requests): void;
+  /** Whether a stop was asked for on this rank, by a signal, the caller or a plugin: work that takes long outside of steps ends early then. */
+  stopAsked(): boolean;
   /** The model, from prepareModel on. */
   model(): Model;
   /** How long the run is, from prepareModel on. */
   plan(): Plan;
-  /** The weights to use for a purpose, as onWeights gives them (an average, say). Lent: never dispose them. */
+  /** The weights to use for a purpose, as onWeights gives them (an average, say). Borrowed: never dispose them. */
   weights(purpose: Purpose): Tensors;
   /** A context for evaluation outside the loop. `draws` names the epoch that keyed draws belong to. */
   evaluation(parameters: Tensors, draws?: { epoch: number }): Context;

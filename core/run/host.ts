@@ -34,6 +34,7 @@ export function hostFor(run: HostContext, plugin: string, owner = plugin): Host 
     has,
     model,
     request: (name) => run.requests.ask(name),
+    stopAsked: () => run.requests.stopAsked,
     plan: () => run.plan() ?? early('the plan'),
     weights: (purpose) => run.hooks.onWeights.call(weightsOf(model()), purpose),
     evaluation: (parameters, draws) =>

@@ -44,7 +44,9 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
         const sums: Record<string, number> = {};
         const { rank, worldSize, sum: over } = resolve(COLLECTIVE);
         // Each rank takes its batches in turn; the sums are added up, so that all know the same metrics.
-        for (let at = rank * batchSize; at < items; at += worldSize * batchSize) {
+        for (let at = rank * batchSize; at < items && !host.stopAsked(); at += worldSize * batchSize) {
+          // Lets timers and signals in.
+          await new Promise((goOn) => setTimeout(goOn, 0));
           const batch: Batch = await load(order.slice(at, at + batchSize), {
             epoch: 0,
             upcoming: order.slice(at + worldSize * batchSize, at + (worldSize + 1) * batchSize),
@@ -66,7 +68,10 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
           tf.dispose(batch.tensors);
         }
         const means: Record<string, number> = {};
-        for (const name of ['loss.held', ...Object.keys(metrics)]) means[name] = (await over(sums[name] ?? 0)) / items;
+        // One that ended early on some rank says nothing; whoever watches a metric finds that it is no number.
+        const brokenOff = (await over(host.stopAsked() ? 1 : 0)) > 0;
+        for (const name of ['loss.held', ...Object.keys(metrics)])
+          means[name] = brokenOff ? Number.NaN : (await over(sums[name] ?? 0)) / items;
         return { ...before, ...means };
       });
     },

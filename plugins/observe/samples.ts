@@ -30,13 +30,18 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
       if (!host.isFirstRank()) return;
       const model = host.model();
       if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'samples', 'the model is no text-to-image model', 'Use textToImageModel().');
-      const options = { ...sampling, sampler: given ?? host.resolve(SAMPLER) };
-      const { shape, data } = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), prompts, options);
+      const options = { ...sampling, sampler: given ?? host.resolve(SAMPLER), stop: host.stopAsked };
+      const drawn = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), prompts, options);
+      if (!drawn) return host.warn(`${name}.png is not drawn: a stop was asked for`);
+      const { shape, data } = drawn;
       const size = shape[1] * shape[2] * 3;
       const images = prompts.map((_, i) => data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
       await writeGrid(join(outputDir, `${name}.png`), images, { height: shape[1], width: shape[2] }, Math.min(8, prompts.length));
     };
-    hooks.onStart.tapPromise(() => draw('grid-before'));
+    // A run that goes on has its first pictures already.
+    hooks.onStart.tapPromise(async () => {
+      if (host.startStep() === 0) await draw('grid-before');
+    });
     hooks.onEnd.tapPromise(() => draw('grid-after'));
     if (every === undefined) return;
     hooks.onRequest.tap((requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));

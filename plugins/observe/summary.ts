@@ -1,11 +1,15 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { FinishedRecord, Host } from '../../core/index.js';
+import type { FinishedRecord, Host, State } from '../../core/index.js';
+import { writeAtomically } from '../persist/formats/atomic-file.js';
 import { lossChart } from './charts/loss-chart.js';
 
-/** Draws loss and learning rate over the steps into plot.png when the run ends. Needs Node. */
+/** What the chart shows of a record. */
+const shown = ({ step, loss, learningRate }: FinishedRecord): FinishedRecord => ({ step, loss, learningRate });
+
+/** Draws loss and learning rate over the steps into plot.png when the run ends, from its very beginning where it was resumed. Needs Node. */
 export const summary = (outputDir: string) => {
-  const records: FinishedRecord[] = [];
+  let records: FinishedRecord[] = [];
   return {
     name: 'summary',
     apply({ hooks, isFirstRank }: Host) {
@@ -13,11 +17,15 @@ export const summary = (outputDir: string) => {
         if (isFirstRank()) await mkdir(outputDir, { recursive: true });
       });
       hooks.onRecord.tap((record) => {
-        if (typeof record.loss === 'number') records.push(record);
+        if (typeof record.loss === 'number') records.push(shown(record));
       });
       hooks.onEnd.tapPromise(async () => {
-        if (isFirstRank() && records.length > 1) await writeFile(join(outputDir, 'plot.png'), await lossChart(records));
+        if (isFirstRank() && records.length > 1) await writeAtomically(join(outputDir, 'plot.png'), await lossChart(records));
       });
+    },
+    capture: async (): Promise<State> => ({ records: [...records] }),
+    async restore(state: State) {
+      records = [...(state.records as FinishedRecord[])];
     },
   };
 };

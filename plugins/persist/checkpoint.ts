@@ -1,4 +1,5 @@
 import { readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   betterThan,
@@ -61,9 +62,12 @@ export const checkpoint = (options: CheckpointOptions) => {
   const save = async (snapshot: Snapshot, metrics: Metrics) => {
     if (snapshot.step !== saved) {
       const path = join(into, `checkpoint-${snapshot.step}`);
+      await refuseRuined(snapshot, into);
       // One of an earlier run that came to the same step gives way.
-      await writeFolderAtomically(path, (files) => writeSnapshot(files, snapshot), { replace: await isOurs(path) });
+      const write = async (to: string) =>
+        writeFolderAtomically(to, (files) => writeSnapshot(files, snapshot), { replace: await isOurs(to) });
       saved = snapshot.step;
+      await write(path).catch((error) => elsewhere(error, snapshot.step, write));
     }
     const value = best && metrics[best.metric];
     if (best && betterThan(value, champion?.value ?? null, best)) {
@@ -134,6 +138,42 @@ export const checkpoint = (options: CheckpointOptions) => {
     },
   };
 };
+
+/** Keeps weights that cannot be trained on from taking the place of good ones. */
+async function refuseRuined({ step, parameters }: Snapshot, into: string): Promise<void> {
+  const ruined = Object.entries(parameters).find(
+    ([, { dtype, data }]) =>
+      dtype === 'float32' && !Number.isFinite((data as Float32Array).reduce((sum, x) => sum + Math.fround(x * x), 0)),
+  );
+  if (!ruined) return;
+  const last = (await finishedSteps(into)).sort((a, b) => b - a)[0];
+  fail(
+    'NON_FINITE',
+    'checkpoint',
+    `after step ${step} the weights of ${ruined[0]} are not finite, or so large that their squares are not: no checkpoint was made of them`,
+    last === undefined
+      ? 'Train again with a lower learning rate.'
+      : `Go on from ${join(into, `checkpoint-${last}`)} with a lower learning rate.`,
+  );
+}
+
+/** Where a checkpoint's place cannot be written (a full disk, say): puts it among the temporary files, and says so in the error. */
+async function elsewhere(error: unknown, step: number, write: (to: string) => Promise<void>): Promise<never> {
+  const other = join(tmpdir(), `steploom-${process.pid}`, `checkpoint-${step}`);
+  const kept = await write(other).then(
+    () => true,
+    () => false,
+  );
+  if (!kept) throw error;
+  const what = error instanceof SteploomError ? error.problems[0].what : messageOf(error);
+  return fail(
+    'FILE_UNWRITABLE',
+    'checkpoint',
+    `${what}; the checkpoint was written to ${other}`,
+    'Free space, and resume from that folder.',
+    error,
+  );
+}
 
 /** The steps of folders that have a checkpoint's name. */
 async function steps(into: string): Promise<number[]> {

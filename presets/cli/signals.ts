@@ -2,8 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 
 /** Signals that ask a run to stop: Ctrl-C, what system tools send, and a terminal that was closed. */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 type StopSignal = (typeof SIGNALS)[number];
+
+/** By which `launch` asks its processes to stop. */
+export const STOP_SIGNAL = 'SIGUSR2';
 
 /** What a process ends with that a signal has stopped. */
 export const codeOf = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];
@@ -14,7 +17,7 @@ export const codeOf = (signal: NodeJS.Signals): number => 128 + constants.signal
  */
 const GUARD = `n=0
 trap 'n=$((n+1)); [ $n -ge 2 ] && kill -KILL $PPID' INT
-trap '' TERM HUP
+trap '' TERM HUP USR2
 while kill -0 $PPID 2>/dev/null; do sleep 1 & wait $!; done`;
 
 function guardInterrupts(): ChildProcess | null {

@@ -7,7 +7,7 @@ import { EXIT } from './exit-codes.js';
 import { addPresetCommands } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
-import { codeOf, stoppable } from './signals.js';
+import { codeOf, STOP_SIGNAL, stoppable } from './signals.js';
 
 /** `steploom train <preset>`. */
 export function addTrain(program: Command): void {
@@ -38,7 +38,8 @@ async function train(composition: Composition, command: Command): Promise<void> 
       await writeFile(profile, traceOf(result.spans, rankFromEnvironment()?.rank ?? 0));
       console.error(`wrote ${profile}`);
     }
-    if (result.asked) process.exitCode = codeOf(stoppedBy ?? 'SIGINT');
+    // `launch` knows what it was asked itself, and ends with that signal's code.
+    if (result.asked && stoppedBy !== STOP_SIGNAL) process.exitCode = codeOf(stoppedBy ?? 'SIGINT');
   } catch (error) {
     printError(error, { debug });
     process.exitCode = EXIT.failed;

@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fail, type Host } from '../../core/index.js';
+import { fail, type Host, type Json, type State } from '../../core/index.js';
 import { isTextToImage } from '../../plugins/models/text-to-image-model.js';
+import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-images.js';
 import { SIDE } from './data.js';
@@ -26,31 +26,40 @@ export const emojiFigures = ({
   before,
   onFigures,
 }: FiguresOptions & { onFigures?: (before: Figures | null, after: Figures) => void }) => {
-  let first: Drawn | null = null;
+  let first: Figures | null = null;
   return {
     name: 'emoji-figures',
     apply(host: Host) {
-      const look = async (name: string): Promise<Drawn> => {
+      const look = async (name: string): Promise<Drawn | null> => {
         const model = host.model();
         if (!isTextToImage(model))
           return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
-        const drawn = await judge(model, host.weights('sample'), captions, await galleries(), sampling);
+        const drawn = await judge(model, host.weights('sample'), captions, await galleries(), { ...sampling, stop: host.stopAsked });
+        if (!drawn) {
+          host.warn(`${name}.png is not drawn: a stop was asked for`);
+          return null;
+        }
         await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: SIDE, width: SIDE }, 12);
         return drawn;
       };
       host.hooks.onStart.tapPromise(async () => {
-        if (before && host.isFirstRank()) first = await look('grid-before');
+        // A run that goes on has these from its beginning.
+        if (before && host.isFirstRank() && host.startStep() === 0) first = (await look('grid-before'))?.figures ?? null;
       });
       host.hooks.onEnd.tapPromise(async () => {
         if (!host.isFirstRank()) return;
         const last = await look('grid-after');
-        await mkdir(outputDir, { recursive: true });
-        await writeFile(
+        if (!last) return;
+        await writeAtomically(
           join(outputDir, 'figures.json'),
-          `${JSON.stringify({ captions, ...(first ? { before: first.figures } : {}), after: last.figures }, null, 2)}\n`,
+          `${JSON.stringify({ captions, ...(first ? { before: first } : {}), after: last.figures }, null, 2)}\n`,
         );
-        onFigures?.(first?.figures ?? null, last.figures);
+        onFigures?.(first, last.figures);
       });
+    },
+    capture: async (): Promise<State> => ({ before: first as unknown as Json }),
+    async restore(state: State) {
+      first = state.before as unknown as Figures | null;
     },
   };
 };

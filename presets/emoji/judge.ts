@@ -53,9 +53,9 @@ export async function judge(
   weights: Tensors,
   captions: readonly string[],
   galleries: readonly Gallery[],
-  sampling: SampleOptions,
+  sampling: SampleOptions & { readonly stop: () => boolean },
   random: Random = seededRandom(0),
-): Promise<Drawn> {
+): Promise<Drawn | null> {
   const context = makeContext(model, { mode: 'evaluate', parameters: weights, draw: (name, id) => random.item(`judge:${name}`, 0, id) });
   const { lossAt } = denoising();
   const loss: Record<string, number> = {};
@@ -83,6 +83,7 @@ export async function judge(
     loss[style] = means.reduce((a, b) => a + b, 0) / means.length;
   }
   const images = await sampleImages(model, weights, random, captions, sampling);
+  if (!images) return null;
   const size = SIDE * SIDE * 3;
   const samples = captions.map((_, i) => images.data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
   const small = galleries.map(({ pixels }) => pixels.map(pooled));

@@ -1,5 +1,4 @@
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { writeAtomically } from './atomic-file.js';
 
 /** Images of one size as rows of a grid, with a border between; pixels are [h, w, 3] in [0, 1]. Needs Node. */
 export async function writeGrid(
@@ -21,9 +20,9 @@ export async function writeGrid(
       for (let x = 0; x < side.width * 3; x++)
         bytes[((top + y) * width + left) * 3 + x] = Math.round(255 * Math.min(1, Math.max(0, image[y * side.width * 3 + x])));
   }
-  await mkdir(dirname(path), { recursive: true });
-  await sharp(bytes, { raw: { width, height, channels: 3 } })
+  const png = await sharp(bytes, { raw: { width, height, channels: 3 } })
     .resize(width * zoom, height * zoom, { kernel: 'nearest' })
     .png()
-    .toFile(path);
+    .toBuffer();
+  await writeAtomically(path, png);
 }

@@ -118,6 +118,15 @@ function decode(dtype: string, raw: ArrayBuffer): Pick<TensorData, 'dtype' | 'da
   }
 }
 
+/** float16 of finite numbers that stay finite; FLOAT16_OVERFLOW, with the tensor's name, where one does not. */
+function halves(name: string, data: Float32Array): Uint16Array {
+  const stored = toFloat16(data);
+  for (let i = 0; i < stored.length; i++)
+    if ((stored[i] & 0x7fff) === 0x7c00 && Number.isFinite(data[i]))
+      fail('FLOAT16_OVERFLOW', 'safetensors', `${name} holds ${data[i]}, more than float16 can (65504)`, 'Write float32: leave half out.');
+  return stored;
+}
+
 /** Writes tensors in the order of their names; float32 ones as float16 where `half` is set. */
 export function writeSafetensors(
   tensors: Readonly<Record<string, TensorData>>,
@@ -131,7 +140,7 @@ export function writeSafetensors(
   const names = Object.keys(tensors).sort((a, b) => width(tensors[b]) - width(tensors[a]) || (a < b ? -1 : 1));
   for (const name of names) {
     const { dtype, shape, data } = tensors[name];
-    const stored = dtype === 'float32' && half ? toFloat16(data) : data;
+    const stored = dtype === 'float32' && half ? halves(name, data as Float32Array) : data;
     const part = new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
     const type = dtype === 'float32' ? (half ? 'F16' : 'F32') : dtype === 'int32' ? 'I32' : 'U8';
     header[name] = { dtype: type, shape, data_offsets: [offset, offset + part.byteLength] };

@@ -14,8 +14,14 @@ export interface SampleOptions {
   readonly onStep?: (done: number, of: number) => void;
 }
 
+/** Pixels [n, h, w, 3] in [-1, 1] on the host. */
+export interface SampledImages {
+  readonly shape: [n: number, height: number, width: number, channels: number];
+  readonly data: Float32Array;
+}
+
 /**
- * Draws one image per prompt: [n, h, w, 3] in [-1, 1] on the host. Noise belongs to the prompt's place in the list, so
+ * Draws one image per prompt and returns them; null where `stop`, asked between steps, said yes. Noise belongs to the prompt's place in the list, so
  * that the same list and seed give the same start whatever the weights and the batch size.
  */
 export async function sampleImages(
@@ -24,7 +30,21 @@ export async function sampleImages(
   random: Random,
   prompts: readonly string[],
   options: SampleOptions,
-): Promise<{ shape: [number, number, number, number]; data: Float32Array }> {
+): Promise<SampledImages>;
+export async function sampleImages(
+  model: TextToImage,
+  parameters: Tensors,
+  random: Random,
+  prompts: readonly string[],
+  options: SampleOptions & { readonly stop: () => boolean },
+): Promise<SampledImages | null>;
+export async function sampleImages(
+  model: TextToImage,
+  parameters: Tensors,
+  random: Random,
+  prompts: readonly string[],
+  options: SampleOptions & { readonly stop?: () => boolean },
+): Promise<SampledImages | null> {
   const { steps, guidance, sampler, batchSize = 16 } = options;
   const context = makeContext(model, { mode: 'evaluate', parameters });
   const side = model.latentSize;
@@ -55,6 +75,7 @@ export async function sampleImages(
     let sample = noise('sample');
     try {
       for (const [index, t] of walk.timesteps.entries()) {
+        if (options.stop?.()) return null;
         const next = tf.tidy(() => {
           const prediction = guided(model, context, sample, t, states, guidance);
           return walk.step(prediction, index, sample, () => noise(`sample:${index}`));

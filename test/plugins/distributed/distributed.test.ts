@@ -1,7 +1,9 @@
-import { readdir } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { SteploomError, Trainer } from '../../../core/index.js';
 import { distributed } from '../../../plugins/distributed/distributed.js';
@@ -104,6 +106,43 @@ const found = launchers();
 const hasWebGPU = (await testDevices()).includes('webgpu');
 
 describe.each(found.map((launcher) => [launcher.name, launcher] as const))('under %s', (_, launcher) => {
+  test('steploom launch passes a stop on, and waits until what was learnt is saved', async () => {
+    const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+    const into = await folder();
+    const images = join(into, 'images');
+    await mkdir(images, { recursive: true });
+    await sharp({ create: { width: 32, height: 32, channels: 3, background: 'red' } }).toFile(join(images, '0.png'));
+    await writeFile(join(images, '0.txt'), 'red heart');
+    const train = [
+      'train',
+      'lora-text-to-image',
+      '--train_data_dir',
+      images,
+      '--device',
+      'wasm',
+      '--threads',
+      '1',
+      '--train_batch_size',
+      '1',
+    ];
+    const child = spawn(process.execPath, [
+      ...[cli, 'launch', '--processes', '2', '--mpirun', launcher.path, '--', ...train],
+      ...['--lr_warmup_steps', '0', '--max_train_steps', '100000', '--output_dir', join(into, 'run')],
+    ]);
+    let [err, asked] = ['', false];
+    child.stderr.on('data', (chunk) => {
+      err += chunk;
+      if (!asked && err.includes('training on')) {
+        asked = true;
+        setTimeout(() => child.kill('SIGINT'), 1500);
+      }
+    });
+    expect(await new Promise((ended) => child.on('close', ended))).toBe(130);
+    const left = await readdir(join(into, 'run'));
+    expect(left).toContain('pytorch_lora_weights.safetensors');
+    expect(left.filter((name) => /^checkpoint-\d+$/.test(name))).toHaveLength(1);
+  });
+
   /** Settings, and by how much the batch of one process is larger. */
   test.each([
     [2, { window: 1 }],

@@ -1,8 +1,13 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { type Plugin, SteploomError, Trainer } from '../../../core/index.js';
 import { clipping } from '../../../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../../../plugins/gradients/non-finite-guard.js';
+import { sgd } from '../../../plugins/optimizers/sgd.js';
+import { checkpoint } from '../../../plugins/persist/checkpoint.js';
 import { smallRun, weightsRecorder } from '../../support/small-run.js';
 
 /** Every record of a run, and the update as the optimizer gets it. */
@@ -89,4 +94,28 @@ describe.each([
     expect(error).toBeInstanceOf(SteploomError);
     expect(error.message).toMatch(/NON_FINITE.*3 steps in a row.*step 8/);
   });
+
+  test('ends a run of which too much was skipped, while it goes on and at its end', async () => {
+    const train = (steps: number, at: (step: number) => boolean) =>
+      new Trainer(smallRun({ steps }).with(...more.map((make) => make()), nonFiniteGuard(), spoil(Number.NaN, at))).train();
+    // Never ten in a row.
+    await expect(train(200, (s) => s % 5 !== 0)).rejects.toThrow(/NON_FINITE.*40 of the last 50 steps, up to step 50/);
+    await expect(train(9, (s) => s % 3 !== 0)).rejects.toThrow(/NON_FINITE.*6 of 9 steps had a gradient that is not finite/);
+    await train(9, (s) => s % 3 === 0);
+  });
+});
+
+test('weights that are ruined by a learning rate end the run with words, and make no checkpoint', async () => {
+  const into = await mkdtemp(join(tmpdir(), 'steploom-'));
+  const ruin = (): Plugin => ({
+    name: 'ruin',
+    apply: ({ hooks }) => hooks.onSchedule.tap((rate, { step }) => (step >= 3 ? 1e30 : rate)),
+  });
+  const train = (...plugins: Plugin[]) => new Trainer(smallRun({ steps: 5 }).with(sgd(), ruin(), nonFiniteGuard(), ...plugins)).train();
+  await expect(train()).rejects.toThrow(/NON_FINITE.*the trained weights are not finite/);
+  await expect(train(checkpoint({ into, every: 1, totalLimit: 2 }))).rejects.toThrow(
+    /NON_FINITE \(checkpoint\): after step 4 the weights of w are not finite.*Go on from .*checkpoint-3 /,
+  );
+  expect((await readdir(into)).sort()).toEqual(['checkpoint-2', 'checkpoint-3']);
+  await rm(into, { recursive: true });
 });

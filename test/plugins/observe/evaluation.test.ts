@@ -60,3 +60,30 @@ test('an evaluation that throws leaves the weights as they are, and the checkpoi
   expect(Array.from(store.snapshots[2].parameters.w.data)).toEqual(recorder.steps[2].w);
   expect(store.snapshots[2].plugins.ema.w).not.toEqual(store.snapshots[2].parameters.w);
 });
+
+test('a stop that is asked for in the middle of an evaluation ends it, and its metrics are no numbers', async () => {
+  const abort = new AbortController();
+  let loaded = 0;
+  const data = arrays(examples(40), { batchSize: 1, shuffle: false });
+  const watched = {
+    ...data,
+    open: async () => {
+      const source = await data.open();
+      return {
+        ...source,
+        load: (...given: Parameters<typeof source.load>) => {
+          if (++loaded === 3) abort.abort();
+          return source.load(...given);
+        },
+      };
+    },
+  } as typeof data;
+  const seen: number[] = [];
+  const watch: Plugin = {
+    name: 'watch',
+    after: ['evaluation'],
+    apply: ({ hooks }) => hooks.onEvaluate.tap((metrics) => (seen.push(metrics['loss.held']), metrics)),
+  };
+  const result = await new Trainer(smallRun({ steps: 50 }).with(evaluation(watched, { every: 2 }), watch)).train({ signal: abort.signal });
+  expect([loaded, seen, result.stopped, result.asked]).toEqual([3, [Number.NaN], true, true]);
+});

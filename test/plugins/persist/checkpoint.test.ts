@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -96,6 +97,28 @@ describe('checkpoint', () => {
     ]);
     expect(JSON.parse(await readFile(join(into, 'best.json'), 'utf8'))).toEqual({ step: 5, metric: 'score', value: 2.5 });
     expect(await readdir(join(into, 'checkpoint-100'))).toEqual(['mine.txt']);
+  });
+
+  test('where its place cannot be written, a checkpoint goes among the temporary files, and the error says where', async () => {
+    const into = join(folder, 'full');
+    // A file takes the place of the folder while the run is under way: nothing can be written into it, as on a full disk.
+    const blocked: Plugin = {
+      name: 'blocked',
+      apply: ({ hooks }) =>
+        hooks.beforeStep.tap((update, step) => {
+          if (step === 3) writeFileSync(into, '');
+          return update;
+        }),
+    };
+    const error = await new Trainer(plugins('full', { every: 6 }).with(blocked)).train().catch((e) => e);
+    expect(error.message).toMatch(/FILE_UNWRITABLE \(checkpoint\): .*checkpoint-6: .*; the checkpoint was written to (\S+checkpoint-6)\. /);
+    const [, other] = /written to (\S+checkpoint-6)\./.exec(error.message) as RegExpExecArray;
+    const [whole, rest] = [weightsRecorder(), weightsRecorder()];
+    await new Trainer(plugins('full-whole', {}).with(whole.plugin)).train();
+    await rm(into, { recursive: true, force: true });
+    await new Trainer(plugins('full', { resume: other }).with(rest.plugin)).train();
+    expect(rest.steps).toEqual(whole.steps.slice(6));
+    await rm(other, { recursive: true });
   });
 
   test('on an interval of time', async () => {

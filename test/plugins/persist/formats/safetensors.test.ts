@@ -7,6 +7,15 @@ describe('safetensors', () => {
     a: { dtype: 'uint8' as const, shape: [3], data: new Uint8Array([1, 2, 255]) },
     c: { dtype: 'int32' as const, shape: [1], data: new Int32Array([-7]) },
   };
+  test('a finite number that float16 cannot hold is refused, with its tensor', () => {
+    const write = (value: number) =>
+      writeSafetensors({ w: { dtype: 'float32', shape: [1], data: Float32Array.of(value) } }, { half: true });
+    // Rounded to the largest float16, and up to infinity.
+    expect(readSafetensors(write(65519)).tensors.get('w')?.data).toEqual(Float32Array.of(65504));
+    expect(() => write(65520)).toThrow(/FLOAT16_OVERFLOW.*w holds 65520/);
+    expect(() => write(-1e30)).toThrow('FLOAT16_OVERFLOW');
+  });
+
   test('what is written is read', () => {
     const { tensors: back, metadata } = readSafetensors(writeSafetensors(tensors, { metadata: { format: 'pt', x: 'é' } }));
     expect(Object.fromEntries(back)).toEqual(tensors);
