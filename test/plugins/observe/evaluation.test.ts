@@ -82,7 +82,11 @@ test('a stop that is asked for in the middle of an evaluation ends it, and its m
   const watch: Plugin = {
     name: 'watch',
     after: ['evaluation'],
-    apply: ({ hooks }) => hooks.onEvaluate.tap((metrics) => (seen.push(metrics['loss.held']), metrics)),
+    apply: ({ hooks }) =>
+      hooks.onEvaluate.tap((metrics) => {
+        seen.push(metrics['loss.held']);
+        return metrics;
+      }),
   };
   const result = await new Trainer(smallRun({ steps: 50 }).with(evaluation(watched, { every: 2 }), watch)).train({ signal: abort.signal });
   expect([loaded, seen, result.stopped, result.asked]).toEqual([3, [Number.NaN], true, true]);
