@@ -73,9 +73,9 @@ export const nonFiniteGuard = ({ stopAfter = 10, stopAtShare = 0.5 }: NonFiniteG
         const weights = model().parameters;
         const trained = Object.fromEntries([...weights].flatMap(([path, p]) => (p.trainable ? [[path, p.variable]] : [])));
         const size = sumOfSquares(trained);
-        const isFinite = Number.isFinite((await size.data())[0]);
+        const ok = Number.isFinite((await size.data())[0]);
         size.dispose();
-        if (!isFinite) end('the trained weights are not finite, or so large that their squares are not');
+        if (!ok) end('the trained weights are not finite, or so large that their squares are not');
       });
     },
     async capture(): Promise<State> {
