@@ -15,6 +15,8 @@ export const ERRORS = {
   FILE_UNREADABLE: 'a file cannot be read',
   FILE_UNWRITABLE: 'a file cannot be written',
   FLOAT16_OVERFLOW: 'a weight is too large to be written as float16; the tensor is named',
+  FOLDER_FOREIGN: 'a folder that is not steploom’s has the name that a checkpoint of this run would get',
+  FOLDER_LOCKED: 'another run writes into the same folder; it is named',
   GROUP_UNKNOWN: 'the run names a parameter group that no parameter is in',
   HOOK_ASYNC: 'a tap of a synchronous hook returned a promise',
   HOOK_FROZEN: 'a tap came after set-up',

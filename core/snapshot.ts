@@ -25,6 +25,8 @@ const READABLE = [2, 3];
 /** Everything a resumed run needs, taken between steps. Frozen weights are not in it: the model's own files hold them. */
 export interface Snapshot {
   readonly version: number;
+  /** Which run it is of: the same through all that resume it. Absent before version 3. */
+  readonly runId?: string;
   /** The next step to make. */
   readonly step: number;
   readonly seed: number;

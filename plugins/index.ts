@@ -16,4 +16,5 @@ export { type TensorBoardOptions, tensorboard } from './observe/tensorboard.js';
 export { PAGE, type Page, type UiOptions, ui } from './observe/ui.js';
 export { type CheckpointOptions, checkpoint } from './persist/checkpoint.js';
 export { folder } from './persist/formats/folder.js';
+export { runFolder } from './persist/run-folder.js';
 export { saveLora } from './persist/save-lora.js';

@@ -27,6 +27,8 @@ export interface Host {
   evaluation(parameters: Tensors, draws?: { epoch: number }): Context;
   /** Steps that were made before this run: 0, or where a resumed one goes on. From onStart on. */
   startStep(): number;
+  /** What tells this run from others: a run that resumes it has the same. From onStart on. */
+  runId(): string;
   /** Whether this is rank 0, which alone writes files and talks to the user. Asked in hooks, not in apply. */
   isFirstRank(): boolean;
   /** The metrics that evaluations will give, from validate on; null where a plugin adds some and does not say which. */

@@ -20,6 +20,7 @@ export interface HostContext {
   model(): Model | null;
   plan(): Plan | null;
   startStep(): number;
+  runId(): string;
 }
 
 /** The host of one plugin; `owner` is the plugin of the run that has adopted it, or itself. */
@@ -44,6 +45,7 @@ export function hostFor(run: HostContext, plugin: string, owner = plugin): Host 
         draw: (name, id) => resolve(RANDOM).item(`evaluate:${name}`, draws?.epoch ?? 0, id),
       }),
     startStep: run.startStep,
+    runId: run.runId,
     metrics: () => run.members.metrics(run.hooks.onEvaluate.taps.map(({ name }) => name)),
     isFirstRank: () => resolve(COLLECTIVE).rank === 0,
     async adopt(adopted: PluginBase) {

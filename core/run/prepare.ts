@@ -38,6 +38,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   const warn = options.warn ?? ((text: string) => console.warn(text));
   let [source, plan, model]: [Source | null, Plan | null, Model | null] = [null, null, null];
   let startStep = 0;
+  let runId = options.runId ?? newRunId();
   let frozen = false;
   const context: HostContext = {
     hooks,
@@ -49,6 +50,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
     model: () => model,
     plan: () => plan,
     startStep: () => startStep,
+    runId: () => runId,
   };
   const { resolve, has, ready } = assembled;
   try {
@@ -90,6 +92,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
     const snapshot = await hooks.shareModel.promise(saved, model);
     if (snapshot) await restoreRun(snapshot, { assembled, members, plan, model, content, warn });
     startStep = snapshot?.step ?? 0;
+    runId = snapshot?.runId ?? runId;
 
     const trainable = [...model.parameters].filter(([, p]) => p.trainable);
     return Object.freeze({
@@ -108,6 +111,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
       weights: weightsOf(model),
       trained: Object.fromEntries(trainable.map(([path, { variable }]) => [path, variable])),
       groups: [...new Set(trainable.map(([, { group }]) => group))],
+      runId,
       startStep,
       metrics: snapshot?.metrics ?? {},
     });
@@ -149,3 +153,6 @@ function startOptimizer({ resolve }: Assembled, members: Members, model: Model):
   members.refuseForgetfulOptimizers();
   return optimizer;
 }
+
+/** A name that no other run has. (crypto.randomUUID is not there on pages without TLS.) */
+const newRunId = (): string => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, '0')).join('');

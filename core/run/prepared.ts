@@ -12,6 +12,8 @@ import type { PendingRequests } from './requests.js';
 export interface SessionOptions {
   /** Time and count every tap. */
   readonly profile?: boolean;
+  /** What tells the run from others, in its snapshots and folders; drawn at random by default. A resumed run has its snapshot's. */
+  readonly runId?: string;
   /** Where warnings go; console.warn by default. */
   readonly warn?: (text: string) => void;
 }
@@ -36,6 +38,8 @@ export interface Prepared {
   readonly trained: Tensors;
   /** Groups of the trained parameters, in the model's order. */
   readonly groups: readonly string[];
+  /** Tells this run from others; those that resume it are the same. */
+  readonly runId: string;
   /** Steps that were made before, and the metrics last known then. */
   readonly startStep: number;
   readonly metrics: Metrics;

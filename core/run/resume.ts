@@ -27,7 +27,7 @@ function changeable(resolve: Resolve, { steps, warmupSteps }: Plan): Snapshot['r
 
 /** The run as it is between steps, with so many steps made. */
 export async function captureRun(
-  { assembled, members, plan, trained, content }: Prepared,
+  { assembled, members, plan, trained, content, runId }: Prepared,
   step: number,
   metrics: Metrics,
 ): Promise<Snapshot> {
@@ -36,6 +36,7 @@ export async function captureRun(
   for (const member of members.stateful()) plugins[member.facts.name] = await members.capture(member);
   return {
     version: SNAPSHOT_VERSION,
+    runId,
     step,
     seed: assembled.resolve(RUN).seed,
     metrics,

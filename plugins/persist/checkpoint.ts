@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -14,10 +14,11 @@ import {
   STORE,
   SteploomError,
 } from '../../core/index.js';
+import { checkpointSteps, foreignSteps, isSnapshotFolder, stepsOfRun, tidyCheckpoints } from './folders/snapshot-folders.js';
 import { writeAtomically } from './formats/atomic-file.js';
-import { removeUnfinished, writeFolderAtomically } from './formats/atomic-folder.js';
+import { writeFolderAtomically } from './formats/atomic-folder.js';
 import { folder } from './formats/folder.js';
-import { CHECKSUMS, readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
+import { readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
 
 export interface CheckpointOptions {
   /** Where the folders checkpoint-<step> stand. */
@@ -46,6 +47,7 @@ interface Best {
   readonly step: number;
   readonly metric: string;
   readonly value: number;
+  readonly runId: string;
 }
 
 /**
@@ -63,19 +65,19 @@ export const checkpoint = (options: CheckpointOptions) => {
     if (snapshot.step !== saved) {
       const path = join(into, `checkpoint-${snapshot.step}`);
       await refuseRuined(snapshot, into);
-      // One of an earlier run that came to the same step gives way.
+      // This run's own, which came to the same step before it was resumed, gives way.
       const write = async (to: string) =>
-        writeFolderAtomically(to, (files) => writeSnapshot(files, snapshot), { replace: await isOurs(to) });
+        writeFolderAtomically(to, (files) => writeSnapshot(files, snapshot), { replace: await isSnapshotFolder(to) });
       saved = snapshot.step;
       await write(path).catch((error) => elsewhere(error, snapshot.step, write));
     }
     const value = best && metrics[best.metric];
     if (best && betterThan(value, champion?.value ?? null, best)) {
-      champion = { step: snapshot.step, metric: best.metric, value };
+      champion = { step: snapshot.step, metric: best.metric, value, runId: snapshot.runId ?? '' };
       await writeAtomically(join(into, BEST), `${JSON.stringify(champion)}\n`);
     }
     if (totalLimit === undefined) return;
-    const steps = (await finishedSteps(into)).sort((a, b) => b - a);
+    const steps = await stepsOfRun(into, snapshot.runId ?? '');
     for (const step of steps.slice(totalLimit))
       if (step !== champion?.step) await rm(join(into, `checkpoint-${step}`), { recursive: true, force: true });
   };
@@ -96,11 +98,19 @@ export const checkpoint = (options: CheckpointOptions) => {
         if (everySeconds !== undefined) check.positive('everySeconds', everySeconds);
         if (best) checkWatched(problems, 'checkpoint', host.metrics(), best.metric);
       });
-      hooks.onStart.tapPromise(async () => {
+      hooks.onStart.tapPromise(async (plan) => {
         last = resolve(CLOCK).now();
         if (!host.isFirstRank()) return;
-        await removeUnfinished(into);
-        if (best) champion = await readBest(into, best.metric);
+        await tidyCheckpoints(into);
+        if (best) champion = await readBest(into, best.metric, host.runId());
+        const foreign = (await foreignSteps(into)).filter((step) => step <= plan.steps);
+        if (foreign.length > 0)
+          fail(
+            'FOLDER_FOREIGN',
+            'checkpoint',
+            `${foreign.map((step) => join(into, `checkpoint-${step}`)).join(', ')}: not steploom's, and in the way of checkpoints of this run`,
+            'Give another output folder, or move it.',
+          );
         wanted = champion?.value ?? null;
       });
       hooks.onRequest.tap((requests, { step, last: isLast }, metrics) => {
@@ -124,8 +134,20 @@ export const checkpoint = (options: CheckpointOptions) => {
     },
     async read(): Promise<Snapshot | null> {
       if (resume === undefined) return null;
-      if (resume !== 'latest') return readSnapshot(folder(resume));
-      for (const step of (await steps(into)).sort((a, b) => b - a)) {
+      if (resume !== 'latest') {
+        // As diffusers names it, below the output folder.
+        const below = /^checkpoint-\d+$/.test(resume) && !(await isSnapshotFolder(resume)) ? join(into, resume) : resume;
+        if (!(await isSnapshotFolder(below)))
+          fail(
+            'BAD_SNAPSHOT',
+            'checkpoint',
+            `there is no checkpoint at ${below}`,
+            'Give the folder of a checkpoint, its name below the output folder, or latest.',
+          );
+        return readSnapshot(folder(below));
+      }
+      await tidyCheckpoints(into);
+      for (const step of await checkpointSteps(into)) {
         const path = join(into, `checkpoint-${step}`);
         try {
           return await readSnapshot(folder(path));
@@ -134,19 +156,20 @@ export const checkpoint = (options: CheckpointOptions) => {
           warn(`${path} is passed over: ${error.problems[0].what}`);
         }
       }
+      warn(`there is no checkpoint in ${into} to go on from: the run begins anew`);
       return null;
     },
   };
 };
 
 /** Keeps weights that cannot be trained on from taking the place of good ones. */
-async function refuseRuined({ step, parameters }: Snapshot, into: string): Promise<void> {
+async function refuseRuined({ step, parameters, runId }: Snapshot, into: string): Promise<void> {
   const ruined = Object.entries(parameters).find(
     ([, { dtype, data }]) =>
       dtype === 'float32' && !Number.isFinite((data as Float32Array).reduce((sum, x) => sum + Math.fround(x * x), 0)),
   );
   if (!ruined) return;
-  const last = (await finishedSteps(into)).sort((a, b) => b - a)[0];
+  const [last] = await stepsOfRun(into, runId ?? '');
   fail(
     'NON_FINITE',
     'checkpoint',
@@ -175,36 +198,11 @@ async function elsewhere(error: unknown, step: number, write: (to: string) => Pr
   );
 }
 
-/** The steps of folders that have a checkpoint's name. */
-async function steps(into: string): Promise<number[]> {
-  let names: string[];
-  try {
-    names = await readdir(into);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    return fail('FILE_UNREADABLE', 'checkpoint', `${into}: ${messageOf(error)}`, 'Check the path and its permissions.', error);
-  }
-  return names.flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
-}
-
-/** Whether a folder holds a snapshot of ours: one of that name alone may be anyone's. */
-const isOurs = async (path: string): Promise<boolean> =>
-  readFile(join(path, CHECKSUMS)).then(
-    () => true,
-    () => false,
-  );
-
-/** The steps of folders that hold a snapshot of ours. */
-const finishedSteps = async (into: string): Promise<number[]> => {
-  const found: number[] = [];
-  for (const step of await steps(into)) if (await isOurs(join(into, `checkpoint-${step}`))) found.push(step);
-  return found;
-};
-
-async function readBest(into: string, metric: string): Promise<Best | null> {
+async function readBest(into: string, metric: string, runId: string): Promise<Best | null> {
   try {
     const found = JSON.parse(await readFile(join(into, BEST), 'utf8')) as Best;
-    return found.metric === metric && (await isOurs(join(into, `checkpoint-${found.step}`))) ? found : null;
+    const isThere = await isSnapshotFolder(join(into, `checkpoint-${found.step}`));
+    return found.metric === metric && found.runId === runId && isThere ? found : null;
   } catch {
     return null;
   }

@@ -11,8 +11,8 @@ const FLAGS: Partial<Record<ErrorCode, string>> = {
 
 /** Options of several words by their names in code, as plugins speak of them, and the flags that they are here. */
 const flagOf = new Map(
-  Object.values(PRESETS).flatMap(({ options }) =>
-    Object.keys(options.shape).flatMap((name) => (snake(name) === name ? [] : [[name, `--${snake(name)}`] as const])),
+  [...Object.values(PRESETS).map(({ options }) => Object.keys(options.shape)), ['overwriteOutputDir']].flatMap((names) =>
+    names.flatMap((name) => (snake(name) === name ? [] : [[name, `--${snake(name)}`] as const])),
   ),
 );
 const inFlags = (line: string): string => line.replace(/(?<![\w/.-])[a-z]\w*[A-Z]\w*(?![\w/]|\.\w)/g, (name) => flagOf.get(name) ?? name);

@@ -34,7 +34,7 @@ export const runOptions = {
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
   reportTo: z.array(z.enum(REPORTS)).readonly().default([]).describe('What to write beside log.jsonl.'),
-  checkpointingSteps: count().optional().describe('Save a checkpoint every so many steps.'),
+  checkpointingSteps: count().default(500).describe('Save a checkpoint every so many steps, and when the run ends.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
   checkpointsTotalLimit: count().optional().describe('Keep only the newest so many checkpoints.'),
   checkpointBest: z.string().optional().describe('Save whenever this metric of evaluations gets lower (loss.held), and keep the best.'),

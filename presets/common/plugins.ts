@@ -14,6 +14,7 @@ import { tensorboard } from '../../plugins/observe/tensorboard.js';
 import { ui } from '../../plugins/observe/ui.js';
 import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
+import { runFolder } from '../../plugins/persist/run-folder.js';
 import { optimizerByName } from './optimizers.js';
 import type { diffusionOptions, OptionValues, optimizerOptions, runOptions } from './options.js';
 import { packageVersion } from './package-root.js';
@@ -75,6 +76,7 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
       warmupSteps: warm ? o.lrWarmupSteps : 0,
     }),
     mpi({ timeout: o.timeout }),
+    runFolder(o.outputDir),
     distributed({
       options: sharedOptions(o),
       version: packageVersion(),
@@ -98,10 +100,10 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     ...(o.quiet ? [] : [progress()]),
     checkpoint({
       into: o.outputDir,
-      ...(o.checkpointingSteps === undefined ? {} : { every: o.checkpointingSteps }),
+      every: o.checkpointingSteps,
       ...(o.checkpointingSeconds === undefined ? {} : { everySeconds: o.checkpointingSeconds }),
       onStop: true,
-      atEnd: o.checkpointingSteps !== undefined || o.checkpointingSeconds !== undefined,
+      atEnd: true,
       ...(o.checkpointsTotalLimit === undefined ? {} : { totalLimit: o.checkpointsTotalLimit }),
       overrides: o.resumeOverride ?? [],
       ...(o.checkpointBest === undefined ? {} : { best: { metric: o.checkpointBest } }),

@@ -43,6 +43,7 @@ import { sgd } from '../../plugins/optimizers/sgd.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { folder as filesIn } from '../../plugins/persist/formats/folder.js';
 import { readSnapshot, writeSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
+import { runFolder } from '../../plugins/persist/run-folder.js';
 import { saveLora } from '../../plugins/persist/save-lora.js';
 import { saveModel } from '../../plugins/persist/save-model.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
@@ -124,7 +125,8 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
   'observe/samples.ts': () => [samples(['red'], out, sampling)],
-  'observe/summary.ts': () => [summary(out)],
+  // Of what is logged: without a log that would be whatever another plugin of the test asks for.
+  'observe/summary.ts': () => [jsonl(join(out, 'summary.jsonl'), { every: 1 }), summary(out)],
   'optimizers/adamw.ts': () => [],
   'optimizers/adafactor.ts': () => [adafactor()],
   'optimizers/adamw8bit.ts': () => [adamw8bit({ min8bitSize: 16 })],
@@ -135,6 +137,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'optimizers/prodigy.ts': () => [prodigy({ d0: 1e-3 })],
   'optimizers/sgd.ts': () => [sgd({ momentum: 0.9, nesterov: true })],
   'persist/checkpoint.ts': () => [checkpoint({ into: join(out, 'checkpoints'), every: 4 })],
+  'persist/run-folder.ts': () => [runFolder(join(out, 'folder'))],
   'persist/save-lora.ts': () => [lora({ rank: 2 }), saveLora(out, { rank: 2, alpha: 2 })],
   'persist/save-model.ts': () => [saveModel(filesIn(join(out, 'model')))],
   'samplers/ddim.ts': () => [ddim({ eta: 0.5 }), samples(['red'], out, { steps: 2, guidance: 2 })],

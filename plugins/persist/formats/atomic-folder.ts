@@ -1,11 +1,11 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { flush, guarded, unfinished } from './atomic-file.js';
 import type { Files } from './files.js';
 import { folder } from './folder.js';
 
-/** What runs that were killed left of a checkpoint; the next run removes it. Those of others are none of ours. */
-const UNFINISHED = /^\.checkpoint-\d+(\.old)?\.unfinished$/;
+/** The name of a folder that is being replaced, until the new one has its own. */
+export const replacedName = (name: string): string => unfinished(`${name}.old`);
 
 /**
  * Fills a folder under another name, and gives it its name when everything is on disk: who finds the name finds all of it.
@@ -27,7 +27,7 @@ export async function writeFolderAtomically(
     await write(folder(temporary));
     await guarded(path, async () => {
       await flush(temporary, 'r');
-      const old = join(parent, unfinished(`${basename(path)}.old`));
+      const old = join(parent, replacedName(basename(path)));
       if (replace) await rename(path, old);
       await rename(temporary, path);
       await flush(parent, 'r');
@@ -37,10 +37,4 @@ export async function writeFolderAtomically(
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
     throw error;
   }
-}
-
-/** Removes what runs that were killed left unfinished. */
-export async function removeUnfinished(parent: string): Promise<void> {
-  for (const name of await readdir(parent).catch(() => []))
-    if (UNFINISHED.test(name)) await rm(join(parent, name), { recursive: true, force: true });
 }

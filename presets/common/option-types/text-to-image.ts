@@ -18,7 +18,7 @@ export interface TextToImageOptions {
   readonly loggingSteps?: number | undefined;
   /** What to write beside log.jsonl. Default: none. */
   readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
-  /** Save a checkpoint every so many steps. */
+  /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
   readonly checkpointingSteps?: number | undefined;
   /** Save a checkpoint whenever so many seconds have passed. */
   readonly checkpointingSeconds?: number | undefined;

@@ -113,12 +113,14 @@ describe('training', () => {
     expect(traceEvents.every(({ ph, ts, dur }) => ph === 'X' && ts >= 0 && dur >= 0)).toBe(true);
     expect(traceEvents.filter(({ name }) => name === 'forward and backward')).toHaveLength(3);
     expect((await readdir(join(folder, 'run'))).sort()).toEqual([
+      'checkpoint-3',
       'grid-after.png',
       'grid-before.png',
       'log.csv',
       'log.jsonl',
       'plot.png',
       'pytorch_lora_weights.safetensors',
+      'run.json',
       'tensorboard',
     ]);
     const log = (await readFile(join(folder, 'run', 'log.jsonl'), 'utf8'))
@@ -150,8 +152,22 @@ describe('training', () => {
     expect([sample.code, sample.out]).toEqual([0, 'wrote ghost.png\n']);
     expect((await sharp(join(folder, 'ghost.png')).metadata()).width).toBe(34 * 8);
 
+    // The run's last checkpoint has the same adapter; with nothing of it the base draws something else.
+    const draw = ['sample', '--prompt', 'a ghost', '--num_inference_steps', '2', '--device', 'wasm', '--sampler', 'dpm-solver++'];
+    const drawn = async (name: string, ...lora: string[]) => {
+      expect(await steploom(...draw, '--output', name, ...lora.flatMap((one) => ['--lora', one]))).toMatchObject({ code: 0, err: '' });
+      return readFile(join(folder, name));
+    };
+    const ghost = await readFile(join(folder, 'ghost.png'));
+    expect((await drawn('of-checkpoint.png', 'run/checkpoint-3')).equals(ghost)).toBe(true);
+    const none = await drawn('none.png', 'run:0');
+    expect(none.equals(ghost)).toBe(false);
+    expect((await drawn('both.png', 'run', 'run:-1')).equals(none)).toBe(true);
+
     const merge = await steploom('merge', '--lora', 'run', '--output_dir', 'merged', '--device', 'wasm', '--half');
     expect(merge.code).toBe(0);
+    const again = await steploom('merge', '--lora', 'run', '--output_dir', 'merged', '--device', 'wasm');
+    expect([again.code, again.err]).toEqual([2, expect.stringMatching(/merged holds something already.*--overwrite_output_dir/)]);
     expect(
       (
         await steploom(

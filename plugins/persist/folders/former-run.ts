@@ -1,0 +1,54 @@
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isSnapshotFolder } from './snapshot-folders.js';
+
+/** Where what earlier runs left is moved. */
+export const FORMER_RUNS = 'former-runs';
+
+/** The file that names a folder's run. */
+export const RUN_FILE = 'run.json';
+
+/** What runs write, beside checkpoints. Whatever else stands in a folder is somebody's and stays where it is. */
+const WRITTEN =
+  /^(run\.json|best\.json|log(-\d+)?\.(jsonl|csv)|tensorboard|grid-.*\.png|plot\.png|figures\.json|averaged|model(-averaged)?|pytorch_lora_weights.*\.safetensors)$/;
+
+/** What of a folder's entries a run has written. */
+export async function entriesOfRun(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of await readdir(folder).catch(() => []))
+    if (WRITTEN.test(name) || (/^checkpoint-\d+$/.test(name) && (await isSnapshotFolder(join(folder, name))))) found.push(name);
+  return found;
+}
+
+/** The run that a folder belongs to; null where it says none. */
+export async function runOf(folder: string): Promise<string | null> {
+  try {
+    const { id } = JSON.parse(await readFile(join(folder, RUN_FILE), 'utf8')) as { id?: unknown };
+    return typeof id === 'string' ? id : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Moves entries of a folder aside, all of them under one name. Returns where. */
+export async function moveAside(folder: string, entries: readonly string[]): Promise<string> {
+  const stamp = new Date()
+    .toISOString()
+    .replace(/\.\d+Z$/, '')
+    .replaceAll(':', '-');
+  const parent = join(folder, FORMER_RUNS);
+  await mkdir(parent, { recursive: true });
+  let into = join(parent, stamp);
+  // mkdir says whether the name was free.
+  for (let n = 1; ; n++) {
+    try {
+      await mkdir(into);
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      into = join(parent, `${stamp}-${n}`);
+    }
+  }
+  for (const name of entries) await rename(join(folder, name), join(into, name));
+  return into;
+}

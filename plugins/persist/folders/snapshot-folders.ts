@@ -1,0 +1,62 @@
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fail, messageOf } from '../../../core/index.js';
+import { replacedName } from '../formats/atomic-folder.js';
+import { CHECKSUMS, STATE } from '../formats/snapshot-files.js';
+
+/** Whether a folder holds a snapshot of ours: one of that name alone may be anyone's. */
+export const isSnapshotFolder = async (path: string): Promise<boolean> =>
+  readFile(join(path, CHECKSUMS)).then(
+    () => true,
+    () => false,
+  );
+
+/** The run that a snapshot is of; undefined where it does not say. */
+async function runOfSnapshot(path: string): Promise<string | undefined> {
+  try {
+    return (JSON.parse(await readFile(join(path, STATE), 'utf8')) as { runId?: string }).runId;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The steps of folders that have a checkpoint's name, the newest first. */
+export async function checkpointSteps(into: string): Promise<number[]> {
+  let names: string[];
+  try {
+    names = await readdir(into);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    return fail('FILE_UNREADABLE', 'checkpoint', `${into}: ${messageOf(error)}`, 'Check the path and its permissions.', error);
+  }
+  return names
+    .flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => b - a);
+}
+
+/** Those that hold a snapshot of a run, the newest first. */
+export async function stepsOfRun(into: string, runId: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const step of await checkpointSteps(into)) if ((await runOfSnapshot(join(into, `checkpoint-${step}`))) === runId) found.push(step);
+  return found;
+}
+
+/** Those that bear a checkpoint's name and hold none of ours: diffusers', say. */
+export async function foreignSteps(into: string): Promise<number[]> {
+  const found: number[] = [];
+  for (const step of await checkpointSteps(into)) if (!(await isSnapshotFolder(join(into, `checkpoint-${step}`)))) found.push(step);
+  return found;
+}
+
+/** Brings back what a kill between the two renames of a replaced checkpoint left under another name, and removes what was never finished. */
+export async function tidyCheckpoints(into: string): Promise<void> {
+  const names: readonly string[] = await readdir(into).catch(() => []);
+  for (const name of names) {
+    const [, own, kind] = /^\.(checkpoint-\d+)(\.old)?\.unfinished$/.exec(name) ?? [];
+    if (!own) continue;
+    const path = join(into, name);
+    if (kind && !names.includes(own) && name === replacedName(own)) await rename(path, join(into, own));
+    else await rm(path, { recursive: true, force: true });
+  }
+}

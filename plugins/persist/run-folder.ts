@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { COLLECTIVE, fail, type Host, messageOf } from '../../core/index.js';
+import { entriesOfRun, moveAside, RUN_FILE, runOf } from './folders/former-run.js';
+import { type Holder, holderOf, takeLock } from './folders/lock.js';
+import { writeAtomically } from './formats/atomic-file.js';
+
+const LOCK = 'run.lock';
+
+const FIX = 'Give another output folder, or wait until that run has ended.';
+const heldBy = (folder: string, { pid, host }: Holder) => `the run of process ${pid} on ${host} writes into ${folder}`;
+
+/**
+ * Makes a folder one run's: a second run that would write into it meanwhile is refused; what an earlier run left there is moved aside, all of it
+ * under former-runs/ and the time, and that is said; a resumed run goes on with what is its own. To be the first of the plugins that write. Needs Node.
+ */
+export const runFolder = (folder: string) => {
+  let lock: { release(): Promise<void> } | null = null;
+  return {
+    name: 'run-folder',
+    after: [COLLECTIVE],
+    apply({ hooks, isFirstRank, runId, warn }: Host) {
+      hooks.validate.tapPromise(async (problems) => {
+        const holder = isFirstRank() ? await holderOf(join(folder, LOCK)) : null;
+        if (holder) problems.add('FOLDER_LOCKED', 'run-folder', heldBy(folder, holder), FIX);
+      });
+      hooks.onStart.tapPromise(async () => {
+        if (!isFirstRank()) return;
+        try {
+          const taken = await takeLock(join(folder, LOCK));
+          if ('holder' in taken) return fail('FOLDER_LOCKED', 'run-folder', heldBy(folder, taken.holder), FIX);
+          lock = taken;
+          const id = runId();
+          if ((await runOf(folder)) !== id) {
+            const entries = await entriesOfRun(folder);
+            if (entries.length > 0) warn(`${folder} holds an earlier run, which was moved to ${await moveAside(folder, entries)}`);
+            await writeAtomically(join(folder, RUN_FILE), `${JSON.stringify({ id, begun: new Date().toISOString() })}\n`);
+          }
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === undefined || 'problems' in (error as object)) throw error;
+          fail(
+            'FILE_UNWRITABLE',
+            'run-folder',
+            `${folder}: ${messageOf(error)}`,
+            'Check the path, its permissions and the space left.',
+            error,
+          );
+        }
+      });
+    },
+    async dispose() {
+      await lock?.release();
+      lock = null;
+    },
+  };
+};
