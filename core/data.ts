@@ -16,6 +16,8 @@ export interface Source {
   /** How many examples one epoch holds for this rank. */
   readonly items: number;
   readonly batchSize: number;
+  /** The columns of text of all examples, where they are known beforehand. */
+  readonly strings?: Readonly<Record<string, readonly string[]>>;
   /** This rank's examples in the order of `epoch`; pure. */
   ids(epoch: number): ArrayLike<number>;
   /** Loads examples; `upcoming` are the ones that will be asked for next, to be prefetched. */

@@ -144,3 +144,8 @@ export function refuseInvalid(check: (problems: Problems) => void): void {
 /** OPTION_INVALID in words of one's own, to be thrown where a value is needed at once. */
 export const invalidOption = (plugin: string, what: string, fix: string): SteploomError =>
   new SteploomError({ code: 'OPTION_INVALID', plugin, what, fix });
+
+/** A text as it can be printed: what would move a terminal's cursor, colour it or turn its letters round, as its number. Line ends and tabs stay. */
+export const printable = (text: string): string =>
+  // A joiner holds emoji together.
+  text.replace(/(?![\n\t\u200d])[\p{Cc}\p{Cf}]/gu, (letter) => `\\u${(letter.codePointAt(0) as number).toString(16).padStart(4, '0')}`);

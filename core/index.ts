@@ -11,6 +11,7 @@ export {
   type OptionChecks,
   type Problem,
   Problems,
+  printable,
   problemText,
   refuseInvalid,
   SteploomError,

@@ -41,6 +41,7 @@ export interface PlanInput {
   readonly steps?: number;
   readonly epochs?: number;
   readonly warmupSteps: number;
+  readonly warmupAtMost?: number;
   readonly windowLength: number;
   readonly batchSize: number;
   readonly items: number;
@@ -66,7 +67,7 @@ export function makePlan(input: PlanInput): Plan {
     items: input.items,
     worldSize,
     effectiveBatch: batchSize * windowLength * worldSize,
-    warmupSteps: input.warmupSteps,
+    warmupSteps: input.warmupAtMost === undefined ? input.warmupSteps : Math.min(input.warmupSteps, Math.floor(input.warmupAtMost * steps)),
   };
 }
 

@@ -29,7 +29,7 @@ export const emojiBaseOptions = z.strictObject({
   maxTrainSteps: count().default(4400).describe('Length of the run in optimizer steps.'),
   learningRate: optimizerOptions.learningRate.default(1e-3),
   lrScheduler: optimizerOptions.lrScheduler.default('cosine'),
-  lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(200),
+  lrWarmupSteps: count(0).default(200).describe('Steps over which the rate rises from 0.'),
   trainBatchSize: diffusionOptions.trainBatchSize.default(128),
   textLayers: count(0).default(0).describe('Layers of the text encoder.'),
   emaDecay: z.number().min(0).max(0.99999).default(0.999).describe('Decay of the averaged weights that are saved.'),

@@ -30,7 +30,7 @@ export const emojiOptions = z.strictObject({
   maxTrainSteps: count().default(250).describe('Length of the run in optimizer steps.'),
   learningRate: optimizerOptions.learningRate.default(2e-3),
   lrScheduler: optimizerOptions.lrScheduler.default('cosine'),
-  lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(10),
+  lrWarmupSteps: count(0).default(10).describe('Steps over which the rate rises from 0.'),
   trainBatchSize: diffusionOptions.trainBatchSize.default(8),
   rank: count().default(8).describe('Rank of the adapters.'),
   heldOut: count().max(STYLE_SPLIT.held).default(STYLE_SPLIT.held).describe('Captions to judge the style by.'),

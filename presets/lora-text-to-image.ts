@@ -32,7 +32,6 @@ export const loraTextToImageOptions = z.strictObject({
   outputDir: runOptions.outputDir.default('runs/lora'),
   learningRate: optimizerOptions.learningRate.default(1e-4),
   lrScheduler: optimizerOptions.lrScheduler.default('constant'),
-  lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(500),
   trainBatchSize: diffusionOptions.trainBatchSize.default(16),
   captionDropout: diffusionOptions.captionDropout.default(0),
   rank: count().default(4).describe('Rank of the adapters.'),

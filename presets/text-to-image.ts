@@ -24,7 +24,6 @@ export const textToImageOptions = z.strictObject({
   outputDir: runOptions.outputDir.default('runs/text-to-image'),
   learningRate: optimizerOptions.learningRate.default(1e-4),
   lrScheduler: optimizerOptions.lrScheduler.default('constant'),
-  lrWarmupSteps: optimizerOptions.lrWarmupSteps.default(500),
   trainBatchSize: diffusionOptions.trainBatchSize.default(16),
   captionDropout: diffusionOptions.captionDropout.default(0),
   trainTextEncoder: z.boolean().default(false).describe('Train the text encoder as well.'),

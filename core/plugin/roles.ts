@@ -68,6 +68,8 @@ export interface RunOptions {
   readonly epochs?: number;
   /** Steps before the schedule begins; 0 for none. */
   readonly warmupSteps: number;
+  /** The most of the run that warm-up may take: of a shorter run it takes this share. Without it a warm-up longer than the run is refused. */
+  readonly warmupAtMost?: number;
   /** Other rates per parameter group; what is absent is the run's. */
   readonly groups: Readonly<Record<string, GroupRates>>;
 }

@@ -19,6 +19,9 @@ export function checkRun(resolve: Resolve, problems: Problems): void {
   whole('steps', 1);
   whole('epochs', 1);
   whole('warmupSteps', 0);
+  const { warmupAtMost } = run;
+  if (warmupAtMost !== undefined && !(warmupAtMost >= 0 && warmupAtMost <= 1))
+    check.invalid(`warmupAtMost is ${warmupAtMost}`, 'Give a share from 0 to 1.');
   if (run.steps === undefined && run.epochs === undefined) {
     if (resolve(SCHEDULE).needsLength)
       problems.add('SCHEDULE_LENGTH_UNKNOWN', 'run', 'the schedule needs the length of the run', 'Give steps or epochs.');
@@ -38,7 +41,7 @@ export function checkRun(resolve: Resolve, problems: Problems): void {
 }
 
 /** What the plan must be to the run's options. */
-export function checkPlan({ steps }: Plan, warmupSteps: number, problems: Problems): void {
+export function checkPlan({ steps, warmupSteps }: Plan, problems: Problems): void {
   if (warmupSteps > steps)
     problems.add('WARMUP_TOO_LONG', 'run', `${warmupSteps} warm-up steps are more than the run's ${steps}`, 'Give fewer.');
 }

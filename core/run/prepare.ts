@@ -1,5 +1,5 @@
 import type { Source } from '../data.js';
-import { attachLater, fail, Problems } from '../errors.js';
+import { attachLater, fail, Problems, printable } from '../errors.js';
 import { type Model, trainablePaths, weightsOf } from '../model.js';
 import { makePlan, type Plan } from '../plan.js';
 import { type Assembled, assemble } from '../plugin/container.js';
@@ -35,7 +35,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   guardHooks(hooks, profile?.timing ?? null);
   const assembled = assemble(plugins);
   const members = new Members(assembled.ready);
-  const warn = options.warn ?? ((text: string) => console.warn(text));
+  const warn = options.warn ?? ((text: string) => console.warn(printable(text)));
   let [source, plan, model]: [Source | null, Plan | null, Model | null] = [null, null, null];
   let startStep = 0;
   let runId = options.runId ?? newRunId();
@@ -137,7 +137,7 @@ async function planFor({ resolve }: Assembled, source: Source, problems: Problem
       worldSize: collective.worldSize,
       microBatchesPerEpoch: await collective.max(Math.ceil(source.items / source.batchSize)),
     });
-    checkPlan(plan, run.warmupSteps, problems);
+    checkPlan(plan, problems);
     return plan;
   } catch (error) {
     problems.catch(error, 'PLAN_EMPTY', 'core', 'Give the data set at least one example.');

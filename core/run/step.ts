@@ -46,7 +46,7 @@ export function ratesAt({ hooks, assembled, groups, optimizer, plan }: Prepared,
   for (const group of groups) {
     const different = optimizer.groups?.[group] ?? run.groups[group];
     const baseLearningRate = different?.learningRate ?? run.learningRate;
-    const { warmupSteps } = run;
+    const { warmupSteps } = plan;
     const multiplier = hooks.onSchedule.call(1, { step, group, warmupSteps, totalSteps: plan.steps, baseLearningRate, metrics });
     rates[group] = { learningRate: baseLearningRate * multiplier, weightDecay: different?.weightDecay ?? run.weightDecay };
   }

@@ -25,7 +25,7 @@ export interface ImageFolderOptions {
 }
 
 /** Broken images that are named one by one. */
-const SHOWN = 20;
+const SHOWN = 10;
 
 /**
  * Images of a folder with their captions: from metadata.jsonl with file_name and text (Hugging Face's imagefolder), else
@@ -48,7 +48,9 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         const check = problems.options('image-folder');
         check.whole('batchSize', batchSize, 1);
         check.whole('resolution', resolution, 1);
-        entries = await listEntries(folder, captionColumn, problems);
+        const listing = await listEntries(folder, captionColumn, problems);
+        entries = listing.entries;
+        if (isFirstRank()) for (const what of listing.leftOut) warn(`of ${folder} are left out: ${what}`);
         if (maxSamples !== undefined) entries = entries.slice(0, maxSamples);
         if (problems.list.length > 0) return;
         const faults = await faultsOf(
@@ -79,6 +81,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       return {
         items: entries.length,
         batchSize,
+        strings: { text: entries.map(({ caption }) => caption) },
         ids: (epoch) => epochOrder(random, entries.length, epoch, shuffle),
         fingerprint: async () => {
           // Names, sizes and captions: reading every byte of a large folder would take as long as an epoch.

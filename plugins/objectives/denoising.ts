@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/squared-errors.js';
+import { lostText } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/text-to-image-model.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 
@@ -62,7 +63,16 @@ export const denoising = (options: DenoisingOptions = {}) => {
   return {
     name: 'denoising',
     fills: OBJECTIVE,
-    apply({ hooks }: Host) {
+    apply({ hooks, isFirstRank, warn }: Host) {
+      let captions: readonly string[] = [];
+      hooks.prepareData.tap((source) => {
+        captions = source.strings?.text ?? [];
+        return source;
+      });
+      hooks.prepareModel.tap((model) => {
+        if (isFirstRank() && isTextToImage(model)) for (const what of lostText(model.tokenizer, captions, 'captions')) warn(what);
+        return model;
+      });
       hooks.validate.tap((problems) => {
         const check = problems.options('denoising');
         if (snrGamma !== undefined) check.positive('snrGamma', snrGamma);

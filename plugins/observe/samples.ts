@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type Filling, fail, type Host, RANDOM } from '../../core/index.js';
+import { lostText } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/text-to-image-model.js';
 import { writeGrid } from '../persist/formats/png.js';
 import { type SampleOptions, sampleImages } from '../samplers/walk/sample-images.js';
@@ -25,6 +26,10 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
       if (every !== undefined) check.whole('every', every, 1, 'or leave it out');
       if (!given && !host.has(SAMPLER))
         problems.add('ROLE_MISSING', 'samples', 'no plugin fills the role SAMPLER', 'Add ddim(), or give samples() a sampler.');
+    });
+    hooks.prepareModel.tap((model) => {
+      if (host.isFirstRank() && isTextToImage(model)) for (const what of lostText(model.tokenizer, prompts, 'prompts')) host.warn(what);
+      return model;
     });
     const draw = async (name: string) => {
       if (!host.isFirstRank()) return;

@@ -40,9 +40,11 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
       const path = join(pictures, name);
       const key = `${name} ${(await stat(path)).mtimeMs}`;
       if (shown.has(key)) continue;
-      shown.add(key);
       const png = new Uint8Array(await readFile(path));
-      const view = new DataView(png.buffer);
+      // Still being written, or cut off: a picture has its size in its first 24 bytes.
+      if (png.length < 24) continue;
+      const view = new DataView(png.buffer, png.byteOffset);
+      shown.add(key);
       await add(step, { values: [{ tag: 'samples', png, width: view.getUint32(16), height: view.getUint32(20) }] });
     }
   };

@@ -25,6 +25,13 @@ async function textOf(path: string): Promise<string> {
   return text ?? fail('CONFIG_INVALID', 'config', `${path} is neither UTF-8 nor UTF-16 with its mark`, 'Save it as UTF-8.');
 }
 
+/** A file of options is small; thousands of anchors take a parser minutes. */
+function plainYaml(text: string, bad: (what: string) => never): string {
+  if (text.length > 1 << 20) bad('it is larger than 1 MiB');
+  if ((text.match(/[&*]/g) ?? []).length > 1000) bad('it has more than 1,000 anchors and aliases');
+  return text;
+}
+
 /**
  * Reads a .ts, .js, .mjs, .json, .yaml or .yml file. Code may export default options and plugins. Options are named in camel case or
  * as flags are; null stands for an option that is not given. Throws CONFIG_INVALID where there is no such file, or no options in it.
@@ -37,7 +44,7 @@ export async function readConfig(path: string): Promise<Config> {
     const type = extname(path);
     if (['.ts', '.mts', '.js', '.mjs', '.cjs'].includes(type)) value = await importCode(path);
     else if (type === '.json') value = JSON.parse(await textOf(path));
-    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(await textOf(path));
+    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(plainYaml(await textOf(path), bad));
     else bad(`files of type "${type}" cannot be read`);
   } catch (error) {
     if (error instanceof SteploomError) throw error;

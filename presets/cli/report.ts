@@ -1,4 +1,4 @@
-import { type ErrorCode, messageOf, SteploomError } from '../../core/index.js';
+import { type ErrorCode, messageOf, printable, SteploomError } from '../../core/index.js';
 import { problemLines } from '../../plugins/distributed/mpi/error-lines.js';
 import { wasPrinted } from '../../plugins/distributed/mpi/report.js';
 import { snake } from '../common/option-facts.js';
@@ -52,5 +52,5 @@ export function errorLines(error: unknown, { debug = false } = {}): string[] {
 /** Prints an error; of one that the process printed already with its rank, only what that left out. */
 export function printError(error: unknown, options: { debug?: boolean } = {}): void {
   const lines = wasPrinted(error) && !options.debug ? [...flagsFor(error), ...then(error)] : errorLines(error, options);
-  for (const line of lines) console.error(line);
+  for (const line of lines) console.error(printable(line));
 }

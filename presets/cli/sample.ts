@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { seededRandom, weightsOf } from '../../core/index.js';
+import { printable, seededRandom, weightsOf } from '../../core/index.js';
+import { lostText } from '../../plugins/models/clip/lost-text.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-plus-plus.js';
@@ -31,6 +32,7 @@ export function addSample(program: Command): void {
     const o = optionsOf(command, sampleOptions);
     const prompts = [o.prompt].flat();
     const model = await openModel(o);
+    for (const what of lostText(model.tokenizer, prompts, 'prompts')) console.error(printable(what));
     const { shape, data } = await sampleImages(model, weightsOf(model), seededRandom(o.seed), prompts, {
       sampler: SAMPLERS[o.sampler](),
       steps: o.numInferenceSteps,

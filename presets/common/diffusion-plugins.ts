@@ -1,4 +1,4 @@
-import { type AnyPlugin, fail } from '../../core/index.js';
+import { type AnyPlugin, fail, invalidOption } from '../../core/index.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
@@ -16,13 +16,20 @@ import { samplingOf } from './sampling.js';
 type DiffusionOptions = Pick<CommonOptions, 'outputDir'> &
   OptionValues<typeof modelOptions & typeof imageOptions & typeof diffusionOptions & typeof samplingOptions>;
 
-/** The side of the images a model was made for, in pixels. */
-async function modelResolution(files: Files): Promise<number> {
+/** The side of the images to train on, in pixels: what is wanted if the model can work on it, else what it was made for. */
+async function resolutionFor(files: Files, wanted: number | undefined): Promise<number> {
+  const codec = await files.read('vae/config.json');
+  const { block_size: block = 1 } = codec ? ((await readJson(files, 'vae/config.json')) as { block_size?: number }) : {};
+  if (wanted !== undefined && wanted % block !== 0)
+    throw invalidOption(
+      'resolution',
+      `the model works on blocks of ${block} x ${block} pixels, resolution is ${wanted}`,
+      `Give a multiple of ${block}.`,
+    );
+  if (wanted !== undefined) return wanted;
   const { sample_size: side } = await readJson(files, 'unet/config.json');
   if (typeof side !== 'number')
     return fail('OPTION_MISSING', 'resolution', `${files.where}/unet/config.json has no sample_size`, 'Give resolution.');
-  const codec = await files.read('vae/config.json');
-  const { block_size: block = 1 } = codec ? ((await readJson(files, 'vae/config.json')) as { block_size?: number }) : {};
   return side * block;
 }
 
@@ -31,7 +38,7 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
   // What is true of both folders; only the training's images are cropped and flipped at random.
   const images = {
     batchSize: o.trainBatchSize,
-    resolution: o.resolution ?? (await modelResolution(modelFolder(o))),
+    resolution: await resolutionFor(modelFolder(o), o.resolution),
     captionColumn: o.captionColumn,
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,

@@ -58,7 +58,9 @@ export const optimizerOptions = {
   learningRate: notNegative().describe('The base learning rate.'),
   scaleLr: z.boolean().default(false).describe('Multiply the learning rate by accumulation x batch x processes, once.'),
   lrScheduler: z.enum(SCHEDULES).describe('The learning-rate schedule.'),
-  lrWarmupSteps: count(0).describe('Steps over which the rate rises from 0.'),
+  lrWarmupSteps: count(0)
+    .optional()
+    .describe('Steps over which the rate rises from 0; by default 500, or a tenth of a run that is shorter than 5,000 steps.'),
   lrNumCycles: positive().optional().describe('Waves (cosine: 0.5 falls to 0) or restarts of the schedule.'),
   lrPower: positive().optional().describe('Power of the polynomial schedule.'),
   lrEnd: notNegative().optional().describe('Last rate of the polynomial schedule.'),

@@ -65,15 +65,14 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
     notes.push(
       `the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize} x processes ${worldSize})`,
     );
-  if (!warm && o.lrWarmupSteps > 0)
-    notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
+  if (!warm && o.lrWarmupSteps) notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
   return [
     run({
       learningRate: rate,
       weightDecay: o.adamWeightDecay,
       seed: o.seed,
       ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs } : { steps: o.maxTrainSteps }),
-      warmupSteps: warm ? o.lrWarmupSteps : 0,
+      ...(warm ? (o.lrWarmupSteps === undefined ? { warmupSteps: 500, warmupAtMost: 0.1 } : { warmupSteps: o.lrWarmupSteps }) : {}),
     }),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir),

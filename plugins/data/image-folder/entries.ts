@@ -1,9 +1,14 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { extname, join, posix } from 'node:path';
 import { messageOf, type Problems } from '../../../core/index.js';
 import { decodeText } from '../../persist/formats/text.js';
 
 const IMAGES = new Set(['.png', '.jpg', '.jpeg', '.webp']);
+/** Pictures too, and not read: they are named, not passed over in silence. */
+const OTHER_IMAGES = new Set(['.bmp', '.gif', '.tif', '.tiff', '.avif', '.heic', '.heif', '.jxl', '.svg']);
+
+/** Faults that are named one by one. */
+const SHOWN = 10;
 
 /** An image of the folder, and what is said of it. */
 export interface Entry {
@@ -11,25 +16,61 @@ export interface Entry {
   readonly caption: string;
 }
 
+/** The images of a folder, and in words what of it is left out. */
+export interface Listing {
+  readonly entries: Entry[];
+  readonly leftOut: readonly string[];
+}
+
+const some = (names: readonly string[]): string => `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
+const isImage = (name: string): boolean => IMAGES.has(extname(name).toLowerCase());
+
 /** The images with captions; every fault is noted with file and line. */
-export async function listEntries(folder: string, column: string, problems: Problems): Promise<Entry[]> {
+export async function listEntries(folder: string, column: string, problems: Problems): Promise<Listing> {
   const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'image-folder', what, fix);
-  let names: string[];
+  const nothing: Listing = { entries: [], leftOut: [] };
+  let files: string[];
+  let folders: string[];
   try {
-    names = (await readdir(folder)).sort();
+    const all = await readdir(folder, { withFileTypes: true });
+    const seen = all.filter(({ name }) => !name.startsWith('.')).sort((a, b) => (a.name < b.name ? -1 : 1));
+    folders = seen.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    files = [];
+    const odd: string[] = [];
+    for (const entry of seen) {
+      // Where a link leads to; what is neither file nor folder may never end (a pipe, a device).
+      const isFile =
+        entry.isFile() || (entry.isSymbolicLink() && (await stat(join(folder, entry.name)).catch(() => null))?.isFile() === true);
+      if (isFile) files.push(entry.name);
+      else if (!entry.isDirectory() && isImage(entry.name)) odd.push(entry.name);
+    }
+    if (odd.length > 0) bad(`${odd.length} images in ${folder} are no files: ${some(odd)}`, 'Remove them.');
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     bad(missing ? `there is no folder ${folder}` : `${folder}: ${messageOf(error)}`, 'Give a folder of images.');
-    return [];
+    return nothing;
   }
-  const images = names.filter((name) => IMAGES.has(extname(name).toLowerCase()));
-  if (names.includes('metadata.jsonl')) return fromMetadata(folder, column, new Set(images), bad);
-  if (images.length === 0) bad(`${folder} holds no .png, .jpg or .webp`, 'Give a folder of images.');
+  const images = files.filter(isImage);
+  const others = files.filter((name) => OTHER_IMAGES.has(extname(name).toLowerCase()));
+  const leftOut =
+    others.length > 0 ? [`${others.length} images of kinds that are not read (.png, .jpg and .webp are): ${some(others)}`] : [];
+  if (files.includes('metadata.jsonl')) {
+    const entries = await fromMetadata(folder, column, bad);
+    const named = new Set(entries.map(({ path }) => path));
+    const unnamed = images.filter((name) => !named.has(join(folder, name)));
+    if (unnamed.length > 0) leftOut.push(`${unnamed.length} images that metadata.jsonl does not name: ${some(unnamed)}`);
+    return { entries, leftOut };
+  }
+  for (const name of ['metadata.csv', 'metadata.parquet'])
+    if (files.includes(name)) leftOut.push(`${name}: captions are read from metadata.jsonl`);
+  if (folders.length > 0) leftOut.push(`${folders.length} folders below it, whose images need a metadata.jsonl: ${some(folders)}`);
+  if (images.length === 0)
+    bad(`${folder} holds no .png, .jpg or .webp${leftOut.length > 0 ? `, but ${leftOut.join('; ')}` : ''}`, 'Give a folder of images.');
   const entries: Entry[] = [];
   const without: string[] = [];
   for (const name of images) {
     const text = `${name.slice(0, -extname(name).length)}.txt`;
-    if (!names.includes(text)) without.push(name);
+    if (!files.includes(text)) without.push(name);
     else {
       const caption = await textOf(join(folder, text), bad);
       if (caption !== null) entries.push({ path: join(folder, name), caption: caption.trim() });
@@ -37,10 +78,10 @@ export async function listEntries(folder: string, column: string, problems: Prob
   }
   if (without.length > 0)
     bad(
-      `${without.length} images in ${folder} have no caption: ${without.slice(0, 3).join(', ')}${without.length > 3 ? ', ...' : ''}`,
+      `${without.length} images in ${folder} have no caption: ${some(without)}`,
       'Write metadata.jsonl with file_name and text, or a .txt beside each image.',
     );
-  return entries;
+  return { entries, leftOut };
 }
 
 type Bad = (what: string, fix: string) => void;
@@ -52,13 +93,16 @@ async function textOf(path: string, bad: Bad): Promise<string | null> {
   return text;
 }
 
-async function fromMetadata(folder: string, column: string, images: ReadonlySet<string>, bad: Bad): Promise<Entry[]> {
+async function fromMetadata(folder: string, column: string, report: Bad): Promise<Entry[]> {
   const file = join(folder, 'metadata.jsonl');
   const entries: Entry[] = [];
-  const text = await textOf(file, bad);
+  const text = await textOf(file, report);
   if (text === null) return [];
-  const lines = text.split('\n');
-  for (const [i, line] of lines.entries()) {
+  let faults = 0;
+  const bad: Bad = (what, fix) => {
+    if (++faults <= SHOWN) report(what, fix);
+  };
+  for (const [i, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
     const where = `${file}, line ${i + 1}`;
     let row: Record<string, unknown>;
@@ -68,12 +112,22 @@ async function fromMetadata(folder: string, column: string, images: ReadonlySet<
       bad(`${where} is not JSON: ${messageOf(error)}`, 'Write one JSON object a line.');
       continue;
     }
-    const [name, caption] = [row?.file_name, row?.[column]];
-    if (typeof name !== 'string') bad(`${where} has no file_name`, 'Name the image.');
-    else if (typeof caption !== 'string') bad(`${where} has no ${column}`, 'Give the caption, or name its field with captionColumn.');
-    else if (!images.has(name)) bad(`${where}: there is no image ${name}`, 'Correct file_name; images stand beside metadata.jsonl.');
-    else entries.push({ path: join(folder, name), caption });
+    const [given, caption] = [row?.file_name, row?.[column]];
+    if (typeof given !== 'string') {
+      bad(`${where} has no file_name`, 'Name the image.');
+      continue;
+    }
+    const name = posix.normalize(given);
+    const path = join(folder, name);
+    if (typeof caption !== 'string' && typeof caption !== 'number')
+      bad(`${where} has no ${column}`, 'Give the caption, or name its field with captionColumn.');
+    else if (posix.isAbsolute(name) || name.startsWith('..'))
+      bad(`${where}: ${given} is not below the folder`, 'Name images of the folder.');
+    else if (!isImage(name)) bad(`${where}: ${given} is no .png, .jpg or .webp`, 'Name an image of such a kind.');
+    else if (!(await stat(path).catch(() => null))?.isFile()) bad(`${where}: there is no image ${given}`, 'Correct file_name.');
+    else entries.push({ path, caption: String(caption) });
   }
-  if (entries.length === 0) bad(`${file} names no image`, 'Write one line an image.');
+  if (faults > SHOWN) report(`${file}: ${faults - SHOWN} more lines have faults`, 'Mend these first.');
+  if (entries.length === 0 && faults === 0) report(`${file} names no image`, 'Write one line an image.');
   return entries;
 }

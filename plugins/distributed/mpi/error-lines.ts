@@ -18,12 +18,17 @@ export function userFrame(stack: string): string | null {
   return null;
 }
 
+/** Problems that are printed one by one. */
+const SHOWN = 20;
+
 /** An error as it is printed: each problem in a line, with a hint where there is one for its code; and the user's line where a plugin threw. */
 export function problemLines(error: SteploomError, hints: Partial<Record<ErrorCode, string>> = {}): string[] {
-  const lines = error.problems.map((problem) => {
+  const shown = error.problems.slice(0, SHOWN);
+  const lines = shown.map((problem) => {
     const hint = hints[problem.code];
     return `error ${problemText(problem)}${hint ? ` ${hint}` : ''}`;
   });
+  if (error.problems.length > SHOWN) lines.push(`error ... and ${error.problems.length - SHOWN} more problems`);
   const at = error.code === 'HOOK_THREW' && error.cause instanceof Error ? userFrame(error.cause.stack ?? '') : null;
   return at ? [...lines, ` at ${at}`] : lines;
 }

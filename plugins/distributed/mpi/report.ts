@@ -1,4 +1,4 @@
-import { type Collective, SteploomError } from '../../../core/index.js';
+import { type Collective, printable, SteploomError } from '../../../core/index.js';
 import { problemLines } from './error-lines.js';
 
 const PRINTED = Symbol('steploom: printed');
@@ -11,5 +11,5 @@ export function report({ rank, worldSize }: Pick<Collective, 'rank' | 'worldSize
   if (typeof error === 'object' && error !== null) Reflect.defineProperty(error, PRINTED, { value: true });
   const lines =
     error instanceof SteploomError ? problemLines(error) : [error instanceof Error ? (error.stack ?? error.message) : String(error)];
-  for (const line of lines) console.error(`rank ${rank} of ${worldSize}: ${line}`);
+  for (const line of lines) console.error(printable(`rank ${rank} of ${worldSize}: ${line}`));
 }

@@ -13,6 +13,15 @@ const BEAT = Math.min(1000, Math.max(50, timeout * 100));
 /** How long a process that is gone is left to the launcher, which says why. */
 const GRACE = 3000;
 
+/** Milliseconds on a clock that nobody sets, and that stands still while the machine sleeps. */
+const now = (): number => performance.now();
+
+/** A line that is longer comes from nobody of ours; the first one tells who it is. */
+const LONGEST = 4096;
+/** How long a caller has to say who it is, and how many may be about to. */
+const INTRODUCTION = 5000;
+const CALLERS = 64;
+
 interface Report {
   readonly calls: number;
   readonly inside: boolean;
@@ -51,6 +60,10 @@ function lines(socket: Socket, onValue: (value: never) => void): void {
   socket.on('data', (text) => {
     const complete = (rest + text).split('\n');
     rest = complete.pop() as string;
+    if (rest.length > LONGEST) {
+      rest = '';
+      socket.destroy();
+    }
     for (const line of complete)
       try {
         onValue(JSON.parse(line) as never);
@@ -68,37 +81,67 @@ const seen = new Map<number, { report: Report; at: number; changed: number; gone
 
 function note(from: number, given: Report): void {
   const before = seen.get(from);
-  const now = Date.now();
-  const changed = before && before.report.calls === given.calls && before.report.inside === given.inside ? before.changed : now;
-  seen.set(from, { report: given, at: now, changed });
+  const at = now();
+  const changed = before && before.report.calls === given.calls && before.report.inside === given.inside ? before.changed : at;
+  seen.set(from, { report: given, at, changed });
+}
+
+/** When this thread last looked. */
+let looked = now();
+
+/** Whoever has stood still himself, stopped or on a machine that slept, has heard of nobody meanwhile: that time is no one's silence. */
+function excuseStall(): void {
+  const stood = now() - looked - BEAT;
+  looked = now();
+  if (stood < 5 * BEAT) return;
+  for (const [from, entry] of seen)
+    seen.set(from, {
+      ...entry,
+      at: entry.at + stood,
+      changed: entry.changed + stood,
+      ...(entry.gone === undefined ? {} : { gone: entry.gone + stood }),
+    });
 }
 
 /** Rank 0: whether someone is missing where others wait. */
 function judge(): void {
+  excuseStall();
   note(0, report());
-  const now = Date.now();
+  const present = now();
   const limit = timeout * 1000;
   const all = [...seen].filter(([, { report: r }]) => !r.finished);
-  const gone = all.filter(([, s]) => s.gone !== undefined && now - s.gone > GRACE).map(([r]) => r);
+  const gone = all.filter(([, s]) => s.gone !== undefined && present - s.gone > GRACE).map(([r]) => r);
   if (gone.length > 0) end(`${names(gone)} ended before the run did`);
-  const silent = all.filter(([, s]) => s.gone === undefined && now - s.at > limit).map(([r]) => r);
+  const silent = all.filter(([, s]) => s.gone === undefined && present - s.at > limit).map(([r]) => r);
   if (silent.length > 0) end(`${names(silent)} did not answer for ${timeout} s: stopped, or the machine is lost`);
   const waiting = all.filter(([, s]) => s.report.inside);
   const last = Math.max(0, ...waiting.map(([, s]) => s.report.calls));
   const late = all.filter(([, s]) => s.report.calls < last).map(([r]) => r);
   const since = Math.min(...waiting.filter(([, s]) => s.report.calls === last).map(([, s]) => s.changed));
-  if (late.length > 0 && now - since > limit)
+  if (late.length > 0 && present - since > limit)
     end(`${names(late)} did not come to collective call ${last} within ${timeout} s, where ${names(waiting.map(([r]) => r))} waited`);
 }
 
-function listen(): void {
+function listen(local: boolean): void {
+  let strangers = 0;
   const server = createServer((socket) => {
     let from = -1;
+    if (++strangers > CALLERS) socket.destroy();
+    const introduction = setTimeout(() => socket.destroy(), INTRODUCTION);
+    const known = (): void => {
+      if (from >= 0) strangers--;
+      clearTimeout(introduction);
+    };
+    socket.once('close', () => {
+      clearTimeout(introduction);
+      if (from < 0) strangers--;
+    });
     lines(socket, (value: Report & { token?: string; rank?: number }) => {
       if (from < 0) {
         if (value.token !== token || !Number.isInteger(value.rank)) return void socket.destroy();
         from = value.rank as number;
-        seen.set(from, { report: { calls: 0, inside: false, finished: false }, at: Date.now(), changed: Date.now() });
+        known();
+        seen.set(from, { report: { calls: 0, inside: false, finished: false }, at: now(), changed: now() });
         socket.write(`${JSON.stringify(report())}\n`);
         sockets.add(socket);
         const beat = setInterval(() => socket.write(`${JSON.stringify(report())}\n`), BEAT);
@@ -106,14 +149,17 @@ function listen(): void {
           clearInterval(beat);
           sockets.delete(socket);
           const entry = seen.get(from);
-          if (entry) entry.gone = Date.now();
+          if (entry) entry.gone = now();
         });
         return;
       }
       note(from, value);
     });
   });
-  server.listen(0, () => parentPort?.postMessage((server.address() as { port: number }).port));
+  // Ranks of this machine alone need nothing but its loopback.
+  server.listen({ port: 0, ...(local ? { host: '127.0.0.1' } : {}) }, () =>
+    parentPort?.postMessage((server.address() as { port: number }).port),
+  );
   setInterval(judge, BEAT);
 }
 
@@ -136,18 +182,22 @@ function join(meeting: Meeting): void {
     socket.once('timeout', () => socket.destroy());
     socket.once('connect', () => {
       socket.setTimeout(0);
-      last = Date.now();
+      last = now();
       let zeroFinished = false;
+      let beaten = now();
       socket.write(`${JSON.stringify({ token: meeting.token, rank })}\n`);
       const beat = setInterval(() => {
         socket.write(`${JSON.stringify(report())}\n`);
-        if (!report().finished && !zeroFinished && Date.now() - last > timeout * 1000)
+        const stood = now() - beaten - BEAT;
+        beaten = now();
+        if (stood >= 5 * BEAT) last += stood;
+        if (!report().finished && !zeroFinished && now() - last > timeout * 1000)
           end(`rank 0 did not answer rank ${rank} for ${timeout} s: stopped, or the machine is lost`);
       }, BEAT);
       sockets.add(socket);
       lines(socket, (value: Report) => {
         if (!answered) answer(true);
-        last = Date.now();
+        last = now();
         zeroFinished = value.finished;
       });
       socket.once('close', () => {
@@ -173,8 +223,8 @@ async function tell(): Promise<void> {
   parentPort?.postMessage(true);
 }
 
-parentPort?.on('message', (message: 'listen' | 'tell' | Meeting) => {
-  if (message === 'listen') listen();
+parentPort?.on('message', (message: { listen: 'here' | 'everywhere' } | 'tell' | Meeting) => {
+  if (typeof message === 'object' && 'listen' in message) listen(message.listen === 'here');
   else if (message === 'tell') void tell();
   else join(message);
 });

@@ -48,9 +48,9 @@ export class Watchdog {
     this.worker?.unref();
   }
 
-  /** Rank 0's: begins to listen. Null where there is no worker. */
-  async listen(): Promise<Pick<Meeting, 'port' | 'addresses'> | null> {
-    const port = await this.ask<number>('listen');
+  /** Rank 0's: begins to listen, for ranks of this machine or of others as well. Null where there is no worker. */
+  async listen(where: 'here' | 'everywhere'): Promise<Pick<Meeting, 'port' | 'addresses'> | null> {
+    const port = await this.ask<number>({ listen: where });
     if (port === null) return null;
     const addresses = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).filter((a) => !a.internal).map((a) => a.address));
     return { port, addresses };

@@ -43,7 +43,7 @@ export class World {
     const watchdog = new Watchdog({ rank, host, timeout, token: rank === 0 ? token : '', launcher });
     const calls = callsOf(library, rank, worldSize, watchdog);
     const hosts = await calls.gather(host);
-    const listening = rank === 0 ? await watchdog.listen() : null;
+    const listening = rank === 0 ? await watchdog.listen(hosts.every((name) => name === host) ? 'here' : 'everywhere') : null;
     const all = await calls.gather(JSON.stringify(listening && { ...listening, host, token }));
     const meeting = JSON.parse(all[0]) as Meeting | null;
     if (rank > 0 && meeting) await watchdog.join(meeting);

@@ -11,12 +11,32 @@ const activations = { quick_gelu: quickGelu, gelu } as const;
 
 /** The options of transformers' CLIPTextConfig that matter to the computation. Others of its file are notes. */
 const schema = z.object({
-  vocab_size: z.number().int().positive().default(49408),
-  hidden_size: z.number().int().positive().default(512),
-  intermediate_size: z.number().int().positive().default(2048),
-  num_hidden_layers: z.number().int().nonnegative().default(12),
-  num_attention_heads: z.number().int().positive().default(8),
-  max_position_embeddings: z.number().int().positive().default(77),
+  vocab_size: z
+    .number()
+    .int()
+    .positive()
+    .max(1 << 20)
+    .default(49408),
+  hidden_size: z
+    .number()
+    .int()
+    .positive()
+    .max(1 << 14)
+    .default(512),
+  intermediate_size: z
+    .number()
+    .int()
+    .positive()
+    .max(1 << 16)
+    .default(2048),
+  num_hidden_layers: z.number().int().nonnegative().max(128).default(12),
+  num_attention_heads: z.number().int().positive().max(256).default(8),
+  max_position_embeddings: z
+    .number()
+    .int()
+    .positive()
+    .max(1 << 12)
+    .default(77),
   hidden_act: z.enum(['quick_gelu', 'gelu']).default('quick_gelu'),
   layer_norm_eps: z.number().positive().default(1e-5),
   attention_dropout: z.literal(0, 'only 0 is supported').default(0),

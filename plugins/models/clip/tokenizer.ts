@@ -6,6 +6,8 @@ export interface Tokenizer {
   readonly length: number;
   readonly size: number;
   encode(text: string): Int32Array;
+  /** What of a text reaches no model: words that the tokenizer does not know, and how many ids are past its length. */
+  lost(text: string): { readonly unknown: readonly string[]; readonly beyond: number };
   /** Writes its files below tokenizer/. */
   save(files: Files): Promise<void>;
 }
@@ -30,6 +32,11 @@ export function wordTokenizer(words: readonly string[], length: number): Tokeniz
         1,
         1,
       ),
+    lost(text) {
+      const words = splitWords(text);
+      const unknown = words.filter((word) => !index.has(word));
+      return { unknown, beyond: Math.max(0, words.length - unknown.length - (length - 2)) };
+    },
     async save(files) {
       await files.write(
         'tokenizer/tokenizer_config.json',
@@ -55,32 +62,19 @@ export function clipTokenizer(
     (name) =>
       vocabulary[name] ?? fail('BAD_TOKENIZER', 'tokenizer', `vocab.json has no ${name}`, 'Use the vocab.json of a CLIP tokenizer.'),
   );
-  const pieces = (word: string): string[] => {
-    let parts = [...word];
-    parts[parts.length - 1] += '</w>';
-    while (parts.length > 1) {
-      let best = Number.POSITIVE_INFINITY;
-      for (let i = 0; i + 1 < parts.length; i++) best = Math.min(best, ranks.get(`${parts[i]} ${parts[i + 1]}`) ?? best);
-      if (best === Number.POSITIVE_INFINITY) break;
-      const joined: string[] = [];
-      for (let i = 0; i < parts.length; i++)
-        if (i + 1 < parts.length && ranks.get(`${parts[i]} ${parts[i + 1]}`) === best) joined.push(parts[i] + parts[++i]);
-        else joined.push(parts[i]);
-      parts = joined;
-    }
-    return parts;
+  const pieces = (word: string): string[] => mergePairs([...word], ranks);
+  const idsOf = (text: string): number[] => {
+    const clean = text.normalize('NFC').replace(/\s+/g, ' ').trim().toLowerCase();
+    const words = clean.match(/'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/gu) ?? [];
+    return words.flatMap((word) =>
+      pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => vocabulary[piece] ?? end),
+    );
   };
   return {
     length,
     size: Object.keys(vocabulary).length,
-    encode(text) {
-      const clean = text.normalize('NFC').replace(/\s+/g, ' ').trim().toLowerCase();
-      const words = clean.match(/'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/gu) ?? [];
-      const ids = words.flatMap((word) =>
-        pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => vocabulary[piece] ?? end),
-      );
-      return pad(ids, length, begin, end, vocabulary[padding] ?? end);
-    },
+    encode: (text) => pad(idsOf(text), length, begin, end, vocabulary[padding] ?? end),
+    lost: (text) => ({ unknown: [], beyond: Math.max(0, idsOf(text).length - (length - 2)) }),
     async save(files) {
       await files.write(
         'tokenizer/tokenizer_config.json',
@@ -90,6 +84,73 @@ export function clipTokenizer(
       await files.write('tokenizer/merges.txt', `#version: 0.2\n${merges.join('\n')}\n`);
     },
   };
+}
+
+/**
+ * Joins neighbours, all of the pair with the least rank at a time and from the left, until no pair has a rank (Sennrich et al. 2016). The last letter is
+ * marked as a word's end. A heap finds the pairs and a list of neighbours joins them: a word of n letters takes n log n steps.
+ */
+function mergePairs(letters: readonly string[], ranks: ReadonlyMap<string, number>): string[] {
+  const parts: (string | null)[] = [...letters];
+  const last = parts.length - 1;
+  parts[last] += '</w>';
+  const next = parts.map((_, i) => (i < last ? i + 1 : -1));
+  const before = parts.map((_, i) => i - 1);
+  /** Pairs to join, by rank and then place: [rank, place, the pair as it was]. */
+  const heap: [number, number, string][] = [];
+  const isBefore = (a: number, b: number) => heap[a][0] < heap[b][0] || (heap[a][0] === heap[b][0] && heap[a][1] < heap[b][1]);
+  const swap = (a: number, b: number): void => {
+    [heap[a], heap[b]] = [heap[b], heap[a]];
+  };
+  const push = (at: number): void => {
+    if (at < 0 || next[at] < 0) return;
+    const pair = `${parts[at]} ${parts[next[at]]}`;
+    const rank = ranks.get(pair);
+    if (rank === undefined) return;
+    let i = heap.push([rank, at, pair]) - 1;
+    while (i > 0 && isBefore(i, (i - 1) >> 1)) {
+      swap(i, (i - 1) >> 1);
+      i = (i - 1) >> 1;
+    }
+  };
+  const pop = (): [number, number, string] => {
+    const top = heap[0];
+    const end = heap.pop() as [number, number, string];
+    if (heap.length > 0) {
+      heap[0] = end;
+      for (let i = 0; ; ) {
+        let least = i;
+        for (const child of [2 * i + 1, 2 * i + 2]) if (child < heap.length && isBefore(child, least)) least = child;
+        if (least === i) break;
+        swap(i, least);
+        i = least;
+      }
+    }
+    return top;
+  };
+  for (let i = 0; i < last; i++) push(i);
+  while (heap.length > 0) {
+    const [rank] = heap[0];
+    // All of this rank are joined before the pairs that this makes are looked at.
+    const made: number[] = [];
+    while (heap.length > 0 && heap[0][0] === rank) {
+      const [, at, pair] = pop();
+      const other = next[at];
+      // One of the two may have been joined with another since.
+      if (parts[at] === null || other < 0 || `${parts[at]} ${parts[other]}` !== pair) continue;
+      parts[at] = `${parts[at]}${parts[other]}`;
+      parts[other] = null;
+      next[at] = next[other];
+      if (next[at] >= 0) before[next[at]] = at;
+      made.push(at);
+    }
+    for (const at of made)
+      if (parts[at] !== null) {
+        push(before[at]);
+        push(at);
+      }
+  }
+  return parts.filter((part) => part !== null);
 }
 
 /** GPT-2's map of bytes to printable characters: printable ones stand for themselves, the rest for code points from 256. */
@@ -104,6 +165,13 @@ export async function loadTokenizer(files: Files): Promise<Tokenizer> {
   const config = await readJson(files, 'tokenizer/tokenizer_config.json');
   const vocabulary = (await readJson(files, 'tokenizer/vocab.json')) as Record<string, number>;
   const length = Number(config.model_max_length ?? 77);
+  if (!(Number.isInteger(length) && length > 2 && length <= 4096))
+    fail(
+      'UNSUPPORTED_OPTION',
+      'tokenizer',
+      `${files.where}/tokenizer: model_max_length is ${config.model_max_length}`,
+      'A whole number from 3 to 4096 is supported.',
+    );
   if (config.tokenizer_class === 'WordTokenizer') {
     const words = Object.entries(vocabulary).sort((a, b) => a[1] - b[1]);
     return wordTokenizer(

@@ -4,7 +4,7 @@ import { parseConfig } from '../layers/parse-config.js';
 
 /** What scheduler/scheduler_config.json says that training and sampling need; its other entries matter to diffusers alone. */
 const schema = z.object({
-  num_train_timesteps: z.number().int().positive().default(1000),
+  num_train_timesteps: z.number().int().positive().max(100_000).default(1000),
   beta_start: z.number().positive().default(0.0001),
   beta_end: z.number().positive().default(0.02),
   beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']).default('linear'),

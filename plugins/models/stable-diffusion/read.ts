@@ -1,7 +1,9 @@
+import { z } from 'zod';
 import { fail, type TensorData } from '../../../core/index.js';
 import { type Files, readFile, readJson } from '../../persist/formats/files.js';
 import { readSafetensors } from '../../persist/formats/safetensors.js';
 import { loadTokenizer } from '../clip/tokenizer.js';
+import { parseConfig } from '../layers/parse-config.js';
 import { type Components, WEIGHTS } from './components.js';
 import type { NoiseConfig } from './noise-schedule.js';
 
@@ -23,7 +25,12 @@ export async function readComponents(files: Files): Promise<Components> {
     text: await readJson(files, 'text_encoder/config.json'),
     tokenizer: await loadTokenizer(files),
     noise: (await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig,
-    block: Number(vae.block_size ?? 1),
+    block: parseConfig(
+      z.object({ block_size: z.number().int().positive().max(64).default(1) }),
+      vae,
+      'text-to-image-model',
+      'vae/config.json',
+    ).block_size,
     tensors: {
       unet: await readWeights(files, WEIGHTS.unet, 'unet.'),
       text: await readWeights(files, WEIGHTS.text, 'text_encoder.'),

@@ -2,15 +2,21 @@ import { z } from 'zod';
 import { fail } from '../../../core/index.js';
 import { parseConfig } from '../layers/parse-config.js';
 
-const oneOrList = z.union([z.number().int().positive(), z.array(z.number().int().positive())]);
+/** No model that is in use has more; what a file may claim beyond would only take memory. */
+const MOST = 1 << 16;
+const size = z.number().int().positive().max(MOST);
+const oneOrList = z.union([size, z.array(size).max(64)]);
 const only = <T extends string | number | boolean | null>(...values: T[]) =>
   z.custom<T>((value) => values.includes(value as T), `only ${values.map((v) => JSON.stringify(v)).join(' or ')} is supported`).optional();
 
+/** Layers: a level has not many. */
+const few = z.union([size.max(64), z.array(size.max(64)).max(64)]);
+
 /** The options of diffusers' UNet2DConditionModel that are supported; any other value is an error that names the option. */
 const schema = z.strictObject({
-  sample_size: z.union([z.number().int().positive(), z.array(z.number()), z.null()]).optional(),
-  in_channels: z.number().int().positive().default(4),
-  out_channels: z.number().int().positive().default(4),
+  sample_size: z.union([size, z.array(z.number()), z.null()]).optional(),
+  in_channels: size.default(4),
+  out_channels: size.default(4),
   center_input_sample: z.boolean().default(false),
   flip_sin_to_cos: z.boolean().default(true),
   freq_shift: z.number().default(0),
@@ -22,16 +28,16 @@ const schema = z.strictObject({
     .array(z.enum(['UpBlock2D', 'CrossAttnUpBlock2D']))
     .default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
   only_cross_attention: only(false),
-  block_out_channels: z.array(z.number().int().positive()).default([320, 640, 1280, 1280]),
-  layers_per_block: oneOrList.default(2),
+  block_out_channels: z.array(size).max(64).default([320, 640, 1280, 1280]),
+  layers_per_block: few.default(2),
   downsample_padding: only(1),
   mid_block_scale_factor: z.number().default(1),
   dropout: only(0),
   act_fn: only('silu', 'swish'),
-  norm_num_groups: z.number().int().positive().default(32),
+  norm_num_groups: size.default(32),
   norm_eps: z.number().positive().default(1e-5),
   cross_attention_dim: oneOrList.default(1280),
-  transformer_layers_per_block: oneOrList.default(1),
+  transformer_layers_per_block: few.default(1),
   reverse_transformer_layers_per_block: only(null),
   encoder_hid_dim: only(null),
   encoder_hid_dim_type: only(null),
@@ -48,12 +54,12 @@ const schema = z.strictObject({
   resnet_skip_time_act: only(false),
   resnet_out_scale_factor: z.number().default(1),
   time_embedding_type: only('positional'),
-  time_embedding_dim: z.number().int().positive().nullable().optional(),
+  time_embedding_dim: size.nullable().optional(),
   time_embedding_act_fn: only(null),
   timestep_post_act: only(null),
   time_cond_proj_dim: only(null),
-  conv_in_kernel: z.number().int().positive().default(3),
-  conv_out_kernel: z.number().int().positive().default(3),
+  conv_in_kernel: size.default(3),
+  conv_out_kernel: size.default(3),
   projection_class_embeddings_input_dim: only(null),
   attention_type: only('default'),
   class_embeddings_concat: only(false),

@@ -9,6 +9,15 @@ import { atLevel, parseUNetConfig } from './config.js';
 import { timestepEmbedding } from './timestep-embedding.js';
 
 /**
+ * x at the size of the skip beside it. Of an odd height or width, doubling gives one row or column too many; nearest-neighbour interpolation to the
+ * skip's size, which diffusers does there, is the same as leaving it out.
+ */
+function cropped(x: Tensor, skip: Tensor): Tensor {
+  const [n, h, w] = skip.shape;
+  return x.shape[1] === h && x.shape[2] === w ? x : x.slice([0, 0, 0, 0], [n, h as number, w as number, x.shape[3] as number]);
+}
+
+/**
  * diffusers' UNet2DConditionModel under its parameter names. Images are [n, h, w, c], `timesteps` n numbers, text
  * [n, l, cross_attention_dim].
  */
@@ -97,7 +106,8 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
       x = mid[1](context, x, temb);
       for (const { steps, sampler } of up) {
         for (const step of steps) {
-          x = step.resnet(context, tf.concat([x, skips.pop() as Tensor], 3), temb);
+          const skip = skips.pop() as Tensor;
+          x = step.resnet(context, tf.concat([cropped(x, skip), skip], 3), temb);
           if (step.attention) x = step.attention(context, x, text);
         }
         if (sampler) x = sampler(context, upsample2x(x));

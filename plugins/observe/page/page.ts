@@ -55,7 +55,8 @@ function chart(name, series) {
   };
   if (points.length > 0) {
     const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]);
-    const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const least = (list) => list.reduce((a, b) => Math.min(a, b)), most = (list) => list.reduce((a, b) => Math.max(a, b));
+    const [x0, x1, y0, y1] = [least(xs), most(xs), least(ys), most(ys)];
     const px = (x) => 48 + (340 * (x - x0)) / (x1 - x0 || 1), py = (y) => 160 - (145 * (y - y0)) / (y1 - y0 || 1);
     for (const [y, text] of [[y0, short(y0)], [y1, short(y1)]]) {
       add('line', { x1: 48, x2: 388, y1: py(y), y2: py(y), stroke: '#8884' });

@@ -1,4 +1,5 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
@@ -21,13 +22,20 @@ export interface RunView {
 }
 
 export interface ServerOptions {
-  /** The interface to listen on; this machine alone by default. Any other needs the token that the address carries. */
+  /** The interface to listen on; this machine alone by default. Whoever asks needs the token that the address carries. */
   readonly host?: string;
   /** Any free one by default. */
   readonly port?: number;
   runs(): Promise<readonly RunView[]>;
   stop?(): void;
 }
+
+/** Requests that may come at once, and then every second. */
+const BURST = 120;
+const PER_SECOND = 20;
+
+/** Records of a run that a page is given. */
+const MOST = 4000;
 
 const PICTURE = /^grid[\w-]*\.png$/;
 
@@ -45,17 +53,18 @@ const picturesOf = async (folder: string) => {
 
 const isLocal = (host: string): boolean => host === '127.0.0.1' || host === 'localhost' || host === '::1';
 
-/** Serves the page. Resolves to its address, which has the token in it where one is needed. */
+/** Serves the page. Resolves to its address, which has the token in it. */
 export async function serveRuns({
   host = '127.0.0.1',
   port = 0,
   runs,
   stop,
 }: ServerOptions): Promise<{ address: string; close(): Promise<void> }> {
-  const token = isLocal(host) ? null : randomBytes(16).toString('hex');
+  // On the loopback, too: every user of the machine reaches it.
+  const token = randomBytes(16).toString('hex');
   const allowed = (request: IncomingMessage, given: string | null): boolean => {
     // DNS rebinding: a page from elsewhere whose name was made to point here has that name in its requests.
-    if (token === null) return isLocal((request.headers.host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, ''));
+    if (isLocal(host) && !isLocal((request.headers.host ?? '').replace(/:\d+$/, '').replace(/^\[|\]$/g, ''))) return false;
     const [a, b] = [Buffer.from(given ?? ''), Buffer.from(token)];
     return a.length === b.length && timingSafeEqual(a, b);
   };
@@ -67,10 +76,13 @@ export async function serveRuns({
         'cache-control': 'no-store',
         'x-content-type-options': 'nosniff',
         'content-security-policy':
-          "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self'; connect-src 'self'",
+          "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self'; connect-src 'self'; frame-ancestors 'none'",
+        'x-frame-options': 'DENY',
       });
       response.end(body);
     };
+    // Browsers ask for it by themselves, without the token.
+    if (url.pathname === '/favicon.ico') return send(404, 'text/plain', 'there is none');
     if (!allowed(request, url.searchParams.get('token'))) return send(403, 'text/plain', 'the token is missing or wrong');
     if (request.method === 'POST' && url.pathname === '/stop') {
       // A form of another page cannot set a header.
@@ -100,12 +112,33 @@ export async function serveRuns({
     }
     send(404, 'text/plain', 'there is no such thing');
   };
-  const server: Server = createServer((request, response) => {
-    answer(request, response).catch((error) => {
-      if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
-      response.end(messageOf(error));
-    });
-  });
+  let credit = BURST;
+  let counted = performance.now();
+  /** Whether there is time for one more request: answers take that of the run, which computes in the same thread. */
+  const hasTime = (): boolean => {
+    const present = performance.now();
+    credit = Math.min(BURST, credit + ((present - counted) / 1000) * PER_SECOND);
+    counted = present;
+    if (credit < 1) return false;
+    credit--;
+    return true;
+  };
+  const server: Server = createServer(
+    { headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 5000, connectionsCheckingInterval: 1000 },
+    (request, response) => {
+      if (!hasTime()) {
+        response.writeHead(429, { 'content-type': 'text/plain', 'retry-after': '1' });
+        response.end('too many requests');
+        return;
+      }
+      answer(request, response).catch((error) => {
+        if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
+        response.end(messageOf(error));
+      });
+    },
+  );
+  // A run needs its descriptors for itself.
+  server.maxConnections = 64;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, resolve);
@@ -114,7 +147,7 @@ export async function serveRuns({
   );
   const { port: listening } = server.address() as { port: number };
   return {
-    address: `http://${host.includes(':') ? `[${host}]` : host}:${listening}/${token ? `?token=${token}` : ''}`,
+    address: `http://${host.includes(':') ? `[${host}]` : host}:${listening}/?token=${token}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -132,31 +165,77 @@ function parsed(text: string | null): Record<string, unknown> {
   }
 }
 
-/** Reads the runs below a folder, each a folder with a log.jsonl; what was read is kept and only new lines are looked at. */
+/** What was read of a run's log so far: records, thinned out as they become many. */
+class LogView {
+  records: FinishedRecord[] = [];
+  generation = 0;
+  private read = 0;
+  private every = 1;
+  private lines = 0;
+
+  /** Reads what came since; a log that is shorter than before is another's. */
+  async update(path: string, size: number): Promise<void> {
+    if (size < this.read) {
+      this.records = [];
+      this.read = 0;
+      this.every = 1;
+      this.lines = 0;
+      this.generation++;
+    }
+    if (size === this.read) return;
+    let rest = Buffer.alloc(0);
+    for await (const chunk of createReadStream(path, { start: this.read, end: size - 1 })) {
+      const bytes = Buffer.concat([rest, chunk as Buffer]);
+      const end = bytes.lastIndexOf(10) + 1;
+      for (const line of bytes.toString('utf8', 0, end).split('\n')) this.take(line);
+      this.read += end;
+      rest = bytes.subarray(end);
+      // No line of a log is as long: whatever it is, it is passed over.
+      if (rest.length > LONGEST_LINE) {
+        this.read += rest.length;
+        rest = Buffer.alloc(0);
+      }
+    }
+  }
+
+  private take(line: string): void {
+    if (line === '' || this.lines++ % this.every !== 0) return;
+    try {
+      const record: unknown = JSON.parse(line);
+      if (typeof record !== 'object' || record === null || Array.isArray(record)) return;
+      this.records.push(record as FinishedRecord);
+    } catch {
+      return; // It is just being written, or is nothing of ours.
+    }
+    if (this.records.length <= MOST) return;
+    this.records = this.records.filter((_, i) => i % 2 === 0);
+    this.every *= 2;
+    this.generation++;
+  }
+}
+
+const LONGEST_LINE = 1 << 20;
+
+/**
+ * Reads the runs below a folder, each a folder with a log.jsonl: only what came since the last time, by pieces, and of a long one every so-manyth
+ * record. A log that cannot be read shows its run without records.
+ */
 export function runsBelow(folder: string): () => Promise<RunView[]> {
-  const known = new Map<string, { size: number; time: number; records: FinishedRecord[] }>();
+  const known = new Map<string, LogView>();
   const look = async (name: string): Promise<RunView | null> => {
     const path = join(folder, name);
     const facts = await lstat(join(path, 'log.jsonl')).catch(() => null);
     if (!facts?.isFile()) return null;
-    let entry = known.get(name);
-    if (entry?.size !== facts.size || entry.time !== facts.mtimeMs) {
-      const lines = (await readFile(join(path, 'log.jsonl'), 'utf8')).split('\n');
-      const records = lines.flatMap((line) => {
-        try {
-          return line ? [JSON.parse(line) as FinishedRecord] : [];
-        } catch {
-          return []; // It is just being written.
-        }
-      });
-      entry = { size: facts.size, time: facts.mtimeMs, records };
-      known.set(name, entry);
-    }
-    return { name, records: entry.records, folder: path };
+    const view = known.get(name) ?? new LogView();
+    known.set(name, view);
+    await view.update(join(path, 'log.jsonl'), facts.size).catch(() => undefined);
+    return { name, records: view.records, generation: view.generation, folder: path };
   };
   return async () => {
     const names = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map(({ name }) => name);
-    const found = await Promise.all([...names.sort(), '.'].map(look));
+    const found: (RunView | null)[] = [];
+    // One after the other: each may be large.
+    for (const name of [...names.sort(), '.']) found.push(await look(name));
     return found.filter((view) => view !== null);
   };
 }

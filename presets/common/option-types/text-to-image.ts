@@ -92,7 +92,7 @@ export interface TextToImageOptions {
     | 'warmup_stable_decay'
     | 'one_cycle'
     | undefined;
-  /** Steps over which the rate rises from 0. Default: 500. */
+  /** Steps over which the rate rises from 0; by default 500, or a tenth of a run that is shorter than 5,000 steps. */
   readonly lrWarmupSteps?: number | undefined;
   /** Waves (cosine: 0.5 falls to 0) or restarts of the schedule. */
   readonly lrNumCycles?: number | undefined;

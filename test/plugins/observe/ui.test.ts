@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { appendFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { type IncomingHttpHeaders, request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -36,12 +37,14 @@ const asked = (
   path: string,
   { method = 'GET', headers = {} }: { method?: string; headers?: Record<string, string> } = {},
 ) =>
-  new Promise<{ code?: number; body: string }>((resolve, reject) => {
-    const { hostname, port } = new URL(address);
-    const sent = request({ hostname, port, path, method, headers }, (response) => {
+  new Promise<{ code?: number; body: string; headers: IncomingHttpHeaders }>((resolve, reject) => {
+    const { hostname, port, searchParams } = new URL(address);
+    // With the address's token, where the path has none of its own.
+    const whole = /[?&]token=/.test(path) ? path : `${path}${path.includes('?') ? '&' : '?'}token=${searchParams.get('token')}`;
+    const sent = request({ hostname, port, path: whole, method, headers }, (response) => {
       let body = '';
       response.on('data', (text) => (body += text));
-      response.on('end', () => resolve({ code: response.statusCode, body }));
+      response.on('end', () => resolve({ code: response.statusCode, body, headers: response.headers }));
     });
     sent.once('error', reject);
     sent.end();
@@ -89,17 +92,78 @@ describe('the page’s server', () => {
     }
   });
 
-  test('asks for a token where others can reach it', async () => {
-    const { address, close } = await serveRuns({ host: '0.0.0.0', runs: runsBelow(folder) });
+  test.each(['0.0.0.0', '127.0.0.1'])('asks for a token on %s', async (host) => {
+    const { address, close } = await serveRuns({ host, runs: runsBelow(folder) });
     try {
       const token = new URL(address).searchParams.get('token');
       expect(token).toMatch(/^[0-9a-f]{32}$/);
-      for (const wrong of ['', '?token=', `?token=${'0'.repeat(32)}`, `?token=${token}0`])
+      for (const wrong of ['?token=', `?token=${'0'.repeat(32)}`, `?token=${token}0`])
         expect((await asked(address, `/data${wrong}`)).code).toBe(403);
       expect((await asked(address, `/data?token=${token}`)).code).toBe(200);
     } finally {
       await close();
     }
+  });
+
+  test('is shown in no other page’s frame, and answers no more than there is time for', async () => {
+    const { address, close } = await serveRuns({ runs: runsBelow(folder) });
+    try {
+      const { headers } = await asked(address, '/');
+      expect(headers['content-security-policy']).toContain("frame-ancestors 'none'");
+      expect(headers['x-frame-options']).toBe('DENY');
+      const codes: (number | undefined)[] = [];
+      for (let i = 0; i < 250; i++) codes.push((await asked(address, '/favicon.ico')).code);
+      expect(codes).toContain(429);
+    } finally {
+      await close();
+    }
+  });
+
+  test('connections that say nothing are few, and soon closed', async () => {
+    const { address, close } = await serveRuns({ runs: runsBelow(folder) });
+    const { hostname, port } = new URL(address);
+    const idle = Array.from({ length: 200 }, () => connect(Number(port), hostname).resume());
+    const closed = idle.map((socket) => new Promise((done) => socket.on('error', () => undefined).once('close', done)));
+    // Beyond 64 they are closed at once, the others after five seconds.
+    await Promise.all(closed);
+    expect((await asked(address, '/')).code).toBe(200);
+    await close();
+  }, 20_000);
+
+  test('a log of any kind and length shows its run, and leaves the others alone', async () => {
+    const runs = await mkdtemp(join(tmpdir(), 'steploom-logs-'));
+    const write = async (name: string, text: string) => {
+      await mkdir(join(runs, name));
+      await writeFile(join(runs, name, 'log.jsonl'), text);
+    };
+    await write('good', '{"step":1,"loss":2}\n');
+    await write('nulls', 'null\n[1]\n7\n"x"\n{"step":3,"loss":1}\nno json\n');
+    await write('one-line', 'x'.repeat(3 << 20));
+    await write('long', Array.from({ length: 130_000 }, (_, i) => `{"step":${i + 1},"loss":${1 / (i + 1)}}\n`).join(''));
+    const look = runsBelow(runs);
+    const views = Object.fromEntries((await look()).map((view) => [view.name, view]));
+    expect(Object.keys(views)).toEqual(['good', 'long', 'nulls', 'one-line']);
+    expect([views.good.records, views.nulls.records, views['one-line'].records]).toEqual([
+      [{ step: 1, loss: 2 }],
+      [{ step: 3, loss: 1 }],
+      [],
+    ]);
+    const steps = views.long.records.map(({ step }) => Number(step));
+    expect(steps.length).toBeLessThanOrEqual(4000);
+    expect(steps.length).toBeGreaterThan(1900);
+    expect([steps[0], steps.every((step, i) => i === 0 || step > steps[i - 1]), (steps.at(-1) as number) > 129_000]).toEqual([
+      1,
+      true,
+      true,
+    ]);
+    // What comes later is read from where the last look ended; a log that was begun anew is read anew.
+    await appendFile(join(runs, 'good', 'log.jsonl'), '{"step":2,"loss":1}\n{"step":3,"lo');
+    expect((await look())[0].records.map(({ step }) => step)).toEqual([1, 2]);
+    await appendFile(join(runs, 'good', 'log.jsonl'), 'ss":0.5}\n');
+    expect((await look())[0].records.map(({ step }) => step)).toEqual([1, 2, 3]);
+    await writeFile(join(runs, 'good', 'log.jsonl'), '{"step":9,"loss":1}\n');
+    expect((await look())[0].records.map(({ step }) => step)).toEqual([9]);
+    await rm(runs, { recursive: true });
   });
 
   test('a port that is taken is an error with a name', async () => {

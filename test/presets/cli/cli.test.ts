@@ -262,7 +262,7 @@ describe('training', () => {
 
     const child = spawn(process.execPath, [cli, 'ui', 'runs'], { cwd: folder });
     const address = await new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(String(text).trim())));
-    const runs = (await (await fetch(`${address}data`)).json()) as { name: string; records: unknown[] }[];
+    const runs = (await (await fetch(address.replace('/?', '/data?'))).json()) as { name: string; records: unknown[] }[];
     expect(runs.map(({ name, records: shown }) => [name, shown.length])).toEqual([['watched', records.length]]);
     child.kill('SIGTERM');
     expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);

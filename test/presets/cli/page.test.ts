@@ -24,7 +24,7 @@ test('the page of a run shows what explain says of it', async () => {
       });
       child.once('close', () => reject(new Error(said)));
     });
-    const [run] = (await (await fetch(`${address}data`)).json()) as { explanation: string }[];
+    const [run] = (await (await fetch(address.replace('/?', '/data?'))).json()) as { explanation: string }[];
     expect(run.explanation).toMatch(/Hooks, in the order a run meets them[\s\S]*effective batch +1 = 1 x window 1 x ranks 1/);
   } finally {
     child.removeAllListeners('close');
