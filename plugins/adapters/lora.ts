@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Host, type Model, type ModuleFacts, type Parameter, type Problems, RANDOM, type Random } from '../../core/index.js';
-import { loraScale } from '../persist/formats/lora-file.js';
+import { loraScale } from '../persist/formats/lora/matrices.js';
 import { loraPaths, matchModules, withLora } from './lora/modules.js';
 
 export interface LoraOptions {

@@ -1,26 +1,40 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Model, type ModuleFacts, type Tensor, type TensorData, type Tensors, toHost } from '../../../core/index.js';
-import { LORA_FILE, type LoraMatrices, loraMismatch, readLoraFile, writeLoraFile } from '../../persist/formats/lora-file.js';
+import { writeLoraFile } from '../../persist/formats/lora/diffusers.js';
+import { loraScale, type ScaledLoraMatrices } from '../../persist/formats/lora/matrices.js';
+import { LORA_FILE, type ReadLoraOptions, readLoraFile } from '../../persist/formats/lora-file.js';
 import { fileShape, fromFile, type Layout, shapeOfFile, toFile } from '../../persist/formats/pytorch-layout.js';
 import { loraModules } from './modules.js';
 
 const layoutOf = ({ kind }: ModuleFacts): Layout => (kind === 'linear' ? 'linear' : 'conv');
 
-/** A model's adapters as the bytes of a file of diffusers' layout. LORA_EMPTY where it has none. */
-export async function writeLora(
+/** How adapters were made: one rank, alpha and way of scaling for all of them. */
+export interface LoraScaling {
+  readonly alpha: number;
+  readonly rank: number;
+  readonly rslora?: boolean;
+}
+
+/** A model's adapters as files hold them. LORA_EMPTY where it has none. */
+export async function loraMatrices(
   model: Model,
   weights: Tensors,
-  { alpha, rank, rslora = false }: { alpha: number; rank: number; rslora?: boolean },
-): Promise<Uint8Array> {
+  { alpha, rank, rslora = false }: LoraScaling,
+): Promise<ScaledLoraMatrices[]> {
   const adapted = loraModules(model, weights);
   if (adapted.length === 0) fail('LORA_EMPTY', 'lora', 'the model has no adapters to write', 'Add lora() to the run.');
-  const modules: LoraMatrices[] = [];
+  const scaling = { rank, alpha, rslora, scale: loraScale(rank, alpha, rslora) };
+  const modules: ScaledLoraMatrices[] = [];
   for (const { path, facts, a, b } of adapted) {
     const layout = layoutOf(facts);
-    modules.push({ path, a: await toPyTorch(a, layout), b: await toPyTorch(b, layout) });
+    modules.push({ path, a: await toPyTorch(a, layout), b: await toPyTorch(b, layout), ...scaling });
   }
-  return writeLoraFile({ modules, rank, alpha, rslora });
+  return modules;
 }
+
+/** A model's adapters as the bytes of a file of diffusers' layout. LORA_EMPTY where it has none. */
+export const writeLora = async (model: Model, weights: Tensors, scaling: LoraScaling): Promise<Uint8Array> =>
+  writeLoraFile(await loraMatrices(model, weights, scaling));
 
 async function toPyTorch(tensor: Tensor, layout: Layout): Promise<TensorData> {
   const { data } = await toHost(tensor);
@@ -29,29 +43,21 @@ async function toPyTorch(tensor: Tensor, layout: Layout): Promise<TensorData> {
 }
 
 /** A module's adapter from a file, as tensors, which the caller owns, with the scale it is used at. */
-export interface LoadedAdapter {
-  readonly path: string;
+export interface LoadedAdapter extends Omit<ScaledLoraMatrices, 'a' | 'b'> {
   readonly a: Tensor;
   readonly b: Tensor;
-  readonly rank: number;
-  readonly alpha: number;
-  readonly scale: number;
 }
 
-/** Reads a file's adapters for a model, whose modules and shapes they must fit (LORA_MISMATCH). `where` names the file in errors. */
-export function readLora(bytes: Uint8Array, model: Model, where = LORA_FILE): LoadedAdapter[] {
-  const fitting = readLoraFile(bytes, model.modules.keys(), where).map(({ path, a, b, ...scaling }) => {
-    const facts = model.modules.get(path) as ModuleFacts;
-    const rank = a.shape[0];
-    const [size, out] = facts.shape.slice(-2);
-    const wantA = facts.kind === 'linear' ? [rank, size] : [rank, size, facts.shape[0], facts.shape[1]];
-    const wantB = facts.kind === 'linear' ? [out, rank] : [out, rank, 1, 1];
-    if (String(a.shape) !== String(wantA) || String(b.shape) !== String(wantB))
-      loraMismatch(where, `${path} has shapes [${a.shape}] and [${b.shape}], expected [${wantA}] and [${wantB}]`);
-    return { path, layout: layoutOf(facts), a, b, ...scaling };
+/** Adapters as tensors in the layout of a model, whose modules they fit. */
+export const toTensors = (modules: readonly ScaledLoraMatrices[], model: Model): LoadedAdapter[] =>
+  modules.map(({ a, b, ...module }) => {
+    const layout = layoutOf(model.modules.get(module.path) as ModuleFacts);
+    return { ...module, a: fromPyTorch(a, layout), b: fromPyTorch(b, layout) };
   });
-  return fitting.map(({ layout, a, b, ...rest }) => ({ ...rest, a: fromPyTorch(a, layout), b: fromPyTorch(b, layout) }));
-}
+
+/** Reads a file's adapters for a model, whose modules and shapes they must fit (LORA_MISMATCH). `where` names the file in errors. */
+export const readLora = (bytes: Uint8Array, model: Model, where = LORA_FILE, options: ReadLoraOptions = {}): LoadedAdapter[] =>
+  toTensors(readLoraFile(bytes, model.modules, where, options), model);
 
 function fromPyTorch(file: TensorData, layout: Layout): Tensor {
   const shape = shapeOfFile({ shape: file.shape, layout });

@@ -1,17 +1,13 @@
 import { fail, isTensorData, type Json, type Snapshot, type State, type TensorData } from '../../../core/index.js';
 import { type Files, readFile, readJson } from './files.js';
 import { readSafetensors, writeSafetensors } from './safetensors.js';
+import { sha256 } from './sha256.js';
 
 const TENSORS = 'state.safetensors';
 /** Everything but its tensors. */
 export const STATE = 'state.json';
 /** Written last: a folder without it is none of ours, or was never finished. */
 export const CHECKSUMS = 'checksums.json';
-
-const sha256 = async (bytes: Uint8Array): Promise<string> =>
-  Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)), (byte) =>
-    byte.toString(16).padStart(2, '0'),
-  ).join('');
 
 /** Writes a snapshot as three files: its tensors, the rest as JSON, and the SHA-256 of both. */
 export async function writeSnapshot(files: Files, { parameters, plugins, ...rest }: Snapshot): Promise<void> {

@@ -17,7 +17,6 @@ import { readLora, writeLora } from '../../../plugins/adapters/lora/serialize.js
 import { lora } from '../../../plugins/adapters/lora.js';
 import { makeParameters } from '../../../plugins/models/layers/parameters.js';
 import { unet2DCondition } from '../../../plugins/models/unet/unet2d-condition.js';
-import { readLoraFile } from '../../../plugins/persist/formats/lora-file.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { relativeGap, use } from '../../support/devices.js';
 
@@ -203,127 +202,10 @@ describe('files', () => {
     // That module's alone: the others have a scale of 1.
     expect(readLora(writeSafetensors(mixed), model).map(({ scale }) => scale)).toEqual([3, ...new Array(31).fill(1)]);
   });
+});
 
-  test('kohya’s convolutions with a middle matrix, text encoders in both spellings, float8 and bfloat16', async () => {
-    const to_q = 'unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q';
-    const numbers = (shape: number[], first = 1) => ({
-      dtype: 'float32' as const,
-      shape,
-      data: Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.cos(first + i)),
-    });
-    const [mid, down] = [numbers([3, 2, 3, 3]), numbers([2, 8, 1, 1])];
-    const [module] = readLoraFile(
-      writeSafetensors({
-        'lora_unet_conv.lora_mid.weight': mid,
-        'lora_unet_conv.lora_down.weight': down,
-        'lora_unet_conv.lora_up.weight': numbers([4, 3, 1, 1]),
-        'lora_unet_conv.alpha': numbers([], 0),
-      }),
-      ['unet.conv'],
-    );
-    expect([module.path, module.a.shape, module.rank, module.scale]).toEqual(['unet.conv', [3, 8, 3, 3], 3, 1 / 3]);
-    const expected = mid.data[(1 * 2 + 0) * 9 + 4] * down.data[0 * 8 + 5] + mid.data[(1 * 2 + 1) * 9 + 4] * down.data[1 * 8 + 5];
-    expect(module.a.data[(1 * 8 + 5) * 9 + 4]).toBeCloseTo(expected, 6);
-    const text = 'text_encoder.encoder.layers.0.self_attn.q_proj';
-    for (const [a, b] of [
-      [
-        'lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight',
-        'lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight',
-      ],
-      [
-        'text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_linear_layer.down.weight',
-        'text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_linear_layer.up.weight',
-      ],
-      [
-        'base_model.model.text_encoder.encoder.layers.0.self_attn.q_proj.lora_A.default.weight',
-        'base_model.model.text_encoder.encoder.layers.0.self_attn.q_proj.lora_B.default.weight',
-      ],
-    ])
-      expect(readLoraFile(writeSafetensors({ [a]: numbers([2, 4]), [b]: numbers([4, 2]) }), [text, to_q])[0].path).toBe(text);
-    const header = JSON.stringify({
-      [`${to_q}.lora_A.weight`]: { dtype: 'F8_E4M3', shape: [1, 4], data_offsets: [0, 4] },
-      [`${to_q}.lora_B.weight`]: { dtype: 'F8_E5M2', shape: [2, 1], data_offsets: [4, 6] },
-      [`${to_q}.alpha`]: { dtype: 'BF16', shape: [], data_offsets: [6, 8] },
-    });
-    const bytes = new Uint8Array([
-      header.length,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      ...new TextEncoder().encode(header),
-      0x38,
-      0xb9,
-      0x7e,
-      0x01,
-      0x3c,
-      0xc4,
-      0x40,
-      0x40,
-    ]);
-    if (header.length > 255) new DataView(bytes.buffer).setUint32(0, header.length, true);
-    const [small] = readLoraFile(bytes, [to_q]);
-    expect([...small.a.data, ...small.b.data, small.alpha]).toEqual([1, -1.125, 448, 2 ** -9, 1, -4, 3]);
-  });
-
-  test('what is no LoRA of this model is refused by name', async () => {
-    const zeros = (shape: number[]) => ({
-      dtype: 'float32' as const,
-      shape,
-      data: new Float32Array(shape.reduce((a, b) => a * b, 1)),
-    });
-    const refusal = (tensors: Record<string, number[]>, metadata = {}) => {
-      const file = writeSafetensors(Object.fromEntries(Object.entries(tensors).map(([key, shape]) => [key, zeros(shape)])), {
-        metadata,
-      });
-      try {
-        readLoraFile(file, ['unet.a.to_q'], 'my.safetensors');
-        return 'nothing';
-      } catch (error) {
-        return (error as Error).message;
-      }
-    };
-    const pair = { 'unet.a.to_q.lora_A.weight': [2, 4], 'unet.a.to_q.lora_B.weight': [4, 2] };
-    expect(refusal({ ...pair, 'unet.a.to_q.lora_magnitude_vector': [4] })).toMatch(
-      /LORA_MISMATCH.*my.safetensors.*DoRA, which is not supported/,
-    );
-    expect(refusal({ 'lora_unet_a_to_q.dora_scale': [4] })).toContain('DoRA');
-    expect(refusal({ 'lora_unet_a_to_q.hada_w1_a': [4] })).toContain('LoHa');
-    expect(refusal({ 'lora_unet_a_to_q.lokr_w1': [4] })).toContain('LoKr');
-    expect(refusal({ 'lora_te2_text_model_x.lora_down.weight': [2, 4] })).toMatch(
-      /no module lora_te2_text_model_x: the adapter is one of SDXL/,
-    );
-    const attn2 = 'unet.b.attn2.to_k';
-    for (const [width, family] of [
-      [768, 'Stable Diffusion 1'],
-      [1024, 'Stable Diffusion 2'],
-      [2048, 'SDXL'],
-    ] as const)
-      for (const key of [`${attn2}.lora_A.weight`, `${attn2}.lora.down.weight`, 'lora_unet_b_attn2_to_k.lora_down.weight'])
-        expect(refusal({ [key]: [2, width] })).toContain(`the adapter is one of ${family}`);
-    expect(refusal({ 'transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight': [2, 4] })).toContain('Flux');
-    expect(refusal(pair, { lora_adapter_metadata: '{' })).toMatch(/BAD_JSON.*my.safetensors: its lora_adapter_metadata is not JSON/);
-    expect(refusal(pair, { lora_adapter_metadata: '[1]' })).toMatch(/BAD_JSON.*no JSON object/);
-    expect(refusal(pair, { lora_adapter_metadata: '{"unet.lora_alpha": "x"}' })).toMatch(/LORA_MISMATCH.*the alpha x/);
-  });
-
-  test('faults are named', async () => {
-    const model = await tiny();
-    const one = (key: string, shape: number[]) => ({
-      [key]: { dtype: 'float32' as const, shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) },
-    });
-    const nowhere = { ...one('unet.nowhere.lora_A.weight', [2, 4]), ...one('unet.nowhere.lora_B.weight', [4, 2]) };
-    const to_q = 'unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q';
-    expect(() => readLora(writeSafetensors(nowhere), model)).toThrow(/no module unet.nowhere/);
-    expect(() => readLora(writeSafetensors(one(`${to_q}.lora_A.weight`, [2, 16])), model)).toThrow(/only one of its two matrices/);
-    expect(() =>
-      readLora(writeSafetensors({ ...one(`${to_q}.lora_A.weight`, [2, 15]), ...one(`${to_q}.lora_B.weight`, [16, 2]) }), model),
-    ).toThrow(/expected \[2,16\]/);
-    expect(() => readLora(writeSafetensors(one('text.weight', [2])), model)).toThrow(/belong to no adapter/);
-    expect((await applied(model, { rank: 0.5, alpha: -1, targets: [] })).problems).toHaveLength(3);
-    expect((await applied(model, { targets: ['to_z', /nowhere/] })).problems).toHaveLength(2);
-  });
+test('options that cannot be are refused, and targets that name nothing', async () => {
+  const model = await tiny();
+  expect((await applied(model, { rank: 0.5, alpha: -1, targets: [] })).problems).toHaveLength(3);
+  expect((await applied(model, { targets: ['to_z', /nowhere/] })).problems).toHaveLength(2);
 });

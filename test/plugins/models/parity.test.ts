@@ -48,6 +48,19 @@ async function tinyUNet(config: object = {}) {
   return { unet, model };
 }
 
+async function tinyTextEncoder() {
+  const clip = clipText(await json('text-encoder-tiny/config.json'));
+  const raw = await read('text-encoder-tiny/model.safetensors');
+  const tensors = new Map([...raw].map(([name, value]) => [`text_encoder.${name}`, value]));
+  const model: Model = {
+    parameters: makeParameters(clip.specs, { trainable: true, group: 'text', random, tensors }),
+    modules: clip.modules,
+    wraps: new Map(),
+    forward: (context, { ids }) => clip.forward(context, ids as Tensor),
+  };
+  return { clip, model };
+}
+
 async function inputs() {
   const io = await read('unet-tiny/io.safetensors');
   const get = (name: string) => io.get(name) as TensorData;
@@ -63,21 +76,33 @@ async function inputs() {
 
 afterEach(() => tf.disposeVariables());
 
-test('30 adapters in every form that files have, each module with its own rank and alpha, merge as peft fuses them', async () => {
+test('30 adapters in every form and type that files have, each module with its own rank and alpha, merge as peft fuses them', async () => {
   await use('cpu');
   const outputs = await read('lora-forms/outputs.safetensors');
-  expect(outputs.size).toBe(30);
-  const { sample, timesteps, text } = await inputs();
-  const { model } = await tinyUNet();
+  expect(outputs.size).toBe(31);
+  const { sample, timesteps } = await inputs();
+  const { unet, model: denoiser } = await tinyUNet();
+  const { clip, model: encoder } = await tinyTextEncoder();
+  const { shape, data } = (await read('text-encoder-tiny/io.safetensors')).get('input_ids.short') as TensorData;
+  const ids = tf.tensor2d(data as Int32Array, shape as [number, number], 'int32');
+  const model: Model = {
+    parameters: new Map([...denoiser.parameters, ...encoder.parameters]),
+    modules: new Map([...unet.modules, ...clip.modules]),
+    wraps: new Map(),
+    forward: (context) => unet.forward(context, sample, timesteps, clip.forward(context, ids)),
+  };
+  const output = async () => {
+    const result = tf.tidy(() => model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), {}));
+    const values = await toNCHW(result);
+    result.dispose();
+    return values;
+  };
   for (const [name, expected] of outputs) {
-    const adapters = readLora(await fixture(`lora-forms/${name}`), model, name);
+    const adapters = name === 'plain' ? [] : readLora(await fixture(`lora-forms/${name}`), model, name);
     await mergeLora(model, adapters);
-    const output = tf.tidy(() =>
-      model.forward(makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) }), { sample, text, timesteps }),
-    );
-    expect(relativeGap(await toNCHW(output), expected.data), name).toBeLessThan(2e-5);
+    expect(relativeGap(await output(), expected.data), name).toBeLessThan(2e-5);
     await mergeLora(model, adapters, -1);
-    tf.dispose([output, adapters.map(({ a, b }) => [a, b])]);
+    tf.dispose(adapters.map(({ a, b }) => [a, b]));
   }
 });
 
@@ -167,15 +192,7 @@ for (const device of await testDevices()) {
 
     test('the text encoder gives the states and gradients of transformers', async () => {
       await use(device);
-      const clip = clipText(await json('text-encoder-tiny/config.json'));
-      const raw = await read('text-encoder-tiny/model.safetensors');
-      const tensors = new Map([...raw].map(([name, value]) => [`text_encoder.${name}`, value]));
-      const model: Model = {
-        parameters: makeParameters(clip.specs, { trainable: true, group: 'text', random, tensors }),
-        modules: clip.modules,
-        wraps: new Map(),
-        forward: (context, { ids }) => clip.forward(context, ids as Tensor),
-      };
+      const { clip, model } = await tinyTextEncoder();
       const io = await read('text-encoder-tiny/io.safetensors');
       const get = (name: string) => io.get(name) as TensorData;
       const weights = weightsOf(model);

@@ -1,0 +1,34 @@
+import type { ModuleFacts, Settings, Snapshot, TensorData } from '../../../core/index.js';
+import { loraScale, type ScaledLoraMatrices } from '../../persist/formats/lora/matrices.js';
+import { loraMismatch } from '../../persist/formats/lora/mismatch.js';
+import { fitLora } from '../../persist/formats/lora-file.js';
+import { fileShape, type Layout, toFile } from '../../persist/formats/pytorch-layout.js';
+import { loraPaths } from './modules.js';
+
+/**
+ * The adapters of a checkpoint, whose matrices stand among its parameters as the model has them, for a model with these modules, which
+ * they must fit (LORA_MISMATCH). `where` names the checkpoint in errors.
+ */
+export function loraOfSnapshot(
+  { parameters, settings }: Snapshot,
+  modules: ReadonlyMap<string, ModuleFacts>,
+  where: string,
+): ScaledLoraMatrices[] {
+  const { rank, alpha, rslora } = (settings?.lora ?? {}) as Settings;
+  if (typeof rank !== 'number' || typeof alpha !== 'number') return loraMismatch(where, 'it is the checkpoint of a run without LoRA');
+  const scaling = { alpha, rslora: rslora === true, scale: loraScale(rank, alpha, rslora === true) };
+  const end = loraPaths('').a;
+  const paths = Object.keys(parameters).flatMap((name) => (name.endsWith(end) ? [name.slice(0, -end.length)] : []));
+  return paths.map((path) => {
+    const names = loraPaths(path);
+    const parts = { a: toPyTorch(parameters[names.a]), b: parameters[names.b] && toPyTorch(parameters[names.b]) };
+    return { ...fitLora(path, parts, modules.get(path), where), ...scaling };
+  });
+}
+
+/** A matrix or a convolution's weight in PyTorch's layout. */
+function toPyTorch({ shape, data }: TensorData): TensorData {
+  const layout: Layout = shape.length === 4 ? 'conv' : 'linear';
+  const laid = { shape, layout };
+  return { dtype: 'float32', shape: fileShape(laid), data: toFile(data as Float32Array, laid) };
+}

@@ -1,0 +1,52 @@
+import { existsSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { fail, invalidOption, type ModuleFacts, messageOf } from '../../core/index.js';
+import { loraOfSnapshot } from '../../plugins/adapters/lora/snapshot.js';
+import { folder } from '../../plugins/persist/formats/folder.js';
+import type { ScaledLoraMatrices } from '../../plugins/persist/formats/lora/matrices.js';
+import { LORA_FILE, PEFT_FILES, readLoraFile } from '../../plugins/persist/formats/lora-file.js';
+import { CHECKSUMS, readSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
+
+/** `path:0.5` is half of the adapter: what stands behind the last colon, if it is a number. A file may bear such a name itself. */
+export function parseAdapter(given: string): { path: string; share: number } {
+  const colon = given.lastIndexOf(':');
+  if (colon < 0 || existsSync(given)) return { path: given, share: 1 };
+  const [path, share] = [given.slice(0, colon), given.slice(colon + 1)];
+  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(share) && Number.isFinite(Number(share))) return { path, share: Number(share) };
+  if (existsSync(path))
+    throw invalidOption(
+      'lora',
+      `${given}: "${share}" is no number`,
+      'Give how much of the adapter is used, as in adapter.safetensors:0.8.',
+    );
+  return { path: given, share: 1 };
+}
+
+/** Files that hold Python objects: reading them would run what they say. */
+const PICKLES = ['.bin', '.ckpt', '.pkl', '.pt', '.pth'];
+
+async function bytesOf(path: string): Promise<Uint8Array> {
+  if (PICKLES.includes(extname(path).toLowerCase()))
+    return fail('BAD_SAFETENSORS', 'lora', `${path} is a pickle file, in which code could be`, 'Give a .safetensors file.');
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const what = `${path} cannot be read: ${messageOf(error)}`;
+    return fail('FILE_MISSING', 'lora', what, 'Give a .safetensors file, or the folder of a run or of a checkpoint.', error);
+  }
+}
+
+/** Reads an adapter, for a model with these modules, from a file, the folder of a run that has ended, one of peft's, or that of a checkpoint. */
+export async function readAdapter(given: string, modules: ReadonlyMap<string, ModuleFacts>): Promise<ScaledLoraMatrices[]> {
+  const isFolder = await stat(given).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isFolder && existsSync(join(given, CHECKSUMS))) return loraOfSnapshot(await readSnapshot(folder(given)), modules, given);
+  const names = [LORA_FILE, PEFT_FILES.weights];
+  const path = isFolder ? join(given, names.find((name) => existsSync(join(given, name))) ?? LORA_FILE) : given;
+  const config = join(path, '..', PEFT_FILES.config);
+  const peftConfig = existsSync(config) ? await readFile(config, 'utf8') : null;
+  return readLoraFile(await bytesOf(path), modules, path, { peftConfig });
+}
