@@ -215,7 +215,7 @@ describe('scales', () => {
     [`${text}.lora_A.weight`]: numbers([1, 6]),
     [`${text}.lora_B.weight`]: numbers([6, 1]),
   };
-  const scales = (config: object, tensors = both) =>
+  const scales = (config: object, tensors: Record<string, TensorData> = both) =>
     Object.fromEntries(
       read(tensors, { lora_adapter_metadata: JSON.stringify(config) }).map(({ path, alpha, scale }) => [path, [alpha, scale]]),
     );
