@@ -99,7 +99,7 @@ for (const [kind, list] of Object.entries(shapes)) {
 }
 // The same without kernels of ours: the statement of the update as TensorFlow.js operations.
 if (name !== 'webgpu') {
-  registerOperations(tf.getBackend(), {});
+  registerOperations(tf.backend(), {});
   rows.many.portable = (await optimizerTime(adamw, shapes.many)).time;
   rows.one.portable = (await optimizerTime(adamw, shapes.one)).time;
 }
