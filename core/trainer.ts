@@ -32,6 +32,7 @@ export class Trainer {
   private readonly requests = new PendingRequests();
   private session?: Promise<Session>;
   private started = false;
+  private running?: Session;
 
   constructor(
     plugins: Composition | readonly AnyPlugin[],
@@ -69,6 +70,7 @@ export class Trainer {
     signal?.addEventListener('abort', stop);
     try {
       const session = await this.setUp();
+      this.running = session;
       const result = await this.run(session).catch(async (error: unknown) => {
         const note = (second: unknown) => void attachLater(error, second);
         await session.rescue().catch(note);
@@ -95,6 +97,11 @@ export class Trainer {
   async snapshot(): Promise<Snapshot> {
     const session = await this.setUp();
     return session.capture(session.startStep);
+  }
+
+  /** Steps that this Trainer has made, in a run that failed as well. */
+  get stepsMade(): number {
+    return this.running ? this.running.stepsMade - this.running.startStep : 0;
   }
 
   /** Frees everything; for a run that was explained but not trained. */

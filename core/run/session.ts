@@ -28,7 +28,8 @@ export class Session implements Machinery {
   private readonly records: Log;
   private lastBreath = 0;
   private disposed = false;
-  private stepsMade: number;
+  /** Steps of the run that are made, those before it was resumed with them. */
+  stepsMade: number;
   /** False while an update is under way: weights and states then belong to no step. */
   private intact = true;
 

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { type Composition, type Plugin, Trainer } from '../../core/index.js';
+import { type Composition, type Plugin, SteploomError, Trainer } from '../../core/index.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { EXIT } from './exit-codes.js';
@@ -42,6 +42,7 @@ async function train(composition: Composition, command: Command): Promise<void> 
     if (result.asked && stoppedBy !== STOP_SIGNAL) process.exitCode = codeOf(stoppedBy ?? 'SIGINT');
   } catch (error) {
     printError(error, { debug });
-    process.exitCode = EXIT.failed;
+    // What was found before the first step is the command's fault, as what set-up finds.
+    process.exitCode = error instanceof SteploomError && trainer.stepsMade === 0 ? EXIT.usage : EXIT.failed;
   }
 }
