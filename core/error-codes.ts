@@ -24,6 +24,7 @@ export const ERRORS = {
   HOOK_THREW: 'a tap threw; its cause is attached',
   HOOK_UNDEFINED: 'a tap of a waterfall returned nothing',
   HOOK_UNKNOWN: 'a plugin asked for a hook that does not exist',
+  LATENTS_NOT_FINITE: 'the autoencoder gives NaN or infinity for an image; it is named',
   LIBRARY_DIFFERS: 'a library’s internals are not what this version of steploom was written for; names the library',
   LORA_EMPTY: 'the model has no adapters to write',
   LORA_MISMATCH: 'an adapter belongs to another model',

@@ -65,5 +65,5 @@ export {
   type TensorData,
   toHost,
 } from './snapshot.js';
-export { backward, differentiable } from './tape.js';
+export { backward, constant, differentiable } from './tape.js';
 export { type Result, Trainer } from './trainer.js';

@@ -28,7 +28,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
   function lossAt(context: Context, model: Model, batch: Batch, timestep?: number): Scalar {
     if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'denoising', 'the model is no text-to-image model', 'Use textToImageModel().');
     const { alphasCumprod, config } = model.noise;
-    const latents = model.codec.encode(batch.tensors.images as Tensor4D);
+    const latents = model.codec.encode(context, batch.tensors.images as Tensor4D, batch.ids);
     const [n, h, w, c] = latents.shape;
     const timesteps: number[] = [];
     const texts: string[] = [];

@@ -65,3 +65,22 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?:
     },
   );
 }
+
+/** The most scores that attentionBySlices computes at once: 16 MiB. */
+const SCORES = 1 << 22;
+
+/**
+ * The same, without a mask, over so many queries at a time that scores stay small where the device keeps them: for what has too many tokens and needs
+ * no gradient (the tape would keep every slice's).
+ */
+export function attentionBySlices(q: Tensor, k: Tensor, v: Tensor, heads: number): Tensor {
+  const [n, length, c] = q.shape;
+  const rows = Math.max(1, Math.floor(SCORES / (n * heads * (k.shape[1] as number))));
+  if (rows >= length || operation('attention')) return attention(q, k, v, heads);
+  const parts: Tensor[] = [];
+  for (let from = 0; from < length; from += rows)
+    parts.push(tf.tidy(() => attention(q.slice([0, from, 0], [n, Math.min(rows, length - from), c]), k, v, heads)));
+  const whole = tf.concat(parts, 1);
+  tf.dispose(parts);
+  return whole;
+}

@@ -2,10 +2,9 @@ import type { Context, Tensor } from '../../../core/index.js';
 import { geglu } from '../../devices/compute/activations.js';
 import { attention } from '../../devices/compute/attention.js';
 import type { Apply, Builder } from '../layers/builder.js';
+import { type Resnet, resnetBlock } from '../layers/resnet.js';
 import type { ParsedUNetConfig } from './config.js';
 
-/** Convolutions around a skip connection, told the timestep's embedding. */
-export type Resnet = (context: Context, x: Tensor, temb: Tensor) => Tensor;
 /** Attention of every pixel to all pixels and to the text's states. */
 export type Transformer = (context: Context, x: Tensor, text: Tensor) => Tensor;
 
@@ -14,19 +13,8 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
   const groups = config.norm_num_groups;
 
   /** From `size` channels to `out`; what comes out is divided by `divisor`. */
-  function resnet(path: string, size: number, out: number, divisor: number): Resnet {
-    const norm1 = build.groupNorm(`${path}.norm1`, size, groups, config.norm_eps, true);
-    const conv1 = build.conv(`${path}.conv1`, size, out, 3);
-    const project = build.linear(`${path}.time_emb_proj`, embedded, out);
-    const norm2 = build.groupNorm(`${path}.norm2`, out, groups, config.norm_eps, true);
-    const conv2 = build.conv(`${path}.conv2`, out, out, 3);
-    const shortcut = size === out ? null : build.conv(`${path}.conv_shortcut`, size, out, 1);
-    return (context, x, temb) => {
-      const h = conv1(context, norm1(context, x)).add(project(context, temb).reshape([-1, 1, 1, out]));
-      const sum = conv2(context, norm2(context, h)).add(shortcut ? shortcut(context, x) : x);
-      return divisor === 1 ? sum : sum.div(divisor);
-    };
-  }
+  const resnet = (path: string, size: number, out: number, divisor: number): Resnet =>
+    resnetBlock(build, path, size, out, { groups, epsilon: config.norm_eps, divisor, embedded });
 
   function attend(path: string, size: number, from: number, heads: number): Transformer {
     const [q, k, v] = [

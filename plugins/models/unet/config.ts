@@ -1,24 +1,14 @@
 import { z } from 'zod';
 import { fail } from '../../../core/index.js';
-import { parseConfig } from '../layers/parse-config.js';
-
-/** No model that is in use has more; what a file may claim beyond would only take memory. */
-const MOST = 1 << 16;
-const size = z.number().int().positive().max(MOST);
-const oneOrList = z.union([size, z.array(size).max(64)]);
-const only = <T extends string | number | boolean | null>(...values: T[]) =>
-  z.custom<T>((value) => values.includes(value as T), `only ${values.map((v) => JSON.stringify(v)).join(' or ')} is supported`).optional();
-
-/** Layers: a level has not many. */
-const few = z.union([size.max(64), z.array(size.max(64)).max(64)]);
+import { few, flag, off, oneOrList, only, parseDiffusersConfig, size } from '../layers/parse-config.js';
 
 /** The options of diffusers' UNet2DConditionModel that are supported; any other value is an error that names the option. */
 const schema = z.strictObject({
   sample_size: z.union([size, z.array(z.number()), z.null()]).optional(),
   in_channels: size.default(4),
   out_channels: size.default(4),
-  center_input_sample: z.boolean().default(false),
-  flip_sin_to_cos: z.boolean().default(true),
+  center_input_sample: flag(false),
+  flip_sin_to_cos: flag(true),
   freq_shift: z.number().default(0),
   down_block_types: z
     .array(z.enum(['DownBlock2D', 'CrossAttnDownBlock2D']))
@@ -27,7 +17,7 @@ const schema = z.strictObject({
   up_block_types: z
     .array(z.enum(['UpBlock2D', 'CrossAttnUpBlock2D']))
     .default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
-  only_cross_attention: only(false),
+  only_cross_attention: off(),
   block_out_channels: z.array(size).max(64).default([320, 640, 1280, 1280]),
   layers_per_block: few.default(2),
   downsample_padding: only(1),
@@ -43,15 +33,15 @@ const schema = z.strictObject({
   encoder_hid_dim_type: only(null),
   attention_head_dim: oneOrList.default(8),
   num_attention_heads: oneOrList.nullable().optional(),
-  dual_cross_attention: only(false),
-  use_linear_projection: z.boolean().default(false),
+  dual_cross_attention: off(),
+  use_linear_projection: flag(false),
   class_embed_type: only(null),
   addition_embed_type: only(null),
   addition_time_embed_dim: z.unknown().optional(),
   num_class_embeds: only(null),
-  upcast_attention: z.boolean().optional(),
+  upcast_attention: flag(false),
   resnet_time_scale_shift: only('default'),
-  resnet_skip_time_act: only(false),
+  resnet_skip_time_act: off(),
   resnet_out_scale_factor: z.number().default(1),
   time_embedding_type: only('positional'),
   time_embedding_dim: size.nullable().optional(),
@@ -62,8 +52,8 @@ const schema = z.strictObject({
   conv_out_kernel: size.default(3),
   projection_class_embeddings_input_dim: only(null),
   attention_type: only('default'),
-  class_embeddings_concat: only(false),
-  mid_block_only_cross_attention: only(null),
+  class_embeddings_concat: off(),
+  mid_block_only_cross_attention: off(),
   cross_attention_norm: only(null),
   addition_embed_type_num_heads: z.unknown().optional(),
 });
@@ -75,8 +65,7 @@ export type ParsedUNetConfig = z.output<typeof schema>;
 
 /** Checks a config.json: every unknown option and unsupported value is named. Keys that begin with _ are diffusers' notes. */
 export function parseUNetConfig(json: object, where = 'unet/config.json'): ParsedUNetConfig {
-  const options = Object.fromEntries(Object.entries(json).filter(([key]) => !key.startsWith('_')));
-  const config = parseConfig(schema, options, 'model', where);
+  const config = parseDiffusersConfig(schema, json, 'model', where);
   if (
     config.down_block_types.length !== config.block_out_channels.length ||
     config.up_block_types.length !== config.block_out_channels.length

@@ -86,7 +86,7 @@ export async function sampleImages(
         // Lets timers and signals in, and keeps the host from queueing the whole walk.
         if (index % 8 === 7) await new Promise((resolve) => setTimeout(resolve, 0));
       }
-      const image = tf.tidy(() => model.codec.decode(sample).clipByValue(-1, 1));
+      const image = tf.tidy(() => model.codec.decode(context, sample).clipByValue(-1, 1));
       pixels = image.shape.slice(1);
       parts.push((await image.data()) as Float32Array);
       image.dispose();

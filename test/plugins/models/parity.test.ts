@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   backward,
@@ -17,28 +16,14 @@ import { clipText } from '../../../plugins/models/clip/text-encoder.js';
 import { makeParameters } from '../../../plugins/models/layers/parameters.js';
 import { unet2DCondition } from '../../../plugins/models/unet/unet2d-condition.js';
 import { type Layout, toFile } from '../../../plugins/persist/formats/pytorch-layout.js';
-import { readSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { relativeGap, testDevices, tf, use } from '../../support/devices.js';
+import { fixture, fixtureJson, fixtureTensors, fixtureWeights, toNCHW, toNHWC } from '../../support/fixtures.js';
 
-const fixture = (path: string) => readFile(new URL(`../../fixtures/${path}`, import.meta.url));
-const read = async (path: string) => readSafetensors(await fixture(path), path).tensors;
-const json = async (path: string) => JSON.parse(await readFile(new URL(`../../fixtures/${path}`, import.meta.url), 'utf8'));
 const random = seededRandom(0);
 
-/** PyTorch's [n, c, h, w] to ours, [n, h, w, c], and back. */
-const toNHWC = ({ data, shape }: TensorData) =>
-  tf.tidy(() => tf.tensor4d(data as Float32Array, shape as [number, number, number, number]).transpose([0, 2, 3, 1]));
-const toNCHW = async (t: Tensor) => {
-  const turned = t.transpose([0, 3, 1, 2]);
-  const data = await turned.data();
-  turned.dispose();
-  return data;
-};
-
 async function tinyUNet(config: object = {}) {
-  const unet = unet2DCondition({ ...(await json('unet-tiny/config.json')), ...config });
-  const raw = await read('unet-tiny/diffusion_pytorch_model.safetensors');
-  const tensors = new Map([...raw].map(([name, value]) => [`unet.${name}`, value]));
+  const unet = unet2DCondition({ ...(await fixtureJson('unet-tiny/config.json')), ...config });
+  const tensors = await fixtureWeights('unet-tiny/diffusion_pytorch_model.safetensors', 'unet.');
   const model: Model = {
     parameters: makeParameters(unet.specs, { trainable: true, group: 'unet', random, tensors }),
     modules: unet.modules,
@@ -49,9 +34,8 @@ async function tinyUNet(config: object = {}) {
 }
 
 async function tinyTextEncoder() {
-  const clip = clipText(await json('text-encoder-tiny/config.json'));
-  const raw = await read('text-encoder-tiny/model.safetensors');
-  const tensors = new Map([...raw].map(([name, value]) => [`text_encoder.${name}`, value]));
+  const clip = clipText(await fixtureJson('text-encoder-tiny/config.json'));
+  const tensors = await fixtureWeights('text-encoder-tiny/model.safetensors', 'text_encoder.');
   const model: Model = {
     parameters: makeParameters(clip.specs, { trainable: true, group: 'text', random, tensors }),
     modules: clip.modules,
@@ -62,7 +46,7 @@ async function tinyTextEncoder() {
 }
 
 async function inputs() {
-  const io = await read('unet-tiny/io.safetensors');
+  const io = await fixtureTensors('unet-tiny/io.safetensors');
   const get = (name: string) => io.get(name) as TensorData;
   const text = get('encoder_hidden_states');
   return {
@@ -78,12 +62,12 @@ afterEach(() => tf.disposeVariables());
 
 test('30 adapters in every form and type that files have, each module with its own rank and alpha, merge as peft fuses them', async () => {
   await use('cpu');
-  const outputs = await read('lora-forms/outputs.safetensors');
+  const outputs = await fixtureTensors('lora-forms/outputs.safetensors');
   expect(outputs.size).toBe(31);
   const { sample, timesteps } = await inputs();
   const { unet, model: denoiser } = await tinyUNet();
   const { clip, model: encoder } = await tinyTextEncoder();
-  const { shape, data } = (await read('text-encoder-tiny/io.safetensors')).get('input_ids.short') as TensorData;
+  const { shape, data } = (await fixtureTensors('text-encoder-tiny/io.safetensors')).get('input_ids.short') as TensorData;
   const ids = tf.tensor2d(data as Int32Array, shape as [number, number], 'int32');
   const model: Model = {
     parameters: new Map([...denoiser.parameters, ...encoder.parameters]),
@@ -159,7 +143,7 @@ for (const device of await testDevices()) {
         model,
         file.map((module) => ({ ...module, group: 'unet', facts: model.modules.get(module.path) as never })),
       );
-      const io = await read('unet-tiny/lora-io.safetensors');
+      const io = await fixtureTensors('unet-tiny/lora-io.safetensors');
       const { sample, target, timesteps, text } = await inputs();
       const weights = weightsOf(adapted);
       const trained: Tensors = Object.fromEntries(
@@ -193,7 +177,7 @@ for (const device of await testDevices()) {
     test('the text encoder gives the states and gradients of transformers', async () => {
       await use(device);
       const { clip, model } = await tinyTextEncoder();
-      const io = await read('text-encoder-tiny/io.safetensors');
+      const io = await fixtureTensors('text-encoder-tiny/io.safetensors');
       const get = (name: string) => io.get(name) as TensorData;
       const weights = weightsOf(model);
       const target = tf.tensor3d(get('target').data as Float32Array, [2, 16, 12]);

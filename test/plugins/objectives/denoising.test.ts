@@ -39,7 +39,7 @@ test('the loss is the mean squared error to noise, v or image, at the noise leve
   const t = 400;
   const abar = model.noise.alphasCumprod[t];
   const batch = batchOf(3);
-  const x0 = model.codec.encode(batch.tensors.images as tf.Tensor4D);
+  const x0 = model.codec.encode(context(), batch.tensors.images as tf.Tensor4D, batch.ids);
   const noise = tf.tensor(seededRandom(7).item('noise', 0, 3).normals(new Float32Array(x0.size)), x0.shape);
   const targets = { epsilon: noise, v_prediction: noise.mul(Math.sqrt(abar)).sub(x0.mul(Math.sqrt(1 - abar))), sample: x0 };
   for (const [kind, target] of Object.entries(targets)) {
