@@ -42,7 +42,8 @@ async function train(composition: Composition, command: Command): Promise<void> 
     if (result.asked && stoppedBy !== STOP_SIGNAL) process.exitCode = codeOf(stoppedBy ?? 'SIGINT');
   } catch (error) {
     printError(error, { debug });
-    // What was found before the first step is the command's fault, as what set-up finds.
-    process.exitCode = error instanceof SteploomError && trainer.stepsMade === 0 ? EXIT.usage : EXIT.failed;
+    // What was found before a step was made is the command's fault, as what set-up finds; a plugin that throws is never.
+    const atStart = error instanceof SteploomError && error.code !== 'HOOK_THREW' && trainer.stepsMade === 0;
+    process.exitCode = atStart ? EXIT.usage : EXIT.failed;
   }
 }
