@@ -70,7 +70,7 @@ export const ERRORS = {
   STATE_UNSAVED: 'an optimizer keeps state that a resumed run would lack, because it has no capture or no restore',
   TAP_NAME: 'a tap under another name than the plugin’s',
   TAP_TWICE: 'a second tap of one hook by one plugin',
-  TARGET_UNMATCHED: 'a LoRA target names no module',
+  TARGET_UNMATCHED: 'a target of an adapter names no module',
   TENSOR_DISPOSED: 'a tap handed on a tensor that was disposed',
   TOO_EARLY: 'model or plan asked for before they exist',
   TRAINED_TWICE: 'a Trainer was asked to train again',

@@ -46,7 +46,7 @@ export interface Context {
   drawHere(name: string): Generator;
 }
 
-/** A differentiable model. `forward` takes named tensors (texts as strings, timesteps as numbers) and returns one tensor. */
+/** A differentiable model. `forward` takes named tensors (text as strings, numbers as arrays) and returns one tensor. */
 export interface Model {
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly modules: ReadonlyMap<string, ModuleFacts>;

@@ -1,39 +1,40 @@
 import { COLLECTIVE, DEVICE, type Device, type DeviceReport, type Filling, fail, type Host } from '../../core/index.js';
-import { DEVICES, type DeviceName, deviceNamed, isSoftware, tryDevice } from './choice/candidates.js';
-import { checkThreads, type WasmOptions } from './wasm.js';
+import { DEVICES, type DeviceName, deviceNamed, isSoftware, start } from './choice/candidates.js';
+import type { WasmOptions } from './wasm.js';
 
 export type { DeviceName } from './choice/candidates.js';
 
 /** The device of that name, or with 'auto' the best that works: GPUs first, then TensorFlow, wasm, cpu. */
 export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}): Filling<'DEVICE'> => {
-  let host: Host | undefined;
+  const candidates = DEVICES.filter((one) => name === 'auto' || one === name).map((one) => deviceNamed(one, options));
   let found: Device | undefined;
   return {
     name: 'device',
     fills: DEVICE,
     after: [COLLECTIVE],
-    apply(given: Host) {
-      host = given;
-      given.hooks.validate.tap((problems) => checkThreads('device', options, problems));
+    async apply(host: Host) {
+      // Before one is chosen: each looks at its options, and knows of its rank.
+      for (const candidate of candidates) await host.adopt(candidate);
+      host.hooks.validate.tap((problems) => {
+        problems.options('device').oneOf('the device', name, ['auto', ...DEVICES]);
+      });
     },
     get upload() {
       return found?.upload;
     },
     async setUp(): Promise<DeviceReport> {
-      if (name !== 'auto') {
-        const named = deviceNamed(name, options);
-        await host?.adopt(named);
-        found = named;
-        return named.setUp();
+      if (candidates.length === 1) {
+        found = candidates[0];
+        return candidates[0].setUp();
       }
       const reasons: string[] = [];
-      for (const candidate of DEVICES) {
-        const attempt = await tryDevice(candidate, options, host);
+      for (const candidate of candidates) {
+        const attempt = await start(candidate);
         if ('report' in attempt && !isSoftware(attempt.report)) {
-          found = attempt.device;
+          found = candidate;
           return attempt.report;
         }
-        reasons.push(`${candidate}: ${'why' in attempt ? attempt.why : 'a software renderer'}`);
+        reasons.push(`${candidate.name}: ${'why' in attempt ? attempt.why : 'a software renderer'}`);
       }
       return fail('DEVICE_UNAVAILABLE', 'device', `no device works: ${reasons.join('; ')}`, 'Repair one of them.');
     },

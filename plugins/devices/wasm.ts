@@ -7,26 +7,26 @@ export interface WasmOptions {
   readonly threads?: number;
 }
 
-/** Checks the option `threads`. */
-export function checkThreads(plugin: string, { threads }: WasmOptions, problems: Problems): void {
-  if (threads !== undefined) problems.options(plugin).whole('threads', threads, 1);
-}
-
 /**
  * WebAssembly with SIMD and threads, in Node. The backend is made once a process: a later run with another number of
  * threads keeps the first's.
  */
 export const wasm = (options: WasmOptions = {}) => {
   let localSize = 1;
+  const check = (problems: Problems): void => {
+    if (options.threads !== undefined) problems.options('wasm').whole('threads', options.threads, 1);
+  };
   return {
     name: 'wasm',
     fills: DEVICE,
     after: [COLLECTIVE],
-    apply({ resolve }: Host) {
+    apply({ hooks, resolve }: Host) {
       ({ localSize } = resolve(COLLECTIVE));
+      hooks.validate.tap(check);
     },
     async setUp(): Promise<DeviceReport> {
-      refuseInvalid((problems) => checkThreads('wasm', options, problems));
+      // Outside of a run nobody has asked for it.
+      refuseInvalid(check);
       const wanted = options.threads ?? Math.max(1, Math.floor(os.availableParallelism() / localSize));
       const { threads } = await install(wanted);
       return { name: 'wasm', detail: `SIMD, ${threads} thread${threads === 1 ? '' : 's'}`, memory: 'up to 4 GiB' };

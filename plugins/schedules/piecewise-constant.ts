@@ -1,4 +1,3 @@
-import { invalidOption } from '../../core/index.js';
 import { schedule } from './curve/schedule.js';
 
 /**
@@ -6,32 +5,39 @@ import { schedule } from './curve/schedule.js';
  * to the end. Boundaries are absolute steps, warm-up or not.
  */
 export const piecewiseConstant = (rules: string) => {
-  const { pieces, last } = parse(rules);
+  const { pieces, last, wrong } = parse(rules);
   return schedule('piecewise-constant', ({ step }) => pieces.find(([boundary]) => step < boundary)?.[1] ?? last, {
     needsLength: false,
     duringWarmup: true,
+    check: (options) =>
+      wrong === null ||
+      options.invalid(`the rules "${rules}" ${wrong}`, 'Write value:step pairs and a last value, as "1:500,0.1:2000,0.01".'),
     settings: { rules },
   });
 };
 
-function parse(rules: string): { pieces: [boundary: number, value: number][]; last: number } {
-  const bad = (what: string): never => {
-    throw invalidOption(
-      'piecewise-constant',
-      `the rules "${rules}" ${what}`,
-      'Write value:step pairs and a last value, as "1:500,0.1:2000,0.01".',
-    );
+interface Rules {
+  readonly pieces: readonly (readonly [boundary: number, value: number])[];
+  readonly last: number;
+  /** What is wrong with them first, if anything is. */
+  readonly wrong: string | null;
+}
+
+function parse(rules: string): Rules {
+  const found: string[] = [];
+  const number = (text: string): number => {
+    if (text === '' || !Number.isFinite(Number(text))) found.push(`hold "${text}", which is no number`);
+    return Number(text);
   };
   const parts = rules.split(',').map((part) => part.trim());
-  const number = (text: string): number =>
-    text !== '' && Number.isFinite(Number(text)) ? Number(text) : bad(`hold "${text}", which is no number`);
   const tail = parts.pop() as string;
-  if (tail === '' || tail.includes(':')) bad('end without a value for the rest');
-  const pieces = parts.map((part): [number, number] => {
-    const [value, boundary, more] = part.split(':');
-    if (boundary === undefined || more !== undefined) bad(`hold "${part}", which is no pair`);
-    return [number(boundary), number(value)];
+  if (tail === '' || tail.includes(':')) found.push('end without a value for the rest');
+  const pieces = parts.map((part) => {
+    const [value, boundary = '', ...more] = part.split(':');
+    if (boundary === '' || more.length > 0) found.push(`hold "${part}", which is no pair`);
+    return [number(boundary), number(value)] as const;
   });
-  for (let i = 1; i < pieces.length; i++) if (pieces[i][0] <= pieces[i - 1][0]) bad('have steps that do not rise');
-  return { pieces, last: number(tail) };
+  for (let i = 1; i < pieces.length; i++) if (pieces[i][0] <= pieces[i - 1][0]) found.push('have steps that do not rise');
+  const last = number(tail);
+  return { pieces, last, wrong: found[0] ?? null };
 }

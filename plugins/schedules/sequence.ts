@@ -1,9 +1,10 @@
-import type { OptionChecks } from '../../core/index.js';
+import type { OptionChecks, Problems } from '../../core/index.js';
 import { type SchedulePlugin, schedule } from './curve/schedule.js';
 
 /** One schedule after another: each for its steps, counted from 0 again; the last takes the rest of the run. */
 export const sequence = (...parts: readonly (readonly [schedule: SchedulePlugin, steps?: number])[]) => {
-  const check = (options: OptionChecks): void => {
+  const check = (options: OptionChecks, learningRate: number, problems: Problems): void => {
+    for (const [part] of parts) part.check(problems, learningRate);
     if (parts.length === 0) options.invalid('there is no schedule in it', 'Give at least one.');
     for (const [i, [, steps]] of parts.entries()) {
       if (i < parts.length - 1 && !(Number.isInteger(steps) && (steps as number) > 0))

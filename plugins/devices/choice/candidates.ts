@@ -1,4 +1,4 @@
-import { type Device, type DeviceReport, type Filling, type Host, messageOf, SteploomError } from '../../../core/index.js';
+import { type Device, type DeviceReport, type Filling, messageOf, SteploomError } from '../../../core/index.js';
 import { cpu } from '../cpu.js';
 import { tfjsNode } from '../tfjs-node.js';
 import { tfjsNodeGpu } from '../tfjs-node-gpu.js';
@@ -13,23 +13,22 @@ export type DeviceName = (typeof DEVICES)[number];
 export const deviceNamed = (name: DeviceName, options: WasmOptions = {}): Filling<'DEVICE'> =>
   ({ 'tfjs-node-gpu': tfjsNodeGpu, webgpu, 'tfjs-node': tfjsNode, wasm: () => wasm(options), cpu })[name]();
 
-/** A device that was started, or why it was not. */
-export type Attempt =
-  | { readonly report: DeviceReport; readonly device: Device }
-  | { readonly why: string; readonly what: string; readonly fix: string };
+/** What came of starting a device: its report, or why there is none. */
+export type Attempt = { readonly report: DeviceReport } | { readonly why: string; readonly what: string; readonly fix: string };
 
-/** Starts one device and says what came of it; within a run it is adopted, so that it knows of its rank. */
-export async function tryDevice(name: DeviceName, options: WasmOptions = {}, host?: Host): Promise<Attempt> {
+/** Starts a device and says what came of it. */
+export async function start(device: Device): Promise<Attempt> {
   try {
-    const device = deviceNamed(name, options);
-    await host?.adopt(device);
-    return { report: await device.setUp(), device };
+    return { report: await device.setUp() };
   } catch (error) {
     const { what, fix } =
       error instanceof SteploomError ? error.problems[0] : { what: messageOf(error).replace(/\.$/, ''), fix: 'See its messages.' };
     return { why: `${what}. ${fix}`, what, fix };
   }
 }
+
+/** The same by its name, outside of a run. */
+export const tryDevice = (name: DeviceName, options: WasmOptions = {}): Promise<Attempt> => start(deviceNamed(name, options));
 
 /** A software renderer drives WebGPU slower than wasm does its work. */
 export const isSoftware = ({ detail }: DeviceReport) => /swiftshader|llvmpipe|software/i.test(detail);

@@ -28,7 +28,7 @@ export async function install(threads: number): Promise<WasmDevice> {
   effects.add(keepCurrentBackend());
   try {
     if (!known) {
-      // How many threads the package starts, and the flag that lets it. -1 is what it begins with: as many as it finds right.
+      // How many threads the package starts, and the flag that lets it. -1 is what it begins with: as many as it finds right; what somebody set since cannot be asked.
       const flag = 'WASM_HAS_MULTITHREAD_SUPPORT';
       const before = await tf.env().getAsync(flag);
       tf.env().set(flag, threads > 1);

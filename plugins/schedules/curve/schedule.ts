@@ -1,4 +1,4 @@
-import { type Host, type OptionChecks, RUN, SCHEDULE, type ScheduleInput, type Settings } from '../../../core/index.js';
+import { type Host, type OptionChecks, type Problems, RUN, SCHEDULE, type ScheduleInput, type Settings } from '../../../core/index.js';
 
 /** The rate as a multiple of the base rate at a step; what a schedule is. */
 export type Curve = (input: ScheduleInput) => number;
@@ -9,6 +9,8 @@ export interface SchedulePlugin {
   readonly fills: typeof SCHEDULE;
   readonly needsLength: boolean;
   readonly curve: Curve;
+  /** Looks at its options for a run of that learning rate: before a run does, or the schedule that it is joined into. */
+  check(problems: Problems, learningRate: number): void;
   apply(host: Host): void;
   settings(): Settings;
 }
@@ -18,8 +20,8 @@ export interface ScheduleFacts {
   readonly needsLength?: boolean;
   /** Whether it has its say before warmupSteps, too. */
   readonly duringWarmup?: boolean;
-  /** Looks at the options; it is given the run's learning rate as well. */
-  check?(options: OptionChecks, learningRate: number): unknown;
+  /** Looks at the options; it is given the run's learning rate as well, and the list itself, for the schedules it is made of. */
+  check?(options: OptionChecks, learningRate: number, problems: Problems): unknown;
   /** The options: a resumed run must have the same. */
   readonly settings?: Settings;
 }
@@ -32,15 +34,17 @@ export function schedule(
   curve: Curve,
   { needsLength = true, duringWarmup = false, check = () => undefined, settings = {} }: ScheduleFacts = {},
 ): SchedulePlugin {
+  const checkAll = (problems: Problems, learningRate: number): void => {
+    check(problems.options(name), learningRate, problems);
+  };
   return {
     name,
     fills: SCHEDULE,
     needsLength,
     curve,
+    check: checkAll,
     apply({ hooks, resolve }: Host) {
-      hooks.validate.tap((problems) => {
-        check(problems.options(name), resolve(RUN).learningRate);
-      });
+      hooks.validate.tap((problems) => checkAll(problems, resolve(RUN).learningRate));
       hooks.onSchedule.tap((rate, input) => (input.step < input.warmupSteps && !duringWarmup ? rate : rate * curve(input)));
     },
     settings: () => ({ curve: name, ...settings }),

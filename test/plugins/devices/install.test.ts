@@ -1,8 +1,11 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import Module from 'node:module';
 import os from 'node:os';
+import { join } from 'node:path';
 import nodeUtil from 'node:util';
 import threads from 'node:worker_threads';
 import * as tf from '@tensorflow/tfjs';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { operation, registerOperations } from '../../../plugins/devices/compute/contract.js';
 import { install as installCPU } from '../../../plugins/devices/cpu/backend.js';
 import { install as installTensorFlow, isInstalled } from '../../../plugins/devices/tensorflow/backend.js';
@@ -21,16 +24,6 @@ test('the cpu backend: an operation behind the contract, until it is undone', as
   expect(kernels('cpu')).toEqual(before);
   undo();
   expect(operation('adamw8bit')).toBeUndefined();
-});
-
-test('the backend that was current before is current again', async () => {
-  tf.registerBackend('other', () => tf.findBackend('cpu'));
-  await tf.setBackend('other');
-  const undo = await installCPU();
-  expect(tf.getBackend()).toBe('cpu');
-  undo();
-  expect(tf.getBackend()).toBe('other');
-  await tf.setBackend('cpu');
 });
 
 test('operations registered over others give way to them again', async () => {
@@ -90,4 +83,59 @@ test('the wasm backend: every kernel, global, flag and listener is as before onc
     expect(tf.getBackend()).toBe('cpu');
     expect(await now()).toEqual(before);
   }
+});
+
+/** What each device's installation is undone by. */
+const INSTALLATIONS: Readonly<Record<string, () => Promise<() => void>>> = {
+  cpu: installCPU,
+  wasm: async () => (await installWasm(1)).undo,
+  tensorflow: () => installTensorFlow('tfjs-node', 'tfjs-node'),
+};
+
+describe('the backend that was current before is current again', () => {
+  let folder: string;
+  const readPaths = (): void => (Module as unknown as { _initPaths(): void })._initPaths();
+  const path = process.env.NODE_PATH;
+  // TensorFlow's package is not installed: one that computes with the cpu backend stands where Node looks last.
+  beforeAll(async () => {
+    folder = await mkdtemp(join(os.tmpdir(), 'steploom-tensorflow-'));
+    const place = join(folder, '@tensorflow', 'tfjs-node');
+    await mkdir(place, { recursive: true });
+    await writeFile(join(place, 'package.json'), '{"name":"@tensorflow/tfjs-node","main":"index.js"}');
+    await writeFile(join(place, 'index.js'), 'globalThis.registerTensorFlow();');
+    Object.assign(globalThis, {
+      registerTensorFlow: () => tf.registerBackend('tensorflow', () => Object.create(tf.findBackend('cpu')) as never),
+    });
+  });
+  afterAll(async () => {
+    // What Node remembers of the package would be found without its folder.
+    const { _cache, _pathCache } = Module as unknown as Record<'_cache' | '_pathCache', Record<string, unknown>>;
+    for (const [key, found] of Object.entries(_pathCache)) if (String(found).startsWith(folder)) delete _pathCache[key];
+    for (const key of Object.keys(_cache)) if (key.startsWith(folder)) delete _cache[key];
+    Reflect.deleteProperty(globalThis, 'registerTensorFlow');
+    tf.removeBackend('tensorflow');
+    tf.removeBackend('other');
+    await rm(folder, { recursive: true });
+  });
+
+  test.each(Object.keys(INSTALLATIONS))('%s', async (name) => {
+    if (name === 'tensorflow') {
+      process.env.NODE_PATH = folder;
+      readPaths();
+    }
+    try {
+      // Of the least priority: TensorFlow.js itself would choose another when a backend goes.
+      tf.registerBackend('other', () => Object.create(tf.findBackend('cpu')) as never, 0);
+      await tf.setBackend('other');
+      const undo = await INSTALLATIONS[name]();
+      expect(tf.getBackend()).toBe(name);
+      undo();
+      expect(tf.getBackend()).toBe('other');
+    } finally {
+      if (path === undefined) delete process.env.NODE_PATH;
+      else process.env.NODE_PATH = path;
+      readPaths();
+      await tf.setBackend('cpu');
+    }
+  });
 });

@@ -174,7 +174,7 @@ if (devices.includes('webgpu'))
   });
 
 if (devices.includes('webgpu'))
-  test('what was sent to WebGPU ahead can still be looked at on the host, and is not sent again', async () => {
+  test('what was prefetched to WebGPU can still be looked at on the host, and is not sent again', async () => {
     await use('webgpu');
     const { queue } = tf.backend() as unknown as { queue: { writeBuffer(...args: unknown[]): void } };
     const x = tf.tensor1d(Float32Array.from({ length: 1000 }, (_, i) => i));

@@ -98,6 +98,18 @@ test.runIf('report' in found)(
   },
 );
 
+test.runIf('report' in found)('the backend that was current before WebGPU is current again', async () => {
+  // Of the least priority: TensorFlow.js itself would choose another when a backend goes.
+  tf.registerBackend('other', () => Object.create(tf.findBackend('cpu')) as never, 0);
+  await tf.setBackend('other');
+  const { undo } = await install();
+  expect(tf.getBackend()).toBe('webgpu');
+  undo();
+  expect(tf.getBackend()).toBe('other');
+  await tf.setBackend('cpu');
+  tf.removeBackend('other');
+});
+
 test.runIf('report' in found)('a WebGPU backend that was there before keeps its tensors, and its factory comes back', async () => {
   const gpu = await findGPU();
   const adapter = await findAdapter(gpu.gpu);

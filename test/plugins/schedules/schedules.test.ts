@@ -124,14 +124,28 @@ describe('errors', () => {
     (await new Trainer(compose(...smallRun({ learningRate }), plugin), {}).train().catch((error) => error)).message as string;
   test('an unknown name lists the known ones', () =>
     expect(() => scheduleByName('cosin' as ScheduleName)).toThrow(/OPTION_INVALID.*linear, cosine/));
-  test('rules without a trailing value, or that are no numbers', () => {
-    expect(() => piecewiseConstant('1:10,0.1:20')).toThrow(/without a value for the rest/);
-    expect(() => piecewiseConstant('1:x,0.1')).toThrow(/"x", which is no number/);
-    expect(() => piecewiseConstant('1:20,0.5:10,0.1')).toThrow(/do not rise/);
+  test('rules without a trailing value, that are no pairs or no numbers, or fall', async () => {
+    const faults: [rules: string, message: RegExp][] = [
+      ['1:10,0.1:20', /without a value for the rest/],
+      ['1:x,0.1', /"x", which is no number/],
+      ['1,0.1', /hold "1", which is no pair/],
+      ['1:2:3,0.1', /hold "1:2:3", which is no pair/],
+      ['1:20,0.5:10,0.1', /do not rise/],
+    ];
+    for (const [rules, message] of faults) {
+      const said = await problems(piecewiseConstant(rules));
+      expect(said).toMatch(/OPTION_INVALID \(piecewise-constant\)/);
+      expect(said).toMatch(message);
+    }
     expect(() => scheduleByName('piecewise_constant')).toThrow(/OPTION_MISSING/);
   });
   test('a base rate at or below the end', async () =>
     expect(await problems(polynomial({ end: 0.1 }))).toMatch(/end rate 0.1 is not below the learning rate 0.1/));
+  test('what is wrong with a schedule within a sequence, all at once', async () => {
+    const said = await problems(sequence([polynomial({ end: 0.1 }), 4], [piecewiseConstant('1:x,0.1')]));
+    expect(said).toMatch(/\(polynomial\).*end rate 0.1/);
+    expect(said).toMatch(/OPTION_INVALID \(piecewise-constant\)/);
+  });
   test('a sequence without lengths', async () =>
     expect(await problems(sequence([linear()], [cosine()]))).toMatch(/part 1 has undefined steps/));
 });
