@@ -1,4 +1,4 @@
-import { type FileHandle, readFile } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { continueLog } from './logs/continue-log.js';
@@ -9,13 +9,16 @@ export interface CsvOptions {
   readonly every?: number;
 }
 
+/** The column of the run's id. */
+const RUN = 'run';
+
 const cell = (value: unknown): string => {
   const text = value === undefined ? '' : String(value);
   return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
 /**
- * Writes training's records as a table (RFC 4180), whose columns are the first record's fields. Records without a loss (evaluations) have
+ * Writes training's records as a table (RFC 4180), whose columns are the first record's fields and the run's id. Records without a loss (evaluations) have
  * other fields and are left out. A resumed run goes on in the same table. Needs Node.
  */
 export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
@@ -23,23 +26,31 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
   let columns: string[] | null = null;
   return {
     name: 'csv',
-    apply({ hooks, isFirstRank, startStep }: Host) {
+    apply({ hooks, isFirstRank, startStep, runId }: Host) {
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         file = await openLog('csv', path, 'a', async () => {
-          await continueLog(path, startStep(), (line) => Number(line.split(',')[0]), 1);
-          const before = await readFile(path, 'utf8').catch(() => '');
-          if (before !== '') columns = before.split('\n')[0].split(',');
+          const kept = await continueLog(path, {
+            step: startStep(),
+            runId: runId(),
+            // Neither step nor run's id has a comma in it; the id is the last column.
+            lineOf: (line, head) => ({
+              step: Number(line.split(',')[0]),
+              run: head.endsWith(`,${RUN}`) ? line.slice(line.lastIndexOf(',') + 1) : undefined,
+            }),
+            header: 1,
+          });
+          if (kept.length > 0) columns = kept[0].split(',');
         });
       });
       hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));
       hooks.onRecord.tapPromise(async (record) => {
         if (!file || record.loss === undefined) return;
         if (!columns) {
-          columns = Object.keys(record);
+          columns = [...Object.keys(record), RUN];
           await file.appendFile(`${columns.map(cell).join(',')}\n`);
         }
-        await file.appendFile(`${columns.map((name) => cell(record[name])).join(',')}\n`);
+        await file.appendFile(`${columns.map((name) => cell(name === RUN ? runId() : record[name])).join(',')}\n`);
       });
     },
     async dispose() {

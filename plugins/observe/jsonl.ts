@@ -10,27 +10,30 @@ export interface JsonlOptions {
 }
 
 /**
- * Writes every record as one line of JSON, with the seconds since the start. A resumed run goes on where its snapshot was taken: lines
- * of steps that it makes again are dropped. The log of another run is kept beside it. Needs Node.
+ * Writes every record as one line of JSON, with the seconds since the start and the run's id. A resumed run goes on where its snapshot was
+ * taken, in steps and seconds: lines of steps that it makes again are dropped. The log of another run is kept beside it. Needs Node.
  */
 export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
   let file: FileHandle | null = null;
   let started = 0;
   return {
     name: 'jsonl',
-    apply({ hooks, isFirstRank, startStep }: Host) {
+    apply({ hooks, isFirstRank, startStep, runId }: Host) {
       hooks.onStart.tapPromise(async () => {
         started = performance.now();
         if (!isFirstRank()) return;
-        file = await openLog('jsonl', path, 'a', () =>
-          continueLog(path, startStep(), (line) => Number((JSON.parse(line) as { step?: number }).step)),
-        );
+        file = await openLog('jsonl', path, 'a', async () => {
+          const kept = await continueLog(path, { step: startStep(), runId: runId(), lineOf: (line) => JSON.parse(line) });
+          const { seconds } = JSON.parse(kept.at(-1) ?? '{}') as { seconds?: unknown };
+          if (typeof seconds === 'number') started -= 1000 * seconds;
+        });
       });
       hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));
       hooks.onRecord.tapPromise(async (record) => {
         // NaN and infinities are no JSON numbers; as texts they are at least seen.
-        const line = JSON.stringify({ ...record, seconds: Number(((performance.now() - started) / 1000).toFixed(3)) }, (_, value) =>
-          typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
+        const line = JSON.stringify(
+          { ...record, seconds: Number(((performance.now() - started) / 1000).toFixed(3)), run: runId() },
+          (_, value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : value),
         );
         await file?.appendFile(`${line}\n`);
       });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { type FileHandle, readdir, readFile, stat } from 'node:fs/promises';
+import { access, type FileHandle, mkdir, readdir, readFile, rename, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Host } from '../../core/index.js';
@@ -17,29 +17,59 @@ export interface TensorBoardOptions {
 }
 
 /** An event file's path as TensorBoard knows them, with a number behind it where this process made one in the same second. */
-function eventPath(folder: string, seconds: number): string {
-  const begin = join(folder, `events.out.tfevents.${String(Math.floor(seconds)).padStart(10, '0')}.${hostname()}.${process.pid}`);
+function eventPath(folder: string, seconds: number, runId: string): string {
+  const time = String(Math.floor(seconds)).padStart(10, '0');
+  const begin = join(folder, `events.out.tfevents.${time}.${hostname()}.${process.pid}.${encodeURIComponent(runId)}`);
   let number = 0;
   while (existsSync(`${begin}.${number}`)) number++;
   return `${begin}.${number}`;
 }
 
+const isThere = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/**
+ * Moves event files of other runs into a folder beside theirs, the next free one of the kind tensorboard-1: TensorBoard takes all files of one
+ * folder for one run.
+ */
+async function moveOthers(folder: string, runId: string): Promise<void> {
+  const others = (await readdir(folder).catch(() => [])).filter(
+    (name) => name.includes('.tfevents.') && !name.includes(`.${encodeURIComponent(runId)}.`),
+  );
+  if (others.length === 0) return;
+  let n = 1;
+  while (await isThere(`${folder}-${n}`)) n++;
+  await mkdir(`${folder}-${n}`);
+  for (const name of others) await rename(join(folder, name), join(`${folder}-${n}`, name));
+}
+
 /**
  * Writes TensorBoard's event files: every number of the log, pictures, and the options as text. A resumed run writes another file, which
- * begins by taking back the steps that are made again. Needs Node.
+ * begins by taking back the steps that are made again; event files of another run are moved beside, into a folder like tensorboard-1. The run's id
+ * is in the files' names and among the options. Needs Node.
  */
 export const tensorboard = (folder: string, { every = 10, options = {}, pictures }: TensorBoardOptions = {}) => {
   let file: FileHandle | null = null;
   /** Pictures shown already, by name and time. */
   const shown = new Set<string>();
   const add = async (step: number, content: EventContent) => file?.appendFile(eventRecord(Date.now() / 1000, step, content));
+  /** Pictures that are there and not shown yet. */
+  const fresh = async (place: string): Promise<{ path: string; key: string }[]> => {
+    const found: { path: string; key: string }[] = [];
+    for (const name of await readdir(place).catch(() => [])) {
+      if (!/^grid.*\.png$/.test(name)) continue;
+      const path = join(place, name);
+      const key = `${name} ${(await stat(path)).mtimeMs}`;
+      if (!shown.has(key)) found.push({ path, key });
+    }
+    return found;
+  };
   const show = async (step: number) => {
     if (!pictures || !file) return;
-    for (const name of await readdir(pictures).catch(() => [])) {
-      if (!/^grid.*\.png$/.test(name)) continue;
-      const path = join(pictures, name);
-      const key = `${name} ${(await stat(path)).mtimeMs}`;
-      if (shown.has(key)) continue;
+    for (const { path, key } of await fresh(pictures)) {
       const png = new Uint8Array(await readFile(path));
       // Still being written, or cut off: a picture has its size in its first 24 bytes.
       if (png.length < 24) continue;
@@ -52,19 +82,21 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
     name: 'tensorboard',
     metrics: [],
     after: ['samples'],
-    apply({ hooks, isFirstRank, startStep }: Host) {
+    async apply({ hooks, isFirstRank, startStep, runId }: Host) {
+      // An earlier run's, or shown already before this one was resumed.
+      if (pictures) for (const { key } of await fresh(pictures)) shown.add(key);
       let last = 0;
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         const resumedAt = startStep();
         const seconds = Date.now() / 1000;
-        file = await openLog('tensorboard', eventPath(folder, seconds), 'ax');
+        last = resumedAt;
+        file = await openLog('tensorboard', eventPath(folder, seconds, runId()), 'ax', () => moveOthers(folder, runId()));
         await add(0, { fileVersion: 'brain.Event:2' });
         // Readers drop what other files say of this step and later ones.
         if (resumedAt > 0) await add(resumedAt + 1, { sessionStart: true });
-        const rows = Object.entries(options).map(([name, value]) => `| ${name} | ${JSON.stringify(value)} |`);
-        if (rows.length > 0)
-          await add(resumedAt, { values: [{ tag: 'options', text: ['| option | value |', '| --- | --- |', ...rows].join('\n') }] });
+        const rows = Object.entries({ ...options, run: runId() }).map(([name, value]) => `| ${name} | ${JSON.stringify(value)} |`);
+        await add(resumedAt, { values: [{ tag: 'options', text: ['| option | value |', '| --- | --- |', ...rows].join('\n') }] });
         await show(resumedAt);
       });
       hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));

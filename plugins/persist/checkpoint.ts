@@ -14,8 +14,9 @@ import {
   STORE,
   SteploomError,
 } from '../../core/index.js';
-import { checkpointSteps, foreignSteps, isSnapshotFolder, stepsOfRun, tidyCheckpoints } from './folders/snapshot-folders.js';
-import { writeAtomically } from './formats/atomic-file.js';
+import { moveAside } from './folders/former-run.js';
+import { candidates, foreignSteps, isSnapshotFolder, stepsOfRun, stepsPast, tidyCheckpoints } from './folders/snapshot-folders.js';
+import { guarded, writeAtomically } from './formats/atomic-file.js';
 import { writeFolderAtomically } from './formats/atomic-folder.js';
 import { folder } from './formats/folder.js';
 import { readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
@@ -98,19 +99,24 @@ export const checkpoint = (options: CheckpointOptions) => {
         if (everySeconds !== undefined) check.positive('everySeconds', everySeconds);
         if (best) checkWatched(problems, 'checkpoint', host.metrics(), best.metric);
       });
-      hooks.onStart.tapPromise(async (plan) => {
-        last = resolve(CLOCK).now();
-        if (!host.isFirstRank()) return;
-        await tidyCheckpoints(into);
-        if (best) champion = await readBest(into, best.metric, host.runId());
-        const foreign = (await foreignSteps(into)).filter((step) => step <= plan.steps);
+      // The first hook that knows the plan and reports.
+      hooks.prepareModel.tapPromise(async (model, problems) => {
+        const foreign = host.isFirstRank() ? (await foreignSteps(into)).filter((step) => step <= host.plan().steps) : [];
         if (foreign.length > 0)
-          fail(
+          problems.add(
             'FOLDER_FOREIGN',
             'checkpoint',
             `${foreign.map((step) => join(into, `checkpoint-${step}`)).join(', ')}: not steploom's, and in the way of checkpoints of this run`,
             'Give another output folder, or move it.',
           );
+        return model;
+      });
+      hooks.onStart.tapPromise(async () => {
+        last = resolve(CLOCK).now();
+        if (!host.isFirstRank()) return;
+        await tidyCheckpoints(into);
+        await clearWay(into, host.startStep(), warn);
+        if (best) champion = await readBest(into, best.metric, host.runId());
         wanted = champion?.value ?? null;
       });
       hooks.onRequest.tap((requests, { step, last: isLast }, metrics) => {
@@ -136,7 +142,9 @@ export const checkpoint = (options: CheckpointOptions) => {
       if (resume === undefined) return null;
       if (resume !== 'latest') {
         // As diffusers names it, below the output folder.
-        const below = /^checkpoint-\d+$/.test(resume) && !(await isSnapshotFolder(resume)) ? join(into, resume) : resume;
+        const inside = join(into, resume);
+        const below =
+          /^checkpoint-\d+\/?$/.test(resume) && ((await isSnapshotFolder(inside)) || !(await isSnapshotFolder(resume))) ? inside : resume;
         if (!(await isSnapshotFolder(below)))
           fail(
             'BAD_SNAPSHOT',
@@ -146,9 +154,7 @@ export const checkpoint = (options: CheckpointOptions) => {
           );
         return readSnapshot(folder(below));
       }
-      await tidyCheckpoints(into);
-      for (const step of await checkpointSteps(into)) {
-        const path = join(into, `checkpoint-${step}`);
+      for (const { path } of await candidates(into)) {
         try {
           return await readSnapshot(folder(path));
         } catch (error) {
@@ -196,6 +202,19 @@ async function elsewhere(error: unknown, step: number, write: (to: string) => Pr
     'Free space, and resume from that folder.',
     error,
   );
+}
+
+/**
+ * Moves checkpoints past the step that a run begins at aside: of a run that was here before, or of this one before it went back. They would
+ * count as the newest, so that a limit deleted what is new, and `latest` went on from them.
+ */
+async function clearWay(into: string, startStep: number, warn: (what: string) => void): Promise<void> {
+  const past = (await stepsPast(into, startStep)).map((step) => `checkpoint-${step}`);
+  if (past.length === 0) return;
+  await guarded(into, async () => {
+    const place = await moveAside(into, past);
+    warn(`${past.join(', ')} of ${into}, past step ${startStep} at which this run begins, moved to ${place}`);
+  });
 }
 
 async function readBest(into: string, metric: string, runId: string): Promise<Best | null> {

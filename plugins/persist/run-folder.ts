@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { COLLECTIVE, fail, type Host, messageOf } from '../../core/index.js';
 import { entriesOfRun, moveAside, RUN_FILE, runOf } from './folders/former-run.js';
@@ -6,8 +7,9 @@ import { writeAtomically } from './formats/atomic-file.js';
 
 const LOCK = 'run.lock';
 
-const FIX = 'Give another output folder, or wait until that run has ended.';
 const heldBy = (folder: string, { pid, host }: Holder) => `the run of process ${pid} on ${host} writes into ${folder}`;
+const fixFor = (folder: string, { host }: Holder) =>
+  `Give another output folder, or wait until that run has ended${host === hostname() ? '' : `; if it is dead, remove ${join(folder, LOCK)}`}.`;
 
 /**
  * Makes a folder one run's: a second run that would write into it meanwhile is refused; what an earlier run left there is moved aside, all of it
@@ -21,13 +23,13 @@ export const runFolder = (folder: string) => {
     apply({ hooks, isFirstRank, runId, warn }: Host) {
       hooks.validate.tapPromise(async (problems) => {
         const holder = isFirstRank() ? await holderOf(join(folder, LOCK)) : null;
-        if (holder) problems.add('FOLDER_LOCKED', 'run-folder', heldBy(folder, holder), FIX);
+        if (holder) problems.add('FOLDER_LOCKED', 'run-folder', heldBy(folder, holder), fixFor(folder, holder));
       });
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         try {
           const taken = await takeLock(join(folder, LOCK));
-          if ('holder' in taken) return fail('FOLDER_LOCKED', 'run-folder', heldBy(folder, taken.holder), FIX);
+          if ('holder' in taken) return fail('FOLDER_LOCKED', 'run-folder', heldBy(folder, taken.holder), fixFor(folder, taken.holder));
           lock = taken;
           const id = runId();
           if ((await runOf(folder)) !== id) {

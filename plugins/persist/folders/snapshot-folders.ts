@@ -20,6 +20,31 @@ async function runOfSnapshot(path: string): Promise<string | undefined> {
   }
 }
 
+/** A folder that may hold a checkpoint of ours, and its step. */
+export interface Candidate {
+  readonly step: number;
+  readonly path: string;
+}
+
+/** Where a resumed run looks, the newest first: checkpoints, and what a kill between the two renames of a replaced one left. Changes nothing. */
+export async function candidates(into: string): Promise<Candidate[]> {
+  const found: Candidate[] = [];
+  for (const step of await checkpointSteps(into)) found.push({ step, path: join(into, `checkpoint-${step}`) });
+  for (const name of await readdir(into).catch(() => [])) {
+    const own = /^\.(checkpoint-(\d+))\.old\.unfinished$/.exec(name);
+    if (own && !found.some(({ path }) => path === join(into, own[1]))) found.push({ step: Number(own[2]), path: join(into, name) });
+  }
+  return found.sort((a, b) => b.step - a.step);
+}
+
+/** Checkpoints of ours past a step, the newest first: to a run that begins there they are another's, or its own from before it was taken back. */
+export async function stepsPast(into: string, step: number): Promise<number[]> {
+  const found: number[] = [];
+  for (const one of await checkpointSteps(into))
+    if (one > step && (await isSnapshotFolder(join(into, `checkpoint-${one}`)))) found.push(one);
+  return found;
+}
+
 /** The steps of folders that have a checkpoint's name, the newest first. */
 export async function checkpointSteps(into: string): Promise<number[]> {
   let names: string[];

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -83,4 +83,20 @@ test('TensorBoard’s events go on over a resume: what is made again is taken ba
   expect(second.filter(({ fields }) => fields.includes(7)).map(({ step }) => step)).toEqual([3]);
   expect(steps(second)).toEqual([3, 4, 5]);
   expect(first.some(({ text }) => text.includes('| seed | 3 |'))).toBe(true);
+});
+
+test('a new run’s events do not join another’s in one curve, and pictures that were there are not shown as its own', async () => {
+  const into = join(folder, 'others');
+  await mkdir(into);
+  await writeFile(join(into, 'grid-50.png'), new Uint8Array(64));
+  const run = (id: string) =>
+    new Trainer(smallRun({ steps: 3 }).with(tensorboard(join(into, 'tensorboard'), { every: 1, pictures: into })), { runId: id }).train();
+  await run('one');
+  await run('two');
+  const [own, others] = [await readdir(join(into, 'tensorboard')), await readdir(join(into, 'tensorboard-1'))];
+  expect([own.length, others.length]).toEqual([1, 1]);
+  expect([own[0].includes('.two.'), others[0].includes('.one.')]).toEqual([true, true]);
+  const events = eventsOf(new Uint8Array(await readFile(join(into, 'tensorboard', own[0]))));
+  expect(events.some(({ text }) => text.includes('| run | "two" |'))).toBe(true);
+  expect(events.some(({ text }) => text.includes('samples'))).toBe(false);
 });

@@ -65,6 +65,34 @@ test('a resumed run is the same run: its log and checkpoints go on', async () =>
   expect((await readdir(folder)).sort()).toEqual(['checkpoint-2', 'checkpoint-4', 'checkpoint-6', 'log.jsonl', 'run.json']);
 });
 
+test('a run that goes back to an earlier checkpoint moves those past it aside: a limit keeps what is new, and latest takes it', async () => {
+  await train();
+  const back = await train({ resume: 'checkpoint-2', every: 1, totalLimit: 2 }, stopAfter(4));
+  expect(back.said).toEqual([
+    expect.stringMatching(/checkpoint-6, checkpoint-4 of .*, past step 2 at which this run begins, moved to .*former-runs/),
+  ]);
+  expect((await readdir(folder)).filter((name) => name.startsWith('checkpoint'))).toEqual(['checkpoint-3', 'checkpoint-4']);
+  const [former] = await readdir(join(folder, 'former-runs'));
+  expect(await readdir(join(folder, 'former-runs', former))).toEqual(['checkpoint-4', 'checkpoint-6']);
+  expect((await train({ resume: 'latest' })).said).toEqual([]);
+});
+
+test('also where checkpoints are all that is written, another run’s do not count', async () => {
+  const alone = (more: Partial<CheckpointOptions>, ...plugins: Plugin[]) =>
+    new Trainer(smallRun().with(checkpoint({ into: folder, every: 2, ...more }), ...plugins), { warn: () => undefined }).train();
+  await alone({});
+  await alone({ every: 1, totalLimit: 2 }, stopAfter(3));
+  expect((await readdir(folder)).sort()).toEqual(['checkpoint-2', 'checkpoint-3', 'former-runs']);
+});
+
+test('who looks for the latest changes nothing: a run may be writing there', async () => {
+  await train({}, stopAfter(3));
+  await mkdir(join(folder, '.checkpoint-4.unfinished'));
+  await writeFile(join(folder, 'run.lock'), JSON.stringify({ pid: process.pid, host: hostname() }));
+  await checkpoint({ into: folder, resume: 'latest' }).read();
+  expect(await readdir(folder)).toContain('.checkpoint-4.unfinished');
+});
+
 test('an old best value does not stand in a new run’s way', async () => {
   const values = (...list: number[]): Plugin => ({
     name: 'values',
@@ -106,8 +134,8 @@ test('the lock of a run that is dead does not count: of this machine by its proc
   await put({ pid: process.pid, host: hostname(), started: '1' });
   await train();
   await put({ pid: 1, host: 'elsewhere' });
-  await expect(train()).rejects.toThrow(/FOLDER_LOCKED.*process 1 on elsewhere/);
-  await utimes(path, new Date(0), new Date(Date.now() - 600_000));
+  await expect(train()).rejects.toThrow(/FOLDER_LOCKED.*process 1 on elsewhere .*if it is dead, remove .*run\.lock/);
+  await utimes(path, new Date(0), new Date(Date.now() - 700_000));
   await train();
   await writeFile(path, '{"pid": 1');
   await train();
