@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import type { Context, Tensor } from '../../../core/index.js';
+import { type Context, fail, type Tensor } from '../../../core/index.js';
 import { gelu, quickGelu } from '../../devices/compute/activations.js';
 import { attention } from '../../devices/compute/attention.js';
 import { embedding } from '../../devices/compute/linear.js';
@@ -43,14 +43,48 @@ const schema = z.object({
   dropout: z.literal(0, 'only 0 is supported').default(0),
   initializer_range: z.number().positive().default(0.02),
   initializer_factor: z.number().positive().default(1),
+  projection_dim: z
+    .number()
+    .int()
+    .positive()
+    .max(1 << 14)
+    .default(512),
+  eos_token_id: z.union([z.number().int(), z.array(z.number().int()).min(1)]).default(49407),
   model_type: z.literal('clip_text_model', 'only "clip_text_model" is supported').default('clip_text_model'),
 });
 
 export type CLIPTextConfig = z.input<typeof schema>;
 
-/** transformers' CLIPTextModel under its parameter names (without `text_model.`): int32 ids [n, l] to states [n, l, hidden_size]. */
-export function clipText(json: object, prefix = 'text_encoder.', start: { token?: number; position?: number } = {}) {
-  const config = parseConfig(schema, json, 'model', 'text_encoder/config.json');
+export interface TextOutputOptions {
+  /** Layers at the end that the states do not pass through: 0 gives the last layer's, 1 the penultimate (hidden_states[-2]). 0 if left out. */
+  readonly skip?: number;
+  /** Whether the final norm is applied to the states. True if left out. */
+  readonly normalized?: boolean;
+  /** Whether the pooled state is wanted too. */
+  readonly pooled?: boolean;
+}
+
+export interface TextOutputs {
+  /** [n, l, hidden_size]. */
+  readonly states: Tensor;
+  /** The last layer's state, with the final norm, where the text ends; projected to [n, projection_dim] where the encoder has a projection. */
+  readonly pooled?: Tensor;
+}
+
+/** A config without its nulls, for which defaults stand. */
+const withoutNulls = (json: object): object => Object.fromEntries(Object.entries(json).filter(([, value]) => value !== null));
+
+/**
+ * transformers' CLIPTextModel under its parameter names (without `text_model.`): int32 ids [n, l] to states [n, l, hidden_size]. `projection` makes it
+ * a CLIPTextModelWithProjection; if left out, the config's `architectures` say whether it is one.
+ */
+export function clipText(
+  json: object,
+  prefix = 'text_encoder.',
+  start: { token?: number; position?: number } = {},
+  projection = (json as { architectures?: readonly string[] | null }).architectures?.[0] === 'CLIPTextModelWithProjection',
+) {
+  const config = parseConfig(schema, withoutNulls(json), 'model', 'text_encoder/config.json');
   const { hidden_size: size, layer_norm_eps: epsilon } = config;
   const usual = config.initializer_factor * 0.02;
   const build = new Builder(prefix);
@@ -78,22 +112,64 @@ export function clipText(json: object, prefix = 'text_encoder.', start: { token?
   const final = build.layerNorm('final_layer_norm', size, epsilon);
   const activate = activations[config.hidden_act];
 
+  const project = projection ? build.linear('text_projection', size, config.projection_dim, false) : null;
+
+  /** The states after so many layers, starting from the states after `done` of them. */
+  function through(context: Context, x: Tensor, done: number, upTo: number): Tensor {
+    const mask = upTo > done ? causalMask(x.shape[1] as number) : undefined;
+    let h = x;
+    for (const layer of layers.slice(done, upTo)) {
+      const normed = layer.norm1(context, h);
+      h = h.add(
+        layer.out(
+          context,
+          attention(layer.q(context, normed), layer.k(context, normed), layer.v(context, normed), config.num_attention_heads, mask),
+        ),
+      );
+      h = h.add(layer.fc2(context, activate(layer.fc1(context, layer.norm2(context, h)))));
+    }
+    return h;
+  }
+
+  const embedded = (context: Context, ids: Tensor): Tensor =>
+    embedding(context.parameters[token], ids).add(context.parameters[position].slice([0, 0], [ids.shape[1] as number, size]));
+
+  /** Where a text ends. An eos_token_id of 2 is a mistake of old files, for which transformers takes the largest id. */
+  function endOf(ids: ArrayLike<number>): number {
+    const all = Array.from(ids);
+    const ends = config.eos_token_id;
+    if (ends === 2) return all.indexOf(Math.max(...all));
+    return Math.max(0, all.indexOf(typeof ends === 'number' ? ends : ends[0]));
+  }
+
   return {
     config,
     specs: build.specs,
     modules: build.modules,
-    forward(context: Context, ids: Tensor): Tensor {
-      const length = ids.shape[1] as number;
-      let x = embedding(context.parameters[token], ids).add(context.parameters[position].slice([0, 0], [length, size]));
-      const mask = layers.length > 0 ? causalMask(length) : undefined;
-      for (const layer of layers) {
-        const h = layer.norm1(context, x);
-        x = x.add(
-          layer.out(context, attention(layer.q(context, h), layer.k(context, h), layer.v(context, h), config.num_attention_heads, mask)),
-        );
-        x = x.add(layer.fc2(context, activate(layer.fc1(context, layer.norm2(context, x)))));
-      }
-      return final(context, x);
+    /** The last layer's states, with the final norm. */
+    forward: (context: Context, ids: Tensor): Tensor => final(context, through(context, embedded(context, ids), 0, layers.length)),
+    /** The states that a family of models asks for, of ids on the host; all of one length. */
+    outputs(
+      context: Context,
+      ids: readonly ArrayLike<number>[],
+      { skip = 0, normalized = true, pooled = false }: TextOutputOptions = {},
+    ): TextOutputs {
+      if (!(Number.isInteger(skip) && skip >= 0 && skip <= layers.length))
+        fail('OPTION_INVALID', 'model', `clip skip leaves out ${skip} of ${layers.length} layers`, 'Give a smaller number.');
+      const length = ids[0].length;
+      const flat = new Int32Array(ids.length * length);
+      for (const [i, row] of ids.entries()) flat.set(Array.from(row), i * length);
+      const upTo = layers.length - skip;
+      const reached = through(context, embedded(context, tf.tensor2d(flat, [ids.length, length], 'int32')), 0, upTo);
+      const states = normalized ? final(context, reached) : reached;
+      if (!pooled) return { states };
+      const last = final(context, through(context, reached, upTo, layers.length));
+      const ends = tf.tensor1d(
+        ids.map((row, i) => i * length + endOf(row)),
+        'int32',
+      );
+      const pool = embedding(last.reshape([ids.length * length, size]), ends);
+      return { states, pooled: project ? project(context, pool) : pool };
     },
   };
 }

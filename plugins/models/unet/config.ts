@@ -36,8 +36,8 @@ const schema = z.strictObject({
   dual_cross_attention: off(),
   use_linear_projection: flag(false),
   class_embed_type: only(null),
-  addition_embed_type: only(null),
-  addition_time_embed_dim: z.unknown().optional(),
+  addition_embed_type: z.literal('text_time', 'only "text_time" or null is supported').nullable().default(null),
+  addition_time_embed_dim: size.nullable().optional(),
   num_class_embeds: only(null),
   upcast_attention: flag(false),
   resnet_time_scale_shift: only('default'),
@@ -50,7 +50,7 @@ const schema = z.strictObject({
   time_cond_proj_dim: only(null),
   conv_in_kernel: size.default(3),
   conv_out_kernel: size.default(3),
-  projection_class_embeddings_input_dim: only(null),
+  projection_class_embeddings_input_dim: size.nullable().optional(),
   attention_type: only('default'),
   class_embeddings_concat: off(),
   mid_block_only_cross_attention: off(),
@@ -84,6 +84,13 @@ export function parseUNetConfig(json: object, where = 'unet/config.json'): Parse
         `${where}: ${name} has ${value.length} entries for ${config.block_out_channels.length} levels`,
         'Give one entry a level.',
       );
+  if (config.addition_embed_type && !(config.addition_time_embed_dim && config.projection_class_embeddings_input_dim))
+    fail(
+      'UNSUPPORTED_OPTION',
+      'model',
+      `${where}: addition_embed_type "text_time" without addition_time_embed_dim and projection_class_embeddings_input_dim`,
+      'Give both.',
+    );
   return config;
 }
 

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Context, Tensor } from '../../../core/index.js';
+import { type Context, fail, type Tensor } from '../../../core/index.js';
 import { silu } from '../../devices/compute/activations.js';
 import { upsample2x } from '../../devices/compute/convolution.js';
 import { Builder } from '../layers/builder.js';
@@ -9,17 +9,27 @@ import { atLevel, parseUNetConfig } from './config.js';
 import { timestepEmbedding } from './timestep-embedding.js';
 
 /**
- * x at the size of the skip beside it. Of an odd height or width, doubling gives one row or column too many; nearest-neighbour interpolation to the
- * skip's size, which diffusers does there, is the same as leaving it out.
+ * x doubled, at the size of the skip that comes next. Of an odd height or width, doubling gives one row or column too many; nearest-neighbour
+ * interpolation to the skip's size, which diffusers does there, is the same as leaving it out.
  */
-function cropped(x: Tensor, skip: Tensor): Tensor {
+function upsampled(x: Tensor, skip: Tensor): Tensor {
+  const doubled = upsample2x(x);
   const [n, h, w] = skip.shape;
-  return x.shape[1] === h && x.shape[2] === w ? x : x.slice([0, 0, 0, 0], [n, h as number, w as number, x.shape[3] as number]);
+  const fits = doubled.shape[1] === h && doubled.shape[2] === w;
+  return fits ? doubled : doubled.slice([0, 0, 0, 0], [n, h as number, w as number, x.shape[3] as number]);
+}
+
+/** What SDXL's denoiser is told beside the text's states. */
+export interface AddedConditions {
+  /** One vector a picture, [n, width]: the projected pooled state of the second text encoder. */
+  readonly pooled: Tensor;
+  /** Six numbers a picture: see timeIds. */
+  readonly timeIds: readonly (readonly number[])[];
 }
 
 /**
  * diffusers' UNet2DConditionModel under its parameter names. Images are [n, h, w, c], `timesteps` n numbers, text
- * [n, l, cross_attention_dim].
+ * [n, l, cross_attention_dim]. One with addition_embed_type text_time (SDXL) needs `added`.
  */
 export function unet2DCondition(json: object, prefix = 'unet.') {
   const config = parseUNetConfig(json);
@@ -40,6 +50,10 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
   const convIn = build.conv('conv_in', config.in_channels, channels[0], config.conv_in_kernel);
   const time1 = build.linear('time_embedding.linear_1', channels[0], embedded);
   const time2 = build.linear('time_embedding.linear_2', embedded, embedded);
+
+  const { addition_time_embed_dim: addedWidth, projection_class_embeddings_input_dim: addedInput } = config;
+  const add1 = config.addition_embed_type ? build.linear('add_embedding.linear_1', addedInput as number, embedded) : null;
+  const add2 = add1 ? build.linear('add_embedding.linear_2', embedded, embedded) : null;
 
   const skipSizes = [channels[0]];
   const down = config.down_block_types.map((type, i) => {
@@ -79,18 +93,36 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
   const normOut = build.groupNorm('conv_norm_out', channels[0], config.norm_num_groups, config.norm_eps, true);
   const convOut = build.conv('conv_out', channels[0], config.out_channels, config.conv_out_kernel);
 
-  // Timesteps are few: a large batch holds most of them every time.
-  const waveOf = remembered((t: number) => timestepEmbedding(t, channels[0], config.flip_sin_to_cos, config.freq_shift), 4096);
+  // Timesteps are few: a large batch holds most of them every time. Sizes of pictures are few too.
+  const sinusoids = (width: number) =>
+    remembered((t: number) => timestepEmbedding(t, width, config.flip_sin_to_cos, config.freq_shift), 4096);
+  const waveOf = sinusoids(channels[0]);
+  const sizeWaveOf = sinusoids(addedWidth ?? 0);
+  const waves = (numbers: readonly number[], width: number, wave: typeof waveOf): Float32Array => {
+    const all = new Float32Array(numbers.length * width);
+    for (const [i, number] of numbers.entries()) all.set(wave(number), i * width);
+    return all;
+  };
+
+  /** The embedding of the timesteps, and of what is added to them. */
+  function embedding(context: Context, timesteps: readonly number[], added?: AddedConditions): Tensor {
+    const n = timesteps.length;
+    const time = time2(context, silu(time1(context, tf.tensor2d(waves(timesteps, channels[0], waveOf), [n, channels[0]]))));
+    if (!add1 || !add2) return time;
+    if (!added)
+      return fail('MODEL_UNFIT', 'model', 'this denoiser also needs pooled text states and time ids', 'Give both: it is one of SDXL.');
+    const ids = added.timeIds.flat();
+    const sizes = tf.tensor2d(waves(ids, addedWidth as number, sizeWaveOf), [n, (ids.length / n) * (addedWidth as number)]);
+    return time.add(add2(context, silu(add1(context, tf.concat([added.pooled, sizes], 1)))));
+  }
 
   return {
     config,
     specs: build.specs,
     modules: build.modules,
-    forward(context: Context, image: Tensor, timesteps: readonly number[], text: Tensor): Tensor {
-      const waves = new Float32Array(timesteps.length * channels[0]);
-      for (const [n, t] of timesteps.entries()) waves.set(waveOf(t), n * channels[0]);
+    forward(context: Context, image: Tensor, timesteps: readonly number[], text: Tensor, added?: AddedConditions): Tensor {
       // Every block applies silu to the embedding first, so it is applied once here.
-      const temb = silu(time2(context, silu(time1(context, tf.tensor2d(waves, [timesteps.length, channels[0]])))));
+      const temb = silu(embedding(context, timesteps, added));
       let x = convIn(context, config.center_input_sample ? image.mul(2).sub(1) : image);
       const skips = [x];
       for (const { steps, sampler } of down) {
@@ -106,11 +138,10 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
       x = mid[1](context, x, temb);
       for (const { steps, sampler } of up) {
         for (const step of steps) {
-          const skip = skips.pop() as Tensor;
-          x = step.resnet(context, tf.concat([cropped(x, skip), skip], 3), temb);
+          x = step.resnet(context, tf.concat([x, skips.pop() as Tensor], 3), temb);
           if (step.attention) x = step.attention(context, x, text);
         }
-        if (sampler) x = sampler(context, upsample2x(x));
+        if (sampler) x = sampler(context, upsampled(x, skips[skips.length - 1]));
       }
       return convOut(context, normOut(context, x));
     },
