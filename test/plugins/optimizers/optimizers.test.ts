@@ -416,11 +416,13 @@ describe('8-bit codes', () => {
 
   test('the tables of codes are made once, not in each step', async () => {
     await use('wasm');
-    const run = single(adamw8bit, [1, 2, 3, 4], { learningRate: 1e-3, weightDecay: 0 });
-    run.step(Float32Array.of(1, 2, 3, 4));
+    // As many as 8-bit states are kept for.
+    const gradient = new Float32Array(4096).fill(1);
+    const run = single(adamw8bit, [...gradient], { learningRate: 1e-3, weightDecay: 0 });
+    run.step(gradient);
     // Each entry of a table is found by looking at bits of numbers.
     const looks = vi.spyOn(DataView.prototype, 'getFloat32');
-    run.step(Float32Array.of(1, 2, 3, 4));
+    run.step(gradient);
     expect(looks).not.toHaveBeenCalled();
     looks.mockRestore();
   });
