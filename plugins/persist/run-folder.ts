@@ -1,7 +1,8 @@
+import { realpath } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, relative, resolve, sep } from 'node:path';
 import { COLLECTIVE, fail, type Host, messageOf } from '../../core/index.js';
-import { entriesOfRun, moveAside, RUN_FILE, runOf } from './folders/former-run.js';
+import { entriesOfRun, isRunsName, moveAside, RUN_FILE, runOf } from './folders/former-run.js';
 import { type Holder, holderOf, takeLock } from './folders/lock.js';
 import { writeAtomically } from './formats/atomic-file.js';
 
@@ -11,11 +12,15 @@ const heldBy = (folder: string, { pid, host }: Holder) => `the run of process ${
 const fixFor = (folder: string, { host }: Holder) =>
   `Give another output folder, or wait until that run has ended${host === hostname() ? '' : `; if it is dead, remove ${join(folder, LOCK)}`}.`;
 
+/** A path without links; as it is where nothing is there. */
+const realPath = (path: string): Promise<string> => realpath(path).catch(() => resolve(path));
+
 /**
  * Makes a folder one run's: a second run that would write into it meanwhile is refused; what an earlier run left there is moved aside, all of it
- * under former-runs/ and the time, and that is said; a resumed run goes on with what is its own. To be the first of the plugins that write. Needs Node.
+ * under former-runs/ and the time, and that is said; a resumed run goes on with what is its own. What the run `reads` (a base model, images) may
+ * not lie among what would be moved or written over. To be the first of the plugins that write. Needs Node.
  */
-export const runFolder = (folder: string) => {
+export const runFolder = (folder: string, { reads = [] }: { readonly reads?: readonly string[] } = {}) => {
   let lock: { release(): Promise<void> } | null = null;
   return {
     name: 'run-folder',
@@ -23,6 +28,16 @@ export const runFolder = (folder: string) => {
     apply({ hooks, isFirstRank, runId, warn }: Host) {
       hooks.validate.tapPromise(async (problems) => {
         const holder = isFirstRank() ? await holderOf(join(folder, LOCK)) : null;
+        for (const path of isFirstRank() ? reads : []) {
+          const [first] = relative(await realPath(folder), await realPath(path)).split(sep);
+          if (isRunsName(first))
+            problems.add(
+              'OPTION_INVALID',
+              'run-folder',
+              `${path} would be moved aside or written over: it is among what runs write into ${folder}`,
+              'Give another outputDir, or move it.',
+            );
+        }
         if (holder) problems.add('FOLDER_LOCKED', 'run-folder', heldBy(folder, holder), fixFor(folder, holder));
       });
       hooks.onStart.tapPromise(async () => {

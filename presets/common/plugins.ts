@@ -54,8 +54,15 @@ function optimizerOf(o: CommonOptions): Filling<'OPTIMIZER'> {
   return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
 }
 
+/** What some presets read. */
+interface Reads {
+  readonly pretrainedModelNameOrPath?: string | undefined;
+  readonly trainDataDir?: string | undefined;
+  readonly validationDataDir?: string | undefined;
+}
+
 /** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
-export function commonPlugins(o: CommonOptions): AnyPlugin[] {
+export function commonPlugins(o: CommonOptions & Reads): AnyPlugin[] {
   const warm = warmsUp(o.lrScheduler);
   const worldSize = rankFromEnvironment()?.worldSize ?? 1;
   const rate = scaledLearningRate(o, worldSize);
@@ -75,7 +82,9 @@ export function commonPlugins(o: CommonOptions): AnyPlugin[] {
       ...(warm ? (o.lrWarmupSteps === undefined ? { warmupSteps: 500, warmupAtMost: 0.1 } : { warmupSteps: o.lrWarmupSteps }) : {}),
     }),
     mpi({ timeout: o.timeout }),
-    runFolder(o.outputDir),
+    runFolder(o.outputDir, {
+      reads: [o.pretrainedModelNameOrPath, o.trainDataDir, o.validationDataDir].filter((path) => path !== undefined),
+    }),
     distributed({
       options: sharedOptions(o),
       version: packageVersion(),

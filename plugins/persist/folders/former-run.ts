@@ -12,6 +12,9 @@ export const RUN_FILE = 'run.json';
 const WRITTEN =
   /^(run\.json|best\.json|log(-\d+)?\.(jsonl|csv)|tensorboard(-\d+)?|grid-.*\.png|plot\.png|figures\.json|averaged|model(-averaged)?|pytorch_lora_weights.*\.safetensors)$/;
 
+/** Whether a run that writes into a folder may move this name below it aside, or write over it. */
+export const isRunsName = (name: string): boolean => WRITTEN.test(name) || /^checkpoint-\d+$/.test(name);
+
 /** What of a folder's entries a run has written. */
 export async function entriesOfRun(folder: string): Promise<string[]> {
   const found: string[] = [];

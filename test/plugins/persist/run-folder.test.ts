@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -157,6 +157,18 @@ test('a kill between the two renames of a replaced checkpoint leaves one that is
     'log.jsonl',
     'run.json',
   ]);
+});
+
+test('what the run reads is not moved aside: it is refused before anything is done', async () => {
+  await train({}, stopAfter(3));
+  await mkdir(join(folder, 'model'));
+  const from = (path: string) => new Trainer(smallRun().with(runFolder(folder, { reads: [path] }))).train();
+  await expect(from(join(folder, 'model', '.'))).rejects.toThrow(/OPTION_INVALID \(run-folder\): .*model.* would be moved aside/);
+  await symlink(join(folder, 'model'), join(folder, 'link'));
+  await expect(from(join(folder, 'link'))).rejects.toThrow(/would be moved aside/);
+  expect(await readdir(folder)).toEqual(['checkpoint-2', 'link', 'log.jsonl', 'model', 'run.json']);
+  await mkdir(join(folder, 'base'));
+  expect((await from(join(folder, 'base'))).step).toBe(6);
 });
 
 test('a folder of another program in a checkpoint’s place is seen before training, and left alone', async () => {
