@@ -63,13 +63,21 @@ export function clipTokenizer(
       vocabulary[name] ?? fail('BAD_TOKENIZER', 'tokenizer', `vocab.json has no ${name}`, 'Use the vocab.json of a CLIP tokenizer.'),
   );
   const pieces = (word: string): string[] => mergePairs([...word], ranks);
-  const idsOf = (text: string): number[] => {
-    const clean = text.normalize('NFC').replace(/\s+/g, ' ').trim().toLowerCase();
-    const words = clean.match(/'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/gu) ?? [];
-    return words.flatMap((word) =>
-      pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => vocabulary[piece] ?? end),
-    );
+  // Found in a text as they are, before anything else. So a `!` is one where `!` is the padding (SD 2, SDXL's second): id 0, not that of `!</w>`.
+  const specials = new Set(['<|startoftext|>', '<|endoftext|>', padding].filter((name) => name in vocabulary));
+  const isSpecial = new RegExp(`(${[...specials].map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`, 'u');
+  const wordsOf = (text: string): string[] => {
+    // Letter by letter, as its Rust library does: a final sigma stays like any other. White space is Unicode's: U+0085 is, U+FEFF is not.
+    const clean = [...text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')].map((letter) => letter.toLowerCase()).join('');
+    return clean.match(/'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu) ?? [];
   };
+  const idsOf = (text: string): number[] =>
+    text.split(isSpecial).flatMap((part) => {
+      if (specials.has(part)) return [vocabulary[part]];
+      return wordsOf(part).flatMap((word) =>
+        pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => vocabulary[piece] ?? end),
+      );
+    });
   return {
     length,
     size: Object.keys(vocabulary).length,

@@ -81,3 +81,12 @@ test('a length that no model has is refused', async () => {
   for (const length of [1e9, 1e30, -1, 0.5, 'many'])
     await expect(loadTokenizer(folder(length))).rejects.toThrow(/UNSUPPORTED_OPTION.*model_max_length/);
 });
+
+test('special tokens are found in a text, `!` too where it pads; letters are lowered one by one, white space is Unicode’s', () => {
+  const names = ['!', '!</w>', 'a</w>', '<', '|</w>', '<|startoftext|>', '<|endoftext|>'];
+  const vocabulary = Object.fromEntries(names.map((name, i) => [name, i]));
+  const ids = (text: string, padding: string) => [...clipTokenizer(vocabulary, [], 8, padding).encode(text)];
+  expect(ids('A !', '!')).toEqual([5, 2, 0, 6, 0, 0, 0, 0]);
+  expect(ids('A !', '<|endoftext|>')).toEqual([5, 2, 1, 6, 6, 6, 6, 6]);
+  expect(ids('a<|endoftext|>a\u0085a', '!')).toEqual([5, 2, 6, 2, 2, 6, 0, 0]);
+});
