@@ -231,11 +231,19 @@ export function runsBelow(folder: string): () => Promise<RunView[]> {
     await view.update(join(path, 'log.jsonl'), facts.size).catch(() => undefined);
     return { name, records: view.records, generation: view.generation, folder: path };
   };
-  return async () => {
+  const lookAll = async (): Promise<RunView[]> => {
     const names = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map(({ name }) => name);
     const found: (RunView | null)[] = [];
     // One after the other: each may be large.
     for (const name of [...names.sort(), '.']) found.push(await look(name));
     return found.filter((view) => view !== null);
+  };
+  // Whoever asks meanwhile waits for the same look: two at once would take each new record twice.
+  let looking: Promise<RunView[]> | null = null;
+  return () => {
+    looking ??= lookAll().finally(() => {
+      looking = null;
+    });
+    return looking;
   };
 }

@@ -166,6 +166,17 @@ describe('the page’s server', () => {
     await rm(runs, { recursive: true });
   });
 
+  test('two pages that ask at once are given each record once', async () => {
+    const look = runsBelow(folder);
+    const both = await Promise.all([look(), look(), look()]);
+    const steps = Array.from({ length: 20 }, (_, i) => i + 1);
+    for (const views of [...both, await look()])
+      expect(views.map(({ name, records }) => [name, records.map(({ step }) => step)])).toEqual([
+        ['first', steps],
+        ['second', steps],
+      ]);
+  });
+
   test('a port that is taken is an error with a name', async () => {
     const { address, close } = await serveRuns({ runs: runsBelow(folder) });
     await expect(serveRuns({ port: Number(new URL(address).port), runs: runsBelow(folder) })).rejects.toThrow(
