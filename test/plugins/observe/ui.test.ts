@@ -237,7 +237,8 @@ describe.runIf(found)('the page in headless Chromium', () => {
         await tab.waitForSelector(`figure[data-chart="${chart}"] polyline[points*=" "]`, { state: 'attached' });
       expect(await tab.textContent('section')).toMatch(/step \d+ of 100000, \d+ MiB resident/);
       expect(await tab.textContent('pre')).toContain('onSync');
-      await tab.waitForFunction('document.querySelector("img").naturalWidth > 0');
+      // Asked from outside: waiting inside the page takes eval, which its policy forbids.
+      await expect.poll(() => tab.evaluate('document.querySelector("img").naturalWidth')).toBeGreaterThan(0);
       await tab.click('button');
       const result = await training;
       expect(result.stopped).toBe(true);
