@@ -11,6 +11,7 @@ export const ERRORS = {
   DEVICE_FAILED: 'a device reported an error while it computed; says what it reported',
   DEVICE_UNAVAILABLE: 'a device does not work here; says why',
   DRAWS_MISSING: 'a forward pass asked for random draws that it was not given',
+  EVALUATION_BROKEN_OFF: 'a plugin broke off an evaluation where there was none',
   FILE_MISSING: 'a file is not there',
   FILE_UNREADABLE: 'a file cannot be read',
   FILE_UNWRITABLE: 'a file cannot be written',

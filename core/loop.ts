@@ -17,15 +17,16 @@ export interface Machinery {
   requests(): Requests;
   rates(step: number): Record<string, Rates>;
   log(at: Position, sum: Sum, rates: Record<string, Rates>): Promise<void>;
-  evaluate(at: Position): Promise<void>;
+  /** Calls onStart. Whether a stop was asked for by then, on any rank. */
+  begin(): Promise<boolean>;
+  /** Whether a stop was asked for by the time it ended, on any rank: there is no other step then. */
+  evaluate(at: Position): Promise<boolean>;
   /** Saves the run after so many steps. */
   checkpoint(steps: number): Promise<void>;
   /** Whether a stop was asked for that must not wait for the window's end. */
   breaksOff(micro: Micro): Promise<boolean>;
   /** Drops a window's sum, and saves the run as it was before it. */
   abandon(sum: Sum & { readonly requests: Requests }, steps: number): Promise<void>;
-  /** Notes how many steps are made: the weights and every plugin's state are theirs from here on. */
-  made(steps: number): void;
   /** Frees what is left of a step. */
   release(sum: Sum, update: Update): void;
   breathe(): Promise<void>;
@@ -34,9 +35,8 @@ export interface Machinery {
 /** The loop. docs/loop.md shows it as pseudocode, and a test holds the two together. Returns whether it was stopped. */
 export async function loop(run: Machinery): Promise<{ step: number; stopped: boolean }> {
   const { hooks, plan, optimizer } = run;
-  await hooks.onStart.promise(plan);
   let step = run.startStep;
-  let stopped = false;
+  let stopped = await run.begin();
   for (let resumed = true; step < plan.steps && !stopped; resumed = false) {
     const at = positionOf(plan, step);
     if (at.startsEpoch || resumed) await hooks.beforeEpoch.promise(at);
@@ -57,14 +57,13 @@ export async function loop(run: Machinery): Promise<{ step: number; stopped: boo
     update = hooks.beforeStep.call(update, step);
     optimizer.update(update, rates, step);
     hooks.afterStep.call(step, update.finite);
-    run.made(step + 1);
     if (hooks.shouldLog.call(at)) await run.log(at, sum, rates);
     run.release(sum, update);
     step++;
-    if (sum.requests.evaluate > 0) await run.evaluate(at);
+    const endsHere = sum.requests.evaluate > 0 && (await run.evaluate(at));
     if (at.endsEpoch) await hooks.afterEpoch.promise(at);
-    if (sum.requests.checkpoint > 0) await run.checkpoint(step);
-    stopped = sum.requests.stop > 0;
+    if (sum.requests.checkpoint > 0 || endsHere) await run.checkpoint(step);
+    stopped = sum.requests.stop > 0 || endsHere;
     await run.breathe();
   }
   await hooks.onEnd.promise({ step, stopped });

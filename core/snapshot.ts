@@ -31,6 +31,8 @@ export interface Snapshot {
   readonly step: number;
   readonly seed: number;
   readonly metrics: Metrics;
+  /** True where a stop broke off the evaluation after the last step: a resumed run makes it before it goes on. */
+  readonly evaluationDue?: true;
   /** Lengths that decide which example comes when; a resumed run must have the same. */
   readonly data: {
     readonly items: number;

@@ -73,7 +73,7 @@ export class Trainer {
       this.running = session;
       const result = await this.run(session).catch(async (error: unknown) => {
         const note = (second: unknown) => void attachLater(error, second);
-        await session.rescue().catch(note);
+        await session.rescue(error).catch(note);
         await session.hooks.onError.promise(error).catch(note);
         await session.dispose().catch(note);
         throw error;

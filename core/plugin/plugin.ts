@@ -17,6 +17,11 @@ export interface Host {
   request(name: keyof Requests): void;
   /** Whether a stop was asked for on this rank, by a signal, the caller or a plugin: work that takes long outside of steps ends early then. */
   stopAsked(): boolean;
+  /**
+   * Ends an evaluation (onEvaluate) that a stop cut short, and the run with it: what was found is dropped, and a run that is resumed from there
+   * evaluates first. To be called on every rank or on none.
+   */
+  breakOffEvaluation(): never;
   /** The model, from prepareModel on. */
   model(): Model;
   /** How long the run is, from prepareModel on. */

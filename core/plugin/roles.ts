@@ -167,6 +167,8 @@ export interface Store {
   readonly overrides?: readonly string[];
   /** The snapshot to go on from; null to begin anew. Asked on rank 0 alone. */
   read(): Promise<Snapshot | null>;
+  /** Where the newest snapshot is that the run has saved, in words; null where it has saved none. */
+  kept?(): string | null;
 }
 
 export interface Roles {

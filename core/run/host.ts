@@ -6,6 +6,7 @@ import { hooksFor } from '../plugin/guard.js';
 import type { Hooks } from '../plugin/hooks.js';
 import type { Host, PluginBase } from '../plugin/plugin.js';
 import { COLLECTIVE, RANDOM } from '../plugin/roles.js';
+import { brokenOff } from './broken-off.js';
 import type { Members } from './members.js';
 import type { PendingRequests } from './requests.js';
 
@@ -36,6 +37,9 @@ export function hostFor(run: HostContext, plugin: string, owner = plugin): Host 
     model,
     request: (name) => run.requests.ask(name),
     stopAsked: () => run.requests.stopAsked,
+    breakOffEvaluation: () => {
+      throw brokenOff(plugin);
+    },
     plan: () => run.plan() ?? early('the plan'),
     weights: (purpose) => run.hooks.onWeights.call(weightsOf(model()), purpose),
     evaluation: (parameters, draws) =>

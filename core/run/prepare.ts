@@ -114,6 +114,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
       runId,
       startStep,
       metrics: snapshot?.metrics ?? {},
+      evaluationDue: snapshot?.evaluationDue === true,
     });
   } catch (error) {
     const note = (second: unknown) => void attachLater(error, second);

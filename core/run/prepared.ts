@@ -43,4 +43,6 @@ export interface Prepared {
   /** Steps that were made before, and the metrics last known then. */
   readonly startStep: number;
   readonly metrics: Metrics;
+  /** Whether a stop broke off the evaluation after the last of those steps. */
+  readonly evaluationDue: boolean;
 }

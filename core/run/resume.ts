@@ -30,6 +30,7 @@ export async function captureRun(
   { assembled, members, plan, trained, content, runId }: Prepared,
   step: number,
   metrics: Metrics,
+  evaluationDue: boolean,
 ): Promise<Snapshot> {
   const { items, batchSize, windowLength, worldSize } = plan;
   const plugins: Record<string, State> = {};
@@ -40,6 +41,7 @@ export async function captureRun(
     step,
     seed: assembled.resolve(RUN).seed,
     metrics,
+    ...(evaluationDue ? { evaluationDue: true as const } : {}),
     data: { items, batchSize, windowLength, worldSize, content },
     run: changeable(assembled.resolve, plan),
     settings: await members.settings(),

@@ -1,12 +1,14 @@
 import type { Batch } from '../data.js';
+import { SteploomError } from '../errors.js';
 import type { Machinery } from '../loop.js';
 import type { Metrics } from '../metrics.js';
-import type { Micro, Position } from '../plan.js';
+import { type Micro, type Position, positionOf } from '../plan.js';
 import type { Requests, Sum } from '../plugin/hooks.js';
 import { CLOCK, COLLECTIVE, DEVICE, type Rates, STORE, type Update } from '../plugin/roles.js';
 import type { Snapshot } from '../snapshot.js';
 import { disposeAll } from '../tape.js';
 import { macrotask } from './breathe.js';
+import { isBrokenOff } from './broken-off.js';
 import { disposeRun } from './dispose.js';
 import { Loader } from './loader.js';
 import { Log } from './log.js';
@@ -32,6 +34,8 @@ export class Session implements Machinery {
   stepsMade: number;
   /** False while an update is under way: weights and states then belong to no step. */
   private intact = true;
+  /** Whether a stop broke off the evaluation after the last step: who resumes the run makes it first. */
+  private evaluationDue: boolean;
 
   constructor(readonly prepared: Prepared) {
     this.hooks = prepared.hooks;
@@ -42,8 +46,11 @@ export class Session implements Machinery {
         prepared.optimizer.update(update, rates, step);
         // An optimizer may have made its state just now.
         if (step === this.startStep) prepared.members.refuseForgetfulOptimizers();
+        this.stepsMade = step + 1;
+        this.intact = true;
       },
     };
+    this.evaluationDue = prepared.evaluationDue;
     this.startStep = prepared.startStep;
     this.stepsMade = prepared.startStep;
     this.metrics = prepared.metrics;
@@ -71,10 +78,30 @@ export class Session implements Machinery {
     return this.records.step(at, sum, rates);
   }
 
-  async evaluate(at: Position): Promise<void> {
+  async begin(): Promise<boolean> {
+    await this.hooks.onStart.promise(this.plan);
+    return this.evaluationDue ? this.evaluate(positionOf(this.plan, this.startStep - 1)) : this.stopAgreed();
+  }
+
+  async evaluate(at: Position): Promise<boolean> {
     await this.records.settled();
-    this.metrics = await this.hooks.onEvaluate.promise({}, at.step);
+    try {
+      this.metrics = await this.hooks.onEvaluate.promise({}, at.step);
+    } catch (error) {
+      // Every rank breaks off, or none.
+      if (!isBrokenOff(error)) throw error;
+      this.evaluationDue = true;
+      return true;
+    }
+    this.evaluationDue = false;
     if (Object.keys(this.metrics).length > 0) await this.hooks.onRecord.promise({ step: at.step + 1, epoch: at.epoch, ...this.metrics });
+    return this.stopAgreed();
+  }
+
+  /** Whether any rank was asked to stop. A collective call, so that all know the same. */
+  private async stopAgreed(): Promise<boolean> {
+    const { assembled, requests } = this.prepared;
+    return (await assembled.resolve(COLLECTIVE).sum(requests.isAsked('stop') ? 1 : 0)) > 0;
   }
 
   async checkpoint(steps: number): Promise<void> {
@@ -85,25 +112,30 @@ export class Session implements Machinery {
     await collective.barrier();
   }
 
-  made(steps: number): void {
-    this.stepsMade = steps;
-    this.intact = true;
-  }
-
   /**
-   * After an error: saves what the last finished step left, where there is a store and a step to save. The other ranks are not waited
-   * for, since they may wait for this one.
+   * After an error: saves what the last finished step left, where there is a store and a step to save, and says where it is kept. Where every
+   * rank has the error, rank 0 does; else the rank that has it, since the others may wait for it and are ended with it.
    */
-  async rescue(): Promise<void> {
+  async rescue(error: unknown): Promise<void> {
     const { resolve, has } = this.prepared.assembled;
-    if (!this.intact || this.stepsMade === this.startStep || !has(STORE) || resolve(COLLECTIVE).rank !== 0) return;
-    await this.hooks.onCheckpoint.promise(await this.capture(this.stepsMade), this.metrics);
-    this.prepared.warn(`core: what the run had learnt after step ${this.stepsMade} was saved`);
+    const everyRank = error instanceof SteploomError && error.everyRank;
+    if (!has(STORE) || (everyRank && resolve(COLLECTIVE).rank !== 0)) return;
+    const { stepsMade } = this;
+    let saved = false;
+    try {
+      if (!this.intact || stepsMade === this.startStep) return;
+      await this.hooks.onCheckpoint.promise(await this.capture(stepsMade), this.metrics);
+      saved = true;
+    } finally {
+      const where = resolve(STORE).kept?.() ?? null;
+      if (saved) this.prepared.warn(`core: what the run had learnt after step ${stepsMade} is kept${where ? ` in ${where}` : ''}`);
+      else if (where) this.prepared.warn(`core: the last checkpoint is ${where}`);
+    }
   }
 
   /** The run as it is between steps, with so many made. */
   capture(steps: number): Promise<Snapshot> {
-    return captureRun(this.prepared, steps, this.metrics);
+    return captureRun(this.prepared, steps, this.metrics, this.evaluationDue);
   }
 
   async breaksOff({ endsWindow }: Micro): Promise<boolean> {

@@ -67,11 +67,10 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
           }
           tf.dispose(batch.tensors);
         }
+        // One rank may have heard of a stop before another: all ask, so that all break off.
+        if ((await over(host.stopAsked() ? 1 : 0)) > 0) host.breakOffEvaluation();
         const means: Record<string, number> = {};
-        // One that ended early on some rank says nothing; whoever watches a metric finds that it is no number.
-        const brokenOff = (await over(host.stopAsked() ? 1 : 0)) > 0;
-        for (const name of ['loss.held', ...Object.keys(metrics)])
-          means[name] = brokenOff ? Number.NaN : (await over(sums[name] ?? 0)) / items;
+        for (const name of ['loss.held', ...Object.keys(metrics)]) means[name] = (await over(sums[name] ?? 0)) / items;
         return { ...before, ...means };
       });
     },

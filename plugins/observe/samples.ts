@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Filling, fail, type Host, RANDOM } from '../../core/index.js';
+import { COLLECTIVE, type Filling, fail, type Host, RANDOM } from '../../core/index.js';
 import { lostText } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/text-to-image-model.js';
 import { writeGrid } from '../persist/formats/png.js';
@@ -31,27 +31,36 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
       if (host.isFirstRank() && isTextToImage(model)) for (const what of lostText(model.tokenizer, prompts, 'prompts')) host.warn(what);
       return model;
     });
-    const draw = async (name: string) => {
-      if (!host.isFirstRank()) return;
+    /** Whether the picture is there, or another rank's affair; a stop keeps it from being drawn. */
+    const draw = async (name: string): Promise<boolean> => {
+      if (!host.isFirstRank()) return true;
       const model = host.model();
       if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'samples', 'the model is no text-to-image model', 'Use textToImageModel().');
       const options = { ...sampling, sampler: given ?? host.resolve(SAMPLER), stop: host.stopAsked };
       const drawn = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), prompts, options);
-      if (!drawn) return host.warn(`${name}.png is not drawn: a stop was asked for`);
+      if (!drawn) {
+        host.warn(`${name}.png is not drawn: a stop was asked for`);
+        return false;
+      }
       const { shape, data } = drawn;
       const size = shape[1] * shape[2] * 3;
       const images = prompts.map((_, i) => data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
       await writeGrid(join(outputDir, `${name}.png`), images, { height: shape[1], width: shape[2] }, Math.min(8, prompts.length));
+      return true;
     };
     // A run that goes on has its first pictures already.
     hooks.onStart.tapPromise(async () => {
       if (host.startStep() === 0) await draw('grid-before');
     });
-    hooks.onEnd.tapPromise(() => draw('grid-after'));
+    hooks.onEnd.tapPromise(async () => {
+      await draw('grid-after');
+    });
     if (every === undefined) return;
     hooks.onRequest.tap((requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));
     hooks.onEvaluate.tapPromise(async (metrics, step) => {
-      if ((step + 1) % every === 0) await draw(`grid-${step + 1}`);
+      if ((step + 1) % every !== 0) return metrics;
+      const isMissing = !(await draw(`grid-${step + 1}`));
+      if ((await host.resolve(COLLECTIVE).sum(isMissing ? 1 : 0)) > 0) host.breakOffEvaluation();
       return metrics;
     });
   },

@@ -75,6 +75,9 @@ export async function judge(
     };
     const means: number[] = [];
     for (const t of TIMESTEPS) {
+      // Lets signals in.
+      await new Promise((goOn) => setTimeout(goOn, 0));
+      if (sampling.stop()) break;
       const one = tf.tidy(() => lossAt(context, model, batch, t));
       means.push((await one.data())[0]);
       one.dispose();
@@ -92,7 +95,8 @@ export async function judge(
   const best = samples.map((sample) => {
     const drawn = pooled(sample);
     return small.map((gallery) => {
-      let [least, at] = [Number.POSITIVE_INFINITY, 0];
+      // A picture that is not finite is near to none.
+      let [least, at] = [Number.POSITIVE_INFINITY, -1];
       for (const [i, other] of gallery.entries()) {
         const d = distance(drawn, other);
         if (d < least) [least, at] = [d, i];
@@ -101,7 +105,7 @@ export async function judge(
     });
   });
   for (const [g, { style, emoji }] of galleries.entries()) {
-    const right = best.map((found, i) => emoji[found[g].at].caption === captions[i]);
+    const right = best.map((found, i) => emoji[found[g].at]?.caption === captions[i]);
     const closest = best.map((found) => found.every((other) => found[g].least <= other.least));
     nearest[style] = right.filter(Boolean).length / captions.length;
     nearestOfAll[style] = right.filter((ok, i) => ok && closest[i]).length / captions.length;

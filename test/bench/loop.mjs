@@ -164,9 +164,9 @@ const stub = {
     },
   }),
   log: async () => {},
-  evaluate: async () => {},
+  begin: async () => false,
+  evaluate: async () => false,
   checkpoint: async () => {},
-  made() {},
   release() {},
   breathe: async () => {},
 };

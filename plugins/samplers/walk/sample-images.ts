@@ -14,6 +14,9 @@ export interface SampleOptions {
   readonly onStep?: (done: number, of: number) => void;
 }
 
+/** Milliseconds after which timers and signals are let in between two steps. */
+const BREATH = 100;
+
 /** Pixels [n, h, w, 3] in [-1, 1] on the host. */
 export interface SampledImages {
   readonly shape: [n: number, height: number, width: number, channels: number];
@@ -51,6 +54,7 @@ export async function sampleImages(
   const shape: [number, number, number] = [side, side, model.channels];
   const parts: Float32Array[] = [];
   let pixels: number[] = [];
+  let breath = performance.now();
   for (let from = 0; from < prompts.length; from += batchSize) {
     const some = prompts.slice(from, from + batchSize);
     const noise = (name: string) => {
@@ -84,7 +88,10 @@ export async function sampleImages(
         sample = next;
         options.onStep?.(from * walk.timesteps.length + (index + 1) * some.length, prompts.length * walk.timesteps.length);
         // Lets timers and signals in, and keeps the host from queueing the whole walk.
-        if (index % 8 === 7) await new Promise((resolve) => setTimeout(resolve, 0));
+        if (index % 8 === 7 || performance.now() - breath > BREATH) {
+          await new Promise((resolve) => setTimeout(resolve, 0));
+          breath = performance.now();
+        }
       }
       const image = tf.tidy(() => model.codec.decode(context, sample).clipByValue(-1, 1));
       pixels = image.shape.slice(1);

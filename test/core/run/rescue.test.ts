@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { type Plugin, type Snapshot, STORE, Trainer } from '../../../core/index.js';
+import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { memoryStore, smallRun, weightsRecorder } from '../../support/small-run.js';
 
 /** A store that saves when it is told to, and never by itself. */
@@ -26,26 +27,37 @@ const throwsIn = (hook: 'onBatch' | 'beforeStep' | 'onLog' | 'afterStep', at: nu
   };
 };
 
-test.each(['onBatch', 'beforeStep', 'onLog'] as const)('what was learnt is saved when something throws in %s', async (hook) => {
-  const whole = weightsRecorder();
-  await new Trainer(smallRun().with(whole.plugin)).train();
-  const kept = store();
-  const warnings: string[] = [];
-  const logging = weightsRecorder();
-  await expect(
-    new Trainer(smallRun().with(kept.plugin, logging.plugin, throwsIn(hook, 4)), { warn: (text) => warnings.push(text) }).train(),
-  ).rejects.toThrow(`broken in ${hook}`);
-  // In the fourth step: before its update three are made, after it four.
-  const steps = hook === 'onLog' ? 4 : 3;
-  expect(kept.snapshots.map(({ step }) => step)).toEqual([steps]);
-  expect(warnings).toContain(`core: what the run had learnt after step ${steps} was saved`);
-  const rest = weightsRecorder();
-  await new Trainer(smallRun().with(rest.plugin, memoryStore(99, kept.snapshots[0]).plugin)).train();
-  expect(rest.steps).toEqual(whole.steps.slice(steps));
-});
+test.each(['onBatch', 'beforeStep', 'afterStep', 'onLog'] as const)(
+  'what was learnt is saved when something throws in %s',
+  async (hook) => {
+    const whole = weightsRecorder();
+    await new Trainer(smallRun().with(whole.plugin)).train();
+    const kept = store();
+    const warnings: string[] = [];
+    const logging = weightsRecorder();
+    await expect(
+      new Trainer(smallRun().with(kept.plugin, logging.plugin, throwsIn(hook, 4)), { warn: (text) => warnings.push(text) }).train(),
+    ).rejects.toThrow(`broken in ${hook}`);
+    // In the fourth step: before its update three are made, after it four.
+    const steps = hook === 'onLog' || hook === 'afterStep' ? 4 : 3;
+    expect(kept.snapshots.map(({ step }) => step)).toEqual([steps]);
+    expect(warnings).toContain(`core: what the run had learnt after step ${steps} is kept`);
+    const rest = weightsRecorder();
+    await new Trainer(smallRun().with(rest.plugin, memoryStore(99, kept.snapshots[0]).plugin)).train();
+    expect(rest.steps).toEqual(whole.steps.slice(steps));
+  },
+);
 
 test('nothing is saved where an update was under way, and nothing where no step was made', async () => {
-  for (const plugin of [throwsIn('afterStep', 4), throwsIn('onBatch', 1)]) {
+  const good = adamw();
+  const failing: Plugin = {
+    ...good,
+    update(...given: Parameters<typeof good.update>) {
+      good.update(...given);
+      if (given[2] === 3) throw new Error('broken while updating');
+    },
+  };
+  for (const plugin of [failing, throwsIn('onBatch', 1)]) {
     const kept = store();
     await expect(new Trainer(smallRun().with(kept.plugin, plugin)).train()).rejects.toThrow('broken');
     expect(kept.snapshots).toEqual([]);

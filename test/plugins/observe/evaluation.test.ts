@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
-import { OBJECTIVE, type Plugin, Trainer } from '../../../core/index.js';
+import { type FinishedRecord, OBJECTIVE, type Plugin, Trainer } from '../../../core/index.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { evaluation } from '../../../plugins/observe/evaluation.js';
+import { reduceOnPlateau } from '../../../plugins/schedules/reduce-on-plateau.js';
 import { ema } from '../../../plugins/weights/ema.js';
 import { examples, memoryStore, smallRun, weightsRecorder } from '../../support/small-run.js';
 
@@ -61,33 +62,59 @@ test('an evaluation that throws leaves the weights as they are, and the checkpoi
   expect(store.snapshots[2].plugins.ema.w).not.toEqual(store.snapshots[2].parameters.w);
 });
 
-test('a stop that is asked for in the middle of an evaluation ends it, and its metrics are no numbers', async () => {
-  const abort = new AbortController();
-  let loaded = 0;
-  const data = arrays(examples(40), { batchSize: 1, shuffle: false });
-  const watched = {
-    ...data,
-    open: async () => {
-      const source = await data.open();
-      return {
-        ...source,
-        load: (...given: Parameters<typeof source.load>) => {
-          if (++loaded === 3) abort.abort();
-          return source.load(...given);
-        },
+test('a stop in the middle of an evaluation ends it and the run, without another step; a resumed run evaluates first and goes on as if undisturbed', async () => {
+  /** What is held out, which does something when so many batches of it were loaded. */
+  const held = (at: number, act: () => void) => {
+    const data = arrays(examples(40), { batchSize: 1, shuffle: false });
+    let loaded = 0;
+    const open: typeof data.open = async (problems) => {
+      const source = await data.open(problems);
+      const load: typeof source.load = (...given) => {
+        if (++loaded === at) act();
+        return source.load(...given);
       };
-    },
-  } as typeof data;
-  const seen: number[] = [];
-  const watch: Plugin = {
-    name: 'watch',
-    after: ['evaluation'],
-    apply: ({ hooks }) =>
-      hooks.onEvaluate.tap((metrics) => {
-        seen.push(metrics['loss.held']);
-        return metrics;
-      }),
+      return { ...source, load };
+    };
+    return { ...data, open };
   };
-  const result = await new Trainer(smallRun({ steps: 50 }).with(evaluation(watched, { every: 2 }), watch)).train({ signal: abort.signal });
-  expect([loaded, seen, result.stopped, result.asked]).toEqual([3, [Number.NaN], true, true]);
+  const run = (data: ReturnType<typeof held>, store: Plugin) => {
+    const recorder = weightsRecorder();
+    const records: FinishedRecord[] = [];
+    const log: Plugin = { name: 'log', apply: ({ hooks }) => hooks.onRecord.tap((record) => void records.push(record)) };
+    const plugins = smallRun({ steps: 8 }).with(
+      evaluation(data, { every: 2 }),
+      reduceOnPlateau({ patience: 0, threshold: 0.5 }),
+      recorder.plugin,
+      log,
+      store,
+    );
+    return { trainer: new Trainer(plugins), steps: recorder.steps, metrics: () => records.filter((record) => 'loss.held' in record) };
+  };
+  const whole = run(
+    held(0, () => undefined),
+    memoryStore(99).plugin,
+  );
+  await whole.trainer.train();
+  const abort = new AbortController();
+  const store = memoryStore(99);
+  const first = run(
+    held(43, () => abort.abort()),
+    store.plugin,
+  );
+  const result = await first.trainer.train({ signal: abort.signal });
+  expect([result.step, result.stopped, result.asked]).toEqual([4, true, true]);
+  expect(store.snapshots.map(({ step, evaluationDue }) => [step, evaluationDue])).toEqual([[4, true]]);
+  const second = run(
+    held(0, () => undefined),
+    memoryStore(99, store.snapshots[0]).plugin,
+  );
+  await second.trainer.train();
+  expect([...first.steps, ...second.steps]).toEqual(whole.steps);
+  expect(whole.metrics().map(({ step }) => step)).toEqual([2, 4, 6, 8]);
+  expect([...first.metrics(), ...second.metrics()]).toEqual(whole.metrics());
+});
+
+test('breaking off where nothing is evaluated is an error', async () => {
+  const plugin: Plugin = { name: 'mine', apply: ({ hooks, breakOffEvaluation }) => hooks.afterStep.tap(() => breakOffEvaluation()) };
+  await expect(new Trainer(smallRun().with(plugin)).train()).rejects.toThrow(/EVALUATION_BROKEN_OFF \(mine\)/);
 });
