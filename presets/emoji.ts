@@ -61,10 +61,10 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
   const o = parseOptions('emoji', emojiOptions, options);
   const icons = await renderEmoji('icons');
   const { train, held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
-  const adapter = { rank: o.rank, alpha: o.rank };
+  const adapter = lora({ rank: o.rank, targets: EMOJI_TARGETS });
   return compose(
     textToImageModel({ from: folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }),
-    lora({ ...adapter, targets: EMOJI_TARGETS }),
+    adapter,
     emojiData(train, o.trainBatchSize, delft),
     denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
     ...commonPlugins(o),

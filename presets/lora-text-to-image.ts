@@ -46,10 +46,16 @@ export const loraTextToImageOptions = z.strictObject({
 /** Fine-tunes a text-to-image model with LoRA on a folder of images. */
 export async function loraTextToImage(options: LoraTextToImageOptions): Promise<Composition> {
   const o = parseOptions('lora-text-to-image', loraTextToImageOptions, options);
-  const adapter = { rank: o.rank, alpha: o.loraAlpha ?? o.rank, rslora: o.rslora };
+  const adapter = lora({
+    rank: o.rank,
+    alpha: o.loraAlpha ?? o.rank,
+    rslora: o.rslora,
+    targets: o.loraTargets,
+    dropout: o.loraDropout,
+  });
   return compose(
     textToImageModel({ from: modelFolder(o), train: 'nothing' }),
-    lora({ ...adapter, targets: o.loraTargets, dropout: o.loraDropout }),
+    adapter,
     ...commonPlugins(o),
     saveLora(o.outputDir, adapter),
     ...(await diffusionPlugins(o)),

@@ -2,6 +2,7 @@ import type { Scalar } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host, type State } from '../../core/index.js';
 import { sumOfSquares } from '../devices/compute/reduce.js';
+import { GUARD } from './guard/skipped-steps.js';
 
 export interface NonFiniteGuardOptions {
   /** Skipped steps in a row that end the run with NON_FINITE. */
@@ -45,7 +46,7 @@ export const nonFiniteGuard = ({ stopAfter = 10, stopAtShare = 0.5 }: NonFiniteG
   };
   const end = (what: string): never => fail('NON_FINITE', 'non-finite-guard', what, 'Lower the learning rate, or look for broken data.');
   return {
-    name: 'non-finite-guard',
+    name: GUARD,
     after: [CLIP],
     apply({ hooks, has, model, resolve }: Host) {
       hooks.validate.tap((problems) => {

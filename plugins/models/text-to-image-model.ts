@@ -12,7 +12,7 @@ import {
   type Tensor,
   type Tensors,
 } from '../../core/index.js';
-import type { Files } from '../persist/formats/files.js';
+import { type Files, writeTogether } from '../persist/formats/files.js';
 import type { CLIPTextConfig } from './clip/text-encoder.js';
 import type { Tokenizer } from './clip/tokenizer.js';
 import { remembered } from './layers/remembered.js';
@@ -38,7 +38,7 @@ export interface TextToImage extends Model {
   encode(context: Context, texts: readonly string[]): Tensor3D;
   /** The denoiser's prediction for latents [n, h, w, c] at n timesteps. */
   predict(context: Context, latents: Tensor4D, timesteps: readonly number[], states: Tensor3D): Tensor4D;
-  /** Writes diffusers' folder layout with these weights. */
+  /** Writes diffusers' folder layout with these weights: all of it, or what was there stays. */
   save(files: Files, parameters: Tensors, options?: { half?: boolean }): Promise<void>;
 }
 
@@ -119,6 +119,6 @@ export async function buildTextToImage({ from, train }: TextToImageModelOptions,
       const states = (inputs.states as Tensor3D | undefined) ?? encode(context, inputs.texts as string[]);
       return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], states);
     },
-    save: (files, weights, { half = false } = {}) => writeComponents(files, weights, joined, half),
+    save: (files, weights, { half = false } = {}) => writeTogether(files, (into) => writeComponents(into, weights, joined, half)),
   };
 }

@@ -1,5 +1,4 @@
 import { readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   betterThan,
@@ -9,17 +8,25 @@ import {
   fail,
   type Host,
   type Metrics,
-  messageOf,
   type Snapshot,
   STORE,
   SteploomError,
 } from '../../core/index.js';
+import { skippedSteps } from '../gradients/guard/skipped-steps.js';
 import { moveAside } from './folders/former-run.js';
-import { candidates, foreignSteps, isSnapshotFolder, stepsOfRun, stepsPast, tidyCheckpoints } from './folders/snapshot-folders.js';
+import {
+  candidates,
+  foreignSteps,
+  isSnapshotFolder,
+  lastProven,
+  stepsOfRun,
+  stepsPast,
+  tidyCheckpoints,
+} from './folders/snapshot-folders.js';
+import { writeCheckpoint } from './folders/write-checkpoint.js';
 import { guarded, writeAtomically } from './formats/atomic-file.js';
-import { writeFolderAtomically } from './formats/atomic-folder.js';
 import { folder } from './formats/folder.js';
-import { readSnapshot, writeSnapshot } from './formats/snapshot-files.js';
+import { readSnapshot } from './formats/snapshot-files.js';
 
 export interface CheckpointOptions {
   /** Where the folders checkpoint-<step> stand. */
@@ -32,7 +39,10 @@ export interface CheckpointOptions {
   readonly atEnd?: boolean;
   /** Save when the run is stopped before its end: by Ctrl-C, SIGTERM or a plugin. */
   readonly onStop?: boolean;
-  /** Keep only the newest so many; folders that are not ours are never touched. */
+  /**
+   * Keep only the newest so many; folders that are not ours are never touched. While steps are being skipped, the last from which training has
+   * gone on is kept as well: newer ones may be of weights that can no longer be trained.
+   */
   readonly totalLimit?: number;
   /** Keep the one with the least (or largest) value of a metric as well; one is saved whenever an evaluation betters it. */
   readonly best?: { readonly metric: string; readonly mode?: 'min' | 'max' };
@@ -61,26 +71,35 @@ export const checkpoint = (options: CheckpointOptions) => {
   let champion: Best | null = null;
   /** The best value at which a save was asked for already. */
   let wanted: number | null = null;
-  let saved = -1;
+  /** The newest that this run has saved. */
+  let saved: { readonly step: number; readonly path: string } | null = null;
+  /** What kept the newest from being saved: asked again for the same step, the answer is the same. */
+  let refused: { readonly step: number; readonly error: unknown } | null = null;
+  let rank = 0;
   const save = async (snapshot: Snapshot, metrics: Metrics) => {
-    if (snapshot.step !== saved) {
-      const path = join(into, `checkpoint-${snapshot.step}`);
-      await refuseRuined(snapshot, into);
-      // This run's own, which came to the same step before it was resumed, gives way.
-      const write = async (to: string) =>
-        writeFolderAtomically(to, (files) => writeSnapshot(files, snapshot), { replace: await isSnapshotFolder(to) });
-      saved = snapshot.step;
-      await write(path).catch((error) => elsewhere(error, snapshot.step, write));
-    }
+    const { step } = snapshot;
+    if (refused?.step === step) throw refused.error;
+    if (saved?.step !== step)
+      try {
+        const { path, error } = await writeCheckpoint(into, snapshot, rank);
+        saved = { step, path };
+        if (error) throw error;
+      } catch (error) {
+        refused = { step, error };
+        throw error;
+      }
+    // A rank that saves what it has, since it cannot go on, has nothing else to do.
+    if (rank > 0) return;
     const value = best && metrics[best.metric];
     if (best && betterThan(value, champion?.value ?? null, best)) {
-      champion = { step: snapshot.step, metric: best.metric, value, runId: snapshot.runId ?? '' };
+      champion = { step, metric: best.metric, value, runId: snapshot.runId ?? '' };
       await writeAtomically(join(into, BEST), `${JSON.stringify(champion)}\n`);
     }
     if (totalLimit === undefined) return;
     const steps = await stepsOfRun(into, snapshot.runId ?? '');
-    for (const step of steps.slice(totalLimit))
-      if (step !== champion?.step) await rm(join(into, `checkpoint-${step}`), { recursive: true, force: true });
+    const proven = skippedSteps(snapshot.plugins).inRow > 0 ? await lastProven(into, steps) : undefined;
+    for (const old of steps.slice(totalLimit))
+      if (old !== champion?.step && old !== proven) await rm(join(into, `checkpoint-${old}`), { recursive: true, force: true });
   };
 
   return {
@@ -113,7 +132,8 @@ export const checkpoint = (options: CheckpointOptions) => {
       });
       hooks.onStart.tapPromise(async () => {
         last = resolve(CLOCK).now();
-        if (!host.isFirstRank()) return;
+        ({ rank } = resolve(COLLECTIVE));
+        if (rank > 0) return;
         await tidyCheckpoints(into);
         await clearWay(into, host.startStep(), warn);
         if (best) champion = await readBest(into, best.metric, host.runId());
@@ -138,6 +158,7 @@ export const checkpoint = (options: CheckpointOptions) => {
       );
       hooks.onCheckpoint.tapPromise(save);
     },
+    kept: () => saved?.path ?? null,
     async read(): Promise<Snapshot | null> {
       if (resume === undefined) return null;
       if (resume !== 'latest') {
@@ -167,42 +188,6 @@ export const checkpoint = (options: CheckpointOptions) => {
     },
   };
 };
-
-/** Keeps weights that cannot be trained on from taking the place of good ones. */
-async function refuseRuined({ step, parameters, runId }: Snapshot, into: string): Promise<void> {
-  const ruined = Object.entries(parameters).find(
-    ([, { dtype, data }]) =>
-      dtype === 'float32' && !Number.isFinite((data as Float32Array).reduce((sum, x) => sum + Math.fround(x * x), 0)),
-  );
-  if (!ruined) return;
-  const [last] = await stepsOfRun(into, runId ?? '');
-  fail(
-    'NON_FINITE',
-    'checkpoint',
-    `after step ${step} the weights of ${ruined[0]} are not finite, or so large that their squares are not: no checkpoint was made of them`,
-    last === undefined
-      ? 'Train again with a lower learning rate.'
-      : `Go on from ${join(into, `checkpoint-${last}`)} with a lower learning rate.`,
-  );
-}
-
-/** Where a checkpoint's place cannot be written (a full disk, say): puts it among the temporary files, and says so in the error. */
-async function elsewhere(error: unknown, step: number, write: (to: string) => Promise<void>): Promise<never> {
-  const other = join(tmpdir(), `steploom-${process.pid}`, `checkpoint-${step}`);
-  const kept = await write(other).then(
-    () => true,
-    () => false,
-  );
-  if (!kept) throw error;
-  const what = error instanceof SteploomError ? error.problems[0].what : messageOf(error);
-  return fail(
-    'FILE_UNWRITABLE',
-    'checkpoint',
-    `${what}; the checkpoint was written to ${other}`,
-    'Free space, and resume from that folder.',
-    error,
-  );
-}
 
 /**
  * Moves checkpoints past the step that a run begins at aside: of a run that was here before, or of this one before it went back. They would

@@ -1,6 +1,7 @@
 import { type Host, weightsOf } from '../../core/index.js';
 import { isTextToImage } from '../models/text-to-image-model.js';
 import type { Files } from './formats/files.js';
+import { refuseRuined, trainedOf } from './weights/finite.js';
 
 export interface SaveModelOptions {
   readonly half?: boolean;
@@ -17,6 +18,7 @@ export const saveModel = (files: Files, { half = false, averaged }: SaveModelOpt
       const model = host.model();
       if (!isTextToImage(model)) return;
       const [trained, exported] = [weightsOf(model), host.weights('export')];
+      for (const weights of [trained, exported]) await refuseRuined('save-model', trainedOf(model, weights));
       await model.save(files, trained, { half });
       if (averaged && Object.keys(trained).some((path) => trained[path] !== exported[path])) await model.save(averaged, exported, { half });
     }),

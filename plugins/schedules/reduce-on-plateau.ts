@@ -1,4 +1,4 @@
-import { checkWatched, type Host, SCHEDULE, type State, watched } from '../../core/index.js';
+import { betterThan, checkWatched, type Host, SCHEDULE, type State, watched } from '../../core/index.js';
 
 export interface ReduceOnPlateauOptions {
   /** The metric of evaluations that is watched. */
@@ -50,10 +50,8 @@ export const reduceOnPlateau = ({
       });
       hooks.onEvaluate.tap((metrics) => {
         const value = watched('reduce-on-plateau', metrics, metric);
-        const limit = (best ?? 0) * (mode === 'min' ? 1 - threshold : 1 + threshold);
-        // As in torch, NaN and infinity are never better, also than nothing.
-        const better = Number.isFinite(value) && (best === null || (mode === 'min' ? value < limit : value > limit));
-        if (better) {
+        // torch's relative threshold, which has the best value's sign.
+        if (betterThan(value, best, { mode, minDelta: (best ?? 0) * threshold })) {
           best = value;
           bad = 0;
         } else bad++;

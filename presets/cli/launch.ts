@@ -1,12 +1,13 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { count } from '../common/options.js';
 import { withOneGpu } from './gpu-of-rank.js';
+import { END_SIGNAL, STOP_SIGNAL } from './launched.js';
 import { findMpirun, mpirunFlags } from './mpirun.js';
 import { addOptions, optionsOf } from './options.js';
-import { codeOf, STOP_SIGNAL } from './signals.js';
+import { codeOf, STOP_SIGNALS, type StopSignal, sayStopping } from './signals.js';
 
 const launchOptions = z.strictObject({
   processes: count().describe('How many; on a machine with GPUs, one for each.'),
@@ -21,7 +22,10 @@ const launchOptions = z.strictObject({
 
 const SCRIPT = fileURLToPath(new URL('./main.js', import.meta.url));
 
-/** Milliseconds between asking mpirun to end its processes and killing it with them. */
+/** Milliseconds after which processes that were asked to stop are asked again: one that had just begun may not have heard. */
+const AGAIN = 3000;
+
+/** Milliseconds from telling the processes to end at once until what started them is killed. */
 const KILL_AFTER = 900;
 
 /** A step on a GPU makes more small objects than V8's usual 16 MB hold; with several processes all wait for the one that collects garbage. */
@@ -42,62 +46,50 @@ export function addLaunch(program: Command): void {
 async function launch(args: readonly string[], { processes, hosts, mpirun, grace }: z.output<typeof launchOptions>): Promise<number> {
   const { path, make } = findMpirun(mpirun);
   const command = [process.execPath, ...NODE_FLAGS, SCRIPT, ...args];
-  // In a group of its own: the terminal's Ctrl-C would reach mpirun, which kills its processes a second later.
+  // In a session of its own: the terminal's signals would reach mpirun, which kills its processes a moment later. Its output comes through here,
+  // since mpirun would end at a pipe that nobody reads any more.
   const child = spawn(path, [...mpirunFlags(make, processes, hosts), ...withOneGpu(command, processes)], {
-    stdio: 'inherit',
+    stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  let stoppedBy: NodeJS.Signals | null = null;
-  let patience: NodeJS.Timeout | undefined;
-  /** mpirun's own way of ending its processes, and, should that not help, all of its group. */
-  const kill = () => {
-    child.kill('SIGTERM');
-    setTimeout(() => killGroup(child), KILL_AFTER).unref();
+  for (const [from, to] of [
+    [child.stdout, process.stdout],
+    [child.stderr, process.stderr],
+  ] as const)
+    from.on('data', (chunk) => void to.write(chunk));
+  let stoppedBy: StopSignal | null = null;
+  const timers: NodeJS.Timeout[] = [];
+  const after = (milliseconds: number, act: () => void) => timers.push(setTimeout(act, milliseconds));
+  const endAtOnce = () => {
+    child.kill(END_SIGNAL);
+    after(KILL_AFTER, () => killGroup(child));
   };
-  const pass = (signal: NodeJS.Signals) => {
-    if (stoppedBy) return kill();
+  const pass = (signal: StopSignal) => {
+    if (stoppedBy) return endAtOnce();
     stoppedBy = signal;
-    console.error(`\nstopping${signal === 'SIGINT' ? '; Ctrl-C again ends at once' : ''}`);
-    // mpirun itself would hand the signal on and kill its processes a second later. One process that is asked tells all the others.
-    const processes = processesBelow(child.pid as number, SCRIPT);
-    for (const pid of processes) process.kill(pid, STOP_SIGNAL);
-    if (processes.length === 0) kill();
-    patience = setTimeout(() => {
+    sayStopping(signal);
+    child.kill(STOP_SIGNAL);
+    after(AGAIN, () => child.kill(STOP_SIGNAL));
+    after(grace * 1000, () => {
       console.error(`the processes have not ended within ${grace} s: they are killed`);
-      kill();
-    }, grace * 1000);
+      endAtOnce();
+    });
   };
-  for (const signal of signals) process.on(signal, pass);
+  for (const signal of STOP_SIGNALS) process.on(signal, pass);
   try {
     return await new Promise<number>((resolve, reject) => {
       child.once('error', reject);
-      child.once('exit', (code, signal) => resolve(stoppedBy ? codeOf(stoppedBy) : (code ?? codeOf(signal ?? 'SIGKILL'))));
+      const ended = (code: number | null, signal: NodeJS.Signals | null) =>
+        resolve(stoppedBy ? codeOf(stoppedBy) : (code ?? codeOf(signal ?? 'SIGKILL')));
+      // With all that it has said; but some process that was killed may have left one behind that holds the pipes.
+      child.once('close', ended);
+      child.once('exit', (code, signal) => after(500, () => ended(code, signal)));
     });
   } finally {
-    clearTimeout(patience);
-    for (const signal of signals) process.off(signal, pass);
+    for (const timer of timers) clearTimeout(timer);
+    for (const signal of STOP_SIGNALS) process.off(signal, pass);
   }
 }
-
-/** The processes of this machine that run a script and descend from another. */
-function processesBelow(ancestor: number, script: string): number[] {
-  const { stdout } = spawnSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' });
-  const rows = (stdout ?? '').split('\n').flatMap((line) => {
-    const [, pid, parent, command] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? [];
-    return pid ? [{ pid: Number(pid), parent: Number(parent), command }] : [];
-  });
-  const family = new Set([ancestor]);
-  // Parents may stand behind their children: as often as there is something new.
-  for (let size = 0; size < family.size; ) {
-    size = family.size;
-    for (const { pid, parent } of rows) if (family.has(parent)) family.add(pid);
-  }
-  return rows.filter(({ pid, command }) => pid !== ancestor && family.has(pid) && isNode(command, script)).map(({ pid }) => pid);
-}
-
-/** Whether a command is Node with this script, not a launcher that has both among its arguments. */
-const isNode = (command: string, script: string): boolean => command.startsWith(process.execPath) && command.includes(script);
 
 function killGroup({ pid }: ChildProcess): void {
   try {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import './node-version.js';
+import './launched.js';
 
 import { Command, CommanderError } from 'commander';
 import { SteploomError } from '../../core/index.js';
@@ -12,7 +13,7 @@ import { addMerge } from './merge.js';
 import { underscored } from './options.js';
 import { printError } from './report.js';
 import { addSample } from './sample.js';
-import { ignoreClosedPipes } from './signals.js';
+import { ignoreClosedStreams } from './signals.js';
 import { addTrain } from './train.js';
 import { addUi } from './ui.js';
 
@@ -25,7 +26,7 @@ const program = new Command('steploom')
   .exitOverride()
   .showHelpAfterError('(steploom --help shows what there is)');
 
-ignoreClosedPipes();
+ignoreClosedStreams();
 for (const add of [addTrain, addExplain, addLaunch, addSample, addMerge, addUi, addDevices]) add(program);
 
 try {

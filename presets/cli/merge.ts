@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { invalidOption, weightsOf } from '../../core/index.js';
+import { isLeftOver } from '../../plugins/persist/formats/atomic-files.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { openModel, openOptions } from './open-model.js';
 import { addOptions, optionsOf } from './options.js';
@@ -15,7 +16,7 @@ const mergeOptions = z.strictObject({
 
 const holdsSomething = (path: string): Promise<boolean> =>
   readdir(path).then(
-    (names) => names.length > 0,
+    (names) => !names.every(isLeftOver),
     (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
   );
 

@@ -1,13 +1,14 @@
-import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { type Composition, type Plugin, SteploomError, Trainer } from '../../core/index.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { PAGE } from '../../plugins/observe/ui.js';
+import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { EXIT } from './exit-codes.js';
+import { stoppedByLaunch } from './launched.js';
 import { addPresetCommands } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
-import { codeOf, STOP_SIGNAL, stoppable } from './signals.js';
+import { codeOf, stoppable } from './signals.js';
 
 /** `steploom train <preset>`. */
 export function addTrain(program: Command): void {
@@ -32,14 +33,18 @@ async function train(composition: Composition, command: Command): Promise<void> 
   if ((rankFromEnvironment()?.rank ?? 0) === 0) console.error(`training on ${device}`);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
   try {
-    const { result, stoppedBy } = await stoppable((signal) => trainer.train({ signal }));
+    const say = (error: unknown) => printError(error, { debug });
+    const { result, stoppedBy, failed } = await stoppable((signal) => trainer.train({ signal }), say);
     if (result.profile) console.log(profileTable(result.profile));
     if (typeof profile === 'string' && result.spans) {
-      await writeFile(profile, traceOf(result.spans, rankFromEnvironment()?.rank ?? 0));
+      await writeAtomically(profile, traceOf(result.spans, rankFromEnvironment()?.rank ?? 0));
       console.error(`wrote ${profile}`);
     }
-    // `launch` knows what it was asked itself, and ends with that signal's code.
-    if (result.asked && stoppedBy !== STOP_SIGNAL) process.exitCode = codeOf(stoppedBy ?? 'SIGINT');
+    if (failed) process.exitCode = EXIT.failed;
+    // A signal that came when all steps were made has kept what comes at the end, the last pictures, from being drawn.
+    else if (stoppedBy) process.exitCode = codeOf(stoppedBy);
+    // `launch`, which stops its processes without such a signal, ends with the code of its own.
+    else if (result.asked && !stoppedByLaunch()) process.exitCode = codeOf('SIGINT');
   } catch (error) {
     printError(error, { debug });
     // What was found before a step was made is the command's fault, as what set-up finds; a plugin that throws is never.

@@ -16,3 +16,14 @@ test.skipIf(!launcher)('so does one of 2 ranks, either of which is killed', asyn
   const { faults } = await killing({ times: 3, processes: 2, launcher, seed: 2 });
   expect(faults).toEqual([]);
 });
+
+test.each(['stop', 'error'])('so does one that is ended by %s, with what the last step left', async (how) => {
+  const { faults, steps } = await killing({ times: 3, how, seed: 3 });
+  expect(faults).toEqual([]);
+  expect(Math.max(...steps)).toBeGreaterThan(0);
+});
+
+test.skipIf(!launcher)('so does one of which a rank has an error', async () => {
+  const { faults } = await killing({ times: 2, how: 'error', processes: 2, launcher, seed: 4 });
+  expect(faults).toEqual([]);
+});

@@ -1,6 +1,8 @@
-// Kills a small run with -9 at random moments, resumes it, and compares what it ends with, byte for byte, with a run that nobody
-// disturbed. A checkpoint is written every step, so that most moments fall into writing one.
-//   npm run build && node test/support/kill.mjs [times] [processes] [mpirun] [seed]
+// Ends a small run before its time, resumes it, and compares what it ends with, byte for byte, with a run that nobody disturbed. `kill` ends it
+// with -9 at random moments; a checkpoint is written every step, so that most moments fall into writing one. `stop` asks for a stop by a signal at
+// random moments, in the middle of evaluations as well, and `error` throws in a random step, on a random rank: no checkpoint is due then, and what the
+// last step left must be there all the same.
+//   npm run build && node test/support/kill.mjs [times] [processes] [mpirun] [seed] [kill | stop | error]
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,8 +14,10 @@ const script = fileURLToPath(new URL('./rank.mjs', import.meta.url));
 const STEPS = 40;
 
 /** Starts the run; `ended` tells with which code it did. */
-function start(out, processes, launcher) {
-  const settings = { out, steps: STEPS, window: 2, every: 1, resume: 'latest', log: true, checkEvery: 0 };
+function start(out, processes, launcher, how, more = {}) {
+  const settings = { out, steps: STEPS, window: 2, resume: 'latest', log: true, checkEvery: 0, atEnd: true, oneStore: true, ...more };
+  if (how === 'kill') settings.every = 1;
+  else settings.evaluate = 3;
   const own = [script, JSON.stringify(settings)];
   const child =
     processes === 1
@@ -40,15 +44,15 @@ function outcome(out) {
 const folder = () => mkdtempSync(join(tmpdir(), 'steploom-kill-'));
 
 /**
- * Kills `times` runs, each in a folder of its own. Returns the faults found, and at which step each run was killed.
- * @param {{ times: number, processes?: number, launcher?: { path: string, flags: readonly string[] }, seed?: number }} options
+ * Ends `times` runs, each in a folder of its own. Returns the faults found, and after which step each run was ended.
+ * @param {{ times: number, how?: 'kill' | 'stop' | 'error', processes?: number, launcher?: { path: string, flags: readonly string[] }, seed?: number }} options
  */
-export async function killing({ times, processes = 1, launcher, seed = 0 }) {
+export async function killing({ times, how = 'kill', processes = 1, launcher, seed = 0 }) {
   const random = seededRandom(seed).named('kill');
   const faults = [];
   const steps = [];
   const whole = folder();
-  const undisturbed = start(whole, processes, launcher);
+  const undisturbed = start(whole, processes, launcher, how);
   await present(join(whole, `pid-${processes - 1}`));
   const began = performance.now();
   if ((await undisturbed.ended) !== 0) throw new Error('the undisturbed run failed');
@@ -57,26 +61,32 @@ export async function killing({ times, processes = 1, launcher, seed = 0 }) {
   rmSync(whole, { recursive: true });
   for (let k = 0; k < times; k++) {
     const out = folder();
-    const { child, ended } = start(out, processes, launcher);
-    await present(join(out, `pid-${processes - 1}`));
-    await new Promise((done) => setTimeout(done, lasted * random.uniform()));
-    try {
-      const pid = processes === 1 ? child.pid : Number(readFileSync(join(out, `pid-${random.integer(processes)}`), 'utf8'));
-      process.kill(pid, 'SIGKILL');
-    } catch {
-      // It had not begun, or had ended: that moment counts as well.
+    const rank = random.integer(processes);
+    const fault = how === 'error' ? { rank, step: random.integer(STEPS), kind: 'break' } : undefined;
+    const { child, ended } = start(out, processes, launcher, how, { fault });
+    if (!fault) {
+      await present(join(out, `pid-${processes - 1}`));
+      await new Promise((done) => setTimeout(done, lasted * random.uniform()));
+      try {
+        const pid = processes === 1 ? child.pid : Number(readFileSync(join(out, `pid-${rank}`), 'utf8'));
+        process.kill(pid, how === 'kill' ? 'SIGKILL' : 'SIGTERM');
+      } catch {
+        // It had not begun, or had ended: that moment counts as well.
+      }
     }
-    await ended;
+    const first = await ended;
     let found = [];
     try {
       found = readdirSync(join(out, 'store-0'));
     } catch {
-      // Killed before the first checkpoint.
+      // Ended before the first checkpoint.
     }
     steps.push(Math.max(0, ...found.map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0))));
-    const code = await start(out, processes, launcher).ended;
-    if (code !== 0) faults.push(`run ${k}, killed after step ${steps[k]}: resuming ended with ${code}`);
-    else if (outcome(out) !== expected) faults.push(`run ${k}, killed after step ${steps[k]}: it ended with other bytes`);
+    const at = `run ${k}, ended after step ${steps[k]}`;
+    if (fault && (first === 0 || steps[k] !== fault.step)) faults.push(`${at} with ${first}: the error came in step ${fault.step}`);
+    const code = await start(out, processes, launcher, how).ended;
+    if (code !== 0) faults.push(`${at}: resuming ended with ${code}`);
+    else if (outcome(out) !== expected) faults.push(`${at}: it ended with other bytes`);
     const left = readdirSync(join(out, 'store-0')).filter((name) => name.startsWith('.'));
     if (left.length > 0) faults.push(`run ${k}: ${left} was left behind`);
     rmSync(out, { recursive: true });
@@ -85,16 +95,17 @@ export async function killing({ times, processes = 1, launcher, seed = 0 }) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [times = '50', processes = '1', mpirun = 'mpirun', seed = '0'] = process.argv.slice(2);
+  const [times = '50', processes = '1', mpirun = 'mpirun', seed = '0', how = 'kill'] = process.argv.slice(2);
   const root = process.getuid?.() === 0 && /mpirun(\.openmpi)?$/.test(mpirun) ? ['--allow-run-as-root', '--oversubscribe'] : [];
   const { faults, steps } = await killing({
     times: Number(times),
+    how,
     processes: Number(processes),
     launcher: { path: mpirun, flags: root },
     seed: Number(seed),
   });
   console.log(
-    `${times} kills of ${processes} process${processes === '1' ? '' : 'es'}, after steps ${steps.sort((a, b) => a - b).join(' ')}`,
+    `${times} times ${how}, ${processes} process${processes === '1' ? '' : 'es'}, after steps ${steps.sort((a, b) => a - b).join(' ')}`,
   );
   for (const fault of faults) console.log(fault);
   console.log(faults.length === 0 ? 'every run ended with the bytes of the undisturbed one' : `${faults.length} faults`);

@@ -20,6 +20,7 @@ import {
   nonFiniteGuard,
   warmup,
 } from '../../dist/plugins/index.js';
+import { stoppable } from '../../dist/presets/cli/signals.js';
 import { emoji, supervised } from '../../dist/presets/index.js';
 
 const o = {
@@ -74,6 +75,22 @@ const data = (n, shift = 0) => {
   return { x: { dtype: 'float32', shape: [n, 16], data: x }, y: { dtype: 'float32', shape: [n, 16], data: y } };
 };
 
+/** Examples that are not trained on; a test may want a stop when one rank has loaded so many batches of them. */
+function held() {
+  const all = arrays(data(11, 5), { batchSize: o.batchSize, shuffle: false });
+  let loaded = 0;
+  const open = async (problems) => {
+    const source = await all.open(problems);
+    const asked = o.stopInEvaluation;
+    const load = (...given) => {
+      if (asked && rank === asked.rank && ++loaded === asked.loaded) trainer.request('stop');
+      return source.load(...given);
+    };
+    return { ...source, load };
+  };
+  return { ...all, open };
+}
+
 let rank = 0;
 const losses = [];
 const rates = [];
@@ -94,6 +111,7 @@ const probe = {
       return undefined;
     });
     host.hooks.afterBackward.tap('probe', (sum, { step, index }) => {
+      if (here && step === fault.step && fault.kind === 'break') throw new Error('the fault of this test');
       const asked = o.stopInside;
       if (asked && rank === asked.rank && step === asked.step && index === asked.index) host.request('stop');
       if (!o.tripled) return sum;
@@ -156,12 +174,13 @@ const small = () =>
     accumulation(o.window),
     clipping(0.5),
     nonFiniteGuard(),
-    ...(o.evaluate ? [evaluation(arrays(data(11, 5), { batchSize: o.batchSize, shuffle: false }), { every: o.evaluate })] : []),
+    ...(o.evaluate ? [evaluation(held(), { every: o.evaluate })] : []),
     ...(o.log ? [jsonl(join(o.out, `log-${ownRank}.jsonl`), { every: 1 })] : []),
     ...(o.every || o.resume
       ? [
           checkpoint({
-            into: join(o.out, `store-${ownRank}`),
+            // A folder that all see, or one each.
+            into: join(o.out, o.oneStore ? 'store-0' : `store-${ownRank}`),
             ...(o.every ? { every: o.every } : {}),
             atEnd: o.atEnd,
             totalLimit: 3,
@@ -223,7 +242,8 @@ writeFileSync(join(o.out, `pid-${ownRank}`), String(process.pid));
 // Imported late: importing it makes it the backend that tf would start with.
 const threads = async () => (await import('@tensorflow/tfjs-backend-wasm')).getThreadsCount();
 // Runs are compared byte by byte: all have one name.
-const result = await new Trainer(job, { runId: 'compared', warn: () => undefined }).train();
+const trainer = new Trainer(job, { runId: 'compared', warn: () => undefined });
+const { result } = await stoppable((signal) => trainer.train({ signal }), console.error);
 writeFileSync(
   join(o.out, `rank-${rank}.json`),
   JSON.stringify({

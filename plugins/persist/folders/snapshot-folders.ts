@@ -1,6 +1,7 @@
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fail, messageOf } from '../../../core/index.js';
+import { fail, messageOf, type Snapshot } from '../../../core/index.js';
+import { skippedSteps } from '../../gradients/guard/skipped-steps.js';
 import { replacedName } from '../formats/atomic-folder.js';
 import { CHECKSUMS, STATE } from '../formats/snapshot-files.js';
 
@@ -11,12 +12,12 @@ export const isSnapshotFolder = async (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** The run that a snapshot is of; undefined where it does not say. */
-async function runOfSnapshot(path: string): Promise<string | undefined> {
+/** What a snapshot says of itself, beside its tensors; null where it cannot be read. */
+async function stateOf(path: string): Promise<Pick<Snapshot, 'runId' | 'step' | 'plugins'> | null> {
   try {
-    return (JSON.parse(await readFile(join(path, STATE), 'utf8')) as { runId?: string }).runId;
+    return JSON.parse(await readFile(join(path, STATE), 'utf8'));
   } catch {
-    return undefined;
+    return null;
   }
 }
 
@@ -63,8 +64,24 @@ export async function checkpointSteps(into: string): Promise<number[]> {
 /** Those that hold a snapshot of a run, the newest first. */
 export async function stepsOfRun(into: string, runId: string): Promise<number[]> {
   const found: number[] = [];
-  for (const step of await checkpointSteps(into)) if ((await runOfSnapshot(join(into, `checkpoint-${step}`))) === runId) found.push(step);
+  for (const step of await checkpointSteps(into)) if ((await stateOf(join(into, `checkpoint-${step}`)))?.runId === runId) found.push(step);
   return found;
+}
+
+/**
+ * Of a run's checkpoints, the newest first, the first from which a step was made that was not skipped: weights that can be trained on. Undefined
+ * where there is none.
+ */
+export async function lastProven(into: string, steps: readonly number[]): Promise<number | undefined> {
+  let most: number | undefined;
+  for (const step of steps) {
+    const state = await stateOf(join(into, `checkpoint-${step}`));
+    if (!state) continue;
+    const applied = state.step - skippedSteps(state.plugins).skipped;
+    most ??= applied;
+    if (applied < most) return step;
+  }
+  return undefined;
 }
 
 /** Those that bear a checkpoint's name and hold none of ours: diffusers', say. */
@@ -78,10 +95,10 @@ export async function foreignSteps(into: string): Promise<number[]> {
 export async function tidyCheckpoints(into: string): Promise<void> {
   const names: readonly string[] = await readdir(into).catch(() => []);
   for (const name of names) {
-    const [, own, kind] = /^\.(checkpoint-\d+)(\.old)?\.unfinished$/.exec(name) ?? [];
+    const [, own] = /^\.(checkpoint-\d+)(\.old|\.rank-\d+)?\.unfinished$/.exec(name) ?? [];
     if (!own) continue;
     const path = join(into, name);
-    if (kind && !names.includes(own) && name === replacedName(own)) await rename(path, join(into, own));
+    if (name === replacedName(own) && !names.includes(own)) await rename(path, join(into, own));
     else await rm(path, { recursive: true, force: true });
   }
 }

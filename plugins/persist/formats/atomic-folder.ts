@@ -9,16 +9,16 @@ export const replacedName = (name: string): string => unfinished(`${name}.old`);
 
 /**
  * Fills a folder under another name, and gives it its name when everything is on disk: who finds the name finds all of it.
- * `replace` says that there is one of that name.
+ * `replace` says that there is one of that name, `stage` tells the other name from that of whoever else may be writing the same.
  * Needs a file system whose rename is atomic, as those of Linux, macOS and Windows are.
  */
 export async function writeFolderAtomically(
   path: string,
   write: (files: Files) => Promise<void>,
-  { replace = false }: { readonly replace?: boolean } = {},
+  { replace = false, stage }: { readonly replace?: boolean; readonly stage?: string } = {},
 ): Promise<void> {
   const parent = dirname(path);
-  const temporary = join(parent, unfinished(basename(path)));
+  const temporary = join(parent, unfinished(stage === undefined ? basename(path) : `${basename(path)}.${stage}`));
   try {
     await guarded(path, async () => {
       await rm(temporary, { recursive: true, force: true });

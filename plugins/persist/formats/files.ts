@@ -8,6 +8,8 @@ export interface Files {
   /** Null where there is no such file. */
   read(path: string): Promise<Uint8Array | null>;
   write(path: string, content: Uint8Array | string): Promise<void>;
+  /** Writes several files, of which a reader finds all or none. Absent where the place has no means to; see {@link writeTogether}. */
+  together?(write: (files: Files) => Promise<void>): Promise<void>;
 }
 
 /** Files below an address, read with fetch; for browsers. */
@@ -31,6 +33,10 @@ export const inMemory = (files = new Map<string, Uint8Array>()): Files => ({
     files.set(path, typeof content === 'string' ? new TextEncoder().encode(content) : content);
   },
 });
+
+/** Writes files that belong together: where the place has the means, a reader finds all of the new ones or all of the old. */
+export const writeTogether = (files: Files, write: (files: Files) => Promise<void>): Promise<void> =>
+  files.together ? files.together(write) : write(files);
 
 /** A file that must be there. */
 export async function readFile(files: Files, path: string): Promise<Uint8Array> {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
-import { type Files, readJson } from './files.js';
+import { type Files, readJson, writeTogether } from './files.js';
 
 /**
  * A TensorFlow.js IOHandler over Files (a folder, an address, memory), in the layout of tf.LayersModel.save: model.json and
@@ -18,8 +18,10 @@ export const layersFiles = (files: Files): tf.io.IOHandler => ({
       ...(trainingConfig ? { trainingConfig } : {}),
       weightsManifest: [{ paths: ['weights.bin'], weights: weightSpecs ?? [] }],
     };
-    await files.write('model.json', new TextEncoder().encode(JSON.stringify(json)));
-    await files.write('weights.bin', new Uint8Array(tf.io.concatenateArrayBuffers([weightData ?? []].flat() as ArrayBuffer[])));
+    await writeTogether(files, async (into) => {
+      await into.write('model.json', new TextEncoder().encode(JSON.stringify(json)));
+      await into.write('weights.bin', new Uint8Array(tf.io.concatenateArrayBuffers([weightData ?? []].flat() as ArrayBuffer[])));
+    });
     return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
   },
   async load() {

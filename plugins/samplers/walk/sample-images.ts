@@ -21,6 +21,8 @@ const BREATH = 100;
 export interface SampledImages {
   readonly shape: [n: number, height: number, width: number, channels: number];
   readonly data: Float32Array;
+  /** Whether all were finite before they were clipped: where not, the weights are ruined. */
+  readonly isFinite: boolean;
 }
 
 /**
@@ -55,6 +57,7 @@ export async function sampleImages(
   const parts: Float32Array[] = [];
   let pixels: number[] = [];
   let breath = performance.now();
+  let isFinite = true;
   for (let from = 0; from < prompts.length; from += batchSize) {
     const some = prompts.slice(from, from + batchSize);
     const noise = (name: string) => {
@@ -93,10 +96,16 @@ export async function sampleImages(
           breath = performance.now();
         }
       }
-      const image = tf.tidy(() => model.codec.decode(context, sample).clipByValue(-1, 1));
+      const [image, notFinite] = tf.tidy(() => {
+        const decoded = model.codec.decode(context, sample);
+        // x - x is 0 for every finite x, and NaN for the others.
+        return [decoded.clipByValue(-1, 1), decoded.sub(decoded).sum()];
+      });
       pixels = image.shape.slice(1);
       parts.push((await image.data()) as Float32Array);
+      if ((await notFinite.data())[0] !== 0) isFinite = false;
       image.dispose();
+      notFinite.dispose();
     } finally {
       walk.dispose();
       states.dispose();
@@ -109,7 +118,7 @@ export async function sampleImages(
     data.set(part, at);
     at += part.length;
   }
-  return { shape: [prompts.length, pixels[0], pixels[1], pixels[2]], data };
+  return { shape: [prompts.length, pixels[0], pixels[1], pixels[2]], data, isFinite };
 }
 
 function guided(model: TextToImage, context: Context, sample: Tensor4D, t: number, states: Tensor3D, guidance: number): Tensor4D {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Plugin, type Snapshot, STORE, Trainer } from '../../../core/index.js';
+import { COLLECTIVE, type Collective, oneProcess, type Plugin, type Snapshot, STORE, SteploomError, Trainer } from '../../../core/index.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { memoryStore, smallRun, weightsRecorder } from '../../support/small-run.js';
 
@@ -77,4 +77,29 @@ test('an error while saving is attached to the one that ended the run', async ()
   const error = await new Trainer(smallRun().with(full, throwsIn('onBatch', 3))).train().catch((e) => e);
   expect(error.message).toContain('broken in onBatch');
   expect(error.later[0].message).toContain('no space left');
+});
+
+test.each([
+  [0, false, [2]],
+  [1, false, [2]],
+  [0, true, [2]],
+  [1, true, []],
+])('of several processes the one that has an error saves; rank %i where every rank has it: %s', async (rank, everyRank, steps) => {
+  const fill = { rank, worldSize: 2, localRank: rank, localSize: 2, barrier: async () => undefined };
+  const agreed: Collective = { ...oneProcess(), ...fill };
+  const collective = { name: 'two', fills: COLLECTIVE, ...agreed } as Plugin;
+  const broken: Plugin = {
+    name: 'broken',
+    apply: ({ hooks }) =>
+      hooks.onRequest.tap((requests, { step }) => {
+        const problem = { code: 'X_BROKEN', plugin: 'broken', what: 'broken', fix: 'Mend it.' } as const;
+        if (step === 2) throw new SteploomError(problem, { everyRank });
+        return requests;
+      }),
+  };
+  const kept = store();
+  await expect(new Trainer(smallRun().with(collective, kept.plugin, broken), { warn: () => undefined }).train()).rejects.toThrow(
+    'X_BROKEN',
+  );
+  expect(kept.snapshots.map(({ step }) => step)).toEqual(steps);
 });

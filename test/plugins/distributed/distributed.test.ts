@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -105,42 +105,70 @@ const gap = (a: RankResult, b: RankResult): number =>
 const found = launchers();
 const hasWebGPU = (await testDevices()).includes('webgpu');
 
+const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+
 describe.each(found.map((launcher) => [launcher.name, launcher] as const))('under %s', (_, launcher) => {
-  test('steploom launch passes a stop on, and waits until what was learnt is saved', async () => {
-    const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+  /** `steploom launch` of a run without an end, whose plugin does something in each step. */
+  const launched = async (inStep = '') => {
     const into = await folder();
-    const images = join(into, 'images');
-    await mkdir(images, { recursive: true });
-    await sharp({ create: { width: 32, height: 32, channels: 3, background: 'red' } }).toFile(join(images, '0.png'));
-    await writeFile(join(images, '0.txt'), 'red heart');
-    const train = [
+    await sharp({ create: { width: 32, height: 32, channels: 3, background: 'red' } }).toFile(join(into, '0.png'));
+    await writeFile(join(into, '0.txt'), 'red heart');
+    await writeFile(
+      join(into, 'config.mjs'),
+      `export default { trainDataDir: '.', device: 'wasm', threads: 1, trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: 100000, quiet: true, outputDir: 'run' };
+       export const plugins = [{ name: 'mine', apply: ({ hooks }) => hooks.beforeStep.tap((update, step) => { ${inStep}; return update; }) }];`,
+    );
+    const args = [
+      cli,
+      'launch',
+      '--processes',
+      '2',
+      '--mpirun',
+      launcher.path,
+      '--',
       'train',
       'lora-text-to-image',
-      '--train_data_dir',
-      images,
-      '--device',
-      'wasm',
-      '--threads',
-      '1',
-      '--train_batch_size',
-      '1',
+      '--config',
+      'config.mjs',
     ];
-    const child = spawn(process.execPath, [
-      ...[cli, 'launch', '--processes', '2', '--mpirun', launcher.path, '--', ...train],
-      ...['--lr_warmup_steps', '0', '--max_train_steps', '100000', '--output_dir', join(into, 'run')],
-    ]);
-    let [err, asked] = ['', false];
-    child.stderr.on('data', (chunk) => {
-      err += chunk;
-      if (!asked && err.includes('training on')) {
-        asked = true;
-        setTimeout(() => child.kill('SIGINT'), 1500);
-      }
-    });
-    expect(await new Promise((ended) => child.on('close', ended))).toBe(130);
-    const left = await readdir(join(into, 'run'));
-    expect(left).toContain('pytorch_lora_weights.safetensors');
-    expect(left.filter((name) => /^checkpoint-\d+$/.test(name))).toHaveLength(1);
+    const child = spawn(process.execPath, args, { cwd: into });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+    const said = async (what: string) => {
+      while (!output.includes(what)) await new Promise((goOn) => setTimeout(goOn, 20));
+    };
+    return { child, said, ended: new Promise((resolve) => child.once('exit', resolve)), left: () => readdir(join(into, 'run')) };
+  };
+
+  test('steploom launch passes a stop on, and waits until what was learnt is saved; who read its output may be gone', async () => {
+    const { child, said, ended, left } = await launched(`if (step === 2) console.error('two')`);
+    await said('two');
+    child.stdout.destroy();
+    child.stderr.destroy();
+    await new Promise((goOn) => setTimeout(goOn, 500));
+    child.kill('SIGHUP');
+    expect(await ended).toBe(129);
+    expect(await left()).toContain('pytorch_lora_weights.safetensors');
+    expect((await left()).filter((name) => /^checkpoint-\d+$/.test(name))).toHaveLength(1);
+  });
+
+  test('a second Ctrl-C ends steploom launch and its processes within a second, also while a step computes', async () => {
+    const { child, said, ended } = await launched(`if (step === 1) { console.error('busy', process.pid, '!'); for (;;); }`);
+    const pids: number[] = [];
+    let text = '';
+    child.stderr.on('data', (chunk) => (text += chunk));
+    while (pids.length < 2) {
+      await new Promise((goOn) => setTimeout(goOn, 20));
+      pids.splice(0, 2, ...[...text.matchAll(/busy (\d+) !/g)].map(([, pid]) => Number(pid)));
+    }
+    await said('busy');
+    child.kill('SIGINT');
+    await said('stopping');
+    const asked = performance.now();
+    child.kill('SIGINT');
+    expect(await ended).toBe(130);
+    expect(performance.now() - asked).toBeLessThan(2000);
+    for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH');
   });
 
   /** Settings, and by how much the batch of one process is larger. */
@@ -231,6 +259,24 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     ]);
   });
 
+  if (launcher === found[0])
+    test('a stop that one rank hears of in an evaluation ends it on all; resumed, they evaluate first and end as if undisturbed', async () => {
+      const settings = { steps: 12, evaluate: 4, batchSize: 1 };
+      const whole = await results(launcher, 2, settings);
+      const out = await folder();
+      // Each rank has half of the 11 examples: in the second evaluation.
+      const stopped = await results(launcher, 2, { ...settings, every: 100, out, stopInEvaluation: { rank: 1, loaded: 7 } });
+      expect(stopped.map(({ step, stopped: was }) => [step, was])).toEqual([
+        [8, true],
+        [8, true],
+      ]);
+      const resumed = await results(launcher, 2, { ...settings, out, resume: 'latest' });
+      for (const rank of resumed) {
+        expect(rank.weights).toEqual(whole[0].weights);
+        expect(rank.metrics).toEqual(whole[0].metrics);
+      }
+    });
+
   test('a snapshot of rank 0 continues the run bit for bit, with nothing in the folders of others', async () => {
     const whole = await results(launcher, 2, { steps: 30, window: 2 });
     const out = await folder();
@@ -306,7 +352,6 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
 
 describe.skipIf(found.length === 0)('steploom launch', () => {
   test('trains in two processes, and rank 0 alone writes', async () => {
-    const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
     const out = await folder();
     const { code, output } = await ran(process.execPath, [
       ...[cli, 'launch', '--processes', '2', '--mpirun', found[0].path, '--', 'train', 'emoji', '--device', 'wasm'],

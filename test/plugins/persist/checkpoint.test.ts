@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -121,6 +121,74 @@ describe('checkpoint', () => {
     await new Trainer(plugins('full', { resume: other }).with(rest.plugin)).train();
     expect(rest.steps).toEqual(whole.steps.slice(6));
     await rm(other, { recursive: true });
+  });
+
+  test('where nothing can be written anywhere, the error says so, and no word says that something was kept but what was', async () => {
+    const into = join(folder, 'nowhere');
+    const aside = join(folder, 'nowhere-aside');
+    const temporary = process.env.TMPDIR;
+    const blocked: Plugin = {
+      name: 'blocked',
+      apply: ({ hooks }) =>
+        hooks.beforeStep.tap((update, step) => {
+          if (step !== 3) return update;
+          renameSync(into, aside);
+          writeFileSync(into, '');
+          process.env.TMPDIR = join(folder, 'absent');
+          return update;
+        }),
+    };
+    const warnings: string[] = [];
+    const run = new Trainer(plugins('nowhere', { every: 2 }).with(blocked), { warn: (text) => warnings.push(text) }).train();
+    const error = await run.catch((e) => e).finally(() => Object.assign(process.env, { TMPDIR: temporary ?? tmpdir() }));
+    expect(error.message).toMatch(/FILE_UNWRITABLE.*checkpoint-4/);
+    expect(error.message).not.toContain('was written to');
+    expect(error.later).toEqual([]);
+    expect(warnings).toEqual([`core: the last checkpoint is ${join(into, 'checkpoint-2')}`]);
+  });
+
+  test('an error at the end, where files are written, says where what was learnt is kept', async () => {
+    const full: Plugin = {
+      name: 'full',
+      apply: ({ hooks }) =>
+        hooks.onEnd.tapPromise(async () => {
+          throw new Error('ENOSPC: no space left on device');
+        }),
+    };
+    const warnings: string[] = [];
+    const run = new Trainer(plugins('last', { atEnd: true }).with(full), { warn: (text) => warnings.push(text) }).train();
+    await expect(run).rejects.toThrow('ENOSPC');
+    const [last] = await readdir(join(folder, 'last'));
+    expect(warnings).toEqual([`core: what the run had learnt after step ${last.split('-')[1]} is kept in ${join(folder, 'last', last)}`]);
+  });
+
+  test('while steps are skipped, the last from which training went on is kept beside the newest', async () => {
+    const into = join(folder, 'skipping');
+    /** Spoils the gradient of steps. */
+    const spoil = (from: number, to: number): Plugin => ({
+      name: 'spoil',
+      after: [],
+      apply: ({ hooks }) =>
+        hooks.onUnscale.tap((update, step) => {
+          if (step < from || step >= to) return update;
+          const gradients = { ...update.gradients, w: tf.tidy(() => update.gradients.w.mul(Number.NaN)) };
+          update.gradients.w.dispose();
+          return { ...update, gradients };
+        }),
+    });
+    const train = (to: number) =>
+      new Trainer(
+        smallRun({ steps: 20 }).with(nonFiniteGuard({ stopAfter: 4 }), spoil(6, to), checkpoint({ into, every: 1, totalLimit: 2 })),
+        { warn: () => undefined },
+      ).train();
+    // The update of step 6 may have ruined what was saved after it: no gradient says otherwise.
+    await expect(train(20)).rejects.toThrow('NON_FINITE');
+    const left = (await readdir(into)).map((name) => Number(name.split('-')[1])).sort((a, b) => a - b);
+    expect(left).toHaveLength(3);
+    expect(left[0]).toBe(5);
+    await rm(into, { recursive: true });
+    await train(8);
+    expect((await readdir(into)).sort()).toEqual(['checkpoint-19', 'checkpoint-20']);
   });
 
   test('on an interval of time', async () => {

@@ -16,12 +16,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** A configuration whose plugin does something in a step. */
-const config = async (name: string, inStep: string) => {
+/** A configuration whose plugin does something in a step, and at the end. */
+const config = async (name: string, { inStep = '', atEnd = '', steps = 50 }: { inStep?: string; atEnd?: string; steps?: number }) => {
   await writeFile(
     join(folder, name),
-    `export default { trainDataDir: '.', device: 'wasm', trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: 50, quiet: true, outputDir: ${JSON.stringify(name.replace(/\W/g, '-'))} };
-     export const plugins = [{ name: 'mine', apply: ({ hooks, request }) => hooks.beforeStep.tap((update, step) => { ${inStep}; return update; }) }];`,
+    `export default { trainDataDir: '.', device: 'wasm', trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: ${steps}, quiet: true, outputDir: ${JSON.stringify(name.replace(/\W/g, '-'))} };
+     export const plugins = [{ name: 'mine', apply({ hooks, request }) { hooks.beforeStep.tap((update, step) => { ${inStep}; return update; });
+       hooks.onEnd.tapPromise(async () => { ${atEnd} }); } }];`,
   );
   return ['train', 'lora-text-to-image', '--config', name];
 };
@@ -46,7 +47,7 @@ function start(args: readonly string[], until: RegExp) {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 test.skipIf(process.platform === 'win32')('the second Ctrl-C ends the process within a second, also while a step computes', async () => {
-  const { child, seen, ended } = start(await config('busy.mjs', `if (step === 1) { console.log('busy'); for (;;); }`), /busy/);
+  const { child, seen, ended } = start(await config('busy.mjs', { inStep: `if (step === 1) { console.log('busy'); for (;;); }` }), /busy/);
   await seen;
   await pause(300);
   const group = -(child.pid as number);
@@ -59,13 +60,13 @@ test.skipIf(process.platform === 'win32')('the second Ctrl-C ends the process wi
 });
 
 test('a stop that is asked for in a step comes after the next one and ends with a code other than 0, and what was learnt is saved', async () => {
-  const { ended } = start(await config('asked.mjs', `if (step === 2) request('stop')`), /never/);
+  const { ended } = start(await config('asked.mjs', { inStep: `if (step === 2) request('stop')` }), /never/);
   expect((await ended).code).toBe(130);
   expect(await readdir(join(folder, 'asked-mjs'))).toEqual(expect.arrayContaining(['checkpoint-4', 'pytorch_lora_weights.safetensors']));
 });
 
 test('what reads the output may go away', async () => {
-  const { child, seen, ended } = start(await config('piped.mjs', 'console.log(step); console.error(step)'), /training on/);
+  const { child, seen, ended } = start(await config('piped.mjs', { inStep: 'console.log(step); console.error(step)' }), /training on/);
   await seen;
   child.stdout.destroy();
   child.stderr.destroy();
@@ -74,9 +75,24 @@ test('what reads the output may go away', async () => {
 });
 
 test('a plugin that throws ends with 1; what the last step had learnt is saved', async () => {
-  const { ended, output } = start(await config('broken.mjs', `if (step === 3) throw new Error('mine broke')`), /never/);
+  const { ended, output } = start(await config('broken.mjs', { inStep: `if (step === 3) throw new Error('mine broke')` }), /never/);
   expect((await ended).code).toBe(1);
   expect(output()).toMatch(/HOOK_THREW \(mine\): in beforeStep: mine broke/);
   expect(output()).toMatch(/ at broken\.mjs:2/);
   expect(await readdir(join(folder, 'broken-mjs'))).toContain('checkpoint-3');
+});
+
+test('an error that nobody catches stops the run after the step: what was learnt is saved, and the code is 1', async () => {
+  const late = `if (step === 2) setTimeout(() => { throw new Error('thrown in a timer') })`;
+  const { ended, output } = start(await config('late.mjs', { inStep: late }), /never/);
+  expect((await ended).code).toBe(1);
+  expect(output()).toContain('thrown in a timer');
+  expect(await readdir(join(folder, 'late-mjs'))).toContain('pytorch_lora_weights.safetensors');
+});
+
+test('a signal that comes when the steps are made ends with its code, too', async () => {
+  const atEnd = `process.kill(process.pid, 'SIGTERM'); await new Promise((goOn) => setTimeout(goOn, 100));`;
+  const { ended } = start(await config('end.mjs', { atEnd, steps: 2 }), /never/);
+  expect((await ended).code).toBe(143);
+  expect(await readdir(join(folder, 'end-mjs'))).toContain('pytorch_lora_weights.safetensors');
 });
