@@ -42,8 +42,8 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
         host.warn(`${name}.png is not drawn: a stop was asked for`);
         return false;
       }
-      const { shape, data, isFinite } = drawn;
-      if (!isFinite) host.warn(`${name}.png shows numbers that are not finite`);
+      const { shape, data, finite } = drawn;
+      if (!finite) host.warn(`${name}.png shows numbers that are not finite`);
       const size = shape[1] * shape[2] * 3;
       const images = prompts.map((_, i) => data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
       await writeGrid(join(outputDir, `${name}.png`), images, { height: shape[1], width: shape[2] }, Math.min(8, prompts.length));

@@ -30,8 +30,8 @@ export function addSample(program: Command): void {
     const prompts = [o.prompt].flat();
     const model = await openModel(o);
     for (const what of lostText(model.tokenizer, prompts, 'prompts')) console.error(printable(what));
-    const { shape, data, isFinite } = await sampleImages(model, weightsOf(model), seededRandom(o.seed), prompts, samplingOf(o));
-    if (!isFinite)
+    const { shape, data, finite } = await sampleImages(model, weightsOf(model), seededRandom(o.seed), prompts, samplingOf(o));
+    if (!finite)
       fail(
         'NON_FINITE',
         'sample',

@@ -22,7 +22,7 @@ export interface SampledImages {
   readonly shape: [n: number, height: number, width: number, channels: number];
   readonly data: Float32Array;
   /** Whether all were finite before they were clipped: where not, the weights are ruined. */
-  readonly isFinite: boolean;
+  readonly finite: boolean;
 }
 
 /**
@@ -57,7 +57,7 @@ export async function sampleImages(
   const parts: Float32Array[] = [];
   let pixels: number[] = [];
   let breath = performance.now();
-  let isFinite = true;
+  let finite = true;
   for (let from = 0; from < prompts.length; from += batchSize) {
     const some = prompts.slice(from, from + batchSize);
     const noise = (name: string) => {
@@ -103,7 +103,7 @@ export async function sampleImages(
       });
       pixels = image.shape.slice(1);
       parts.push((await image.data()) as Float32Array);
-      if ((await notFinite.data())[0] !== 0) isFinite = false;
+      if ((await notFinite.data())[0] !== 0) finite = false;
       image.dispose();
       notFinite.dispose();
     } finally {
@@ -118,7 +118,7 @@ export async function sampleImages(
     data.set(part, at);
     at += part.length;
   }
-  return { shape: [prompts.length, pixels[0], pixels[1], pixels[2]], data, isFinite };
+  return { shape: [prompts.length, pixels[0], pixels[1], pixels[2]], data, finite };
 }
 
 function guided(model: TextToImage, context: Context, sample: Tensor4D, t: number, states: Tensor3D, guidance: number): Tensor4D {

@@ -50,11 +50,12 @@ test.each(['onBatch', 'beforeStep', 'afterStep', 'onLog'] as const)(
 
 test('nothing is saved where an update was under way, and nothing where no step was made', async () => {
   const good = adamw();
+  let updates = 0;
   const failing: Plugin = {
     ...good,
     update(...given: Parameters<typeof good.update>) {
       good.update(...given);
-      if (given[2] === 3) throw new Error('broken while updating');
+      if (++updates === 4) throw new Error('broken while updating');
     },
   };
   for (const plugin of [failing, throwsIn('onBatch', 1)]) {

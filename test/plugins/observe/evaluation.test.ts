@@ -67,8 +67,8 @@ test('a stop in the middle of an evaluation ends it and the run, without another
   const held = (at: number, act: () => void) => {
     const data = arrays(examples(40), { batchSize: 1, shuffle: false });
     let loaded = 0;
-    const open: typeof data.open = async (problems) => {
-      const source = await data.open(problems);
+    const open: typeof data.open = async () => {
+      const source = await data.open();
       const load: typeof source.load = (...given) => {
         if (++loaded === at) act();
         return source.load(...given);
