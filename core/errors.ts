@@ -141,10 +141,6 @@ export function refuseInvalid(check: (problems: Problems) => void): void {
   if (problems.list.length > 0) throw new SteploomError(problems.list);
 }
 
-/** OPTION_INVALID in words of one's own, to be thrown where a value is needed at once. */
-export const invalidOption = (plugin: string, what: string, fix: string): SteploomError =>
-  new SteploomError({ code: 'OPTION_INVALID', plugin, what, fix });
-
 /** A text as it can be printed: what would move a terminal's cursor, colour it or turn its letters round, as its number. Line ends and tabs stay. */
 export const printable = (text: string): string =>
   // A joiner holds emoji together.

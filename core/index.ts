@@ -6,7 +6,6 @@ export { ERRORS, type ErrorCode } from './error-codes.js';
 export {
   attachLater,
   fail,
-  invalidOption,
   messageOf,
   type OptionChecks,
   type Problem,

@@ -5,7 +5,7 @@ import {
   compose,
   type DATA,
   type Filling,
-  invalidOption,
+  fail,
   type MODEL,
   type Plugin,
   run,
@@ -70,7 +70,8 @@ function metricsOf(given: SupervisedPresetOptions['metrics']): Record<string, Co
       if (name === 'accuracy') return [name, accuracy()];
       const k = Number(/^top-(\d+)$/.exec(name)?.[1]);
       if (!(k > 0))
-        throw invalidOption(
+        fail(
+          'OPTION_INVALID',
           'supervised',
           `there is no metric "${name}"`,
           'There are accuracy and top-K (top-5, say); or give functions by name.',

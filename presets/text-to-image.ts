@@ -1,6 +1,6 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
-import { type Composition, compose, invalidOption } from '../core/index.js';
+import { type Composition, compose } from '../core/index.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
@@ -35,18 +35,11 @@ export const textToImageOptions = z.strictObject({
 /** Trains a text-to-image model whole, on a folder of images. */
 export async function textToImage(options: TextToImageOptions): Promise<Composition> {
   const o = parseOptions('text-to-image', textToImageOptions, options);
-  const into = join(o.outputDir, 'model');
-  if (o.pretrainedModelNameOrPath !== undefined && resolve(o.pretrainedModelNameOrPath) === resolve(into))
-    throw invalidOption(
-      'text-to-image',
-      `the trained model would take the place of ${into}, which it starts from`,
-      'Give another outputDir.',
-    );
   return compose(
     textToImageModel({ from: modelFolder(o), train: o.trainTextEncoder ? 'everything' : 'unet' }),
     ...commonPlugins(o),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
-    saveModel(folder(into), { averaged: folder(join(o.outputDir, 'model-averaged')) }),
+    saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),
     ...(await diffusionPlugins(o)),
   );
 }

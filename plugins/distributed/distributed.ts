@@ -52,7 +52,7 @@ export const distributed = ({
         check.whole('checkEvery', checkEvery, 0, '0 for never');
         check.positive('bucketMegabytes', bucketMegabytes);
         if (alone) return;
-        const { learningRate, weightDecay, seed, steps, epochs, warmupSteps, groups } = resolve(RUN);
+        const { learningRate, weightDecay, seed, steps, epochs, warmupSteps, warmupAtMost, groups } = resolve(RUN);
         const settings = {
           version,
           seed,
@@ -61,6 +61,7 @@ export const distributed = ({
           steps,
           epochs,
           warmupSteps,
+          warmupAtMost,
           groups,
           window: resolve(WINDOW).length,
           ...options,

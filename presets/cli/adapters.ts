@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { fail, invalidOption, type ModuleFacts, messageOf } from '../../core/index.js';
+import { fail, type ModuleFacts, messageOf } from '../../core/index.js';
 import { loraOfSnapshot } from '../../plugins/adapters/lora/snapshot.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import type { ScaledLoraMatrices } from '../../plugins/persist/formats/lora/matrices.js';
@@ -15,7 +15,8 @@ export function parseAdapter(given: string): { path: string; share: number } {
   const [path, share] = [given.slice(0, colon), given.slice(colon + 1)];
   if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(share) && Number.isFinite(Number(share))) return { path, share: Number(share) };
   if (existsSync(path))
-    throw invalidOption(
+    fail(
+      'OPTION_INVALID',
       'lora',
       `${given}: "${share}" is no number`,
       'Give how much of the adapter is used, as in adapter.safetensors:0.8.',

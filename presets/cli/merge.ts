@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { invalidOption, weightsOf } from '../../core/index.js';
+import { fail, weightsOf } from '../../core/index.js';
 import { isLeftOver } from '../../plugins/persist/formats/atomic-files.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { openModel, openOptions } from './open-model.js';
@@ -27,7 +27,7 @@ export function addMerge(program: Command): void {
     const o = optionsOf(command, mergeOptions);
     // Before the work, not after it.
     if (!o.overwriteOutputDir && (await holdsSomething(o.outputDir)))
-      throw invalidOption('merge', `${o.outputDir} holds something already`, 'Give another output_dir, or add overwriteOutputDir.');
+      fail('OPTION_INVALID', 'merge', `${o.outputDir} holds something already`, 'Give another output_dir, or add overwriteOutputDir.');
     const model = await openModel(o);
     await model.save(folder(o.outputDir), weightsOf(model), { half: o.half });
     console.log(`wrote ${o.outputDir}`);

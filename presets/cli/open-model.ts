@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { invalidOption, seededRandom } from '../../core/index.js';
+import { fail, seededRandom } from '../../core/index.js';
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { toTensors } from '../../plugins/adapters/lora/serialize.js';
 import { DEVICES, type DeviceName } from '../../plugins/devices/choice/candidates.js';
@@ -23,7 +23,7 @@ type OpenOptions = Partial<z.output<z.ZodObject<typeof openOptions>>>;
 /** A model on a device, with adapters merged into its weights, one after another, if any are given. */
 export async function openModel({ pretrainedModelNameOrPath, device: name = 'auto', lora = [] }: OpenOptions): Promise<TextToImage> {
   if (name !== 'auto' && !DEVICES.includes(name as DeviceName))
-    throw invalidOption('device', `there is no device "${name}"`, `There are: auto, ${DEVICES.join(', ')}.`);
+    fail('OPTION_INVALID', 'device', `there is no device "${name}"`, `There are: auto, ${DEVICES.join(', ')}.`);
   await device(name as DeviceName | 'auto').setUp();
   const model = await buildTextToImage({ from: folder(pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }, seededRandom(0));
   for (const given of [lora].flat()) {

@@ -1,4 +1,4 @@
-import { type AnyPlugin, fail, invalidOption } from '../../core/index.js';
+import { type AnyPlugin, fail } from '../../core/index.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
@@ -21,7 +21,8 @@ async function resolutionFor(files: Files, wanted: number | undefined): Promise<
   const codec = await files.read('vae/config.json');
   const { block_size: block = 1 } = codec ? ((await readJson(files, 'vae/config.json')) as { block_size?: number }) : {};
   if (wanted !== undefined && wanted % block !== 0)
-    throw invalidOption(
+    fail(
+      'OPTION_INVALID',
       'resolution',
       `the model works on blocks of ${block} x ${block} pixels, resolution is ${wanted}`,
       `Give a multiple of ${block}.`,

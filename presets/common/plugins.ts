@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type AnyPlugin, type Filling, invalidOption, type Plugin, run } from '../../core/index.js';
+import { type AnyPlugin, type Filling, fail, type Plugin, run } from '../../core/index.js';
 import { device } from '../../plugins/devices/device.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
@@ -50,7 +50,7 @@ const sharedOptions = (o: object): Record<string, unknown> =>
 
 function optimizerOf(o: CommonOptions): Filling<'OPTIMIZER'> {
   if (o.use8bitAdam && !o.optimizer.startsWith('adamw'))
-    throw invalidOption('use8bitAdam', `use8bitAdam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
+    fail('OPTION_INVALID', 'use8bitAdam', `use8bitAdam and the optimizer ${o.optimizer} exclude each other`, 'Give one of them.');
   return optimizerByName(o.use8bitAdam ? 'adamw8bit' : o.optimizer, { beta1: o.adamBeta1, beta2: o.adamBeta2, epsilon: o.adamEpsilon });
 }
 

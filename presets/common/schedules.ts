@@ -1,4 +1,4 @@
-import { fail, invalidOption, type Plugin } from '../../core/index.js';
+import { fail, type Plugin } from '../../core/index.js';
 import { constant } from '../../plugins/schedules/constant.js';
 import { cosine } from '../../plugins/schedules/cosine.js';
 import { cosineWithRestarts } from '../../plugins/schedules/cosine-with-restarts.js';
@@ -49,6 +49,6 @@ export function scheduleByName(name: ScheduleName, { cycles, power, end, rules }
     warmup_stable_decay: () => warmupStableDecay(),
     one_cycle: () => oneCycle(),
   }[name];
-  if (!make) throw invalidOption('schedule', `there is no schedule "${name}"`, `There are: ${SCHEDULES.join(', ')}.`);
+  if (!make) fail('OPTION_INVALID', 'schedule', `there is no schedule "${name}"`, `There are: ${SCHEDULES.join(', ')}.`);
   return warmsUp(name) ? [make(), warmup()] : [make()];
 }

@@ -3,7 +3,7 @@ import { fail, type Model, type ModuleFacts, type Tensor, type TensorData, type 
 import { writeLoraFile } from '../../persist/formats/lora/diffusers.js';
 import { loraScale, type ScaledLoraMatrices } from '../../persist/formats/lora/matrices.js';
 import { LORA_FILE, type ReadLoraOptions, readLoraFile } from '../../persist/formats/lora-file.js';
-import { fileShape, fromFile, type Layout, shapeOfFile, toFile } from '../../persist/formats/pytorch-layout.js';
+import { fromFile, type Layout, shapeOfFile, toPyTorch } from '../../persist/formats/pytorch-layout.js';
 import { loraModules } from './modules.js';
 
 const layoutOf = ({ kind }: ModuleFacts): Layout => (kind === 'linear' ? 'linear' : 'conv');
@@ -25,9 +25,8 @@ export async function loraMatrices(
   if (adapted.length === 0) fail('LORA_EMPTY', 'lora', 'the model has no adapters to write', 'Add lora() to the run.');
   const scaling = { rank, alpha, rslora, scale: loraScale(rank, alpha, rslora) };
   const modules: ScaledLoraMatrices[] = [];
-  for (const { path, facts, a, b } of adapted) {
-    const layout = layoutOf(facts);
-    modules.push({ path, a: await toPyTorch(a, layout), b: await toPyTorch(b, layout), ...scaling });
+  for (const { path, a, b } of adapted) {
+    modules.push({ path, a: toPyTorch(await toHost(a)), b: toPyTorch(await toHost(b)), ...scaling });
   }
   return modules;
 }
@@ -35,12 +34,6 @@ export async function loraMatrices(
 /** A model's adapters as the bytes of a file of diffusers' layout. LORA_EMPTY where it has none. */
 export const writeLora = async (model: Model, weights: Tensors, scaling: LoraScaling): Promise<Uint8Array> =>
   writeLoraFile(await loraMatrices(model, weights, scaling));
-
-async function toPyTorch(tensor: Tensor, layout: Layout): Promise<TensorData> {
-  const { data } = await toHost(tensor);
-  const laid = { shape: tensor.shape, layout };
-  return { dtype: 'float32', shape: fileShape(laid), data: toFile(data as Float32Array, laid) };
-}
 
 /** A module's adapter from a file, as tensors, which the caller owns, with the scale it is used at. */
 export interface LoadedAdapter extends Omit<ScaledLoraMatrices, 'a' | 'b'> {

@@ -1,8 +1,8 @@
-import type { ModuleFacts, Settings, Snapshot, TensorData } from '../../../core/index.js';
+import type { ModuleFacts, Settings, Snapshot } from '../../../core/index.js';
 import { loraScale, type ScaledLoraMatrices } from '../../persist/formats/lora/matrices.js';
 import { loraMismatch } from '../../persist/formats/lora/mismatch.js';
 import { fitLora } from '../../persist/formats/lora-file.js';
-import { fileShape, type Layout, toFile } from '../../persist/formats/pytorch-layout.js';
+import { toPyTorch } from '../../persist/formats/pytorch-layout.js';
 import { loraPaths } from './modules.js';
 
 /**
@@ -24,11 +24,4 @@ export function loraOfSnapshot(
     const parts = { a: toPyTorch(parameters[names.a]), b: parameters[names.b] && toPyTorch(parameters[names.b]) };
     return { ...fitLora(path, parts, modules.get(path), where), ...scaling };
   });
-}
-
-/** A matrix or a convolution's weight in PyTorch's layout. */
-function toPyTorch({ shape, data }: TensorData): TensorData {
-  const layout: Layout = shape.length === 4 ? 'conv' : 'linear';
-  const laid = { shape, layout };
-  return { dtype: 'float32', shape: fileShape(laid), data: toFile(data as Float32Array, laid) };
 }

@@ -2,6 +2,7 @@ import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import type { AttentionOperation } from '../compute/contract.js';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
+import { addSlices } from './slices.js';
 
 /**
  * Scaled dot-product attention that never stores scores (Dao et al. 2022, FlashAttention): a workgroup keeps a tile of queries, walks along the
@@ -322,32 +323,12 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
       groups: [tiles, heads, n * slices],
     });
     device.dispose(deltas);
-    const whole = (sliced: TensorInfo) => (slices === 1 ? (sliced as Tensor) : addSlices(device, sliced, k.shape, slices));
+    const whole = (sliced: TensorInfo): Tensor => {
+      if (slices === 1) return sliced as Tensor;
+      const out = device.trackedTensor(k.shape);
+      addSlices(device, sliced, out, { batch: 1, slices });
+      return out;
+    };
     return { dq, dk: whole(dk), dv: whole(dv) };
   },
 });
-
-/** [slices, ...shape] to their sum; disposes what it is given. */
-function addSlices(
-  device: WebGPUDevice,
-  sliced: { readonly dataId: object } & Parameters<WebGPUDevice['dispose']>[0],
-  shape: number[],
-  slices: number,
-): Tensor {
-  const out = device.trackedTensor(shape);
-  const { size } = out;
-  dispatch(device, {
-    name: 'attention slices',
-    code: () => `${buffers(['parts'], ['result'])}
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= ${size}u) { return; }
-  var sum = 0f;
-  for (var s = 0u; s < ${slices}u; s++) { sum += parts[s * ${size}u + id.x]; }
-  result[id.x] = sum;
-}`,
-    tensors: [sliced, out],
-    groups: [Math.ceil(size / 64)],
-  });
-  device.dispose(sliced);
-  return out;
-}

@@ -2,6 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
+import { addSlices } from './slices.js';
 
 /**
  * One tiled matrix product in WGSL for everything that is one: products, batched ones, convolutions and both of their
@@ -101,20 +102,7 @@ export function product(device: WebGPUDevice, p: Product, inputs: readonly Tenso
   }
   const parts = device.newTensor([batch, slices, p.m, p.n]);
   dispatch(device, { ...shader(p, slices), tensors: [...inputs, parts] });
-  const size = p.m * p.n;
-  dispatch(device, {
-    name: 'addSlices',
-    code: () => `${buffers(['parts'], ['result'])}
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
-  if (gid.x >= ${size}u) { return; }
-  var sum = 0f;
-  for (var s = 0u; s < ${slices}u; s++) { sum += parts[(gid.y * ${slices}u + s) * ${size}u + gid.x]; }
-  result[gid.y * ${size}u + gid.x] = sum;
-}`,
-    tensors: [parts, out],
-    groups: [Math.ceil(size / 64), batch],
-  });
-  device.dispose(parts);
+  addSlices(device, parts, out, { batch, slices });
   return out;
 }
 

@@ -69,7 +69,8 @@ export function clipTokenizer(
   const wordsOf = (text: string): string[] => {
     // Letter by letter, as its Rust library does: a final sigma stays like any other. White space is Unicode's: U+0085 is, U+FEFF is not.
     const clean = [...text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')].map((letter) => letter.toLowerCase()).join('');
-    const words = clean.match(/<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu) ?? [];
+    const words =
+      clean.match(/<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu) ?? [];
     // The library splits what it found once more, by GPT-2's pattern: what looks like a special token, but was written in capitals, falls apart.
     return words.flatMap((word) => (word.startsWith('<|') ? (word.match(/\p{L}+|[^\p{L}]+/gu) ?? []) : [word]));
   };

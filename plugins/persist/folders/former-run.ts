@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { isSnapshotFolder } from './snapshot-folders.js';
 
 /** Where what earlier runs left is moved. */
-export const FORMER_RUNS = 'former-runs';
+const FORMER_RUNS = 'former-runs';
 
 /** The file that names a folder's run. */
 export const RUN_FILE = 'run.json';
@@ -12,14 +12,16 @@ export const RUN_FILE = 'run.json';
 const WRITTEN =
   /^(run\.json|best\.json|log(-\d+)?\.(jsonl|csv)|tensorboard(-\d+)?|grid-.*\.png|plot\.png|figures\.json|averaged|model(-averaged)?|pytorch_lora_weights.*\.safetensors)$/;
 
+const CHECKPOINT = /^checkpoint-\d+$/;
+
 /** Whether a run that writes into a folder may move this name below it aside, or write over it. */
-export const isRunsName = (name: string): boolean => WRITTEN.test(name) || /^checkpoint-\d+$/.test(name);
+export const isRunsName = (name: string): boolean => WRITTEN.test(name) || CHECKPOINT.test(name);
 
 /** What of a folder's entries a run has written. */
 export async function entriesOfRun(folder: string): Promise<string[]> {
   const found: string[] = [];
   for (const name of await readdir(folder).catch(() => []))
-    if (WRITTEN.test(name) || (/^checkpoint-\d+$/.test(name) && (await isSnapshotFolder(join(folder, name))))) found.push(name);
+    if (WRITTEN.test(name) || (CHECKPOINT.test(name) && (await isSnapshotFolder(join(folder, name))))) found.push(name);
   return found;
 }
 

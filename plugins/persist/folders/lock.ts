@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { constants, readFileSync } from 'node:fs';
+import { copyFile, link, mkdir, readFile, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 
 /** Seconds between two signs of life, and after which one of another machine is given up: no sign is given while a step computes, which may take minutes. */
 const BEAT = 20;
 const GIVEN_UP = 600;
-/** Milliseconds after which a lock that nobody filled is a dead one's. */
-const FILLED_WITHIN = 200;
+/** Milliseconds in which a dead one's lock is taken away. */
+const TURN = 10_000;
 
 /** Who writes into a folder. */
 export interface Holder {
@@ -55,49 +55,75 @@ export async function holderOf(path: string): Promise<Holder | null> {
 }
 
 /** What stands in a lock; null where there is none, or a kill cut it off. */
-async function written(path: string, wait = FILLED_WITHIN): Promise<Holder | null> {
+async function written(path: string): Promise<Holder | null> {
   try {
     const holder: unknown = JSON.parse(await readFile(path, 'utf8'));
     return Number.isSafeInteger((holder as Holder | null)?.pid) ? (holder as Holder) : null;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== undefined || wait === 0) return null;
-    // Another process has made it, and may be about to fill it.
-    await new Promise((goOn) => setTimeout(goOn, wait));
-    return written(path, 0);
+  } catch {
+    return null;
   }
 }
 
-/** Takes a dead holder's lock out of the way. Another process may do the same at once, and hold it by now: then that one's is put back. */
-async function bury(path: string, dead: Holder | null): Promise<void> {
-  const grave = `${path}.${randomUUID()}`;
+/** Makes a lock, filled from its first moment; fails with EEXIST where there is one. */
+async function make(path: string, own: Holder): Promise<void> {
+  const beside = `${path}.${own.token}`;
+  await writeFile(beside, `${JSON.stringify(own)}\n`);
   try {
-    await rename(path, grave);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw error;
+    await link(beside, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') throw error;
+      // Some file systems have no second name for a file.
+      return copyFile(beside, path, constants.COPYFILE_EXCL);
+    });
+  } finally {
+    await rm(beside, { force: true });
   }
-  const buried = await written(grave);
-  if (buried?.token === dead?.token) await rm(grave, { force: true });
-  else await rename(grave, path);
 }
+
+/** Takes a dead holder's lock away. Only one at a time may, and only the lock that it found dead: by now it may be a living one's. */
+async function bury(path: string, dead: string | null): Promise<void> {
+  const turn = `${path}.turn`;
+  try {
+    await mkdir(turn);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const age = await stat(turn).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0,
+    );
+    // Whoever had it was killed.
+    if (Math.abs(age) > TURN) await rmdir(turn).catch(() => undefined);
+    await new Promise((goOn) => setTimeout(goOn, 10));
+    return;
+  }
+  try {
+    if (dead !== null && (await textOf(path)) === dead) await rm(path, { force: true });
+  } finally {
+    await rmdir(turn);
+  }
+}
+
+/** A lock's text; null where there is none. */
+const textOf = (path: string): Promise<string | null> =>
+  readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
 
 /** Takes a lock, over a dead holder's if there is one. Returns what gives it back; or its holder, where that lives. */
 export async function takeLock(path: string): Promise<{ release(): Promise<void> } | { holder: Holder }> {
   const started = startOf(process.pid);
   const own: Holder = { pid: process.pid, host: hostname(), ...(started === undefined ? {} : { started }), token: randomUUID() };
-  const isOwn = async () => (await written(path))?.token === own.token;
   await mkdir(dirname(path), { recursive: true });
   for (;;) {
     try {
-      const file = await open(path, 'wx');
-      await file.writeFile(`${JSON.stringify(own)}\n`).finally(() => file.close());
-      if (await isOwn()) break;
+      await make(path, own);
+      break;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const dead = await written(path);
+      const there = await textOf(path);
       const holder = await holderOf(path);
       if (holder) return { holder };
-      await bury(path, dead);
+      await bury(path, there);
     }
   }
   const beat = setInterval(() => utimes(path, new Date(), new Date()).catch(() => undefined), BEAT * 1000);
@@ -106,7 +132,7 @@ export async function takeLock(path: string): Promise<{ release(): Promise<void>
     release: async () => {
       clearInterval(beat);
       // One that was given up meanwhile is somebody else's.
-      if (await isOwn()) await rm(path, { force: true });
+      if ((await written(path))?.token === own.token) await rm(path, { force: true });
     },
   };
 }

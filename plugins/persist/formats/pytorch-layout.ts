@@ -1,3 +1,5 @@
+import type { TensorData } from '../../../core/index.js';
+
 /** How a weight lies in PyTorch's files: linear [out, in], conv [out, in, h, w], plain as it is here. */
 export type Layout = 'linear' | 'conv' | 'plain';
 
@@ -39,4 +41,10 @@ export function toFile(data: Float32Array, { shape, layout }: Laid): Float32Arra
   for (let o = 0; o < out; o++)
     for (let i = 0; i < size; i++) for (let k = 0; k < kh * kw; k++) result[(o * size + i) * kh * kw + k] = data[(k * size + i) * out + o];
   return result;
+}
+
+/** An adapter's matrix, or its convolution, in PyTorch's layout. */
+export function toPyTorch({ shape, data }: TensorData): TensorData {
+  const laid: Laid = { shape, layout: shape.length === 4 ? 'conv' : 'linear' };
+  return { dtype: 'float32', shape: fileShape(laid), data: toFile(data as Float32Array, laid) };
 }

@@ -71,9 +71,6 @@ export function readHeader(
   return { entries, metadata: metadata as Record<string, string>, start };
 }
 
-/** All that follows a file's header: its tensors' bytes. */
-export const dataOf = (bytes: Uint8Array): Uint8Array => bytes.subarray(readHeader(bytes, 'a safetensors file').start);
-
 /** Reads a file's bytes. Floats of 8, 16 and 64 bits come out as float32; U8 stays; integers come out as int32. */
 export function readSafetensors(bytes: Uint8Array, where = 'a safetensors file'): SafetensorsFile {
   const { entries, metadata, start } = readHeader(bytes, where);

@@ -211,6 +211,12 @@ describe('training', () => {
     const unet = (name: string) => readFile(join(folder, 'whole', name, 'unet', 'diffusion_pytorch_model.safetensors'));
     expect((await unet('model')).equals(await unet('model-averaged'))).toBe(false);
     expect(JSON.parse(await readFile(join(folder, 'whole', 'model', 'unet', 'config.json'), 'utf8'))).toHaveProperty('in_channels');
+    // Over the model that it starts from it is not written.
+    const over = await steploom(...args, '--max_train_steps', '2', '--pretrained_model_name_or_path', 'whole/model');
+    expect([over.code, over.err]).toEqual([
+      2,
+      expect.stringMatching(/OPTION_INVALID \(run-folder\): whole\/model would be moved aside or written over/),
+    ]);
   });
 
   test('held-out images, pictures on the way, the best kept, broken images left out, a page; ended early, and shown by steploom ui', async () => {
