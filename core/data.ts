@@ -9,6 +9,8 @@ export interface Batch {
   readonly tensors: Tensors;
   /** Columns of text, by name. One entry an example. */
   readonly strings?: Readonly<Record<string, readonly string[]>>;
+  /** Rows of numbers that stay on the host, by name. One entry an example. */
+  readonly numbers?: Readonly<Record<string, readonly (readonly number[])[]>>;
 }
 
 /** Examples by number, as one rank sees them. */

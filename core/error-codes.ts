@@ -75,6 +75,7 @@ export const ERRORS = {
   TENSOR_DISPOSED: 'a tap handed on a tensor that was disposed',
   TOO_EARLY: 'model or plan asked for before they exist',
   TRAINED_TWICE: 'a Trainer was asked to train again',
+  UNSUPPORTED_MODEL: 'the files are of a model that cannot be used here; named',
   UNSUPPORTED_OPTION: 'a model’s configuration has a value that is not supported; named',
   WARMUP_TOO_LONG: 'more warm-up steps than the run has',
   WEIGHTS_MISMATCH: 'a weights file does not fit its config.json; every tensor named',

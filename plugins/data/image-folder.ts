@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { DATA, type Host, hashOfText, RANDOM, type Random, type Source } from '../../core/index.js';
+import { timeIds } from '../models/unet/time-ids.js';
 import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { type Entry, listEntries } from './image-folder/entries.js';
@@ -29,7 +30,7 @@ const SHOWN = 10;
 
 /**
  * Images of a folder with their captions: from metadata.jsonl with file_name and text (Hugging Face's imagefolder), else
- * from a .txt of the same name beside each. Batches hold `images` [n, side, side, 3] in [-1, 1]. Where an image is cut and
+ * from a .txt of the same name beside each. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds). Where an image is cut and
  * whether it is flipped belongs to epoch and image. Images are prefetched: decoded in the background before they are asked for. Needs Node and sharp.
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
@@ -94,12 +95,22 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           const wanted = ids.map((id) => decoded.get(id));
           for (const id of upcoming) void decoded.get(id);
           const data = new Float32Array(ids.length * size);
+          const conditions: number[][] = [];
           for (const [i, image] of (await Promise.all(wanted)).entries()) {
             const place = (name: string, room: number) =>
               centerCrop ? Math.floor(room / 2) : random.item(name, epoch, ids[i]).integer(room + 1);
             const left = place('crop-x', image.width - resolution);
             const top = place('crop-y', image.height - resolution);
             const flip = randomFlip && random.item('flip', epoch, ids[i]).uniform() < 0.5;
+            conditions.push(
+              timeIds({
+                original: image.original,
+                resized: [image.height, image.width],
+                crop: [top, left],
+                target: [resolution, resolution],
+                flipped: flip,
+              }),
+            );
             cut(image, resolution, left, top, flip, data.subarray(i * size, (i + 1) * size));
           }
           return {
@@ -108,6 +119,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
             epoch,
             tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
             strings: { text: ids.map((id) => entries[id].caption) },
+            numbers: { timeIds: conditions },
           };
         },
         dispose: () => decoded.clear(),

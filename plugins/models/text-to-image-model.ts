@@ -1,4 +1,4 @@
-import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
+import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import {
   type Context,
@@ -17,12 +17,19 @@ import type { CLIPTextConfig } from './clip/text-encoder.js';
 import type { Tokenizer } from './clip/tokenizer.js';
 import { remembered } from './layers/remembered.js';
 import type { Components } from './stable-diffusion/components.js';
+import { stableDiffusion } from './stable-diffusion/families/stable-diffusion.js';
 import { joinComponents, parametersOf } from './stable-diffusion/join.js';
 import type { NoiseConfig, NoiseSchedule } from './stable-diffusion/noise-schedule.js';
 import { readComponents } from './stable-diffusion/read.js';
 import { writeComponents } from './stable-diffusion/write.js';
 import type { UNetConfig } from './unet/config.js';
 import type { Codec } from './vae/codec.js';
+
+/** What a denoiser is told of texts: states [n, tokens, width], and of some families a pooled state [n, width]. */
+export interface TextConditions {
+  readonly states: Tensor3D;
+  readonly pooled?: Tensor2D;
+}
 
 /** A text-to-image diffusion model: text encoder, denoiser, codec and noise schedule. */
 export interface TextToImage extends Model {
@@ -34,10 +41,19 @@ export interface TextToImage extends Model {
   /** Channels of a latent, and its usual side. */
   readonly channels: number;
   readonly latentSize: number;
-  /** Texts to states [n, tokens, width]. */
-  encode(context: Context, texts: readonly string[]): Tensor3D;
-  /** The denoiser's prediction for latents [n, h, w, c] at n timesteps. */
-  predict(context: Context, latents: Tensor4D, timesteps: readonly number[], states: Tensor3D): Tensor4D;
+  /** What the denoiser is told of texts; null is no text at all, which some families tell from an empty one. */
+  encode(context: Context, texts: readonly (string | null)[]): TextConditions;
+  /**
+   * The denoiser's prediction for latents [n, h, w, c] at n timesteps. `timeIds` are six numbers a picture (see timeIds) for families that are told
+   * sizes; without them, those of a picture that is just as large as the latents and was not cut.
+   */
+  predict(
+    context: Context,
+    latents: Tensor4D,
+    timesteps: readonly number[],
+    conditions: TextConditions,
+    timeIds?: readonly (readonly number[])[],
+  ): Tensor4D;
   /** Writes diffusers' folder layout with these weights: all of it, or what was there stays. */
   save(files: Files, parameters: Tensors, options?: { half?: boolean }): Promise<void>;
 }
@@ -61,6 +77,10 @@ export interface TextToImageModelOptions {
   readonly from: Files | FreshTextToImage;
   /** Which components are trained; an adapter's weights are trained in any case. */
   readonly train: 'nothing' | 'unet' | 'everything';
+  /** Another autoencoder than the model's own: a model's folder, or an autoencoder's. */
+  readonly vae?: Files;
+  /** Layers at the end of text encoders that the states do not pass through, more than the family leaves out; 0 by default. */
+  readonly clipSkip?: number;
 }
 
 /** The model of the text-to-image presets, as a plugin. */
@@ -75,38 +95,79 @@ export const textToImageModel = (options: TextToImageModelOptions) => {
       return model;
     },
     // A run goes on from the model that it began with, wherever that stands.
-    settings: () => ({ base, train: options.train }),
+    settings: () => ({ base, train: options.train, clipSkip: options.clipSkip ?? 0 }),
   } satisfies ModelProvider & { name: string; fills: typeof MODEL; settings(): Settings };
 };
 
 const isFiles = (from: Files | FreshTextToImage): from is Files => 'read' in from;
 
-const componentsOf = ({ textEncoder: text, ...from }: FreshTextToImage): Components => ({ ...from, text, where: 'a new model' });
+const componentsOf = ({ textEncoder, tokenizer, unet, noise, block, textStart }: FreshTextToImage): Components => ({
+  where: 'a new model',
+  family: stableDiffusion,
+  unet: { config: unet },
+  encoders: [{ config: textEncoder, tokenizer }],
+  vae: { block },
+  noise,
+  ...(textStart ? { textStart } : {}),
+});
 
 /** A hash of the weights that were read; of a new model none, which the seed decides. */
-const contentOf = ({ tensors }: Components): string =>
-  tensors ? hashOf(...[...tensors.unet.values(), ...tensors.text.values()].map(({ data }) => data)) : 'new';
+const contentOf = ({ unet, encoders }: Components): string =>
+  unet.tensors ? hashOf(...[unet, ...encoders].flatMap(({ tensors = new Map() }) => [...tensors.values()].map(({ data }) => data))) : 'new';
 
 /** Reads or makes the model; every fault of a folder is an error that names file and option. */
-export async function buildTextToImage({ from, train }: TextToImageModelOptions, random: Random): Promise<TextToImage> {
-  const joined = joinComponents(isFiles(from) ? await readComponents(from) : componentsOf(from));
-  const { components, unet, text, noise, codec } = joined;
-  const { tokenizer } = components;
+export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextToImageModelOptions, random: Random): Promise<TextToImage> {
+  const joined = joinComponents(isFiles(from) ? await readComponents(from, vae ? { vae } : {}) : componentsOf(from));
+  const { components, unet, encoders, noise, codec } = joined;
+  const { family } = components;
+  const { tokenizer } = components.encoders[0];
+  const zeros =
+    typeof components.index?.force_zeros_for_empty_prompt === 'boolean'
+      ? components.index.force_zeros_for_empty_prompt
+      : family.zerosForNoText;
   // Every epoch has the same texts.
-  const idsOf = remembered((one: string) => tokenizer.encode(one), 1 << 16);
+  const idsOf = components.encoders.map(({ tokenizer }, i) => {
+    const length = Math.min(tokenizer.length, encoders[i].config.max_position_embeddings);
+    return remembered((one: string) => tokenizer.encode(one).subarray(0, length), 1 << 16);
+  });
+
   const encode: TextToImage['encode'] = (context, texts) => {
-    const length = Math.min(tokenizer.length, text.config.max_position_embeddings);
-    const ids = new Int32Array(texts.length * length);
-    for (const [i, one] of texts.entries()) ids.set(idsOf(one).subarray(0, length), i * length);
-    return text.forward(context, tf.tensor2d(ids, [texts.length, length], 'int32')) as Tensor3D;
+    const all = encoders.map((encoder, i) => {
+      const { skip = 0, ...more } = family.encoders[i].outputs;
+      return encoder.outputs(
+        context,
+        texts.map((text) => idsOf[i](text ?? '')),
+        { ...more, skip: skip + clipSkip },
+      );
+    });
+    const states =
+      all.length === 1
+        ? all[0].states
+        : tf.concat(
+            all.map((one) => one.states),
+            2,
+          );
+    const pooled = all.find((one) => one.pooled)?.pooled;
+    // No text at all.
+    const shares = texts.map((text) => (text === null && zeros ? 0 : 1));
+    const kept = (x: Tensor): Tensor =>
+      shares.includes(0) ? x.mul(tf.tensor(shares, [texts.length, ...new Array(x.rank - 1).fill(1)])) : x;
+    return { states: kept(states) as Tensor3D, ...(pooled ? { pooled: kept(pooled) as Tensor2D } : {}) };
   };
-  const predict: TextToImage['predict'] = (context, latents, timesteps, states) =>
-    unet.forward(context, latents, timesteps, states) as Tensor4D;
+
+  const predict: TextToImage['predict'] = (context, latents, timesteps, { states, pooled }, timeIds) => {
+    if (!family.sizes) return unet.forward(context, latents, timesteps, states) as Tensor4D;
+    const [n, h, w] = latents.shape;
+    const size = [h * codec.factor, w * codec.factor];
+    const whole = () => new Array<number[]>(n).fill([...size, 0, 0, ...size]);
+    return unet.forward(context, latents, timesteps, states, { pooled: pooled as Tensor2D, timeIds: timeIds ?? whole() }) as Tensor4D;
+  };
+
   const size = unet.config.sample_size;
   return {
     base: contentOf(components),
-    parameters: parametersOf(joined, { unet: train !== 'nothing', text: train === 'everything' }, random),
-    modules: new Map([...unet.modules, ...text.modules]),
+    parameters: parametersOf(joined, (network) => train === 'everything' || (train === 'unet' && network === 'unet'), random),
+    modules: new Map([unet, ...encoders].flatMap(({ modules }) => [...modules])),
     wraps: new Map(),
     noise,
     codec,
@@ -116,8 +177,9 @@ export async function buildTextToImage({ from, train }: TextToImageModelOptions,
     encode,
     predict,
     forward(context: Context, inputs: Inputs): Tensor {
-      const states = (inputs.states as Tensor3D | undefined) ?? encode(context, inputs.texts as string[]);
-      return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], states);
+      const states = inputs.states as Tensor3D | undefined;
+      const told = states ? { states } : encode(context, inputs.texts as string[]);
+      return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], told);
     },
     save: (files, weights, { half = false } = {}) => writeTogether(files, (into) => writeComponents(into, weights, joined, half)),
   };

@@ -53,7 +53,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
     const noisy = latents.mul(signal).add(e.mul(spread)) as Tensor4D;
     const target =
       config.prediction_type === 'epsilon' ? e : config.prediction_type === 'sample' ? latents : e.mul(signal).sub(latents.mul(spread));
-    const predicted = model.predict(context, noisy, timesteps, model.encode(context, texts));
+    const predicted = model.predict(context, noisy, timesteps, model.encode(context, texts), batch.numbers?.timeIds);
     const each = squaredErrors(predicted, target);
     if (snrGamma === undefined) return each.mean() as Scalar;
     const weights = timesteps.map((t) => minSnrWeight(alphasCumprod[t], snrGamma, config.prediction_type));

@@ -5,16 +5,18 @@ const MOST_RESIZED = 16_000_000;
 
 /** An image whose short side is the resolution, as bytes of red, green and blue. */
 export interface Decoded {
+  /** Its height and width in the file, turned as its camera says. */
+  readonly original: readonly [height: number, width: number];
   readonly width: number;
   readonly height: number;
   readonly bytes: Uint8Array;
 }
 
-/** Looks at an image's header alone: whether it is one, and not too large. */
-export async function checkHeader(path: string, resolution: number, maxPixels: number): Promise<void> {
+/** Looks at an image's header alone: whether it is one, and not too large. Returns its height and width. */
+export async function checkHeader(path: string, resolution: number, maxPixels: number): Promise<readonly [height: number, width: number]> {
   const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
   const { default: sharp } = await import('sharp');
-  let size: { width: number; height: number };
+  let size: { width: number; height: number; orientation?: number };
   try {
     // The limit is ours to say: sharp's message does not tell how large the image is.
     size = await sharp(path, { limitInputPixels: false }).metadata();
@@ -27,11 +29,13 @@ export async function checkHeader(path: string, resolution: number, maxPixels: n
   const scale = resolution / Math.min(width, height);
   if (width * scale * height * scale > MOST_RESIZED)
     bad(`is too narrow: ${width} x ${height} pixels, whose short side would become ${resolution}`, 'Cut or remove it.');
+  // From 5 on its rows are columns (EXIF 2.32, orientation).
+  return (size.orientation ?? 1) >= 5 ? [width, height] : [height, width];
 }
 
 /** Decodes an image whole; BAD_IMAGE where that cannot be done. Needs sharp. */
 export async function decodeImage(path: string, resolution: number, maxPixels: number): Promise<Decoded> {
-  await checkHeader(path, resolution, maxPixels);
+  const original = await checkHeader(path, resolution, maxPixels);
   const { default: sharp } = await import('sharp');
   const bad = (why: string, cause?: unknown): never =>
     fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
@@ -47,7 +51,7 @@ export async function decodeImage(path: string, resolution: number, maxPixels: n
       .toBuffer({ resolveWithObject: true });
   const { data, info } = await decode().catch((error: unknown) => bad(messageOf(error), error));
   if (info.channels !== 3) bad(`it has ${info.channels} channels`);
-  return { width: info.width, height: info.height, bytes: new Uint8Array(data) };
+  return { original, width: info.width, height: info.height, bytes: new Uint8Array(data) };
 }
 
 /** A square of an image, mirrored or not, as [side, side, 3] in [-1, 1]. */

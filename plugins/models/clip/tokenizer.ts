@@ -1,15 +1,18 @@
 import { fail } from '../../../core/index.js';
-import { type Files, readJson } from '../../persist/formats/files.js';
+import type { Files } from '../../persist/formats/files.js';
 
 /** Text to a fixed number of int32 ids: begin, the text, end, padding. */
 export interface Tokenizer {
   readonly length: number;
   readonly size: number;
+  /** A text's ids; what is past the length is cut. */
   encode(text: string): Int32Array;
+  /** The same with nothing cut: as many pieces of the length, each between begin and end, as the text fills; one at least. */
+  chunks(text: string): Int32Array[];
   /** What of a text reaches no model: words that the tokenizer does not know, and how many ids are past its length. */
   lost(text: string): { readonly unknown: readonly string[]; readonly beyond: number };
-  /** Writes its files below tokenizer/. */
-  save(files: Files): Promise<void>;
+  /** Writes its files into a folder. */
+  save(files: Files, folder: string): Promise<void>;
 }
 
 const pad = (ids: number[], length: number, begin: number, end: number, padding: number): Int32Array => {
@@ -18,43 +21,48 @@ const pad = (ids: number[], length: number, begin: number, end: number, padding:
   return out;
 };
 
+/** What both tokenizers do with the ids of a text. */
+const framed = (idsOf: (text: string) => number[], length: number, begin: number, end: number, padding: number) => ({
+  encode: (text: string) => pad(idsOf(text), length, begin, end, padding),
+  chunks(text: string) {
+    const ids = idsOf(text);
+    const room = length - 2;
+    const count = Math.max(1, Math.ceil(ids.length / room));
+    return Array.from({ length: count }, (_, i) => pad(ids.slice(i * room, (i + 1) * room), length, begin, end, padding));
+  },
+});
+
 /** Words, split at what is no letter or digit and lower-cased. Begin is 0, end and padding 1; unknown words are left out. */
 export function wordTokenizer(words: readonly string[], length: number): Tokenizer {
   const index = new Map(words.map((word, i) => [word, i + 2]));
   return {
     length,
     size: words.length + 2,
-    encode: (text) =>
-      pad(
-        splitWords(text).flatMap((word) => index.get(word) ?? []),
-        length,
-        0,
-        1,
-        1,
-      ),
+    ...framed((text) => splitWords(text).flatMap((word) => index.get(word) ?? []), length, 0, 1, 1),
     lost(text) {
       const words = splitWords(text);
       const unknown = words.filter((word) => !index.has(word));
       return { unknown, beyond: Math.max(0, words.length - unknown.length - (length - 2)) };
     },
-    async save(files) {
+    async save(files, folder) {
       await files.write(
-        'tokenizer/tokenizer_config.json',
+        `${folder}/tokenizer_config.json`,
         `${JSON.stringify({ tokenizer_class: 'WordTokenizer', model_max_length: length }, null, 2)}\n`,
       );
-      await files.write('tokenizer/vocab.json', `${JSON.stringify(Object.fromEntries([['<begin>', 0], ['<end>', 1], ...index]))}\n`);
+      await files.write(`${folder}/vocab.json`, `${JSON.stringify(Object.fromEntries([['<begin>', 0], ['<end>', 1], ...index]))}\n`);
     },
   };
 }
 
 export const splitWords = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
-/** Byte-level BPE as CLIP's tokenizer does it (openai/CLIP, simple_tokenizer; transformers' CLIPTokenizer). */
+/** Byte-level BPE as CLIP's tokenizer does it (openai/CLIP, simple_tokenizer; transformers' CLIPTokenizer). `added` are tokens beside the special ones. */
 export function clipTokenizer(
   vocabulary: Readonly<Record<string, number>>,
   merges: readonly string[],
   length: number,
   padding: string,
+  added: readonly string[] = [],
 ): Tokenizer {
   const ranks = new Map(merges.map((merge, i) => [merge, i]));
   const letters = byteLetters();
@@ -64,7 +72,7 @@ export function clipTokenizer(
   );
   const pieces = (word: string): string[] => mergePairs([...word], ranks);
   // Found in a text as they are, before anything else. So a `!` is one where `!` is the padding (SD 2, SDXL's second): id 0, not that of `!</w>`.
-  const specials = new Set(['<|startoftext|>', '<|endoftext|>', padding].filter((name) => name in vocabulary));
+  const specials = new Set(['<|startoftext|>', '<|endoftext|>', padding, ...added].filter((name) => name in vocabulary));
   const isSpecial = new RegExp(`(${[...specials].map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`, 'u');
   const wordsOf = (text: string): string[] => {
     // Letter by letter, as its Rust library does: a final sigma stays like any other. White space is Unicode's: U+0085 is, U+FEFF is not.
@@ -84,15 +92,15 @@ export function clipTokenizer(
   return {
     length,
     size: Object.keys(vocabulary).length,
-    encode: (text) => pad(idsOf(text), length, begin, end, vocabulary[padding] ?? end),
+    ...framed(idsOf, length, begin, end, vocabulary[padding] ?? end),
     lost: (text) => ({ unknown: [], beyond: Math.max(0, idsOf(text).length - (length - 2)) }),
-    async save(files) {
+    async save(files, folder) {
       await files.write(
-        'tokenizer/tokenizer_config.json',
+        `${folder}/tokenizer_config.json`,
         `${JSON.stringify({ tokenizer_class: 'CLIPTokenizer', model_max_length: length, pad_token: padding }, null, 2)}\n`,
       );
-      await files.write('tokenizer/vocab.json', JSON.stringify(vocabulary));
-      await files.write('tokenizer/merges.txt', `#version: 0.2\n${merges.join('\n')}\n`);
+      await files.write(`${folder}/vocab.json`, JSON.stringify(vocabulary));
+      await files.write(`${folder}/merges.txt`, `#version: 0.2\n${merges.join('\n')}\n`);
     },
   };
 }
@@ -169,40 +177,4 @@ function byteLetters(): string[] {
   const printable = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
   let next = 256;
   return Array.from({ length: 256 }, (_, b) => String.fromCodePoint(printable(b) ? b : next++));
-}
-
-/** Opens a tokenizer/ folder: CLIP's, or our word-level one. */
-export async function loadTokenizer(files: Files): Promise<Tokenizer> {
-  const config = await readJson(files, 'tokenizer/tokenizer_config.json');
-  const vocabulary = (await readJson(files, 'tokenizer/vocab.json')) as Record<string, number>;
-  const length = Number(config.model_max_length ?? 77);
-  if (!(Number.isInteger(length) && length > 2 && length <= 4096))
-    fail(
-      'UNSUPPORTED_OPTION',
-      'tokenizer',
-      `${files.where}/tokenizer: model_max_length is ${config.model_max_length}`,
-      'A whole number from 3 to 4096 is supported.',
-    );
-  if (config.tokenizer_class === 'WordTokenizer') {
-    const words = Object.entries(vocabulary).sort((a, b) => a[1] - b[1]);
-    return wordTokenizer(
-      words.slice(2).map(([word]) => word),
-      length,
-    );
-  }
-  if (config.tokenizer_class !== 'CLIPTokenizer' && config.tokenizer_class !== 'CLIPTokenizerFast')
-    fail(
-      'UNSUPPORTED_OPTION',
-      'tokenizer',
-      `${files.where}/tokenizer: tokenizer_class ${JSON.stringify(config.tokenizer_class)} is not supported`,
-      'CLIPTokenizer and WordTokenizer are.',
-    );
-  const merges = await files.read('tokenizer/merges.txt');
-  if (!merges) fail('FILE_MISSING', 'tokenizer', `${files.where}/tokenizer/merges.txt is missing`, 'Save it beside vocab.json.');
-  const lines = new TextDecoder()
-    .decode(merges as Uint8Array)
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('#version'));
-  const special = config.pad_token as string | { content: string } | undefined;
-  return clipTokenizer(vocabulary, lines, length, typeof special === 'object' ? special.content : (special ?? '<|endoftext|>'));
 }

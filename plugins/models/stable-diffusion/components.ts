@@ -1,23 +1,32 @@
 import type { TensorData } from '../../../core/index.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
+import type { Family } from './family.js';
 import type { NoiseConfig } from './noise-schedule.js';
 
-/** Where a folder in diffusers' layout has its weights. */
-export const WEIGHTS = { unet: 'unet/diffusion_pytorch_model.safetensors', text: 'text_encoder/model.safetensors' } as const;
+/** Where diffusers' layout has weights, by component. Text encoders have theirs where transformers writes it. */
+export const weightsPath = (component: string): string =>
+  `${component}/${component.startsWith('text_encoder') ? 'model' : 'diffusion_pytorch_model'}.safetensors`;
 
-/** What a text-to-image model is made of: configurations, tokenizer, and weights where it is not a new one. */
+/** One network: its config.json, and its weights where it is no new one, in PyTorch's layout by the model's paths. */
+export interface Network {
+  readonly config: object;
+  readonly tensors?: ReadonlyMap<string, TensorData>;
+}
+
+/** What a text-to-image model is made of. */
 export interface Components {
   /** How messages name the model. */
   readonly where: string;
-  /** As unet/config.json and text_encoder/config.json have them. */
-  readonly unet: object;
-  readonly text: object;
-  readonly tokenizer: Tokenizer;
+  readonly family: Family;
+  readonly unet: Network;
+  /** One for each of the family's. */
+  readonly encoders: readonly (Network & { readonly tokenizer: Tokenizer })[];
+  /** An autoencoder, or the side of a block of pixels that becomes one latent pixel. */
+  readonly vae: Network | { readonly block: number };
+  /** As scheduler_config.json has it. */
   readonly noise: NoiseConfig;
-  /** Side of a block of pixels that becomes one latent pixel. */
-  readonly block: number;
+  /** As model_index.json has it; of a new model none. */
+  readonly index?: Readonly<Record<string, unknown>>;
   /** Standard deviations the embeddings of a new model start with. */
   readonly textStart?: { readonly token?: number; readonly position?: number };
-  /** In PyTorch's layout, by the model's paths. */
-  readonly tensors?: Readonly<Record<keyof typeof WEIGHTS, ReadonlyMap<string, TensorData>>>;
 }

@@ -1,54 +1,82 @@
 import { fail, type Parameter, type Random } from '../../../core/index.js';
 import { clipText } from '../clip/text-encoder.js';
+import type { WeightSpec } from '../layers/builder.js';
 import { makeParameters } from '../layers/parameters.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
+import { autoencoderKL } from '../vae/autoencoder-kl.js';
 import { type Codec, spaceToDepth } from '../vae/codec.js';
-import { type Components, WEIGHTS } from './components.js';
+import { type Components, type Network, weightsPath } from './components.js';
 import { type NoiseSchedule, noiseSchedule } from './noise-schedule.js';
 
 /** A model's components, built and found to belong together. */
 export interface Joined {
   readonly components: Components;
   readonly unet: ReturnType<typeof unet2DCondition>;
-  readonly text: ReturnType<typeof clipText>;
+  readonly encoders: readonly ReturnType<typeof clipText>[];
   readonly noise: NoiseSchedule;
   readonly codec: Codec;
+  /** Every network with weights, by the folder that they stand in. */
+  readonly networks: ReadonlyMap<string, Network & { readonly specs: readonly WeightSpec[] }>;
 }
 
 /** Builds the components; MODEL_PARTS_DIFFER where they are of different models. */
 export function joinComponents(components: Components): Joined {
-  const unet = unet2DCondition(components.unet);
-  const text = clipText(components.text, 'text_encoder.', components.textStart);
-  const noise = noiseSchedule(components.noise);
-  const codec = spaceToDepth(components.block);
+  const { family, vae } = components;
+  const unet = unet2DCondition(components.unet.config);
+  const encoders = family.encoders.map(({ folder, kind }, i) =>
+    clipText(components.encoders[i].config, `${folder}.`, components.textStart, kind === 'CLIPTextModelWithProjection'),
+  );
+  const autoencoder = 'config' in vae ? autoencoderKL(vae.config) : null;
+  const codec = autoencoder?.codec ?? spaceToDepth('block' in vae ? vae.block : 1);
   const differ = (what: string): never => fail('MODEL_PARTS_DIFFER', 'text-to-image-model', what, 'Use components of one model.');
-  const width = unet.config.cross_attention_dim;
-  const { hidden_size: size, vocab_size: words } = text.config;
-  if (size !== (typeof width === 'number' ? width : width[0])) differ(`the text encoder is ${size} wide, the denoiser expects ${width}`);
-  if (components.tokenizer.size > words) differ(`the tokenizer has ${components.tokenizer.size} words, the text encoder ${words}`);
-  return { components, unet, text, noise, codec };
+
+  const width = [unet.config.cross_attention_dim].flat()[0];
+  const size = encoders.reduce((sum, { config }) => sum + config.hidden_size, 0);
+  const many = encoders.length > 1 ? 'text encoders are' : 'text encoder is';
+  if (size !== width) differ(`the ${many} ${size} wide, the denoiser expects ${unet.config.cross_attention_dim}`);
+  for (const [i, { tokenizer }] of components.encoders.entries()) {
+    const words = encoders[i].config.vocab_size;
+    if (tokenizer.size > words) differ(`the tokenizer has ${tokenizer.size} words, the text encoder ${words}`);
+  }
+  const told = unet.config.addition_embed_type === 'text_time';
+  if (told !== family.sizes)
+    differ(`the denoiser ${told ? 'expects' : 'does not expect'} sizes of pictures (addition_embed_type), unlike ${family.name}`);
+  if (autoencoder && autoencoder.config.latent_channels !== unet.config.out_channels)
+    differ(`the autoencoder gives ${autoencoder.config.latent_channels} channels, the denoiser ${unet.config.out_channels}`);
+  if (unet.config.in_channels !== unet.config.out_channels)
+    fail(
+      'UNSUPPORTED_MODEL',
+      'text-to-image-model',
+      `${components.where}: the denoiser takes ${unet.config.in_channels} channels and gives ${unet.config.out_channels}, as for inpainting or upscaling`,
+      'Use a text-to-image model.',
+    );
+
+  const networks: [string, Network & { specs: readonly WeightSpec[] }][] = [
+    ['unet', { ...components.unet, specs: unet.specs }],
+    ...family.encoders.map(({ folder }, i): [string, Network & { specs: readonly WeightSpec[] }] => [
+      folder,
+      { ...components.encoders[i], specs: encoders[i].specs },
+    ]),
+  ];
+  if (autoencoder && 'config' in vae) networks.push(['vae', { ...vae, specs: autoencoder.specs }]);
+  return { components, unet, encoders, noise: noiseSchedule(components.noise), codec, networks: new Map(networks) };
 }
 
-/** The variables of both networks: a file's values, or new ones from the seed. */
+/** The variables of all networks: a file's values, or new ones from the seed. `trained` says which networks learn; an autoencoder never does. */
 export function parametersOf(
-  { components: { where, tensors }, unet, text }: Joined,
-  train: { readonly unet: boolean; readonly text: boolean },
+  { components: { where }, networks }: Joined,
+  trained: (network: string) => boolean,
   random: Random,
 ): Map<string, Parameter> {
-  return new Map([
-    ...makeParameters(unet.specs, {
-      trainable: train.unet,
-      group: 'unet',
+  const all = new Map<string, Parameter>();
+  for (const [name, { specs, tensors }] of networks)
+    for (const [path, parameter] of makeParameters(specs, {
+      trainable: name !== 'vae' && trained(name),
+      group: name,
       random,
-      tensors: tensors?.unet,
-      where: `${where}/${WEIGHTS.unet}`,
-    }),
-    ...makeParameters(text.specs, {
-      trainable: train.text,
-      group: 'text_encoder',
-      random,
-      tensors: tensors?.text,
-      where: `${where}/${WEIGHTS.text}`,
-    }),
-  ]);
+      tensors,
+      where: `${where}/${weightsPath(name)}`,
+    }))
+      all.set(path, parameter);
+  return all;
 }

@@ -2,48 +2,80 @@ import { z } from 'zod';
 import { fail, type TensorData } from '../../../core/index.js';
 import { type Files, readFile, readJson } from '../../persist/formats/files.js';
 import { readSafetensors } from '../../persist/formats/safetensors.js';
-import { loadTokenizer } from '../clip/tokenizer.js';
+import { loadTokenizer } from '../clip/load-tokenizer.js';
 import { parseConfig } from '../layers/parse-config.js';
-import { type Components, WEIGHTS } from './components.js';
+import { todaysAttentionName } from '../vae/attention-names.js';
+import { type Components, type Network, weightsPath } from './components.js';
+import { FAMILIES } from './families/all.js';
+import type { Family } from './family.js';
 import type { NoiseConfig } from './noise-schedule.js';
 
+export interface ReadOptions {
+  /** Another model's folder, or an autoencoder's own, whose autoencoder is used in place of the model's. */
+  readonly vae?: Files;
+}
+
 /** Finds and reads the components of a folder in diffusers' layout; every fault is an error that names file and option. */
-export async function readComponents(files: Files): Promise<Components> {
+export async function readComponents(files: Files, { vae: otherVae }: ReadOptions = {}): Promise<Components> {
   const index = await readJson(files, 'model_index.json');
-  const codecName = (index.vae as [string, string] | undefined)?.[1];
-  if (codecName && codecName !== 'SpaceToDepth')
-    fail(
-      'UNSUPPORTED_OPTION',
-      'text-to-image-model',
-      `${files.where}/model_index.json: the autoencoder ${codecName} is not supported`,
-      'Use a model that works on pixels (SpaceToDepth, or no vae).',
-    );
-  const vae = codecName ? await readJson(files, 'vae/config.json') : {};
+  const family = familyOf(index, files.where);
+  const encoders: Components['encoders'][number][] = [];
+  for (const { folder, tokenizer } of family.encoders)
+    encoders.push({ ...(await readNetwork(files, folder)), tokenizer: await loadTokenizer(files, tokenizer) });
   return {
     where: files.where,
-    unet: await readJson(files, 'unet/config.json'),
-    text: await readJson(files, 'text_encoder/config.json'),
-    tokenizer: await loadTokenizer(files),
+    family,
+    unet: await readNetwork(files, 'unet'),
+    encoders,
+    vae: otherVae ? await readAutoencoder(otherVae) : await readCodec(files, index),
     noise: (await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig,
-    block: parseConfig(
-      z.object({ block_size: z.number().int().positive().max(64).default(1) }),
-      vae,
-      'text-to-image-model',
-      'vae/config.json',
-    ).block_size,
-    tensors: {
-      unet: await readWeights(files, WEIGHTS.unet, 'unet.'),
-      text: await readWeights(files, WEIGHTS.text, 'text_encoder.'),
-    },
+    index,
   };
 }
 
-async function readWeights(files: Files, path: string, prefix: string): Promise<Map<string, TensorData>> {
+/** The family whose pipeline a model_index.json names; UNSUPPORTED_MODEL for others, by name. */
+function familyOf(index: Readonly<Record<string, unknown>>, where: string): Family {
+  const name = index._class_name;
+  const refuse = (what: string, fix: string): never => fail('UNSUPPORTED_MODEL', 'text-to-image-model', `${where} ${what}`, fix);
+  const supported = `Use a model of ${FAMILIES.map((family) => family.name).join(', or ')}.`;
+  if (typeof name !== 'string') return refuse('has a model_index.json without a _class_name', supported);
+  if (name.includes('Inpaint')) return refuse(`is a model for inpainting (${name})`, 'Use the model that it was made from.');
+  const family = FAMILIES.find(({ pipelines }) => pipelines.includes(name));
+  if (!family) return refuse(`is a ${name}`, supported);
+  const missing = family.encoders.find(({ folder }) => Array.isArray(index[folder]) && index[folder][1] === null);
+  if (missing) return refuse(`has no ${missing.folder}: it is a refiner, or was saved in parts`, 'Use the base model, saved whole.');
+  return family;
+}
+
+const blocks = z.object({ block_size: z.number().int().positive().max(64).default(1) });
+
+/** The codec of a model's own folder: an autoencoder, or steploom's rearrangement of pixels; without any, the denoiser works on pixels. */
+async function readCodec(files: Files, index: Readonly<Record<string, unknown>>): Promise<Components['vae']> {
+  const name = (index.vae as readonly unknown[] | undefined)?.[1] ?? null;
+  if (name === 'AutoencoderKL') return readNetwork(files, 'vae');
+  if (name === 'SpaceToDepth')
+    return { block: parseConfig(blocks, await readJson(files, 'vae/config.json'), 'text-to-image-model', 'vae/config.json').block_size };
+  if (name === null) return { block: 1 };
+  return fail(
+    'UNSUPPORTED_MODEL',
+    'text-to-image-model',
+    `${files.where}/model_index.json: the autoencoder ${name} is not supported`,
+    'AutoencoderKL is; so are models that work on pixels.',
+  );
+}
+
+/** An autoencoder: what stands in the folder itself, or in its vae/. */
+const readAutoencoder = async (files: Files): Promise<Network> => readNetwork(files, (await files.read('vae/config.json')) ? 'vae' : '');
+
+/** One network's config.json and weights. */
+async function readNetwork(files: Files, component: string): Promise<Network> {
+  const prefix = component === '' ? '' : `${component}/`;
+  const path = component === '' ? 'diffusion_pytorch_model.safetensors' : weightsPath(component);
   const named = new Map<string, TensorData>();
   for (const [name, value] of readSafetensors(await readFile(files, path), `${files.where}/${path}`).tensors) {
     // Stable Diffusion 1.x writes text_model.embeddings..., transformers 5 embeddings...; position_ids is a constant.
     if (name.endsWith('position_ids')) continue;
-    named.set(prefix + name.replace(/^text_model\./, ''), value);
+    named.set(`${component || 'vae'}.${todaysAttentionName(name.replace(/^text_model\./, ''))}`, value);
   }
-  return named;
+  return { config: await readJson(files, `${prefix}config.json`), tensors: named };
 }

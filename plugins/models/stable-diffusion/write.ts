@@ -3,53 +3,63 @@ import type { Files } from '../../persist/formats/files.js';
 import { fileShape, toFile } from '../../persist/formats/pytorch-layout.js';
 import { writeSafetensors } from '../../persist/formats/safetensors.js';
 import type { WeightSpec } from '../layers/builder.js';
-import { WEIGHTS } from './components.js';
+import { weightsPath } from './components.js';
 import type { Joined } from './join.js';
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
 
+const VERSION = { _diffusers_version: '0.42.1' };
+
 /** Writes a model in diffusers' folder layout with these weights; as float16 where `half` is set. */
-export async function writeComponents(
-  files: Files,
-  weights: Tensors,
-  { unet, text, noise, components }: Joined,
-  half: boolean,
-): Promise<void> {
-  await files.write('unet/config.json', json({ _class_name: 'UNet2DConditionModel', _diffusers_version: '0.42.1', ...unet.config }));
-  await files.write(WEIGHTS.unet, await weightsFile(weights, unet.specs, half, (path) => path.replace(/^unet\./, '')));
-  await files.write(
-    'text_encoder/config.json',
-    // As it was given: transformers refuses 1 where it expects 1.0, and JSON here cannot tell them apart.
-    json({
-      architectures: ['CLIPTextModel'],
-      model_type: 'clip_text_model',
-      bos_token_id: 0,
-      eos_token_id: 1,
-      pad_token_id: 1,
-      ...components.text,
-      dtype: half ? 'float16' : 'float32',
-    }),
-  );
-  await files.write(WEIGHTS.text, await weightsFile(weights, text.specs, half, (path) => path.replace(/^text_encoder\./, 'text_model.')));
-  await files.write(
-    'scheduler/scheduler_config.json',
-    json({ _class_name: 'DDIMScheduler', _diffusers_version: '0.42.1', ...noise.config }),
-  );
-  await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.block }));
-  await files.write(
-    'model_index.json',
-    json({
-      _class_name: 'StableDiffusionPipeline',
-      _diffusers_version: '0.42.1',
-      scheduler: ['diffusers', 'DDIMScheduler'],
-      text_encoder: ['transformers', 'CLIPTextModel'],
-      tokenizer: ['steploom', 'Tokenizer'],
-      unet: ['diffusers', 'UNet2DConditionModel'],
-      vae: ['steploom', 'SpaceToDepth'],
-    }),
-  );
-  await components.tokenizer.save(files);
+export async function writeComponents(files: Files, weights: Tensors, joined: Joined, half: boolean): Promise<void> {
+  const { components, networks } = joined;
+  for (const [name, { config, specs }] of networks) {
+    await files.write(`${name}/config.json`, json(configOf(name, config, joined, half)));
+    await files.write(weightsPath(name), await weightsFile(weights, specs, half, (path) => nameInFile(name, path)));
+  }
+  if ('block' in components.vae)
+    await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.vae.block }));
+  await files.write('scheduler/scheduler_config.json', json({ _class_name: 'DDIMScheduler', ...VERSION, ...components.noise }));
+  await files.write('model_index.json', json(components.index ?? indexOf(joined)));
+  for (const [i, { tokenizer }] of components.family.encoders.entries()) await components.encoders[i].tokenizer.save(files, tokenizer);
 }
+
+/** A tensor's name in the file of its network. */
+const nameInFile = (network: string, path: string): string => {
+  const name = path.slice(network.length + 1);
+  // As transformers before 5 reads it; later ones read both.
+  return network.startsWith('text_encoder') && !name.startsWith('text_projection') ? `text_model.${name}` : name;
+};
+
+function configOf(name: string, config: object, { components: { family }, unet }: Joined, half: boolean): object {
+  if (name === 'vae') return { _class_name: 'AutoencoderKL', ...VERSION, ...config };
+  if (name === 'unet') return { _class_name: 'UNet2DConditionModel', ...VERSION, ...unet.config, ...config };
+  // As it was given: transformers refuses 1 where it expects 1.0, and JSON here cannot tell them apart.
+  return {
+    architectures: [family.encoders.find(({ folder }) => folder === name)?.kind],
+    model_type: 'clip_text_model',
+    bos_token_id: 0,
+    eos_token_id: 1,
+    pad_token_id: 1,
+    ...config,
+    dtype: half ? 'float16' : 'float32',
+  };
+}
+
+/** The model_index.json of a model that had none. */
+const indexOf = ({ components: { family, vae } }: Joined): object => ({
+  _class_name: family.pipelines[0],
+  ...VERSION,
+  scheduler: ['diffusers', 'DDIMScheduler'],
+  ...Object.fromEntries(
+    family.encoders.flatMap(({ folder, tokenizer, kind }) => [
+      [folder, ['transformers', kind]],
+      [tokenizer, ['steploom', 'Tokenizer']],
+    ]),
+  ),
+  unet: ['diffusers', 'UNet2DConditionModel'],
+  vae: 'config' in vae ? ['diffusers', 'AutoencoderKL'] : ['steploom', 'SpaceToDepth'],
+});
 
 async function weightsFile(
   weights: Tensors,

@@ -1,7 +1,7 @@
-import type { Tensor3D, Tensor4D } from '@tensorflow/tfjs';
+import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Context, makeContext, type Random, type Tensors } from '../../../core/index.js';
-import type { TextToImage } from '../../models/text-to-image-model.js';
+import type { TextConditions, TextToImage } from '../../models/text-to-image-model.js';
 import type { Sampler } from './sampler.js';
 
 export interface SampleOptions {
@@ -67,24 +67,13 @@ export async function sampleImages(
       return tf.tensor4d(out, [some.length, ...shape]);
     };
     const walk = sampler.walk(model.noise, steps);
-    const states = tf.tidy(() => {
-      const wanted = model.encode(context, some);
-      return guidance === 1
-        ? wanted
-        : (tf.concat([
-            model.encode(
-              context,
-              some.map(() => ''),
-            ),
-            wanted,
-          ]) as Tensor3D);
-    });
+    const told = tf.tidy(() => ({ ...model.encode(context, guidance === 1 ? some : [...some.map(() => null), ...some]) }));
     let sample = noise('sample');
     try {
       for (const [index, t] of walk.timesteps.entries()) {
         if (options.stop?.()) return null;
         const next = tf.tidy(() => {
-          const prediction = guided(model, context, sample, t, states, guidance);
+          const prediction = guided(model, context, sample, t, told, guidance);
           return walk.step(prediction, index, sample, () => noise(`sample:${index}`));
         });
         sample.dispose();
@@ -108,7 +97,7 @@ export async function sampleImages(
       notFinite.dispose();
     } finally {
       walk.dispose();
-      states.dispose();
+      tf.dispose(told);
       sample.dispose();
     }
   }
@@ -121,10 +110,10 @@ export async function sampleImages(
   return { shape: [prompts.length, pixels[0], pixels[1], pixels[2]], data, finite };
 }
 
-function guided(model: TextToImage, context: Context, sample: Tensor4D, t: number, states: Tensor3D, guidance: number): Tensor4D {
+function guided(model: TextToImage, context: Context, sample: Tensor4D, t: number, told: TextConditions, guidance: number): Tensor4D {
   const n = sample.shape[0];
-  if (guidance === 1) return model.predict(context, sample, new Array(n).fill(t), states);
-  const both = model.predict(context, tf.concat([sample, sample]) as Tensor4D, new Array(2 * n).fill(t), states);
+  if (guidance === 1) return model.predict(context, sample, new Array(n).fill(t), told);
+  const both = model.predict(context, tf.concat([sample, sample]) as Tensor4D, new Array(2 * n).fill(t), told);
   const [without, wanted] = tf.split(both, 2);
   return without.add(wanted.sub(without).mul(guidance)) as Tensor4D;
 }

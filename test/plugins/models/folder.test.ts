@@ -86,8 +86,24 @@ describe('diffusers’ folder layout', () => {
     ],
     [
       'another autoencoder',
-      (map: Map<string, Uint8Array>) => edit(map, 'model_index.json', { vae: ['diffusers', 'AutoencoderKL'] }),
-      /AutoencoderKL is not supported/,
+      (map: Map<string, Uint8Array>) => edit(map, 'model_index.json', { vae: ['diffusers', 'AutoencoderTiny'] }),
+      /UNSUPPORTED_MODEL.*AutoencoderTiny is not supported/,
+    ],
+    ...[
+      ['a model for inpainting', 'StableDiffusionInpaintPipeline', /UNSUPPORTED_MODEL.*for inpainting/],
+      ['Stable Diffusion 3', 'StableDiffusion3Pipeline', /UNSUPPORTED_MODEL.*is a StableDiffusion3Pipeline.*Stable Diffusion XL/],
+      ['one whose files say nothing', null, /UNSUPPORTED_MODEL.*without a _class_name/],
+      ['parts of another family', 'StableDiffusionXLPipeline', /FILE_MISSING.*text_encoder_2/],
+    ].map(([what, name, message]): [string, (map: Map<string, Uint8Array>) => void, RegExp] => [
+      what as string,
+      (map) => edit(map, 'model_index.json', { _class_name: name }),
+      message as RegExp,
+    ]),
+    [
+      'a refiner',
+      (map: Map<string, Uint8Array>) =>
+        edit(map, 'model_index.json', { _class_name: 'StableDiffusionXLPipeline', text_encoder: [null, null] }),
+      /UNSUPPORTED_MODEL.*has no text_encoder/,
     ],
     ['another activation', (map: Map<string, Uint8Array>) => edit(map, 'text_encoder/config.json', { hidden_act: 'relu' }), /hidden_act/],
     [

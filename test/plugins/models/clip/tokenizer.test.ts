@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { seededRandom } from '../../../../core/index.js';
+import { loadTokenizer } from '../../../../plugins/models/clip/load-tokenizer.js';
 import { lostText } from '../../../../plugins/models/clip/lost-text.js';
-import { clipTokenizer, loadTokenizer, wordTokenizer } from '../../../../plugins/models/clip/tokenizer.js';
+import { clipTokenizer, wordTokenizer } from '../../../../plugins/models/clip/tokenizer.js';
 import { inMemory } from '../../../../plugins/persist/formats/files.js';
 
 /** Pairs of a few letters and of what they make, in an order drawn from the seed. */

@@ -1,0 +1,118 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { makeContext, type Random, seededRandom, type TensorData, weightsOf } from '../../../../core/index.js';
+import { buildTextToImage, type TextToImage } from '../../../../plugins/models/text-to-image-model.js';
+import { inMemory } from '../../../../plugins/persist/formats/files.js';
+import { folder } from '../../../../plugins/persist/formats/folder.js';
+import { readSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
+import { dpmSolverPlusPlus } from '../../../../plugins/samplers/dpm-solver-plus-plus.js';
+import { sampleImages } from '../../../../plugins/samplers/walk/sample-images.js';
+import type { Sampler } from '../../../../plugins/samplers/walk/sampler.js';
+import { tf, use } from '../../../support/devices.js';
+
+const PROMPTS = ['a Red heart, 2 cats!', 'the cat'];
+const root = fileURLToPath(new URL('../../../fixtures/pipelines/', import.meta.url));
+beforeAll(() => use('wasm'));
+
+/** [n, c, h, w] of PyTorch as [n, h, w, c]. */
+const image = ({ shape, data }: TensorData): tf.Tensor4D =>
+  tf.tidy(() => tf.tensor(data, [...shape]).transpose([0, 2, 3, 1])) as tf.Tensor4D;
+
+function gap(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  expect(a.length).toBe(b.length);
+  let most = 0;
+  for (let i = 0; i < a.length; i++) most = Math.max(most, Math.abs(a[i] - b[i]));
+  return most;
+}
+const relative = (a: ArrayLike<number>, b: ArrayLike<number>) => gap(a, b) / gap(b, new Float32Array(b.length));
+
+/** Draws that are given: the start's latents and, by step, what an ancestral sampler adds. */
+const givenNoise = (start: TensorData, noises?: TensorData): Random => {
+  const channelsLast = ({ shape, data }: TensorData, at: number, out: Float32Array) => {
+    const [, c, h, w] = shape.slice(-4);
+    for (let k = 0; k < c; k++) for (let p = 0; p < h * w; p++) out[p * c + k] = data[at * c * h * w + k * h * w + p];
+    return out;
+  };
+  return {
+    item: (name: string, _: number, i: number) => ({
+      normals: (out: Float32Array) => {
+        const step = /^sample:(\d+)$/.exec(name)?.[1];
+        return step === undefined
+          ? channelsLast(start, i, out)
+          : channelsLast(noises as TensorData, Number(step) * start.shape[0] + i, out);
+      },
+    }),
+  } as unknown as Random;
+};
+
+const SAMPLERS: Record<string, () => Sampler> = {
+  'dpm-solver++': () => dpmSolverPlusPlus(),
+};
+
+describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => {
+  let model: TextToImage;
+  let io: Map<string, TensorData>;
+  const of = (key: string): TensorData => io.get(key) as TensorData;
+  const context = () => makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });
+  beforeAll(async () => {
+    await use('wasm');
+    model = await buildTextToImage({ from: folder(root + name), train: 'nothing' }, seededRandom(0));
+    io = readSafetensors(await readFile(`${root}${name}/io.safetensors`)).tensors;
+  });
+
+  test('text states, and pooled ones', () => {
+    const told = tf.tidy(() => model.encode(context(), PROMPTS));
+    expect(relative(told.states.dataSync(), of('states').data)).toBeLessThan(1e-5);
+    expect(told.pooled !== undefined).toBe(name === 'sdxl');
+    if (told.pooled) expect(relative(told.pooled.dataSync(), of('pooled').data)).toBeLessThan(1e-5);
+    tf.dispose(told as unknown as tf.TensorContainer);
+  });
+
+  test('the autoencoder and the denoiser', () => {
+    tf.tidy(() => {
+      const moments = model.codec.moments(context(), image(of('pixels')));
+      const [mean, logvar] = tf.split(moments, 2, 3);
+      expect(relative(mean.dataSync(), image(of('mean')).dataSync())).toBeLessThan(1e-5);
+      expect(relative(logvar.dataSync(), image(of('logvar')).dataSync())).toBeLessThan(1e-5);
+      const latents = image(of('latents'));
+      expect(relative(model.codec.decode(context(), latents).dataSync(), image(of('decoded')).dataSync())).toBeLessThan(1e-5);
+      const output = model.predict(context(), latents, [...of('timesteps').data], model.encode(context(), PROMPTS));
+      expect(relative(output.dataSync(), image(of('output')).dataSync())).toBeLessThan(1e-5);
+    });
+  });
+
+  test.each(Object.keys(SAMPLERS))('ten guided steps of %s', async (sampler) => {
+    const before = tf.memory().numTensors;
+    const { data } = await sampleImages(model, weightsOf(model), givenNoise(of('walk.latents'), of('walk.noises')), PROMPTS, {
+      sampler: SAMPLERS[sampler](),
+      steps: 10,
+      guidance: 5,
+    });
+    const wanted = image(of(`walk.${sampler}`));
+    expect(
+      gap(
+        data.map((x) => (x + 1) / 2),
+        wanted.dataSync(),
+      ),
+    ).toBeLessThan(2 / 255);
+    wanted.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test('what is saved is the same model, with its own tokenizer and noise schedule', async () => {
+    const files = inMemory();
+    await model.save(files, weightsOf(model));
+    const back = await buildTextToImage({ from: files, train: 'nothing' }, seededRandom(0));
+    expect(back.base).toBe(model.base);
+    for (const [path, { variable }] of model.parameters) expect(back.parameters.get(path)?.variable.dataSync(), path).toEqual(variable.dataSync());
+    expect(back.noise).toEqual(model.noise);
+    const tokens = ['tokenizer_config.json', 'tokenizer.json', 'vocab.json', 'merges.txt', 'special_tokens_map.json'];
+    for (const path of ['model_index.json', ...tokens.map((file) => `tokenizer/${file}`)]) {
+      const [was, is] = [await folder(root + name).read(path), await files.read(path)];
+      if (path === 'model_index.json') expect(JSON.parse(String(Buffer.from(is as Uint8Array)))).toEqual(JSON.parse(String(Buffer.from(was as Uint8Array))));
+      else expect(is && Buffer.from(is)).toEqual(was && Buffer.from(was));
+    }
+    for (const { variable } of back.parameters.values()) variable.dispose();
+  });
+});
