@@ -105,12 +105,14 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
     await model.save(files, weightsOf(model));
     const back = await buildTextToImage({ from: files, train: 'nothing' }, seededRandom(0));
     expect(back.base).toBe(model.base);
-    for (const [path, { variable }] of model.parameters) expect(back.parameters.get(path)?.variable.dataSync(), path).toEqual(variable.dataSync());
+    for (const [path, { variable }] of model.parameters)
+      expect(back.parameters.get(path)?.variable.dataSync(), path).toEqual(variable.dataSync());
     expect(back.noise).toEqual(model.noise);
     const tokens = ['tokenizer_config.json', 'tokenizer.json', 'vocab.json', 'merges.txt', 'special_tokens_map.json'];
     for (const path of ['model_index.json', ...tokens.map((file) => `tokenizer/${file}`)]) {
       const [was, is] = [await folder(root + name).read(path), await files.read(path)];
-      if (path === 'model_index.json') expect(JSON.parse(String(Buffer.from(is as Uint8Array)))).toEqual(JSON.parse(String(Buffer.from(was as Uint8Array))));
+      if (path === 'model_index.json')
+        expect(JSON.parse(String(Buffer.from(is as Uint8Array)))).toEqual(JSON.parse(String(Buffer.from(was as Uint8Array))));
       else expect(is && Buffer.from(is)).toEqual(was && Buffer.from(was));
     }
     for (const { variable } of back.parameters.values()) variable.dispose();
