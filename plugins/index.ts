@@ -1,5 +1,6 @@
 // Every plugin, and what their options are made of. index.browser.ts leaves out what needs Node.
 
+export { type CachedLatentsOptions, cachedLatents } from './data/cached-latents.js';
 export { type ImageFolderOptions, imageFolder } from './data/image-folder.js';
 export { type DeviceName, device } from './devices/device.js';
 export { tfjsNode } from './devices/tfjs-node.js';

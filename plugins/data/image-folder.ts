@@ -1,12 +1,14 @@
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { DATA, type Host, hashOfText, RANDOM, type Random, type Source } from '../../core/index.js';
+import { type Batch, DATA, type Host, hashOfText, RANDOM, type Random } from '../../core/index.js';
 import { timeIds } from '../models/unet/time-ids.js';
+import { sha256 } from '../persist/formats/sha256.js';
 import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { type Entry, listEntries } from './image-folder/entries.js';
 import { faultsOf } from './image-folder/faults.js';
+import type { PictureSource } from './image-folder/picture-source.js';
 import { epochOrder } from './order/epoch-order.js';
 
 export interface ImageFolderOptions {
@@ -77,8 +79,36 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         if (entries.length === 0) problems.add('DATA_INVALID', 'image-folder', `no image of ${folder} can be decoded`, 'Give others.');
       });
     },
-    async open(): Promise<Source> {
+    async open(): Promise<PictureSource> {
       const size = resolution * resolution * 3;
+      const isFlipped = (id: number, epoch: number): boolean => randomFlip && random.item('flip', epoch, id).uniform() < 0.5;
+      /** Examples with their captions, and what was cut out of what; `place` says where along a side with so much room. */
+      const batchOf = async (
+        ids: readonly number[],
+        epoch: number,
+        place: (name: string, room: number, id: number) => number,
+        flipped: (id: number) => boolean,
+      ): Promise<Batch> => {
+        const data = new Float32Array(ids.length * size);
+        const conditions: number[][] = [];
+        for (const [i, image] of (await Promise.all(ids.map((id) => decoded.get(id)))).entries()) {
+          const left = place('crop-x', image.width - resolution, ids[i]);
+          const top = place('crop-y', image.height - resolution, ids[i]);
+          const flip = flipped(ids[i]);
+          const [resized, target] = [[image.height, image.width] as const, [resolution, resolution] as const];
+          conditions.push(timeIds({ original: image.original, resized, crop: [top, left], target, flipped: flip }));
+          cut(image, resolution, left, top, flip, data.subarray(i * size, (i + 1) * size));
+        }
+        return {
+          items: ids.length,
+          ids,
+          epoch,
+          tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
+          strings: { text: ids.map((id) => entries[id].caption) },
+          numbers: { timeIds: conditions },
+        };
+      };
+      const centre = (_: string, room: number) => Math.floor(room / 2);
       return {
         items: entries.length,
         batchSize,
@@ -92,35 +122,27 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           );
         },
         async load(ids, { epoch, upcoming }) {
-          const wanted = ids.map((id) => decoded.get(id));
-          for (const id of upcoming) void decoded.get(id);
-          const data = new Float32Array(ids.length * size);
-          const conditions: number[][] = [];
-          for (const [i, image] of (await Promise.all(wanted)).entries()) {
-            const place = (name: string, room: number) =>
-              centerCrop ? Math.floor(room / 2) : random.item(name, epoch, ids[i]).integer(room + 1);
-            const left = place('crop-x', image.width - resolution);
-            const top = place('crop-y', image.height - resolution);
-            const flip = randomFlip && random.item('flip', epoch, ids[i]).uniform() < 0.5;
-            conditions.push(
-              timeIds({
-                original: image.original,
-                resized: [image.height, image.width],
-                crop: [top, left],
-                target: [resolution, resolution],
-                flipped: flip,
-              }),
-            );
-            cut(image, resolution, left, top, flip, data.subarray(i * size, (i + 1) * size));
-          }
-          return {
-            items: ids.length,
+          const batch = batchOf(
             ids,
             epoch,
-            tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
-            strings: { text: ids.map((id) => entries[id].caption) },
-            numbers: { timeIds: conditions },
-          };
+            (name, room, id) => (centerCrop ? centre(name, room) : random.item(name, epoch, id).integer(room + 1)),
+            (id) => isFlipped(id, epoch),
+          );
+          for (const id of upcoming) void decoded.get(id);
+          return batch;
+        },
+        shown: (id, epoch) => (isFlipped(id, epoch) ? 1 : 0),
+        async views(id) {
+          const { path } = entries[id];
+          const [height, width] = await checkHeader(path, resolution, maxPixels);
+          // A square one leaves no place to choose.
+          if (!centerCrop && height !== width) return null;
+          const content = await sha256(await readFile(path));
+          return (randomFlip ? [false, true] : [false]).map((flip) => ({
+            key: `${content} ${resolution} ${flip ? 'mirrored' : ''}`,
+            name: path,
+            load: () => batchOf([id], 0, centre, () => flip),
+          }));
         },
         dispose: () => decoded.clear(),
       };

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import {
   type Context,
   hashOf,
+  hashOfText,
   type Inputs,
   MODEL,
   type Model,
@@ -10,6 +11,7 @@ import {
   type Random,
   type Settings,
   type Tensor,
+  type TensorData,
   type Tensors,
 } from '../../core/index.js';
 import { type Files, writeTogether } from '../persist/formats/files.js';
@@ -18,7 +20,7 @@ import type { Tokenizer } from './clip/tokenizer.js';
 import { remembered } from './layers/remembered.js';
 import type { Components } from './stable-diffusion/components.js';
 import { stableDiffusion } from './stable-diffusion/families/stable-diffusion.js';
-import { joinComponents, parametersOf } from './stable-diffusion/join.js';
+import { type Joined, joinComponents, parametersOf } from './stable-diffusion/join.js';
 import type { NoiseConfig, NoiseSchedule } from './stable-diffusion/noise-schedule.js';
 import { readComponents } from './stable-diffusion/read.js';
 import { writeComponents } from './stable-diffusion/write.js';
@@ -35,6 +37,8 @@ export interface TextConditions {
 export interface TextToImage extends Model {
   /** What tells the weights that were read from others; `new` where none were. */
   readonly base: string;
+  /** What tells its configurations and settings from others. */
+  readonly configuration: string;
   readonly noise: NoiseSchedule;
   readonly codec: Codec;
   readonly tokenizer: Tokenizer;
@@ -54,6 +58,8 @@ export interface TextToImage extends Model {
     conditions: TextConditions,
     timeIds?: readonly (readonly number[])[],
   ): Tensor4D;
+  /** Frees the device of the weights that steps do not need, where something keeps what they give. */
+  leaveDevice?(): Promise<void>;
   /** Writes diffusers' folder layout with these weights: all of it, or what was there stays. */
   save(files: Files, parameters: Tensors, options?: { half?: boolean }): Promise<void>;
 }
@@ -85,17 +91,17 @@ export interface TextToImageModelOptions {
 
 /** The model of the text-to-image presets, as a plugin. */
 export const textToImageModel = (options: TextToImageModelOptions) => {
-  let base = '';
+  let found: Pick<TextToImage, 'base' | 'configuration'> | null = null;
   return {
     name: 'text-to-image-model',
     fills: MODEL,
     async build(random: Random) {
       const model = await buildTextToImage(options, random);
-      base = model.base;
+      found = model;
       return model;
     },
     // A run goes on from the model that it began with, wherever that stands.
-    settings: () => ({ base, train: options.train, clipSkip: options.clipSkip ?? 0 }),
+    settings: () => ({ base: found?.base ?? '', configuration: found?.configuration ?? '', train: options.train }),
   } satisfies ModelProvider & { name: string; fills: typeof MODEL; settings(): Settings };
 };
 
@@ -112,8 +118,23 @@ const componentsOf = ({ textEncoder, tokenizer, unet, noise, block, textStart }:
 });
 
 /** A hash of the weights that were read; of a new model none, which the seed decides. */
-const contentOf = ({ unet, encoders }: Components): string =>
-  unet.tensors ? hashOf(...[unet, ...encoders].flatMap(({ tensors = new Map() }) => [...tensors.values()].map(({ data }) => data))) : 'new';
+function contentOf({ unet, encoders, vae }: Components): string {
+  if (!unet.tensors) return 'new';
+  const networks = [unet, ...encoders, ...('config' in vae ? [vae] : [])];
+  return hashOf(...networks.flatMap(({ tensors = new Map<string, TensorData>() }) => [...tensors.values()].map(({ data }) => data)));
+}
+
+/** A hash of all that says how the weights are used. */
+const configurationOf = ({ unet, encoders, components, noise }: Joined, clipSkip: number): string =>
+  hashOfText(
+    JSON.stringify([
+      unet.config,
+      ...encoders.map(({ config }) => config),
+      'config' in components.vae ? components.vae.config : components.vae,
+      noise.config,
+      clipSkip,
+    ]),
+  );
 
 /** Reads or makes the model; every fault of a folder is an error that names file and option. */
 export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextToImageModelOptions, random: Random): Promise<TextToImage> {
@@ -166,6 +187,7 @@ export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextT
   const size = unet.config.sample_size;
   return {
     base: contentOf(components),
+    configuration: configurationOf(joined, clipSkip),
     parameters: parametersOf(joined, (network) => train === 'everything' || (train === 'unet' && network === 'unet'), random),
     modules: new Map([unet, ...encoders].flatMap(({ modules }) => [...modules])),
     wraps: new Map(),

@@ -19,7 +19,7 @@ export interface DenoisingOptions {
 /**
  * The denoising objective (Ho et al. 2020): t uniform, x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise, mean squared error to
  * noise, v = sqrt(abar) noise - sqrt(1 - abar) x_0 or x_0, whichever the model's noise schedule says. Batches hold
- * `images` [n, h, w, 3] in [-1, 1] and texts. Every draw belongs to an example, never to its place in a batch.
+ * `images` [n, h, w, 3] in [-1, 1], or what the codec made of them as `moments`, and texts. Every draw belongs to an example, never to its place in a batch.
  */
 export const denoising = (options: DenoisingOptions = {}) => {
   const { snrGamma, noiseOffset = 0, captionDropout = 0 } = options;
@@ -28,7 +28,8 @@ export const denoising = (options: DenoisingOptions = {}) => {
   function lossAt(context: Context, model: Model, batch: Batch, timestep?: number): Scalar {
     if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'denoising', 'the model is no text-to-image model', 'Use textToImageModel().');
     const { alphasCumprod, config } = model.noise;
-    const latents = model.codec.encode(context, batch.tensors.images as Tensor4D, batch.ids);
+    const { images, moments } = batch.tensors as Record<string, Tensor4D>;
+    const latents = moments ? model.codec.sample(context, moments, batch.ids) : model.codec.encode(context, images, batch.ids);
     const [n, h, w, c] = latents.shape;
     const timesteps: number[] = [];
     const texts: string[] = [];

@@ -38,6 +38,7 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
       if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'samples', 'the model is no text-to-image model', 'Use textToImageModel().');
       const options = { ...sampling, sampler: given ?? host.resolve(SAMPLER), stop: host.stopAsked };
       const drawn = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), prompts, options);
+      await model.leaveDevice?.();
       if (!drawn) {
         host.warn(`${name}.png is not drawn: a stop was asked for`);
         return false;

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AnyPlugin, type Composition, compose, type Filling, type Plugin, run, Trainer } from '../../core/index.js';
 import { lora } from '../../plugins/adapters/lora.js';
 import { arrays } from '../../plugins/data/arrays.js';
+import { cachedLatents } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { stream } from '../../plugins/data/stream.js';
 import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
@@ -108,6 +109,10 @@ function job(): ReturnType<typeof compose> {
 const plugins: Record<string, () => AnyPlugin[]> = {
   'adapters/lora.ts': () => [lora({ rank: 2, dropout: 0.2, targets: ['to_q', 'conv1'] })],
   'data/arrays.ts': () => [],
+  'data/cached-latents.ts': () => [
+    textToImageModel({ from: filesIn(fileURLToPath(new URL('../fixtures/pipelines/sd15', import.meta.url))), train: 'unet' }),
+    cachedLatents(imageFolder(out, { batchSize: 2, resolution: 16, centerCrop: true, randomFlip: true })),
+  ],
   'data/image-folder.ts': () => [imageFolder(out, { batchSize: 2, resolution: 16, randomFlip: true })],
   'devices/device.ts': () => [device('wasm')],
   'devices/cpu.ts': () => [cpu()],

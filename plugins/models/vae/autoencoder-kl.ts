@@ -101,6 +101,7 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
 
   const codec: Codec = {
     factor,
+    isLearned: true,
     moments: packed,
     sample,
     encode: (context, pixels, ids) => constant(() => sample(context, packed(context, pixels), ids)) as Tensor4D,

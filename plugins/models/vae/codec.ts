@@ -5,6 +5,8 @@ import type { Context } from '../../../core/index.js';
 export interface Codec {
   /** Pixels along one side of a latent. */
   readonly factor: number;
+  /** Whether it is a network, whose work is worth keeping. */
+  readonly isLearned: boolean;
   /** What an image gives whenever it is encoded: what may be kept, and turned into latents by `sample` at each visit. */
   moments(context: Context, pixels: Tensor4D): Tensor4D;
   /** Latents from moments, as the denoiser expects them. Noise belongs to the examples `ids`: context.draw('vae', id). */
@@ -27,6 +29,7 @@ export const spaceToDepth = (block: number): Codec => {
   };
   return {
     factor: block,
+    isLearned: false,
     moments: (_, pixels) => encode(pixels),
     sample: (_, moments) => moments.clone(),
     encode: (_, pixels) => encode(pixels),

@@ -1,0 +1,85 @@
+import type { Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
+import type { Files } from '../persist/formats/files.js';
+import { LatentCache } from './cached-latents/latent-cache.js';
+import { leaveDevice } from './cached-latents/leave-device.js';
+import { store } from './cached-latents/store.js';
+import { TextCache } from './cached-latents/text-cache.js';
+import type { PictureSource } from './image-folder/picture-source.js';
+
+export interface CachedLatentsOptions {
+  /** Where to keep what was computed, for later runs too; in memory by default. */
+  readonly files?: Files;
+  /** Told before training how many examples are done. */
+  readonly onProgress?: (done: number, of: number) => void;
+}
+
+/** Data whose source says how pictures are shown. */
+export interface Pictures extends Filling<'DATA'> {
+  open(problems: Problems): Promise<PictureSource>;
+}
+
+/**
+ * Pictures whose latents are computed once, before the first step, and the states of their captions where the text encoders are not trained. Batches
+ * hold `moments` [n, h, w, channels] in place of images, from which latents are drawn at each visit: training is the same, bit for bit. The
+ * autoencoder and frozen text encoders then leave the device, until pictures are drawn. Examples that each epoch cuts at another place, and models
+ * without an autoencoder, are left as they are. LATENTS_NOT_FINITE names the picture of which the autoencoder makes no numbers.
+ */
+export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLatentsOptions = {}) => {
+  const kept = store(files);
+  const texts = new TextCache(kept);
+  let source: PictureSource;
+  let latents: LatentCache | null = null;
+
+  return {
+    name: 'cached-latents',
+    fills: DATA,
+    async apply(host: Host): Promise<void> {
+      const { hooks, resolve } = host;
+      await host.adopt(data);
+      hooks.prepareModel.tap((model) =>
+        isTextToImage(model) && model.codec.isLearned
+          ? { ...model, encode: texts.encoder(model), leaveDevice: () => leaveDevice(host.model()) }
+          : model,
+      );
+      hooks.onStart.tapPromise(async () => {
+        const model = host.model();
+        if (!isTextToImage(model) || !model.codec.isLearned) return;
+        latents = new LatentCache(model, source, kept);
+        // What one process puts into a folder the others find there.
+        const { rank, worldSize, sum } = resolve(COLLECTIVE);
+        const [first, stride] = files ? [rank, worldSize] : [0, 1];
+        for (let id = first; id < source.items && !host.stopAsked(); id += stride) {
+          await latents.fill(id);
+          onProgress?.(Math.min(source.items, id + stride), source.items);
+        }
+        await sum(0);
+        await texts.fill(model, ['', ...(source.strings?.text ?? [])]);
+        await leaveDevice(model);
+      });
+    },
+    async open(problems: Problems): Promise<Source> {
+      source = await data.open(problems);
+      return {
+        ...source,
+        async load(ids, more) {
+          const found = latents && (await latents.of(ids, more.epoch));
+          if (!found) return source.load(ids, more);
+          const [h, w, c] = found[0].moments.shape.slice(1);
+          const all = new Float32Array(ids.length * h * w * c);
+          for (const [i, { moments }] of found.entries()) all.set(moments.data as Float32Array, i * h * w * c);
+          return {
+            items: ids.length,
+            ids,
+            epoch: more.epoch,
+            tensors: { moments: tf.tensor(all, [ids.length, h, w, c]) as Tensor4D },
+            strings: { text: ids.map((id) => source.strings?.text?.[id] ?? '') },
+            numbers: { timeIds: found.map(({ timeIds }) => Array.from(timeIds.data)) },
+          };
+        },
+      };
+    },
+  };
+};

@@ -1,0 +1,64 @@
+import type { Tensor4D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { makeContext, type TensorData, toHost, weightsOf } from '../../../core/index.js';
+import type { TextToImage } from '../../models/text-to-image-model.js';
+import { requireFiniteLatents } from '../../models/vae/finite-latents.js';
+import type { PictureSource, View } from '../image-folder/picture-source.js';
+import type { Store } from './store.js';
+
+/** What is kept of a picture as it is shown. */
+export interface KeptLatents {
+  /** What the autoencoder gives, [1, h, w, channels]. */
+  readonly moments: TensorData;
+  readonly timeIds: TensorData;
+}
+
+/** The latents of pictures, computed when they are first asked for. */
+export class LatentCache {
+  private readonly views = new Map<number, Promise<readonly View[] | null>>();
+
+  constructor(
+    private readonly model: TextToImage,
+    private readonly source: PictureSource,
+    private readonly store: Store,
+  ) {}
+
+  /** Computes all that epochs will show of an example. */
+  async fill(id: number): Promise<void> {
+    for (const view of (await this.viewsOf(id)) ?? []) await this.latentsOf(view);
+  }
+
+  /** What an epoch shows of examples; null where one of them is shown in too many ways to keep. */
+  async of(ids: readonly number[], epoch: number): Promise<KeptLatents[] | null> {
+    const found: KeptLatents[] = [];
+    for (const id of ids) {
+      const view = (await this.viewsOf(id))?.[this.source.shown(id, epoch)];
+      if (!view) return null;
+      found.push(await this.latentsOf(view));
+    }
+    return found;
+  }
+
+  private viewsOf(id: number): Promise<readonly View[] | null> {
+    const known = this.views.get(id) ?? this.source.views(id);
+    this.views.set(id, known);
+    return known;
+  }
+
+  private async latentsOf({ key, name, load }: View): Promise<KeptLatents> {
+    const path = `latents ${this.model.base} ${this.model.configuration} ${key}`;
+    const known = await this.store.get(path);
+    if (known) return known as unknown as KeptLatents;
+    const { tensors, numbers } = await load();
+    const context = makeContext(this.model, { mode: 'evaluate', parameters: weightsOf(this.model) });
+    const computed = tf.tidy(() => this.model.codec.moments(context, tensors.images as Tensor4D));
+    const moments = await toHost(computed);
+    computed.dispose();
+    tf.dispose(tensors);
+    requireFiniteLatents(moments.data as Float32Array, [name]);
+    const timeIds = Int32Array.from(numbers?.timeIds?.[0] ?? []);
+    const value = { moments, timeIds: { dtype: 'int32' as const, shape: [timeIds.length], data: timeIds } };
+    await this.store.set(path, value);
+    return value;
+  }
+}

@@ -1,0 +1,59 @@
+import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import { type Model, makeContext, type Tensor, type TensorData, toHost, weightsOf } from '../../../core/index.js';
+import type { TextConditions, TextToImage } from '../../models/text-to-image-model.js';
+import type { Kept, Store } from './store.js';
+
+/** Whether texts give the same states at every step. */
+const areFrozen = (model: Model): boolean =>
+  ![...model.parameters.values()].some(({ trainable, group }) => trainable && group.startsWith('text_encoder'));
+
+/** The states of texts that frozen encoders give, on the host. */
+export class TextCache {
+  private readonly known = new Map<string, Kept>();
+
+  constructor(private readonly store: Store) {}
+
+  /** `model.encode`, which takes what is known where all of the texts are. */
+  encoder(model: TextToImage): TextToImage['encode'] {
+    return (context, texts) => {
+      const found: Kept[] = [];
+      for (const text of texts) {
+        const known = text === null ? undefined : this.known.get(text);
+        // Long captions may have more states than others.
+        if (!known || known.states.shape[1] !== (found[0] ?? known).states.shape[1]) return model.encode(context, texts);
+        found.push(known);
+      }
+      return together(found);
+    };
+  }
+
+  /** Computes the states of texts, if the encoders are frozen. */
+  async fill(model: TextToImage, texts: readonly string[]): Promise<void> {
+    if (!areFrozen(model)) return;
+    const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });
+    for (const text of new Set(texts)) {
+      const path = `states ${model.base} ${model.configuration} ${text}`;
+      let value = await this.store.get(path);
+      if (!value) {
+        const { states, pooled } = tf.tidy(() => ({ ...model.encode(context, [text]) }));
+        value = { states: await toHost(states), ...(pooled ? { pooled: await toHost(pooled) } : {}) };
+        tf.dispose([states, ...(pooled ? [pooled] : [])]);
+        await this.store.set(path, value);
+      }
+      this.known.set(text, value);
+    }
+  }
+}
+
+/** The states of several texts as one batch. */
+function together(found: readonly Kept[]): TextConditions {
+  const joined = (name: string): Tensor => {
+    const parts: TensorData[] = found.map((one) => one[name]);
+    const size = parts[0].data.length;
+    const all = new Float32Array(parts.length * size);
+    for (const [i, { data }] of parts.entries()) all.set(data as Float32Array, i * size);
+    return tf.tensor(all, [parts.length, ...parts[0].shape.slice(1)]);
+  };
+  return { states: joined('states') as Tensor3D, ...('pooled' in found[0] ? { pooled: joined('pooled') as Tensor2D } : {}) };
+}

@@ -1,0 +1,145 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type AnyPlugin, compose, type Model, type Plugin, run, Trainer } from '../../../core/index.js';
+import { lora } from '../../../plugins/adapters/lora.js';
+import { cachedLatents } from '../../../plugins/data/cached-latents.js';
+import { imageFolder } from '../../../plugins/data/image-folder.js';
+import { wasm } from '../../../plugins/devices/wasm.js';
+import { type TextToImage, textToImageModel } from '../../../plugins/models/text-to-image-model.js';
+import { denoising } from '../../../plugins/objectives/denoising.js';
+import { adamw } from '../../../plugins/optimizers/adamw.js';
+import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
+import { constant } from '../../../plugins/schedules/constant.js';
+import { tf, use } from '../../support/devices.js';
+
+const pipeline = (name: string) => filesIn(fileURLToPath(new URL(`../../fixtures/pipelines/${name}`, import.meta.url)));
+let folder: string;
+beforeAll(async () => {
+  await use('wasm');
+  folder = await mkdtemp(join(tmpdir(), 'steploom-'));
+  for (const [i, size] of [
+    [16, 16],
+    [20, 16],
+    [16, 24],
+  ].entries()) {
+    const pixels = Uint8Array.from({ length: size[0] * size[1] * 3 }, (_, k) => (k * 37 * (i + 1)) % 256);
+    await sharp(pixels, { raw: { width: size[0], height: size[1], channels: 3 } }).toFile(join(folder, `${i}.png`));
+    await writeFile(join(folder, `${i}.txt`), ['the cat', 'a red heart', 'art'][i]);
+  }
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const images = (more: object = {}) => imageFolder(folder, { batchSize: 2, resolution: 16, centerCrop: true, randomFlip: true, ...more });
+
+/** Trains a few steps; gives the weights that learnt, how often networks that may be spared were used, and what the model says afterwards. */
+async function trained(data: AnyPlugin, { name = 'sdxl', more = [] as AnyPlugin[], below = 'unet.' } = {}) {
+  const used = { codec: 0, text: 0, during: 0 };
+  let steps = 0;
+  const spy: Plugin = {
+    name: 'spy',
+    apply({ hooks }) {
+      hooks.prepareModel.tap((model: Model) => {
+        const { codec, encode } = model as TextToImage;
+        const counted: TextToImage = {
+          ...(model as TextToImage),
+          codec: {
+            ...codec,
+            moments: (...given) => {
+              used.codec++;
+              if (steps > 0) used.during++;
+              return codec.moments(...given);
+            },
+          },
+          encode: (...given) => {
+            used.text++;
+            return encode(...given);
+          },
+        };
+        return counted;
+      });
+      hooks.afterStep.tap(() => {
+        steps++;
+      });
+    },
+  };
+  let weights: Record<string, number[]> = {};
+  const keep: Plugin = {
+    name: 'keep',
+    apply(host) {
+      host.hooks.onEnd.tap(() => {
+        const all = [...host.model().parameters].filter(([, { trainable }]) => trainable);
+        weights = Object.fromEntries(all.map(([path, { variable }]) => [path, [...variable.dataSync()]]));
+      });
+    },
+  };
+  const composition = compose(
+    run({ steps: 4, learningRate: 1e-2, weightDecay: 0, seed: 3 }),
+    wasm(),
+    textToImageModel({ from: pipeline(name), train: 'nothing' }),
+    spy,
+    lora({ rank: 2, below }),
+    data,
+    denoising({ captionDropout: 0.3 }),
+    adamw(),
+    constant(),
+    keep,
+    ...more,
+  );
+  await new Trainer(composition).train();
+  return { weights, used };
+}
+
+describe('latents and states that do not change are computed once', () => {
+  test.each(['sd15', 'sdxl'])('and %s learns the same from them, bit for bit', async (name) => {
+    const plain = await trained(images(), { name });
+    const before = tf.memory().numTensors;
+    const cached = await trained(cachedLatents(images()), { name });
+    expect(tf.memory().numTensors).toBe(before);
+    expect(Object.keys(plain.weights).length).toBeGreaterThan(4);
+    expect(cached.weights).toEqual(plain.weights);
+    // Three pictures, plain and mirrored; their captions, and none.
+    expect(cached.used).toEqual({ codec: 6, text: 4, during: 0 });
+  });
+
+  test('later runs find them in a folder, unless the picture, the size or the model is another', async () => {
+    const into = join(folder, 'cache');
+    const files = filesIn(into);
+    const told: string[] = [];
+    const first = await trained(cachedLatents(images(), { files, onProgress: (done, of) => told.push(`${done} of ${of}`) }), {
+      name: 'sd15',
+    });
+    expect(told).toEqual(['1 of 3', '2 of 3', '3 of 3']);
+    expect((await readdir(into, { recursive: true })).filter((path) => path.endsWith('.safetensors'))).toHaveLength(10);
+    const again = await trained(cachedLatents(images(), { files }), { name: 'sd15' });
+    expect(again.weights).toEqual(first.weights);
+    expect(again.used).toEqual({ codec: 0, text: 0, during: 0 });
+    expect((await trained(cachedLatents(images({ resolution: 8 }), { files }), { name: 'sd15' })).used.codec).toBe(6);
+    expect((await trained(cachedLatents(images(), { files }), { name: 'sd21' })).used).toMatchObject({ codec: 6, text: 4 });
+  });
+
+  test('pictures that are cut at another place in each epoch are encoded each time', async () => {
+    const plain = await trained(images({ centerCrop: false }), { name: 'sd15' });
+    const cached = await trained(cachedLatents(images({ centerCrop: false })), { name: 'sd15' });
+    expect(cached.weights).toEqual(plain.weights);
+  });
+
+  test('a picture of which the autoencoder makes no numbers is named', async () => {
+    const spoilt: Plugin = {
+      name: 'spoilt',
+      apply({ hooks }) {
+        hooks.prepareModel.tap((model) => {
+          const { variable } = [...model.parameters].find(([path]) => path === 'vae.quant_conv.bias')?.[1] ?? {};
+          const nan = tf.fill(variable?.shape ?? [], Number.NaN);
+          variable?.assign(nan);
+          nan.dispose();
+          return model;
+        });
+      },
+    };
+    await expect(trained(cachedLatents(images()), { name: 'sd15', more: [spoilt] })).rejects.toThrow(/LATENTS_NOT_FINITE.*0\.png/);
+  });
+});
