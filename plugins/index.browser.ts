@@ -40,7 +40,8 @@ export { BIASES_AND_NORMS, type GroupOptions, groups } from './optimizers/groups
 export { type LionOptions, lion } from './optimizers/lion.js';
 export { type ProdigyOptions, prodigy } from './optimizers/prodigy.js';
 export { type SGDOptions, sgd } from './optimizers/sgd.js';
-export { type Files, fetched, inMemory } from './persist/formats/files.js';
+export { fetched } from './persist/formats/fetched.js';
+export { type Files, inMemory } from './persist/formats/files.js';
 export { layersFiles } from './persist/formats/layers-files.js';
 export { LORA_FILE } from './persist/formats/lora-file.js';
 export { type SaveModelOptions, saveModel } from './persist/save-model.js';

@@ -7,32 +7,41 @@ export interface Files {
   readonly where: string;
   /** Null where there is no such file. */
   read(path: string): Promise<Uint8Array | null>;
+  /** How many bytes a file has; null where there is no such file. */
+  size(path: string): Promise<number | null>;
+  /** A copy of a file's bytes, from `from` up to the one before `to`; an error where the file is missing or ends before. */
+  range(path: string, from: number, to: number): Promise<Uint8Array>;
   write(path: string, content: Uint8Array | string): Promise<void>;
   /** Writes several files, of which a reader finds all or none. Absent where the place has no means to; see {@link writeTogether}. */
   together?(write: (files: Files) => Promise<void>): Promise<void>;
 }
 
-/** Files below an address, read with fetch; for browsers. */
-export const fetched = (base: string): Files => ({
-  where: base,
-  async read(path) {
-    const response = await fetch(`${base.replace(/\/$/, '')}/${path}`);
-    if (response.status === 404) return null;
-    if (!response.ok) fail('FILE_UNREADABLE', 'files', `${base}/${path}: the server answers ${response.status}`, 'Check the address.');
-    return new Uint8Array(await response.arrayBuffer());
-  },
-  write: async (path) =>
-    fail('FILE_UNWRITABLE', 'files', `${base}/${path} cannot be written over the network`, 'Use folder() or inMemory().'),
-});
-
 /** Files in memory. */
 export const inMemory = (files = new Map<string, Uint8Array>()): Files => ({
   where: 'memory',
   read: async (path) => files.get(path) ?? null,
+  size: async (path) => files.get(path)?.byteLength ?? null,
+  async range(path, from, to) {
+    const file = files.get(path) ?? missing(this, path);
+    return to <= file.byteLength ? new Uint8Array(file.subarray(from, to)) : cutShort(this, path, file.byteLength, to);
+  },
   write: async (path, content) => {
     files.set(path, typeof content === 'string' ? new TextEncoder().encode(content) : content);
   },
 });
+
+/** Says that a file is not there. */
+export const missing = (files: Pick<Files, 'where'>, path: string): never =>
+  fail('FILE_MISSING', 'files', `${files.where}/${path} is missing`, 'Check the path of the model.');
+
+/** Says that a file ends before bytes that were asked for. */
+export const cutShort = (files: Pick<Files, 'where'>, path: string, end: number, wanted: number): never =>
+  fail(
+    'FILE_UNREADABLE',
+    'files',
+    `${files.where}/${path} ends at byte ${end}, bytes up to ${wanted} were expected`,
+    'Has it changed? Start again.',
+  );
 
 /** Writes files that belong together: where the place has the means, a reader finds all of the new ones or all of the old. */
 export const writeTogether = (files: Files, write: (files: Files) => Promise<void>): Promise<void> =>
@@ -40,7 +49,7 @@ export const writeTogether = (files: Files, write: (files: Files) => Promise<voi
 
 /** A file that must be there. */
 export async function readFile(files: Files, path: string): Promise<Uint8Array> {
-  return (await files.read(path)) ?? fail('FILE_MISSING', 'files', `${files.where}/${path} is missing`, 'Check the path of the model.');
+  return (await files.read(path)) ?? missing(files, path);
 }
 
 /** A JSON object that must be there. */

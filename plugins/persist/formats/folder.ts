@@ -1,22 +1,53 @@
-import { readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail, messageOf } from '../../../core/index.js';
 import { writeAtomically } from './atomic-file.js';
 import { placesOf, writeFilesTogether } from './atomic-files.js';
-import type { Files } from './files.js';
+import { cutShort, type Files, missing } from './files.js';
+
+/** More than this is not read at once: Node's calls end at 2 GiB. */
+const AT_ONCE = 2 ** 30;
+
+/** Does something with the file of this name, wherever it stands; null where there is none. */
+async function found<T>(path: string, name: string, work: (place: string) => Promise<T>): Promise<T | null> {
+  for (const place of placesOf(path, name))
+    try {
+      return await work(place);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        fail('FILE_UNREADABLE', 'files', `${place}: ${messageOf(error)}`, 'Check the path and its permissions.', error);
+    }
+  return null;
+}
+
+/** Fills `bytes` from a position of a file on; returns how many there were. */
+async function fill(file: FileHandle, bytes: Uint8Array, from: number): Promise<number> {
+  let done = 0;
+  while (done < bytes.byteLength) {
+    const { bytesRead } = await file.read(bytes, done, Math.min(AT_ONCE, bytes.byteLength - done), from + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return done;
+}
 
 /** Files below a folder of this machine; each has its old content until the new one is whole. Needs Node. */
 export const folder = (path: string): Files => ({
   where: path,
-  async read(name) {
-    for (const place of placesOf(path, name))
+  read: (name) => found(path, name, async (place) => new Uint8Array(await readFile(place))),
+  size: (name) => found(path, name, async (place) => (await stat(place)).size),
+  async range(name, from, to) {
+    const bytes = new Uint8Array(to - from);
+    const read = await found(path, name, async (place) => {
+      const file = await open(place);
       try {
-        return new Uint8Array(await readFile(place));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-          fail('FILE_UNREADABLE', 'files', `${place}: ${messageOf(error)}`, 'Check the path and its permissions.', error);
+        return await fill(file, bytes, from);
+      } finally {
+        await file.close();
       }
-    return null;
+    });
+    if (read === null) missing(this, name);
+    return read === bytes.byteLength ? bytes : cutShort(this, name, from + (read ?? 0), to);
   },
   async write(name, content) {
     await writeAtomically(join(path, name), content);

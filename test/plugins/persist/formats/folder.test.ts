@@ -83,6 +83,22 @@ test('a process that is killed on the way leaves all of the old ones or all of t
   expect(await readFile(join(path, names[2]), 'utf8')).toBe(`${names[2]} new`);
 });
 
+test('parts of a file are read wherever it stands', async () => {
+  await write('old');
+  const files = folder(path);
+  expect(await files.size(names[1])).toBe('unet/weights old'.length);
+  expect(await files.size('none')).toBeNull();
+  expect(new TextDecoder().decode(await files.range(names[1], 5, 12))).toBe('weights');
+  expect(await files.range(names[1], 3, 3)).toEqual(new Uint8Array(0));
+  // On the way to its place, it is the newer one.
+  await mkdir(join(path, '.files.whole', 'unet'), { recursive: true });
+  await writeFile(join(path, '.files.whole', names[1]), 'newer');
+  expect(await files.size(names[1])).toBe(5);
+  expect(new TextDecoder().decode(await files.range(names[1], 0, 3))).toBe('new');
+  await expect(files.range(names[1], 3, 9)).rejects.toThrow(/FILE_UNREADABLE.*unet\/weights ends at byte 5/);
+  await expect(files.range('none', 0, 1)).rejects.toThrow(/FILE_MISSING.*none/);
+});
+
 test('a LayersModel’s two files are written together, where the place has means to, and elsewhere', async () => {
   const model = tf.sequential({ layers: [tf.layers.dense({ inputShape: [2], units: 1 })] });
   for (const files of [folder(path), inMemory()]) {

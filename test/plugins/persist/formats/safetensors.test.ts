@@ -1,5 +1,10 @@
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readSafetensors, writeSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
+import { inMemory } from '../../../../plugins/persist/formats/files.js';
+import { folder } from '../../../../plugins/persist/formats/folder.js';
+import { openSafetensors, readSafetensors, writeSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
 
 describe('safetensors', () => {
   const tensors = {
@@ -37,14 +42,81 @@ describe('safetensors', () => {
     expect(() => readSafetensors(broken(writeSafetensors(tensors)), 'x.safetensors')).toThrow(message);
     expect(() => readSafetensors(broken(writeSafetensors(tensors)), 'x.safetensors')).toThrow(/BAD_SAFETENSORS.*x\.safetensors/);
   });
-  test('overlapping tensors are refused', () => {
-    const header = JSON.stringify({
-      a: { dtype: 'U8', shape: [4], data_offsets: [0, 4] },
-      b: { dtype: 'U8', shape: [4], data_offsets: [2, 6] },
+  /** A file with this header and so many bytes behind it. */
+  const fileOf = (header: string, size: number): Uint8Array => {
+    const json = new TextEncoder().encode(header);
+    const bytes = new Uint8Array(8 + json.length + size);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(json.length), true);
+    bytes.set(json, 8);
+    return bytes;
+  };
+  const one = (name: string) => `"${name}":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}`;
+
+  test.each([
+    [
+      'overlapping tensors',
+      `{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}`,
+      6,
+      /overlap or leave a gap/,
+    ],
+    ['a name that stands twice', `{${one('a.weight')}, ${one('a.\\u0077eight')}}`, 4, /has "a.weight" twice/],
+    ['an entry’s key that stands twice', `{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4],"shape":[2,2]}}`, 4, /has "shape" twice/],
+    ['metadata that is no text', `{"__metadata__":{"format":"pt","step":3},${one('a')}}`, 4, /metadata has 3 as step/],
+    ['metadata that is a list', `{"__metadata__":["pt"],${one('a')}}`, 4, /metadata is not an object/],
+    ['a number type that is not known', `{"a":{"dtype":"toString","shape":[4],"data_offsets":[0,4]}}`, 4, /data type "toString"/],
+  ])('%s is refused, whole and in parts', async (_, header, size, message) => {
+    const bytes = fileOf(header, size);
+    expect(() => readSafetensors(bytes)).toThrow(message);
+    await expect(openSafetensors(inMemory(new Map([['x', bytes]])), 'x')).rejects.toThrow(message);
+  });
+
+  test('braces, colons and quotes within names are no structure', async () => {
+    const names = ['a":{', '}b', 'c\\', '{"d":"d"'];
+    const file = writeSafetensors(Object.fromEntries(names.map((name) => [name, tensors.a])), { metadata: { '{': '}' } });
+    expect([...readSafetensors(file).tensors.keys()].sort()).toEqual([...names].sort());
+  });
+});
+
+describe('a safetensors file in parts', () => {
+  test('gives what the whole one does', async () => {
+    const file = writeSafetensors({
+      b: { dtype: 'float32', shape: [2, 2], data: new Float32Array([1, -2, 0.5, 1 / 3]) },
+      a: { dtype: 'uint8', shape: [3], data: new Uint8Array([1, 2, 255]) },
+      empty: { dtype: 'int32', shape: [0], data: new Int32Array(0) },
     });
-    const bytes = new Uint8Array(8 + header.length + 6);
-    new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
-    bytes.set(new TextEncoder().encode(header), 8);
-    expect(() => readSafetensors(bytes)).toThrow(/overlap or leave a gap/);
+    const { tensors, metadata } = await openSafetensors(inMemory(new Map([['x', file]])), 'x');
+    const whole = readSafetensors(file);
+    expect(metadata).toEqual(whole.metadata);
+    expect([...tensors.keys()]).toEqual([...whole.tensors.keys()]);
+    for (const [name, stored] of tensors) {
+      expect(stored).toMatchObject({ shape: whole.tensors.get(name)?.shape, where: 'memory/x' });
+      expect(await stored.read()).toEqual(whole.tensors.get(name));
+    }
+    await expect(openSafetensors(inMemory(), 'x')).rejects.toThrow(/FILE_MISSING.*memory\/x/);
+    await expect(openSafetensors(inMemory(new Map([['x', new Uint8Array(3)]])), 'x')).rejects.toThrow(/3 bytes are too few/);
+  });
+
+  test('may be longer than 4 GiB, and what changes meanwhile is noticed', async () => {
+    const path = await mkdtemp(join(tmpdir(), 'steploom-'));
+    try {
+      const large = 2 ** 32 + 4;
+      const header = JSON.stringify({
+        large: { dtype: 'U8', shape: [large], data_offsets: [0, large] },
+        last: { dtype: 'F32', shape: [2], data_offsets: [large, large + 8] },
+      });
+      const padded = header.padEnd(Math.ceil(header.length / 8) * 8);
+      const file = await open(join(path, 'sparse.safetensors'), 'w');
+      const first = Buffer.alloc(8);
+      first.writeBigUInt64LE(BigInt(padded.length));
+      await file.write(Buffer.concat([first, Buffer.from(padded)]), 0, undefined, 0);
+      await file.write(Buffer.from(Float32Array.of(1.5, -2).buffer), 0, undefined, 8 + padded.length + large);
+      const { tensors } = await openSafetensors(folder(path), 'sparse.safetensors');
+      expect(await tensors.get('last')?.read()).toEqual({ dtype: 'float32', shape: [2], data: Float32Array.of(1.5, -2) });
+      await file.truncate(8 + padded.length + large);
+      await file.close();
+      await expect(tensors.get('last')?.read()).rejects.toThrow(/FILE_UNREADABLE.*sparse.safetensors ends at byte/);
+    } finally {
+      await rm(path, { recursive: true });
+    }
   });
 });
