@@ -15,7 +15,7 @@ export {
   refuseInvalid,
   SteploomError,
 } from './errors.js';
-export { hashOf, hashOfText } from './hash.js';
+export { Hash, hashOf, hashOfText } from './hash.js';
 export { type Better, betterThan, checkWatched, type Metrics, watched } from './metrics.js';
 export {
   type Context,

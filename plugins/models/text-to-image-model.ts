@@ -2,7 +2,6 @@ import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import {
   type Context,
-  hashOf,
   hashOfText,
   type Inputs,
   MODEL,
@@ -11,7 +10,6 @@ import {
   type Random,
   type Settings,
   type Tensor,
-  type TensorData,
   type Tensors,
 } from '../../core/index.js';
 import { type Files, writeTogether } from '../persist/formats/files.js';
@@ -117,13 +115,6 @@ const componentsOf = ({ textEncoder, tokenizer, unet, noise, block, textStart }:
   ...(textStart ? { textStart } : {}),
 });
 
-/** A hash of the weights that were read; of a new model none, which the seed decides. */
-function contentOf({ unet, encoders, vae }: Components): string {
-  if (!unet.tensors) return 'new';
-  const networks = [unet, ...encoders, ...('config' in vae ? [vae] : [])];
-  return hashOf(...networks.flatMap(({ tensors = new Map<string, TensorData>() }) => [...tensors.values()].map(({ data }) => data)));
-}
-
 /** A hash of all that says how the weights are used. */
 const configurationOf = ({ unet, encoders, components, noise }: Joined, clipSkip: number): string =>
   hashOfText(
@@ -141,6 +132,8 @@ export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextT
   const joined = joinComponents(isFiles(from) ? await readComponents(from, vae ? { vae } : {}) : componentsOf(from));
   const { components, unet, encoders, noise, codec } = joined;
   const { family } = components;
+  const trained = (network: string) => train === 'everything' || (train === 'unet' && network === 'unet');
+  const { parameters, base } = await parametersOf(joined, trained, random);
   const { tokenizer } = components.encoders[0];
   const zeros =
     typeof components.index?.force_zeros_for_empty_prompt === 'boolean'
@@ -186,9 +179,9 @@ export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextT
 
   const size = unet.config.sample_size;
   return {
-    base: contentOf(components),
+    base,
     configuration: configurationOf(joined, clipSkip),
-    parameters: parametersOf(joined, (network) => train === 'everything' || (train === 'unet' && network === 'unet'), random),
+    parameters,
     modules: new Map([unet, ...encoders].flatMap(({ modules }) => [...modules])),
     wraps: new Map(),
     noise,

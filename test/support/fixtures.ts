@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Tensor, TensorData } from '../../core/index.js';
 import { readSafetensors } from '../../plugins/persist/formats/safetensors.js';
+import { type StoredTensors, storedInMemory } from '../../plugins/persist/formats/stored-tensors.js';
 import { tf } from './devices.js';
 
 /** A file of test/fixtures. */
@@ -10,9 +11,9 @@ export const fixtureJson = async (path: string) => JSON.parse((await fixture(pat
 /** The tensors of a safetensors file of test/fixtures. */
 export const fixtureTensors = async (path: string) => readSafetensors(await fixture(path), path).tensors;
 
-/** The same with a prefix before each name, as a model's parameters are read. */
-export const fixtureWeights = async (path: string, prefix: string): Promise<Map<string, TensorData>> =>
-  new Map([...(await fixtureTensors(path))].map(([name, value]) => [prefix + name, value]));
+/** The same with a prefix before each name, as a model's parameters are made of them. */
+export const fixtureWeights = async (path: string, prefix: string): Promise<StoredTensors> =>
+  storedInMemory(new Map([...(await fixtureTensors(path))].map(([name, value]) => [prefix + name, value])), path);
 
 /** PyTorch's [n, c, h, w] to ours, [n, h, w, c]. */
 export const toNHWC = ({ data, shape }: TensorData): tf.Tensor4D =>

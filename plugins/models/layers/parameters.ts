@@ -1,46 +1,74 @@
 import * as tf from '@tensorflow/tfjs';
-import { fail, type Parameter, type Random, type TensorData } from '../../../core/index.js';
+import { fail, type Hash, type Parameter, type Random } from '../../../core/index.js';
 import { fileShape, fromFile } from '../../persist/formats/pytorch-layout.js';
+import type { StoredTensor, StoredTensors } from '../../persist/formats/stored-tensors.js';
 import type { WeightSpec } from './builder.js';
 
+export interface MakeParametersOptions {
+  readonly trainable: boolean;
+  readonly group: string;
+  readonly random: Random;
+  /** Of a file, by the specs' paths; a new model has none. */
+  readonly tensors?: StoredTensors;
+  /** Takes in each tensor as it was read, in the order of `tensors`. */
+  readonly hash?: Hash;
+}
+
 /**
- * Makes a model's variables: from a file's tensors (strictly: missing, unexpected and wrongly shaped ones are all named)
- * or, without any, freshly from the seed. `where` names the file in errors.
+ * Makes a model's variables: from a file's tensors, once {@link requireFit} has found them to fit, or, without any, freshly from the seed. One tensor
+ * after another is read, so that the host holds no more of the file than one of them.
  */
-export function makeParameters(
-  specs: readonly WeightSpec[],
-  more: { trainable: boolean; group: string; random: Random; tensors?: ReadonlyMap<string, TensorData>; where?: string },
-): Map<string, Parameter> {
-  const { tensors, where = 'the weights' } = more;
-  if (tensors) {
-    const wrong: string[] = [];
-    for (const spec of specs) {
-      const found = tensors.get(spec.path);
-      if (!found) wrong.push(`${spec.path} is missing`);
-      else if (String(found.shape) !== String(fileShape(spec)))
-        wrong.push(`${spec.path} is [${found.shape}], expected [${fileShape(spec)}]`);
+export async function makeParameters(specs: readonly WeightSpec[], options: MakeParametersOptions): Promise<Map<string, Parameter>> {
+  const { trainable, group, random, tensors } = options;
+  if (tensors) requireFit(specs, tensors);
+  // In the order of the specs, whatever the file's order, in which they are read.
+  const variables = new Map<string, tf.Variable | null>(specs.map(({ path }) => [path, null]));
+  const byPath = new Map(specs.map((spec) => [spec.path, spec]));
+  try {
+    for (const path of (tensors ?? variables).keys()) {
+      const spec = byPath.get(path) as WeightSpec;
+      const stored = tensors?.get(path);
+      const data = stored
+        ? fromFile(await numbersOf(path, stored, options.hash), spec)
+        : spec.start(random.named(`start:${path}`), new Float32Array(spec.shape.reduce((a, b) => a * b, 1)));
+      const value = tf.tensor(data, spec.shape as number[], 'float32');
+      // Variables are anonymous: a second one of a name would throw, and paths are the only names here.
+      variables.set(path, tf.variable(value as tf.Tensor<tf.Rank>, trainable));
+      value.dispose();
     }
-    const known = new Set(specs.map((s) => s.path));
-    for (const name of tensors.keys()) if (!known.has(name)) wrong.push(`${name} is unexpected`);
-    if (wrong.length > 0)
-      fail(
-        'WEIGHTS_MISMATCH',
-        'model',
-        `${where} does not fit its config.json: ${wrong.slice(0, 6).join('; ')}${wrong.length > 6 ? `; and ${wrong.length - 6} more` : ''}`,
-        'Use the config.json and weights of one model.',
-      );
+  } catch (error) {
+    for (const variable of variables.values()) variable?.dispose();
+    throw error;
   }
-  const parameters = new Map<string, Parameter>();
+  return new Map([...variables].map(([path, variable]) => [path, { variable: variable as tf.Variable, trainable, group }]));
+}
+
+async function numbersOf(path: string, stored: StoredTensor, hash?: Hash): Promise<Float32Array> {
+  const { dtype, data } = await stored.read();
+  if (dtype !== 'float32')
+    fail('WEIGHTS_MISMATCH', 'model', `${stored.where}: ${path} holds ${dtype}, not floating-point numbers`, 'Save the model again.');
+  hash?.add(data);
+  return data as Float32Array;
+}
+
+/** WEIGHTS_MISMATCH where tensors are missing, unexpected or of another shape than the specs say: each is named, with the file it stands in. */
+export function requireFit(specs: readonly WeightSpec[], tensors: StoredTensors): void {
+  const files = [...new Set([...tensors.values()].map(({ where }) => where))];
+  const inFile = ({ where }: StoredTensor) => (files.length > 1 ? ` (${where})` : '');
+  const wrong: string[] = [];
   for (const spec of specs) {
-    const size = spec.shape.reduce((a, b) => a * b, 1);
-    const data = tensors
-      ? fromFile((tensors.get(spec.path) as TensorData).data as Float32Array, spec)
-      : spec.start(more.random.named(`start:${spec.path}`), new Float32Array(size));
-    const value = tf.tensor(data, spec.shape as number[], 'float32');
-    // Variables are anonymous: a second one of a name would throw, and paths are the only names here.
-    const variable = tf.variable(value as tf.Tensor<tf.Rank>, more.trainable);
-    value.dispose();
-    parameters.set(spec.path, { variable, trainable: more.trainable, group: more.group });
+    const found = tensors.get(spec.path);
+    if (!found) wrong.push(`${spec.path} is missing`);
+    else if (String(found.shape) !== String(fileShape(spec)))
+      wrong.push(`${spec.path} is [${found.shape}], expected [${fileShape(spec)}]${inFile(found)}`);
   }
-  return parameters;
+  const known = new Set(specs.map(({ path }) => path));
+  for (const [name, found] of tensors) if (!known.has(name)) wrong.push(`${name} is unexpected${inFile(found)}`);
+  if (wrong.length > 0)
+    fail(
+      'WEIGHTS_MISMATCH',
+      'model',
+      `${files.join(', ') || 'a file without weights'} does not fit its config.json: ${wrong.slice(0, 6).join('; ')}${wrong.length > 6 ? `; and ${wrong.length - 6} more` : ''}`,
+      'Use the config.json and weights of one model.',
+    );
 }

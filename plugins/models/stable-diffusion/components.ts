@@ -1,4 +1,4 @@
-import type { TensorData } from '../../../core/index.js';
+import type { StoredTensors } from '../../persist/formats/stored-tensors.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
 import type { Family } from './family.js';
 import type { NoiseConfig } from './noise-schedule.js';
@@ -7,10 +7,10 @@ import type { NoiseConfig } from './noise-schedule.js';
 export const weightsPath = (component: string): string =>
   `${component}/${component.startsWith('text_encoder') ? 'model' : 'diffusion_pytorch_model'}.safetensors`;
 
-/** One network: its config.json, and its weights where it is no new one, in PyTorch's layout by the model's paths. */
+/** One network: its config.json, and its weights by the model's paths where it is no new one. */
 export interface Network {
   readonly config: object;
-  readonly tensors?: ReadonlyMap<string, TensorData>;
+  readonly tensors?: StoredTensors;
 }
 
 /** What a text-to-image model is made of. */

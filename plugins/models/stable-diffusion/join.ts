@@ -1,11 +1,11 @@
-import { fail, type Parameter, type Random } from '../../../core/index.js';
+import { fail, Hash, type Parameter, type Random } from '../../../core/index.js';
 import { clipText } from '../clip/text-encoder.js';
 import type { WeightSpec } from '../layers/builder.js';
-import { makeParameters } from '../layers/parameters.js';
+import { makeParameters, requireFit } from '../layers/parameters.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
 import { autoencoderKL } from '../vae/autoencoder-kl.js';
 import { type Codec, spaceToDepth } from '../vae/codec.js';
-import { type Components, type Network, weightsPath } from './components.js';
+import type { Components, Network } from './components.js';
 import { type NoiseSchedule, noiseSchedule } from './noise-schedule.js';
 
 /** A model's components, built and found to belong together. */
@@ -62,21 +62,34 @@ export function joinComponents(components: Components): Joined {
   return { components, unet, encoders, noise: noiseSchedule(components.noise), codec, networks: new Map(networks) };
 }
 
-/** The variables of all networks: a file's values, or new ones from the seed. `trained` says which networks learn; an autoencoder never does. */
-export function parametersOf(
-  { components: { where }, networks }: Joined,
+/**
+ * The variables of all networks: a file's values, or new ones from the seed. `trained` says which networks learn; an autoencoder never does. `base` tells
+ * the values that were read from others: a hash, or `new`.
+ */
+export async function parametersOf(
+  { networks }: Joined,
   trained: (network: string) => boolean,
   random: Random,
-): Map<string, Parameter> {
+): Promise<{ readonly parameters: Map<string, Parameter>; readonly base: string }> {
+  for (const { specs, tensors } of networks.values()) if (tensors) requireFit(specs, tensors);
   const all = new Map<string, Parameter>();
-  for (const [name, { specs, tensors }] of networks)
-    for (const [path, parameter] of makeParameters(specs, {
-      trainable: name !== 'vae' && trained(name),
-      group: name,
-      random,
-      tensors,
-      where: `${where}/${weightsPath(name)}`,
-    }))
-      all.set(path, parameter);
-  return all;
+  const hash = new Hash();
+  let read = false;
+  try {
+    for (const [name, { specs, tensors }] of networks) {
+      const made = await makeParameters(specs, {
+        trainable: name !== 'vae' && trained(name),
+        group: name,
+        random,
+        ...(tensors ? { tensors } : {}),
+        hash,
+      });
+      for (const [path, parameter] of made) all.set(path, parameter);
+      read ||= tensors !== undefined;
+    }
+  } catch (error) {
+    for (const { variable } of all.values()) variable.dispose();
+    throw error;
+  }
+  return { parameters: all, base: read ? hash.digest() : 'new' };
 }

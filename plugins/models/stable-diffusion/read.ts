@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { fail, type TensorData } from '../../../core/index.js';
-import { type Files, readFile, readJson } from '../../persist/formats/files.js';
-import { readSafetensors } from '../../persist/formats/safetensors.js';
+import { fail } from '../../../core/index.js';
+import { type Files, readJson } from '../../persist/formats/files.js';
+import { openSafetensors } from '../../persist/formats/safetensors.js';
+import type { StoredTensor } from '../../persist/formats/stored-tensors.js';
 import { loadTokenizer } from '../clip/load-tokenizer.js';
 import { parseConfig } from '../layers/parse-config.js';
 import { todaysAttentionName } from '../vae/attention-names.js';
@@ -71,8 +72,8 @@ const readAutoencoder = async (files: Files): Promise<Network> => readNetwork(fi
 async function readNetwork(files: Files, component: string): Promise<Network> {
   const prefix = component === '' ? '' : `${component}/`;
   const path = component === '' ? 'diffusion_pytorch_model.safetensors' : weightsPath(component);
-  const named = new Map<string, TensorData>();
-  for (const [name, value] of readSafetensors(await readFile(files, path), `${files.where}/${path}`).tensors) {
+  const named = new Map<string, StoredTensor>();
+  for (const [name, value] of (await openSafetensors(files, path)).tensors) {
     // Stable Diffusion 1.x writes text_model.embeddings..., transformers 5 embeddings...; position_ids is a constant.
     if (name.endsWith('position_ids')) continue;
     named.set(`${component || 'vae'}.${todaysAttentionName(name.replace(/^text_model\./, ''))}`, value);

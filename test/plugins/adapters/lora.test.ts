@@ -18,6 +18,7 @@ import { lora } from '../../../plugins/adapters/lora.js';
 import { makeParameters } from '../../../plugins/models/layers/parameters.js';
 import { unet2DCondition } from '../../../plugins/models/unet/unet2d-condition.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
+import { storedInMemory } from '../../../plugins/persist/formats/stored-tensors.js';
 import { relativeGap, use } from '../../support/devices.js';
 
 const fixture = (path: string) => readFile(new URL(`../../fixtures/unet-tiny/${path}`, import.meta.url));
@@ -25,9 +26,9 @@ const fixture = (path: string) => readFile(new URL(`../../fixtures/unet-tiny/${p
 async function tiny(): Promise<Model> {
   const unet = unet2DCondition(JSON.parse(await readFile(new URL('../../fixtures/unet-tiny/config.json', import.meta.url), 'utf8')));
   const raw = readSafetensors(await fixture('diffusion_pytorch_model.safetensors')).tensors;
-  const tensors = new Map([...raw].map(([name, value]) => [`unet.${name}`, value]));
+  const tensors = storedInMemory(new Map([...raw].map(([name, value]) => [`unet.${name}`, value])));
   return {
-    parameters: makeParameters(unet.specs, { trainable: true, group: 'unet', random: seededRandom(0), tensors }),
+    parameters: await makeParameters(unet.specs, { trainable: true, group: 'unet', random: seededRandom(0), tensors }),
     modules: unet.modules,
     wraps: new Map(),
     forward: (context, { sample, text }) => unet.forward(context, sample as Tensor, [17, 801], text as Tensor),

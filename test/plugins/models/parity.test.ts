@@ -25,7 +25,7 @@ async function tinyUNet(config: object = {}) {
   const unet = unet2DCondition({ ...(await fixtureJson('unet-tiny/config.json')), ...config });
   const tensors = await fixtureWeights('unet-tiny/diffusion_pytorch_model.safetensors', 'unet.');
   const model: Model = {
-    parameters: makeParameters(unet.specs, { trainable: true, group: 'unet', random, tensors }),
+    parameters: await makeParameters(unet.specs, { trainable: true, group: 'unet', random, tensors }),
     modules: unet.modules,
     wraps: new Map(),
     forward: (context, { sample, text, timesteps }) => unet.forward(context, sample as Tensor, timesteps as number[], text as Tensor),
@@ -37,7 +37,7 @@ async function tinyTextEncoder() {
   const clip = clipText(await fixtureJson('text-encoder-tiny/config.json'));
   const tensors = await fixtureWeights('text-encoder-tiny/model.safetensors', 'text_encoder.');
   const model: Model = {
-    parameters: makeParameters(clip.specs, { trainable: true, group: 'text', random, tensors }),
+    parameters: await makeParameters(clip.specs, { trainable: true, group: 'text', random, tensors }),
     modules: clip.modules,
     wraps: new Map(),
     forward: (context, { ids }) => clip.forward(context, ids as Tensor),

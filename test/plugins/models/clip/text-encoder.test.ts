@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { makeContext, seededRandom, type Tensor, type TensorData, weightsOf } from '../../../../core/index.js';
 import { clipText } from '../../../../plugins/models/clip/text-encoder.js';
 import { makeParameters } from '../../../../plugins/models/layers/parameters.js';
+import { storedInMemory } from '../../../../plugins/persist/formats/stored-tensors.js';
 import { relativeGap, testDevices, tf, use } from '../../../support/devices.js';
 import { fixtureJson, fixtureTensors } from '../../../support/fixtures.js';
 
@@ -10,8 +11,8 @@ afterEach(() => tf.disposeVariables());
 async function tiny(name: string, config: object = {}) {
   const clip = clipText({ ...(await fixtureJson(`${name}/config.json`)), ...config });
   const raw = await fixtureTensors(`${name}/model.safetensors`);
-  const tensors = new Map([...raw].map(([key, value]) => [`text_encoder.${key.replace(/^text_model\./, '')}`, value]));
-  const parameters = makeParameters(clip.specs, { trainable: false, group: 'text_encoder', random: seededRandom(0), tensors });
+  const tensors = storedInMemory(new Map([...raw].map(([key, value]) => [`text_encoder.${key.replace(/^text_model\./, '')}`, value])));
+  const parameters = await makeParameters(clip.specs, { trainable: false, group: 'text_encoder', random: seededRandom(0), tensors });
   const model = { parameters, modules: clip.modules, wraps: new Map(), forward: () => tf.scalar(0) };
   const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });
   const io = await fixtureTensors(`${name}/io.safetensors`);

@@ -22,7 +22,7 @@ async function tiny(name: string) {
   const added = { pooled, timeIds: [ids.slice(0, 6), ids.slice(6)] };
   const timesteps = [...get('timestep').data];
   const model: Model = {
-    parameters: makeParameters(unet.specs, { trainable: true, group: 'unet', random: seededRandom(0), tensors }),
+    parameters: await makeParameters(unet.specs, { trainable: true, group: 'unet', random: seededRandom(0), tensors }),
     modules: unet.modules,
     wraps: new Map(),
     forward: (context, { sample }) =>

@@ -5,6 +5,7 @@ import { makeParameters } from '../../../../plugins/models/layers/parameters.js'
 import { todaysAttentionName } from '../../../../plugins/models/vae/attention-names.js';
 import { type AutoencoderKLOptions, autoencoderKL } from '../../../../plugins/models/vae/autoencoder-kl.js';
 import { requireFiniteLatents } from '../../../../plugins/models/vae/finite-latents.js';
+import type { StoredTensor } from '../../../../plugins/persist/formats/stored-tensors.js';
 import { relativeGap, testDevices, tf, use } from '../../../support/devices.js';
 import { fixtureJson, fixtureTensors, fixtureWeights, toNCHW, toNHWC } from '../../../support/fixtures.js';
 
@@ -14,8 +15,8 @@ const random = seededRandom(0);
 async function tiny(config: object = {}, options: AutoencoderKLOptions = {}) {
   const vae = autoencoderKL({ ...(await fixtureJson('vae-tiny/config.json')), ...config }, 'vae.', options);
   const all = await fixtureWeights('vae-tiny/diffusion_pytorch_model.safetensors', 'vae.');
-  const tensors = new Map(vae.specs.map(({ path }) => [path, all.get(path) as TensorData]));
-  const parameters = makeParameters(vae.specs, { trainable: false, group: 'vae', random, tensors });
+  const tensors = new Map(vae.specs.map(({ path }) => [path, all.get(path) as StoredTensor]));
+  const parameters = await makeParameters(vae.specs, { trainable: false, group: 'vae', random, tensors });
   const model = { parameters, modules: vae.modules, wraps: new Map(), forward: () => tf.scalar(0) };
   const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model), draw: (name, id) => random.item(name, 0, id) });
   const io = await fixtureTensors('vae-tiny/io.safetensors');
