@@ -64,7 +64,7 @@ export function joinComponents(components: Components): Joined {
 
 /**
  * The variables of all networks: a file's values, or new ones from the seed. `trained` says which networks learn; an autoencoder never does. `base` tells
- * the values that were read from others: a hash, or `new`.
+ * the values that were read from others: a hash of them in the order of the files, or `new`.
  */
 export async function parametersOf(
   { networks }: Joined,
@@ -74,7 +74,6 @@ export async function parametersOf(
   for (const { specs, tensors } of networks.values()) if (tensors) requireFit(specs, tensors);
   const all = new Map<string, Parameter>();
   const hash = new Hash();
-  let read = false;
   try {
     for (const [name, { specs, tensors }] of networks) {
       const made = await makeParameters(specs, {
@@ -85,11 +84,10 @@ export async function parametersOf(
         hash,
       });
       for (const [path, parameter] of made) all.set(path, parameter);
-      read ||= tensors !== undefined;
     }
   } catch (error) {
     for (const { variable } of all.values()) variable.dispose();
     throw error;
   }
-  return { parameters: all, base: read ? hash.digest() : 'new' };
+  return { parameters: all, base: networks.get('unet')?.tensors ? hash.digest() : 'new' };
 }
