@@ -3,9 +3,8 @@ import type { Tokenizer } from '../clip/tokenizer.js';
 import type { Family } from './family.js';
 import type { NoiseConfig } from './noise-schedule.js';
 
-/** Where diffusers' layout has weights, by component. Text encoders have theirs where transformers writes it. */
-export const weightsPath = (component: string): string =>
-  `${component}/${component.startsWith('text_encoder') ? 'model' : 'diffusion_pytorch_model'}.safetensors`;
+/** How diffusers' layout calls a component's weights. Text encoders have theirs where transformers writes it. */
+export const weightsStem = (component: string): string => (component.startsWith('text_encoder') ? 'model' : 'diffusion_pytorch_model');
 
 /** One network: its config.json, and its weights by the model's paths where it is no new one. */
 export interface Network {

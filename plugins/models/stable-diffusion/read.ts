@@ -1,34 +1,32 @@
 import { z } from 'zod';
 import { fail } from '../../../core/index.js';
+import { type OpenComponentOptions, openComponent } from '../../persist/formats/component-weights.js';
 import { type Files, readJson } from '../../persist/formats/files.js';
-import { openSafetensors } from '../../persist/formats/safetensors.js';
-import type { StoredTensor } from '../../persist/formats/stored-tensors.js';
 import { loadTokenizer } from '../clip/load-tokenizer.js';
 import { parseConfig } from '../layers/parse-config.js';
-import { todaysAttentionName } from '../vae/attention-names.js';
-import { type Components, type Network, weightsPath } from './components.js';
+import { type Components, type Network, weightsStem } from './components.js';
 import { FAMILIES } from './families/all.js';
 import type { Family } from './family.js';
 import type { NoiseConfig } from './noise-schedule.js';
 
-export interface ReadOptions {
+export interface ReadOptions extends OpenComponentOptions {
   /** Another model's folder, or an autoencoder's own, whose autoencoder is used in place of the model's. */
   readonly vae?: Files;
 }
 
 /** Finds and reads the components of a folder in diffusers' layout; every fault is an error that names file and option. */
-export async function readComponents(files: Files, { vae: otherVae }: ReadOptions = {}): Promise<Components> {
+export async function readComponents(files: Files, { vae: otherVae, ...options }: ReadOptions = {}): Promise<Components> {
   const index = await readJson(files, 'model_index.json');
   const family = familyOf(index, files.where);
   const encoders: Components['encoders'][number][] = [];
   for (const { folder, tokenizer } of family.encoders)
-    encoders.push({ ...(await readNetwork(files, folder)), tokenizer: await loadTokenizer(files, tokenizer) });
+    encoders.push({ ...(await readNetwork(files, folder, options)), tokenizer: await loadTokenizer(files, tokenizer) });
   return {
     where: files.where,
     family,
-    unet: await readNetwork(files, 'unet'),
+    unet: await readNetwork(files, 'unet', options),
     encoders,
-    vae: otherVae ? await readAutoencoder(otherVae) : await readCodec(files, index),
+    vae: otherVae ? await readAutoencoder(otherVae, options) : await readCodec(files, index, options),
     noise: (await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig,
     index,
   };
@@ -51,9 +49,13 @@ function familyOf(index: Readonly<Record<string, unknown>>, where: string): Fami
 const blocks = z.object({ block_size: z.number().int().positive().max(64).default(1) });
 
 /** The codec of a model's own folder: an autoencoder, or steploom's rearrangement of pixels; without any, the denoiser works on pixels. */
-async function readCodec(files: Files, index: Readonly<Record<string, unknown>>): Promise<Components['vae']> {
+async function readCodec(
+  files: Files,
+  index: Readonly<Record<string, unknown>>,
+  options: OpenComponentOptions,
+): Promise<Components['vae']> {
   const name = (index.vae as readonly unknown[] | undefined)?.[1] ?? null;
-  if (name === 'AutoencoderKL') return readNetwork(files, 'vae');
+  if (name === 'AutoencoderKL') return readNetwork(files, 'vae', options);
   if (name === 'SpaceToDepth')
     return { block: parseConfig(blocks, await readJson(files, 'vae/config.json'), 'text-to-image-model', 'vae/config.json').block_size };
   if (name === null) return { block: 1 };
@@ -66,17 +68,12 @@ async function readCodec(files: Files, index: Readonly<Record<string, unknown>>)
 }
 
 /** An autoencoder: what stands in the folder itself, or in its vae/. */
-const readAutoencoder = async (files: Files): Promise<Network> => readNetwork(files, (await files.read('vae/config.json')) ? 'vae' : '');
+const readAutoencoder = async (files: Files, options: OpenComponentOptions): Promise<Network> =>
+  readNetwork(files, (await files.size('vae/config.json')) === null ? '' : 'vae', options);
 
-/** One network's config.json and weights. */
-async function readNetwork(files: Files, component: string): Promise<Network> {
-  const prefix = component === '' ? '' : `${component}/`;
-  const path = component === '' ? 'diffusion_pytorch_model.safetensors' : weightsPath(component);
-  const named = new Map<string, StoredTensor>();
-  for (const [name, value] of (await openSafetensors(files, path)).tensors) {
-    // Stable Diffusion 1.x writes text_model.embeddings..., transformers 5 embeddings...; position_ids is a constant.
-    if (name.endsWith('position_ids')) continue;
-    named.set(`${component || 'vae'}.${todaysAttentionName(name.replace(/^text_model\./, ''))}`, value);
-  }
-  return { config: await readJson(files, `${prefix}config.json`), tensors: named };
+/** One network's config.json and weights; `component` is its folder, '' where that is the place itself. */
+async function readNetwork(files: Files, component: string, options: OpenComponentOptions): Promise<Network> {
+  const config = await readJson(files, component === '' ? 'config.json' : `${component}/config.json`);
+  const tensors = await openComponent(files, component, weightsStem(component), options);
+  return { config, tensors: new Map([...tensors].map(([name, stored]) => [`${component || 'vae'}.${name}`, stored])) };
 }

@@ -3,7 +3,7 @@ import type { Files } from '../../persist/formats/files.js';
 import { fileShape, toFile } from '../../persist/formats/pytorch-layout.js';
 import { writeSafetensors } from '../../persist/formats/safetensors.js';
 import type { WeightSpec } from '../layers/builder.js';
-import { weightsPath } from './components.js';
+import { weightsStem } from './components.js';
 import type { Joined } from './join.js';
 
 const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -15,7 +15,10 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
   const { components, networks } = joined;
   for (const [name, { config, specs }] of networks) {
     await files.write(`${name}/config.json`, json(configOf(name, config, joined, half)));
-    await files.write(weightsPath(name), await weightsFile(weights, specs, half, (path) => nameInFile(name, path)));
+    await files.write(
+      `${name}/${weightsStem(name)}.safetensors`,
+      await weightsFile(weights, specs, half, (path) => nameInFile(name, path)),
+    );
   }
   if ('block' in components.vae)
     await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.vae.block }));
