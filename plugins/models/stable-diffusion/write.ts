@@ -6,15 +6,18 @@ import type { WeightSpec } from '../layers/builder.js';
 import { WEIGHTS } from './components.js';
 import type { Joined } from './join.js';
 
-const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
+/** What JSON has no word for (Python's infinities) is left out: it is a default there. */
+const json = (value: object): string =>
+  `${JSON.stringify(value, (_, one) => (one === Number.POSITIVE_INFINITY || one === Number.NEGATIVE_INFINITY ? undefined : one), 2)}\n`;
 
 /** Writes a model in diffusers' folder layout with these weights; as float16 where `half` is set. */
 export async function writeComponents(
   files: Files,
   weights: Tensors,
-  { unet, text, noise, components }: Joined,
+  { unet, text, components }: Joined,
   half: boolean,
 ): Promise<void> {
+  const scheduler = components.noise._class_name ?? 'DDIMScheduler';
   await files.write('unet/config.json', json({ _class_name: 'UNet2DConditionModel', _diffusers_version: '0.42.1', ...unet.config }));
   await files.write(WEIGHTS.unet, await weightsFile(weights, unet.specs, half, (path) => path.replace(/^unet\./, '')));
   await files.write(
@@ -33,7 +36,7 @@ export async function writeComponents(
   await files.write(WEIGHTS.text, await weightsFile(weights, text.specs, half, (path) => path.replace(/^text_encoder\./, 'text_model.')));
   await files.write(
     'scheduler/scheduler_config.json',
-    json({ _class_name: 'DDIMScheduler', _diffusers_version: '0.42.1', ...noise.config }),
+    json({ _class_name: scheduler, _diffusers_version: '0.42.1', ...components.noise }),
   );
   await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.block }));
   await files.write(
@@ -41,7 +44,7 @@ export async function writeComponents(
     json({
       _class_name: 'StableDiffusionPipeline',
       _diffusers_version: '0.42.1',
-      scheduler: ['diffusers', 'DDIMScheduler'],
+      scheduler: ['diffusers', scheduler],
       text_encoder: ['transformers', 'CLIPTextModel'],
       tokenizer: ['steploom', 'Tokenizer'],
       unet: ['diffusers', 'UNet2DConditionModel'],
