@@ -34,8 +34,8 @@ export interface TextToImage extends Model {
   /** Channels of a latent, and its usual side. */
   readonly channels: number;
   readonly latentSize: number;
-  /** Texts to states [n, tokens, width]. */
-  encode(context: Context, texts: readonly string[]): Tensor3D;
+  /** Texts to states [n, tokens, width]; null is no text at all. */
+  encode(context: Context, texts: readonly (string | null)[]): Tensor3D;
   /** The denoiser's prediction for latents [n, h, w, c] at n timesteps. */
   predict(context: Context, latents: Tensor4D, timesteps: readonly number[], states: Tensor3D): Tensor4D;
   /** Writes diffusers' folder layout with these weights: all of it, or what was there stays. */
@@ -97,7 +97,7 @@ export async function buildTextToImage({ from, train }: TextToImageModelOptions,
   const encode: TextToImage['encode'] = (context, texts) => {
     const length = Math.min(tokenizer.length, text.config.max_position_embeddings);
     const ids = new Int32Array(texts.length * length);
-    for (const [i, one] of texts.entries()) ids.set(idsOf(one).subarray(0, length), i * length);
+    for (const [i, one] of texts.entries()) ids.set(idsOf(one ?? '').subarray(0, length), i * length);
     return text.forward(context, tf.tensor2d(ids, [texts.length, length], 'int32')) as Tensor3D;
   };
   const predict: TextToImage['predict'] = (context, latents, timesteps, states) =>

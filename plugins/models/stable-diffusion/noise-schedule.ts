@@ -60,9 +60,7 @@ const schema = z.object({
   thresholding: off(),
   use_flow_sigmas: off(),
   timestep_type: only('discrete', null),
-  variance_type: z
-    .custom((type) => type !== 'learned' && type !== 'learned_range', 'learned variances are not supported')
-    .optional(),
+  variance_type: z.custom((type) => type !== 'learned' && type !== 'learned_range', 'learned variances are not supported').optional(),
 });
 
 /** The entries of a scheduler_config.json that are understood; others are left alone. */

@@ -11,12 +11,7 @@ const json = (value: object): string =>
   `${JSON.stringify(value, (_, one) => (one === Number.POSITIVE_INFINITY || one === Number.NEGATIVE_INFINITY ? undefined : one), 2)}\n`;
 
 /** Writes a model in diffusers' folder layout with these weights; as float16 where `half` is set. */
-export async function writeComponents(
-  files: Files,
-  weights: Tensors,
-  { unet, text, components }: Joined,
-  half: boolean,
-): Promise<void> {
+export async function writeComponents(files: Files, weights: Tensors, { unet, text, components }: Joined, half: boolean): Promise<void> {
   const scheduler = components.noise._class_name ?? 'DDIMScheduler';
   await files.write('unet/config.json', json({ _class_name: 'UNet2DConditionModel', _diffusers_version: '0.42.1', ...unet.config }));
   await files.write(WEIGHTS.unet, await weightsFile(weights, unet.specs, half, (path) => path.replace(/^unet\./, '')));
@@ -34,10 +29,7 @@ export async function writeComponents(
     }),
   );
   await files.write(WEIGHTS.text, await weightsFile(weights, text.specs, half, (path) => path.replace(/^text_encoder\./, 'text_model.')));
-  await files.write(
-    'scheduler/scheduler_config.json',
-    json({ _class_name: scheduler, _diffusers_version: '0.42.1', ...components.noise }),
-  );
+  await files.write('scheduler/scheduler_config.json', json({ _class_name: scheduler, _diffusers_version: '0.42.1', ...components.noise }));
   await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.block }));
   await files.write(
     'model_index.json',

@@ -41,7 +41,13 @@ export function karrasSigmas({ config }: NoiseSchedule, most: number, least: num
 export function timestepAt(sigma: number, sigmas: Float64Array): number {
   const logs = Float32Array.from(sigmas, (other) => Math.log(Math.fround(other)));
   const log = Math.log(sigma);
-  const low = Math.min(Math.max(logs.findLastIndex((other) => other <= log), 0), logs.length - 2);
+  const low = Math.min(
+    Math.max(
+      logs.findLastIndex((other) => other <= log),
+      0,
+    ),
+    logs.length - 2,
+  );
   return low + Math.min(Math.max((log - logs[low]) / (logs[low + 1] - logs[low]), 0), 1);
 }
 
@@ -51,6 +57,11 @@ export function usesKarras({ config }: NoiseSchedule, told: boolean | undefined,
   const other = (['use_exponential_sigmas', 'use_beta_sigmas', 'use_lu_lambdas'] as const).find((name) => config[name]);
   const what = other ?? (config.interpolation_type === 'linear' ? null : `interpolation_type "${config.interpolation_type}"`);
   if (what !== null)
-    fail('UNSUPPORTED_OPTION', sampler, `the noise schedule asks for ${what}, which is not supported`, 'Set karras to true or false, or use ddim().');
+    fail(
+      'UNSUPPORTED_OPTION',
+      sampler,
+      `the noise schedule asks for ${what}, which is not supported`,
+      'Set karras to true or false, or use ddim().',
+    );
   return config.use_karras_sigmas;
 }

@@ -72,7 +72,7 @@ test('min-SNR weights the examples', () => {
 });
 
 test('captions are dropped in training only, by example', () => {
-  const texts: string[][] = [];
+  const texts: (string | null)[][] = [];
   const spy: TextToImage = {
     ...model,
     encode(c, given) {

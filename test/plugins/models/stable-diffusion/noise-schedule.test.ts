@@ -38,7 +38,14 @@ test('a class that does not clip does not by an entry from another', () => {
 });
 
 test('nulls are defaults, unknown entries are left alone, a list of betas is taken as it is', () => {
-  const nulls = { beta_start: null, beta_schedule: null, prediction_type: null, num_train_timesteps: null, timestep_spacing: null, of_2031: 'x' };
+  const nulls = {
+    beta_start: null,
+    beta_schedule: null,
+    prediction_type: null,
+    num_train_timesteps: null,
+    timestep_spacing: null,
+    of_2031: 'x',
+  };
   const { config, alphasCumprod } = noiseSchedule(nulls);
   expect(config).toEqual(noiseSchedule({}).config);
   expect(config.prediction_type).toBe('epsilon');
@@ -57,7 +64,10 @@ test('min-SNR weights', () => {
 
 test('faults are named', () => {
   const refused: [json: object, message: RegExp][] = [
-    [{ _class_name: 'FlowMatchEulerDiscreteScheduler' }, /the scheduler FlowMatchEulerDiscreteScheduler is not supported.*EulerDiscreteScheduler/s],
+    [
+      { _class_name: 'FlowMatchEulerDiscreteScheduler' },
+      /the scheduler FlowMatchEulerDiscreteScheduler is not supported.*EulerDiscreteScheduler/s,
+    ],
     [{ _class_name: 'constructor' }, /the scheduler constructor/],
     [{ _class_name: 7 }, /the scheduler 7/],
     [{ beta_schedule: 'sigmoid' }, /beta_schedule/],
