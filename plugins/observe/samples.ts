@@ -3,7 +3,8 @@ import { COLLECTIVE, type Filling, fail, type Host, RANDOM } from '../../core/in
 import { lostText } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/text-to-image-model.js';
 import { writeGrid } from '../persist/formats/png.js';
-import { type SampleOptions, sampleImages } from '../samplers/walk/sample-images.js';
+import { columnsOf, picturesOf, sampleImages } from '../samplers/walk/sample-images.js';
+import { checkSampling, checkSize, type SampleOptions } from '../samplers/walk/sample-options.js';
 import { SAMPLER } from '../samplers/walk/sampler.js';
 
 export interface SamplesOptions extends Omit<SampleOptions, 'sampler'> {
@@ -22,13 +23,18 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
     if (given) await host.adopt(given);
     hooks.validate.tap((problems) => {
       const check = problems.options('samples');
-      check.whole('steps', sampling.steps, 1);
+      checkSampling(check, prompts.length, sampling);
       if (every !== undefined) check.whole('every', every, 1, 'or leave it out');
       if (!given && !host.has(SAMPLER))
         problems.add('ROLE_MISSING', 'samples', 'no plugin fills the role SAMPLER', 'Add ddim(), or give samples() a sampler.');
     });
-    hooks.prepareModel.tap((model) => {
-      if (host.isFirstRank() && isTextToImage(model)) for (const what of lostText(model.tokenizer, prompts, 'prompts')) host.warn(what);
+    hooks.prepareModel.tap((model, problems) => {
+      if (!isTextToImage(model)) return model;
+      checkSize(problems.options('samples'), model, sampling);
+      if (!host.isFirstRank()) return model;
+      const away = [sampling.negativePrompt ?? []].flat();
+      for (const what of [...lostText(model.tokenizer, prompts, 'prompts'), ...lostText(model.tokenizer, away, 'negative prompts')])
+        host.warn(what);
       return model;
     });
     /** Whether the picture is there, or another rank's affair; a stop keeps it from being drawn. */
@@ -43,11 +49,10 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
         host.warn(`${name}.png is not drawn: a stop was asked for`);
         return false;
       }
-      const { shape, data, finite } = drawn;
-      if (!finite) host.warn(`${name}.png shows numbers that are not finite`);
-      const size = shape[1] * shape[2] * 3;
-      const images = prompts.map((_, i) => data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
-      await writeGrid(join(outputDir, `${name}.png`), images, { height: shape[1], width: shape[2] }, Math.min(8, prompts.length));
+      if (!drawn.finite) host.warn(`${name}.png shows numbers that are not finite`);
+      const [, height, width] = drawn.shape;
+      const columns = columnsOf(prompts.length, sampling.imagesPerPrompt);
+      await writeGrid(join(outputDir, `${name}.png`), picturesOf(drawn), { height, width }, columns);
       return true;
     };
     // A run that goes on has its first pictures already.

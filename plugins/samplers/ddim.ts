@@ -1,12 +1,14 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
+import { fail } from '../../core/index.js';
+import { decompose } from './walk/decompose.js';
 import { samplerPlugin } from './walk/plugin.js';
 import type { Walk } from './walk/sampler.js';
-import { decompose, type Spacing, spaced } from './walk/steps.js';
+import { type Spacing, spaced } from './walk/timesteps.js';
 
 export interface DDIMOptions {
   /** 0 is deterministic, 1 adds as much noise as DDPM. */
   readonly eta?: number;
-  /** Compute the noise again from the clipped image; guidance above 2 needs it. */
+  /** Where the noise schedule clips images, compute the noise again from the clipped one; guidance above 2 needs it. */
   readonly useClippedModelOutput?: boolean;
   /** Overrides the noise schedule's timestep_spacing. */
   readonly spacing?: Spacing;
@@ -17,21 +19,31 @@ export const ddim = ({ eta = 0, useClippedModelOutput = false, spacing }: DDIMOp
   samplerPlugin({
     name: 'ddim',
     spacing,
+    usualSpacing: 'leading',
     check: (problems) => problems.options('ddim').notNegative('eta', eta),
-    begin(schedule, steps): Walk {
+    begin(schedule, steps, spacing): Walk {
       const { alphasCumprod, config } = schedule;
-      const timesteps = spaced(schedule, steps, 0);
+      const timesteps = spaced(schedule, steps, spacing);
+      if (config.prediction_type === 'epsilon' && alphasCumprod[timesteps[0]] === 0)
+        fail(
+          'UNSUPPORTED_OPTION',
+          'ddim',
+          'the noise schedule leaves no signal at the last timestep (rescale_betas_zero_snr), where predicted noise (epsilon) tells nothing of the image',
+          'Use the spacing leading, or euler().',
+        );
       const stride = Math.floor(config.num_train_timesteps / steps);
       const last = config.set_alpha_to_one ? 1 : alphasCumprod[0];
       return {
         timesteps,
+        initialSigma: 1,
+        inputScale: () => 1,
         step(prediction, index, sample, noise) {
           const t = timesteps[index];
           const abar = alphasCumprod[t];
           const next = t - stride >= 0 ? alphasCumprod[t - stride] : last;
-          let { image, noise: e } = decompose(config.prediction_type, prediction, sample, abar);
-          if (config.clip_sample) image = image.clipByValue(-config.clip_sample_range, config.clip_sample_range) as Tensor4D;
-          if (useClippedModelOutput) e = sample.sub(image.mul(Math.sqrt(abar))).div(Math.sqrt(1 - abar)) as Tensor4D;
+          const mixture = { signal: Math.sqrt(abar), spread: Math.sqrt(1 - abar) };
+          let { image, noise: e } = decompose(config, prediction, sample, mixture, true);
+          if (useClippedModelOutput && config.clip_sample) e = sample.sub(image.mul(mixture.signal)).div(mixture.spread) as Tensor4D;
           const sigma = eta * Math.sqrt(((1 - next) / (1 - abar)) * (1 - abar / next));
           const towards = image.mul(Math.sqrt(next)).add(e.mul(Math.sqrt(1 - next - sigma * sigma)));
           return (sigma > 0 ? towards.add(noise().mul(sigma)) : towards) as Tensor4D;

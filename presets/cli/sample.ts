@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { fail, printable, seededRandom, weightsOf } from '../../core/index.js';
 import { lostText } from '../../plugins/models/clip/lost-text.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
-import { sampleImages } from '../../plugins/samplers/walk/sample-images.js';
-import { samplingOptions } from '../common/options.js';
-import { SAMPLERS, type SamplerName, samplingOf } from '../common/sampling.js';
+import { columnsOf, picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
+import { count, samplingOptions } from '../common/options.js';
+import { samplingOf } from '../common/sampling.js';
 import { openModel, openOptions } from './open-model.js';
 import { addOptions, optionsOf } from './options.js';
 
@@ -14,10 +14,13 @@ const sampleOptions = z.strictObject({
   ...openOptions,
   lora: openOptions.lora.optional(),
   ...samplingOptions,
-  sampler: z
-    .enum(Object.keys(SAMPLERS) as SamplerName[])
-    .default('ddim')
-    .describe('How noise is taken away.'),
+  negativePrompt: z
+    .union([z.string(), z.array(z.string()).readonly()])
+    .optional()
+    .describe('What guidance leads away from: one for all prompts, or one for each.'),
+  numImagesPerPrompt: count().default(1).describe('Pictures of each prompt.'),
+  height: count().optional().describe('In pixels; the model’s own by default.'),
+  width: count().optional().describe('The same.'),
   seed: z.number().int().default(0).describe('Another seed gives another picture.'),
   output: z.string().default('sample.png').describe('The PNG to write.'),
 });
@@ -29,20 +32,26 @@ export function addSample(program: Command): void {
     const o = optionsOf(command, sampleOptions);
     const prompts = [o.prompt].flat();
     const model = await openModel(o);
-    for (const what of lostText(model.tokenizer, prompts, 'prompts')) console.error(printable(what));
-    const { shape, data, finite } = await sampleImages(model, weightsOf(model), seededRandom(o.seed), prompts, samplingOf(o));
-    if (!finite)
+    const away = [o.negativePrompt ?? []].flat();
+    for (const what of [...lostText(model.tokenizer, prompts, 'prompts'), ...lostText(model.tokenizer, away, 'negative prompts')])
+      console.error(printable(what));
+    const drawn = await sampleImages(model, weightsOf(model), seededRandom(o.seed), prompts, {
+      ...samplingOf(o),
+      imagesPerPrompt: o.numImagesPerPrompt,
+      ...(o.height === undefined ? {} : { height: o.height }),
+      ...(o.width === undefined ? {} : { width: o.width }),
+    });
+    if (!drawn.finite)
       fail(
         'NON_FINITE',
         'sample',
         'the model gives numbers that are not finite',
         'Its weights are ruined: use those of an earlier checkpoint.',
       );
-    const [, height, width] = shape;
-    const size = height * width * 3;
-    const images = prompts.map((_, i) => data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
+    const [, height, width] = drawn.shape;
+    const columns = columnsOf(prompts.length, o.numImagesPerPrompt);
     // Small pictures are enlarged, so that they can be looked at.
-    await writeGrid(o.output, images, { height, width }, Math.min(8, prompts.length), height < 128 ? 8 : 1);
+    await writeGrid(o.output, picturesOf(drawn), { height, width }, columns, height < 128 ? 8 : 1);
     console.log(`wrote ${o.output}`);
   });
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DEVICES } from '../../plugins/devices/choice/candidates.js';
 import { OPTIMIZERS } from './optimizers.js';
+import { SAMPLERS, type SamplerName } from './sampling.js';
 import { SCHEDULES } from './schedules.js';
 
 // The options presets share, under the names of diffusers' training scripts in camel case; the command line spells them
@@ -97,6 +98,14 @@ export const imageOptions = {
 export const samplingOptions = {
   numInferenceSteps: count().default(25).describe('Sampling steps.'),
   guidanceScale: z.number().min(1).default(2).describe('Classifier-free guidance; 1 turns it off.'),
+  guidanceRescale: share()
+    .default(0)
+    .describe('How far guidance goes back to the contrast of unguided pictures; 0.7 is usual for v-prediction.'),
+  negativePrompt: z.string().optional().describe('What guidance leads away from.'),
+  sampler: z
+    .enum(Object.keys(SAMPLERS) as [SamplerName, ...SamplerName[]])
+    .default('ddim')
+    .describe('How noise is taken away.'),
 };
 
 /** Where the text-to-image presets take their model from, and how they look at it while it is trained. */

@@ -3,7 +3,7 @@ import { fail, type Host, type Json, type State } from '../../core/index.js';
 import { isTextToImage } from '../../plugins/models/text-to-image-model.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
-import type { SampleOptions } from '../../plugins/samplers/walk/sample-images.js';
+import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
 import { SIDE } from './data.js';
 import { type Drawn, type Figures, type Gallery, judge } from './judge.js';
 

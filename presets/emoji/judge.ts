@@ -3,7 +3,8 @@ import { type Batch, makeContext, type Random, seededRandom, type Tensors } from
 import type { Emoji } from '../../plugins/data/emoji/noto.js';
 import type { TextToImage } from '../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
-import { type SampleOptions, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
+import { picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
+import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
 import { SIDE } from './data.js';
 
 /** A set of images to be compared with: which emoji, in which style. */
@@ -87,8 +88,7 @@ export async function judge(
   }
   const images = await sampleImages(model, weights, random, captions, sampling);
   if (!images) return null;
-  const size = SIDE * SIDE * 3;
-  const samples = captions.map((_, i) => images.data.slice(i * size, (i + 1) * size).map((x) => (x + 1) / 2));
+  const samples = picturesOf(images);
   const small = galleries.map(({ pixels }) => pixels.map(pooled));
   const nearest: Record<string, number> = {};
   const nearestOfAll: Record<string, number> = {};

@@ -49,6 +49,8 @@ import { saveLora } from '../../plugins/persist/save-lora.js';
 import { saveModel } from '../../plugins/persist/save-model.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../plugins/samplers/dpm-solver-plus-plus.js';
+import { euler } from '../../plugins/samplers/euler.js';
+import { eulerAncestral } from '../../plugins/samplers/euler-ancestral.js';
 import { constant } from '../../plugins/schedules/constant.js';
 import { cosine } from '../../plugins/schedules/cosine.js';
 import { cosineWithRestarts } from '../../plugins/schedules/cosine-with-restarts.js';
@@ -147,6 +149,11 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'persist/save-model.ts': () => [saveModel(filesIn(join(out, 'model')))],
   'samplers/ddim.ts': () => [ddim({ eta: 0.5 }), samples(['red'], out, { steps: 2, guidance: 2 })],
   'samplers/dpm-solver-plus-plus.ts': () => [dpmSolverPlusPlus({ clip: true }), samples(['red'], out, { steps: 2, guidance: 1 })],
+  'samplers/euler.ts': () => [euler({ karras: true }), samples(['red'], out, { steps: 2, guidance: 2, guidanceRescale: 0.7 })],
+  'samplers/euler-ancestral.ts': () => [
+    eulerAncestral(),
+    samples(['red'], out, { steps: 2, guidance: 2, negativePrompt: 'heart', imagesPerPrompt: 2, height: 10 }),
+  ],
   'schedules/constant.ts': () => [],
   'schedules/cosine.ts': () => [cosine()],
   'schedules/cosine-with-restarts.ts': () => [cosineWithRestarts({ cycles: 2 })],

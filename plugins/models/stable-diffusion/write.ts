@@ -6,7 +6,9 @@ import type { WeightSpec } from '../layers/builder.js';
 import { weightsStem } from './components.js';
 import type { Joined } from './join.js';
 
-const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
+/** What JSON has no word for (Python's infinities) is left out: it is a default there. */
+const json = (value: object): string =>
+  `${JSON.stringify(value, (_, one) => (one === Number.POSITIVE_INFINITY || one === Number.NEGATIVE_INFINITY ? undefined : one), 2)}\n`;
 
 const VERSION = { _diffusers_version: '0.42.1' };
 
@@ -22,10 +24,12 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
   }
   if ('block' in components.vae)
     await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.vae.block }));
-  await files.write('scheduler/scheduler_config.json', json({ _class_name: 'DDIMScheduler', ...VERSION, ...components.noise }));
+  await files.write('scheduler/scheduler_config.json', json({ _class_name: schedulerOf(joined), ...VERSION, ...components.noise }));
   await files.write('model_index.json', json(components.index ?? indexOf(joined)));
   for (const [i, { tokenizer }] of components.family.encoders.entries()) await components.encoders[i].tokenizer.save(files, tokenizer);
 }
+
+const schedulerOf = ({ components: { noise } }: Joined): string => noise._class_name ?? 'DDIMScheduler';
 
 /** A tensor's name in the file of its network. */
 const nameInFile = (network: string, path: string): string => {
@@ -50,19 +54,22 @@ function configOf(name: string, config: object, { components: { family }, unet }
 }
 
 /** The model_index.json of a model that had none. */
-const indexOf = ({ components: { family, vae } }: Joined): object => ({
-  _class_name: family.pipelines[0],
-  ...VERSION,
-  scheduler: ['diffusers', 'DDIMScheduler'],
-  ...Object.fromEntries(
-    family.encoders.flatMap(({ folder, tokenizer, kind }) => [
-      [folder, ['transformers', kind]],
-      [tokenizer, ['steploom', 'Tokenizer']],
-    ]),
-  ),
-  unet: ['diffusers', 'UNet2DConditionModel'],
-  vae: 'config' in vae ? ['diffusers', 'AutoencoderKL'] : ['steploom', 'SpaceToDepth'],
-});
+const indexOf = (joined: Joined): object => {
+  const { family, vae } = joined.components;
+  return {
+    _class_name: family.pipelines[0],
+    ...VERSION,
+    scheduler: ['diffusers', schedulerOf(joined)],
+    ...Object.fromEntries(
+      family.encoders.flatMap(({ folder, tokenizer, kind }) => [
+        [folder, ['transformers', kind]],
+        [tokenizer, ['steploom', 'Tokenizer']],
+      ]),
+    ),
+    unet: ['diffusers', 'UNet2DConditionModel'],
+    vae: 'config' in vae ? ['diffusers', 'AutoencoderKL'] : ['steploom', 'SpaceToDepth'],
+  };
+};
 
 async function weightsFile(
   weights: Tensors,

@@ -52,13 +52,17 @@ export async function readFile(files: Files, path: string): Promise<Uint8Array> 
   return (await files.read(path)) ?? missing(files, path);
 }
 
-/** A JSON object that must be there. */
+/** JSON as Python writes it, in which infinities stand as words: as numbers that are read as infinite. What is in strings stays. */
+const withoutInfinities = (text: string): string =>
+  text.includes('Infinity') ? text.replace(/"(?:[^"\\]|\\.)*"|Infinity/g, (part) => (part === 'Infinity' ? '1e999' : part)) : text;
+
+/** A JSON object that must be there. Python's `Infinity` and `-Infinity` are read as what they are. */
 export async function readJson(files: Files, path: string): Promise<Record<string, unknown>> {
   const text =
     decodeText(await readFile(files, path)) ??
     fail('BAD_JSON', 'files', `${files.where}/${path} is neither UTF-8 nor UTF-16 with its mark`, 'Save it as UTF-8.');
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(withoutInfinities(text));
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (error) {
     fail('BAD_JSON', 'files', `${files.where}/${path} is not JSON: ${messageOf(error)}`, 'Mend or replace the file.');

@@ -154,15 +154,25 @@ describe('training', () => {
 
     // The run's last checkpoint has the same adapter; with nothing of it the base draws something else.
     const draw = ['sample', '--prompt', 'a ghost', '--num_inference_steps', '2', '--device', 'wasm', '--sampler', 'dpm-solver++'];
-    const drawn = async (name: string, ...lora: string[]) => {
-      expect(await steploom(...draw, '--output', name, ...lora.flatMap((one) => ['--lora', one]))).toMatchObject({ code: 0, err: '' });
+    const drawn = async (name: string, lora: string[], ...more: string[]) => {
+      const given = ['--output', name, ...lora.flatMap((one) => ['--lora', one]), ...more];
+      expect(await steploom(...draw, ...given)).toMatchObject({ code: 0, err: '' });
       return readFile(join(folder, name));
     };
     const ghost = await readFile(join(folder, 'ghost.png'));
-    expect((await drawn('of-checkpoint.png', 'run/checkpoint-3')).equals(ghost)).toBe(true);
-    const none = await drawn('none.png', 'run:0');
+    expect((await drawn('of-checkpoint.png', ['run/checkpoint-3'])).equals(ghost)).toBe(true);
+    const none = await drawn('none.png', ['run:0']);
     expect(none.equals(ghost)).toBe(false);
-    expect((await drawn('both.png', 'run', 'run:-1')).equals(none)).toBe(true);
+    expect((await drawn('both.png', ['run', 'run:-1'])).equals(none)).toBe(true);
+
+    const many = ['--sampler', 'euler', '--num_images_per_prompt', '2', '--height', '16', '--width', '24'];
+    await drawn('many.png', [], ...many);
+    const { width, height } = await sharp(join(folder, 'many.png')).metadata();
+    expect([width, height]).toEqual([(2 * 25 + 1) * 8, 17 * 8]);
+    const odd = await steploom(...draw, '--height', '33');
+    expect([odd.code, odd.err]).toEqual([2, expect.stringMatching(/height is 33, and the model draws in blocks of 2 x 2 pixels/)]);
+    const useless = await steploom(...draw, '--guidance_scale', '1', '--negative_prompt', 'red');
+    expect([useless.code, useless.err]).toEqual([2, expect.stringMatching(/a negative prompt is given, but guidance is 1/)]);
 
     const merge = await steploom('merge', '--lora', 'run', '--output_dir', 'merged', '--device', 'wasm', '--half');
     expect(merge.code).toBe(0);

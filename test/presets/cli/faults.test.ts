@@ -59,7 +59,9 @@ describe('the text of a flag', () => {
   test.each([
     [['sample', '--prompt', 'x', '--seed', 'x'], /--seed is "x": expected a whole number/],
     [['sample', '--prompt', 'x', '--guidance_scale', '0.5'], /--guidance_scale is 0.5: expected at least 1/],
-    [['sample', '--prompt', 'x', '--sampler', 'euler'], /--sampler is "euler": expected one of ddim, dpm-solver\+\+/],
+    [['sample', '--prompt', 'x', '--sampler', 'heun'], /--sampler is "heun": expected one of ddim, dpm-solver\+\+/],
+    [['sample', '--prompt', 'x', '--guidance_rescale', '2'], /--guidance_rescale is 2: expected at most 1/],
+    [['sample', '--prompt', 'x', '--num_images_per_prompt', '0'], /--num_images_per_prompt is 0: expected at least 1/],
     [['launch', '--processes', '2.5', '--', 'devices'], /--processes is 2.5: expected a whole number/],
     [['ui', '.', '--port', 'a'], /--port is "a": expected a whole number/],
     [['devices', '--only', 'abacus'], /--only is "abacus": expected one of/],

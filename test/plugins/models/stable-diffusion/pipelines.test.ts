@@ -6,8 +6,12 @@ import { buildTextToImage, type TextToImage } from '../../../../plugins/models/t
 import { inMemory } from '../../../../plugins/persist/formats/files.js';
 import { folder } from '../../../../plugins/persist/formats/folder.js';
 import { readSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
+import { ddim } from '../../../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../../../plugins/samplers/dpm-solver-plus-plus.js';
+import { euler } from '../../../../plugins/samplers/euler.js';
+import { eulerAncestral } from '../../../../plugins/samplers/euler-ancestral.js';
 import { sampleImages } from '../../../../plugins/samplers/walk/sample-images.js';
+import type { SampleOptions } from '../../../../plugins/samplers/walk/sample-options.js';
 import type { Sampler } from '../../../../plugins/samplers/walk/sampler.js';
 import { tf, use } from '../../../support/devices.js';
 
@@ -47,7 +51,11 @@ const givenNoise = (start: TensorData, noises?: TensorData): Random => {
 };
 
 const SAMPLERS: Record<string, () => Sampler> = {
+  ddim: () => ddim(),
   'dpm-solver++': () => dpmSolverPlusPlus(),
+  'dpm-solver++-karras': () => dpmSolverPlusPlus({ karras: true }),
+  euler: () => euler(),
+  'euler-ancestral': () => eulerAncestral(),
 };
 
 describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => {
@@ -82,22 +90,30 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
     });
   });
 
-  test.each(Object.keys(SAMPLERS))('ten guided steps of %s', async (sampler) => {
+  /** How far pictures in [0, 1] are from diffusers'. */
+  const drawn = async (prompts: readonly string[], start: TensorData, wanted: TensorData, options: SampleOptions): Promise<number> => {
     const before = tf.memory().numTensors;
-    const { data } = await sampleImages(model, weightsOf(model), givenNoise(of('walk.latents'), of('walk.noises')), PROMPTS, {
-      sampler: SAMPLERS[sampler](),
-      steps: 10,
-      guidance: 5,
-    });
-    const wanted = image(of(`walk.${sampler}`));
-    expect(
-      gap(
-        data.map((x) => (x + 1) / 2),
-        wanted.dataSync(),
-      ),
-    ).toBeLessThan(2 / 255);
-    wanted.dispose();
+    const { data } = await sampleImages(model, weightsOf(model), givenNoise(start, of('walk.noises')), prompts, options);
     expect(tf.memory().numTensors).toBe(before);
+    const theirs = image(wanted);
+    const most = gap(
+      data.map((x) => (x + 1) / 2),
+      theirs.dataSync(),
+    );
+    theirs.dispose();
+    return most;
+  };
+
+  test.each(Object.keys(SAMPLERS))('ten guided steps of %s, with and without a negative prompt', async (sampler) => {
+    const usual = { sampler: SAMPLERS[sampler](), steps: 10, guidance: 5 };
+    expect(await drawn(PROMPTS, of('walk.latents'), of(`walk.${sampler}`), usual)).toBeLessThan(2 / 255);
+    const away = { ...usual, negativePrompt: 'blurry', guidanceRescale: 0.7 };
+    expect(await drawn(PROMPTS, of('walk.latents'), of(`walk.${sampler}.negative`), away)).toBeLessThan(2 / 255);
+  });
+
+  test('another size than its own', async () => {
+    const options = { sampler: ddim(), steps: 3, guidance: 5, height: 16, width: 24 };
+    expect(await drawn(PROMPTS.slice(0, 1), of('wide.latents'), of('wide.image'), options)).toBeLessThan(2 / 255);
   });
 
   test('what is saved is the same model, with its own tokenizer and noise schedule', async () => {

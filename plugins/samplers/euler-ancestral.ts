@@ -1,0 +1,19 @@
+import { eulerWalk } from './walk/euler.js';
+import { samplerPlugin } from './walk/plugin.js';
+import type { Spacing } from './walk/timesteps.js';
+
+export interface EulerAncestralOptions {
+  /** Overrides the noise schedule's timestep_spacing. */
+  readonly spacing?: Spacing;
+  /** Clip the predicted image where the noise schedule says clip_sample; diffusers' does not. */
+  readonly clip?: boolean;
+}
+
+/** Euler with new noise at each step (k-diffusion's ancestral sampling), as diffusers' EulerAncestralDiscreteScheduler. */
+export const eulerAncestral = ({ spacing, clip = false }: EulerAncestralOptions = {}) =>
+  samplerPlugin({
+    name: 'euler-ancestral',
+    spacing,
+    usualSpacing: 'linspace',
+    begin: (schedule, steps, spacing) => eulerWalk(schedule, steps, { spacing, karras: false, clip, ancestral: true }),
+  });
