@@ -7,7 +7,7 @@ import { device } from '../../plugins/devices/device.js';
 import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image-model.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { emojiBaseFolder } from '../common/package-root.js';
-import { parseAdapter, readAdapter } from './adapters.js';
+import { findAdapter, parseAdapter } from './adapters.js';
 
 /** The options of commands that open a model. */
 export const openOptions = {
@@ -28,7 +28,7 @@ export async function openModel({ pretrainedModelNameOrPath, device: name = 'aut
   const model = await buildTextToImage({ from: folder(pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }, seededRandom(0));
   for (const given of [lora].flat()) {
     const { path, share } = parseAdapter(given);
-    const adapters = toTensors(await readAdapter(path, model.modules), model);
+    const adapters = toTensors((await findAdapter(path)).read(model.modules), model);
     await mergeLora(
       model,
       adapters.map((adapter) => ({ ...adapter, scale: adapter.scale * share })),

@@ -1,0 +1,33 @@
+import type { ModuleFacts } from '../../../core/index.js';
+import type { Family } from '../../persist/formats/lora/family.js';
+import { clipText } from '../clip/text-encoder.js';
+import { unet2DCondition } from '../unet/unet2d-condition.js';
+
+// What the published models' config.json say, where it decides which modules there are.
+const CLIP_L = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
+const OPEN_CLIP_H = { hidden_size: 1024, intermediate_size: 4096, num_hidden_layers: 23, num_attention_heads: 16, hidden_act: 'gelu' };
+const OPEN_CLIP_G = { hidden_size: 1280, intermediate_size: 5120, num_hidden_layers: 32, num_attention_heads: 20, hidden_act: 'gelu' };
+
+const CONFIGS: Readonly<Record<Family, { readonly unet: object; readonly texts: readonly object[] }>> = {
+  sd1: { unet: { cross_attention_dim: 768 }, texts: [CLIP_L] },
+  sd2: { unet: { cross_attention_dim: 1024, attention_head_dim: [5, 10, 20, 20], use_linear_projection: true }, texts: [OPEN_CLIP_H] },
+  sdxl: {
+    unet: {
+      block_out_channels: [320, 640, 1280],
+      down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'],
+      up_block_types: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'],
+      transformer_layers_per_block: [1, 2, 10],
+      attention_head_dim: [5, 10, 20],
+      cross_attention_dim: 2048,
+      use_linear_projection: true,
+    },
+    texts: [CLIP_L, OPEN_CLIP_G],
+  },
+};
+
+/** The modules of a family's published models, which nearly all others are made from. No weights are made. */
+export function standardModules(family: Family): Map<string, ModuleFacts> {
+  const { unet, texts } = CONFIGS[family];
+  const encoders = texts.map((config, i) => clipText(config, i === 0 ? 'text_encoder.' : `text_encoder_${i + 1}.`));
+  return new Map([unet2DCondition(unet), ...encoders].flatMap(({ modules }) => [...modules]));
+}
