@@ -6,7 +6,15 @@ import { unet2DCondition } from '../unet/unet2d-condition.js';
 // What the published models' config.json say, where it decides which modules there are.
 const CLIP_L = { hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 };
 const OPEN_CLIP_H = { hidden_size: 1024, intermediate_size: 4096, num_hidden_layers: 23, num_attention_heads: 16, hidden_act: 'gelu' };
-const OPEN_CLIP_G = { hidden_size: 1280, intermediate_size: 5120, num_hidden_layers: 32, num_attention_heads: 20, hidden_act: 'gelu' };
+const OPEN_CLIP_G = {
+  architectures: ['CLIPTextModelWithProjection'],
+  hidden_size: 1280,
+  intermediate_size: 5120,
+  num_hidden_layers: 32,
+  num_attention_heads: 20,
+  hidden_act: 'gelu',
+  projection_dim: 1280,
+};
 
 const CONFIGS: Readonly<Record<Family, { readonly unet: object; readonly texts: readonly object[] }>> = {
   sd1: { unet: { cross_attention_dim: 768 }, texts: [CLIP_L] },
@@ -20,6 +28,9 @@ const CONFIGS: Readonly<Record<Family, { readonly unet: object; readonly texts: 
       attention_head_dim: [5, 10, 20],
       cross_attention_dim: 2048,
       use_linear_projection: true,
+      addition_embed_type: 'text_time',
+      addition_time_embed_dim: 256,
+      projection_class_embeddings_input_dim: 2816,
     },
     texts: [CLIP_L, OPEN_CLIP_G],
   },
