@@ -75,8 +75,8 @@ export const lora = (options: LoraOptions = {}) => {
             .join(', ')}.`,
         ),
       );
-    const found = [...matching(targets, below), ...matching(textTargets, 'text_encoder')];
-    const modules = found.map((path) => {
+    const found = new Set([...matching(targets, below), ...matching(textTargets, 'text_encoder')]);
+    const modules = [...found].map((path) => {
       const facts = model.modules.get(path) as ModuleFacts;
       const { group } = model.parameters.get(facts.weight) as Parameter;
       const [size, out] = facts.shape.slice(-2);

@@ -1,22 +1,29 @@
-import { basename, resolve } from 'node:path';
 import { type Host, type Model, type Tensors, weightsOf } from '../../core/index.js';
 import { type LoraScaling, loraMatrices } from '../adapters/lora/serialize.js';
-import { isTextToImage, type TextToImage } from '../models/text-to-image-model.js';
+import { isTextToImage } from '../models/text-to-image-model.js';
+import { runName } from './folders/run-name.js';
 import { folder } from './formats/folder.js';
 import { writeLoraFile } from './formats/lora/diffusers.js';
-import { type Family, familyOfModel } from './formats/lora/family.js';
+import { familyOfModel } from './formats/lora/family.js';
 import { kohyaFile, tagFrequency, writeKohyaLora } from './formats/lora/kohya.js';
+import { modelMetadata, type TrainedModel } from './formats/lora/model-metadata.js';
 import { LORA_FILE } from './formats/lora-file.js';
 import { refuseRuined, trainedOf } from './weights/finite.js';
 
 export interface SaveLoraOptions {
-  /** The side of the pictures in pixels, for kohya's metadata; what the model was made for by default. */
+  /** The side of the pictures in pixels, for the files' metadata; what the model was made for by default. */
   readonly resolution?: number;
 }
 
-/** The family whose programs can use the adapters; null of models that are none of Stable Diffusion, such as those that work on pixels. */
-function familyOf({ channels, codec, modules }: TextToImage): Family | null {
-  return channels === 3 * codec.factor ** 2 ? null : familyOfModel(modules);
+/** What other programs are told of a model; null of one that they do not have: it is none of Stable Diffusion, or works on pixels. */
+function trainedModel(model: Model, name: string, resolution?: number): TrainedModel | null {
+  if (!isTextToImage(model)) return null;
+  const { modules, channels, codec, latentSize, noise } = model;
+  const family = familyOfModel(modules);
+  const isOfPixels = channels === 3 * codec.factor ** 2;
+  if (!family || isOfPixels) return null;
+  const vPrediction = noise.config.prediction_type === 'v_prediction';
+  return { family, vPrediction, name, resolution: resolution ?? latentSize * codec.factor };
 }
 
 /**
@@ -27,19 +34,11 @@ function familyOf({ channels, codec, modules }: TextToImage): Family | null {
 export const saveLora = (into: string, adapter: LoraScaling, { resolution }: SaveLoraOptions = {}) => {
   async function write(model: Model, weights: Tensors, below: string, captions: readonly string[]): Promise<void> {
     const modules = await loraMatrices(model, weights, adapter);
-    await folder(into).write(below + LORA_FILE, writeLoraFile(modules));
-    const family = isTextToImage(model) ? familyOf(model) : null;
-    if (!isTextToImage(model) || !family) return;
-    const name = basename(resolve(into)) || 'lora';
-    const kohya = await writeKohyaLora(modules, {
-      family,
-      vPrediction: model.noise.config.prediction_type === 'v_prediction',
-      name,
-      resolution: resolution ?? model.latentSize * model.codec.factor,
-      tags: tagFrequency(captions),
-      modules: model.modules.keys(),
-    });
-    await folder(into).write(below + kohyaFile(name), kohya);
+    const base = trainedModel(model, runName(into), resolution);
+    await folder(into).write(below + LORA_FILE, writeLoraFile(modules, base ? { metadata: modelMetadata(base) } : {}));
+    if (!base) return;
+    const kohya = await writeKohyaLora(modules, { ...base, tags: tagFrequency(captions), modules: model.modules.keys() });
+    await folder(into).write(below + kohyaFile(base.name), kohya);
   }
 
   return {
@@ -53,8 +52,8 @@ export const saveLora = (into: string, adapter: LoraScaling, { resolution }: Sav
       });
       host.hooks.onEnd.tapPromise(async () => {
         if (!host.isFirstRank()) return;
-        const [model, exported] = [host.model(), host.weights('export')];
-        const trained = weightsOf(model);
+        const model = host.model();
+        const [trained, exported] = [weightsOf(model), host.weights('export')];
         for (const weights of [trained, exported]) await refuseRuined('save-lora', trainedOf(model, weights));
         await write(model, trained, '', captions);
         if (Object.keys(trained).some((path) => trained[path] !== exported[path])) await write(model, exported, 'averaged/', captions);

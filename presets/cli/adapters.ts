@@ -1,13 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { fail, type ModuleFacts, messageOf } from '../../core/index.js';
+import { fail, messageOf } from '../../core/index.js';
 import { loraOfSnapshot } from '../../plugins/adapters/lora/snapshot.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
-import { familyOfAdapter } from '../../plugins/persist/formats/lora/family.js';
-import type { ScaledLoraMatrices } from '../../plugins/persist/formats/lora/matrices.js';
-import { LORA_FILE, PEFT_FILES, readLoraFile } from '../../plugins/persist/formats/lora-file.js';
-import { readSafetensors } from '../../plugins/persist/formats/safetensors.js';
+import { LORA_FILE, type LoraFile, openLoraFile, PEFT_FILES } from '../../plugins/persist/formats/lora-file.js';
 import { CHECKSUMS, readSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
 
 /** `path:0.5` is half of the adapter: what stands behind the last colon, if it is a number. A file may bear such a name itself. */
@@ -40,18 +37,8 @@ async function bytesOf(path: string): Promise<Uint8Array> {
   }
 }
 
-/** An adapter that was found, and not yet read for a model. */
-export interface AdapterSource {
-  /** What its file says of itself; empty of a checkpoint. */
-  readonly metadata: Readonly<Record<string, string>>;
-  /** The family it was made for, as people call it; null where nothing tells it. */
-  readonly family: string | null;
-  /** Its matrices, for a model with these modules, which they must fit (LORA_MISMATCH). */
-  read(modules: ReadonlyMap<string, ModuleFacts>): ScaledLoraMatrices[];
-}
-
-/** Finds an adapter: a file, the folder of a run that has ended, one of peft's, or that of a checkpoint. */
-export async function findAdapter(given: string): Promise<AdapterSource> {
+/** Finds an adapter: a file, the folder of a run that has ended, one of peft's, or that of a checkpoint, which tells no family. */
+export async function findAdapter(given: string): Promise<LoraFile> {
   const isFolder = await stat(given).then(
     (found) => found.isDirectory(),
     () => false,
@@ -62,9 +49,7 @@ export async function findAdapter(given: string): Promise<AdapterSource> {
   }
   const names = [LORA_FILE, PEFT_FILES.weights];
   const path = isFolder ? join(given, names.find((name) => existsSync(join(given, name))) ?? LORA_FILE) : given;
-  const bytes = await bytesOf(path);
-  const file = readSafetensors(bytes, path);
   const config = join(path, '..', PEFT_FILES.config);
   const peftConfig = existsSync(config) ? await readFile(config, 'utf8') : null;
-  return { metadata: file.metadata, family: familyOfAdapter(file), read: (modules) => readLoraFile(bytes, modules, path, { peftConfig }) };
+  return openLoraFile(await bytesOf(path), path, { peftConfig });
 }

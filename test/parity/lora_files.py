@@ -39,6 +39,8 @@ with tempfile.TemporaryDirectory() as place:
     for part, source in (("unet", "unet-tiny"), ("text_encoder", "text-encoder-tiny")):
         (model / part).mkdir(parents=True)
         shutil.copy(FIXTURES / source / "config.json", model / part)
+    (model / "scheduler").mkdir()
+    (model / "scheduler/scheduler_config.json").write_text('{"prediction_type": "epsilon"}')
     for name in expected:
         if name == "plain":
             continue

@@ -1,10 +1,11 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { TensorData } from '../../../core/index.js';
-import { standardModules } from '../../../plugins/models/stable-diffusion/standard-modules.js';
+import { standardModules } from '../../../plugins/models/stable-diffusion/modules.js';
 import { readLoraFile } from '../../../plugins/persist/formats/lora-file.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { addConvert } from '../../../presets/cli/convert.js';
@@ -50,6 +51,8 @@ test('an adapter of a published family becomes diffusers’, and kohya’s again
     ss_base_model_version: 'sdxl_base_v1-0',
     ss_output_name: 'cat',
     ss_tag_frequency: '{"a":{"b":1}}',
+    'modelspec.resolution': '768x1152',
+    'modelspec.hash_sha256': 'old',
     sshs_model_hash: 'old',
   };
   await writeFile(at('kohya.safetensors'), writeSafetensors(sdxl, { metadata }));
@@ -67,12 +70,19 @@ test('an adapter of a published family becomes diffusers’, and kohya’s again
     ss_base_model_version: 'sdxl_base_v1-0',
     ss_output_name: 'cat',
     ss_tag_frequency: '{"a":{"b":1}}',
+    'modelspec.resolution': '768x1152',
   });
 
   await convert('diffusers.safetensors', 'again.safetensors', '--to', 'kohya');
   const again = await read('again.safetensors');
   expect(again.tensors).toEqual(new Map(Object.entries(sdxl).map(([key, { shape, data, dtype }]) => [key, { dtype, shape, data }])));
-  expect(again.metadata).toMatchObject({ ss_output_name: 'cat', ss_tag_frequency: '{"a":{"b":1}}', ss_network_dim: 'Dynamic' });
+  expect(again.metadata).toMatchObject({
+    ss_output_name: 'cat',
+    ss_tag_frequency: '{"a":{"b":1}}',
+    ss_network_dim: 'Dynamic',
+    'modelspec.resolution': '768x1152',
+    'modelspec.prediction_type': 'epsilon',
+  });
   expect(again.metadata.sshs_model_hash).toMatch(/^[0-9a-f]{64}$/);
 
   await convert('kohya.safetensors', 'half.safetensors', '--to', 'kohya', '--half');
@@ -101,6 +111,8 @@ test('the family comes from the file, or the modules from a model', async () => 
   };
   await mkdir(at('model/unet'), { recursive: true });
   await mkdir(at('model/text_encoder'));
+  await mkdir(at('model/scheduler'));
+  await writeFile(at('model/scheduler/scheduler_config.json'), '{"prediction_type":"v_prediction"}');
   await writeFile(at('model/unet/config.json'), JSON.stringify(config));
   await writeFile(at('model/text_encoder/config.json'), JSON.stringify({ hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2 }));
   await convert('small.safetensors', 'small.kohya.safetensors', '--to', 'kohya', '--pretrained_model_name_or_path', at('model'));
@@ -109,6 +121,29 @@ test('the family comes from the file, or the modules from a model', async () => 
     ['alpha', 'lora_down.weight', 'lora_up.weight'].map((end) => `lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.${end}`),
   );
   expect(metadata).toMatchObject({ ss_base_model_version: 'sd_v1', ss_output_name: 'small', ss_network_dim: '2' });
+  expect(metadata['modelspec.prediction_type']).toBe('v');
+});
+
+test('adapters of other families, and what is no LoRA, are refused by name', async () => {
+  const flux = 'transformer.single_transformer_blocks.0.attn.to_q';
+  await writeFile(
+    at('flux.safetensors'),
+    writeSafetensors({ [`${flux}.lora_A.weight`]: numbers(2, 4), [`${flux}.lora_B.weight`]: numbers(4, 2) }),
+  );
+  await expect(convert('flux.safetensors', 'out.safetensors', '--to', 'kohya')).rejects.toThrow(/LORA_MISMATCH.*an adapter of Flux/);
+  await writeFile(at('dora.safetensors'), writeSafetensors({ 'lora_unet_a.dora_scale': numbers(2, 4) }));
+  await expect(convert('dora.safetensors', 'out.safetensors', '--to', 'kohya')).rejects.toThrow(/LORA_MISMATCH.*belongs to DoRA/);
+  expect(existsSync(at('out.safetensors'))).toBe(false);
+});
+
+test('into a folder, under the name that programs look for there', async () => {
+  await convert('kohya.safetensors', 'my.folder', '--to', 'diffusers');
+  await convert('my.folder', 'my.folder', '--to', 'kohya');
+  expect((await readdir(at('my.folder'))).sort()).toEqual(['my.folder.kohya.safetensors', 'pytorch_lora_weights.safetensors']);
+  expect((await read('my.folder/my.folder.kohya.safetensors')).tensors).toEqual((await read('again.safetensors')).tensors);
+  await expect(convert('kohya.safetensors', 'my.folder', '--to', 'diffusers')).rejects.toThrow(
+    /OPTION_INVALID.*pytorch_lora_weights.safetensors already/,
+  );
 });
 
 test('a file that is there is not written over, unless that is asked for', async () => {

@@ -10,7 +10,7 @@ const ATTENTION = /\.(to_q|to_k|to_v|to_out\.0)$/;
 export interface WriteLoraOptions {
   /** Write float16. */
   readonly half?: boolean;
-  /** What else the file says of itself, as that says which it was made from. What is written anew wins. */
+  /** What else the file says of itself. Entries that the form itself has are written anew. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import type { ModuleFacts, TensorData } from '../../../../../core/index.js';
-import { standardModules } from '../../../../../plugins/models/stable-diffusion/standard-modules.js';
+import { standardModules } from '../../../../../plugins/models/stable-diffusion/modules.js';
 import { writeLoraFile } from '../../../../../plugins/persist/formats/lora/diffusers.js';
 import type { Family } from '../../../../../plugins/persist/formats/lora/family.js';
 import { tagFrequency, writeKohyaLora } from '../../../../../plugins/persist/formats/lora/kohya.js';
@@ -171,11 +171,13 @@ test('kohya’s metadata say what AUTOMATIC1111 and ComfyUI look at', async () =
   expect(await metadataOf(alike, { family: 'sd1' })).toMatchObject({
     ss_base_model_version: 'sd_v1',
     ss_v2: 'False',
-    'modelspec.resolution': '512x512',
+    'modelspec.architecture': 'stable-diffusion-v1/lora',
   });
-  expect(await metadataOf(alike, { family: 'sdxl' })).toMatchObject({
+  expect(await metadataOf(alike, { family: 'sdxl', metadata: { note: 'mine', ss_v2: 'True' } })).toMatchObject({
     ss_base_model_version: 'sdxl_base_v1-0',
-    'modelspec.resolution': '1024x1024',
+    ss_v2: 'False',
+    note: 'mine',
   });
+  expect(Object.keys(await metadataOf(alike, { metadata: {} }))).not.toContain('modelspec.resolution');
   expect(await metadataOf(alike, { half: true })).toMatchObject({ ss_network_alpha: '4' });
 });

@@ -1,4 +1,5 @@
 import type { ModuleFacts } from '../../../core/index.js';
+import { type Files, readJson } from '../../persist/formats/files.js';
 import type { Family } from '../../persist/formats/lora/family.js';
 import { clipText } from '../clip/text-encoder.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
@@ -16,7 +17,7 @@ const OPEN_CLIP_G = {
   projection_dim: 1280,
 };
 
-const CONFIGS: Readonly<Record<Family, { readonly unet: object; readonly texts: readonly object[] }>> = {
+const PUBLISHED: Readonly<Record<Family, Configs>> = {
   sd1: { unet: { cross_attention_dim: 768 }, texts: [CLIP_L] },
   sd2: { unet: { cross_attention_dim: 1024, attention_head_dim: [5, 10, 20, 20], use_linear_projection: true }, texts: [OPEN_CLIP_H] },
   sdxl: {
@@ -36,9 +37,26 @@ const CONFIGS: Readonly<Record<Family, { readonly unet: object; readonly texts: 
   },
 };
 
+/** What unet/config.json and those of the text encoders say. */
+interface Configs {
+  readonly unet: object;
+  readonly texts: readonly object[];
+}
+
+/** The folders of the text encoders, of which SDXL has two. */
+const TEXT_ENCODERS = ['text_encoder', 'text_encoder_2'] as const;
+
+const modulesOf = ({ unet, texts }: Configs): Map<string, ModuleFacts> =>
+  new Map(
+    [unet2DCondition(unet), ...texts.map((config, i) => clipText(config, `${TEXT_ENCODERS[i]}.`))].flatMap(({ modules }) => [...modules]),
+  );
+
 /** The modules of a family's published models, which nearly all others are made from. No weights are made. */
-export function standardModules(family: Family): Map<string, ModuleFacts> {
-  const { unet, texts } = CONFIGS[family];
-  const encoders = texts.map((config, i) => clipText(config, i === 0 ? 'text_encoder.' : `text_encoder_${i + 1}.`));
-  return new Map([unet2DCondition(unet), ...encoders].flatMap(({ modules }) => [...modules]));
+export const standardModules = (family: Family): Map<string, ModuleFacts> => modulesOf(PUBLISHED[family]);
+
+/** The modules of a model in diffusers' layout, by its configurations alone: no weights are read. */
+export async function modulesOfFolder(files: Files): Promise<Map<string, ModuleFacts>> {
+  const [first, second] = TEXT_ENCODERS.map((name) => `${name}/config.json`);
+  const texts = [await readJson(files, first), ...((await files.read(second)) ? [await readJson(files, second)] : [])];
+  return modulesOf({ unet: await readJson(files, 'unet/config.json'), texts });
 }
