@@ -63,18 +63,16 @@ export const lora = (options: LoraOptions = {}) => {
   };
 
   function adapt(model: Model, problems: Problems, random: Random): Model {
-    const matching = (wanted: readonly (string | RegExp)[], part: string): string[] =>
-      matchModules(model.modules, wanted, part, (target) =>
-        problems.add(
-          'TARGET_UNMATCHED',
-          'lora',
-          `no module below "${part}" matches ${target}`,
-          `Targets are the ends of paths such as ${[...model.modules.keys()]
-            .filter((path) => path.startsWith(part))
-            .slice(0, 3)
-            .join(', ')}.`,
-        ),
-      );
+    const unmatched = (what: string, fix: string) => problems.add('TARGET_UNMATCHED', 'lora', what, fix);
+    const matching = (wanted: readonly (string | RegExp)[], part: string): string[] => {
+      const some = [...model.modules.keys()].filter((path) => path.startsWith(part)).slice(0, 3);
+      if (some.length > 0)
+        return matchModules(model.modules, wanted, part, (target) =>
+          unmatched(`no module below "${part}" matches ${target}`, `Targets are the ends of paths such as ${some.join(', ')}.`),
+        );
+      if (wanted.length > 0) unmatched(`the model has no module below "${part}"`, 'Leave that part of the model as it is.');
+      return [];
+    };
     const found = new Set([...matching(targets, below), ...matching(textTargets, 'text_encoder')]);
     const modules = [...found].map((path) => {
       const facts = model.modules.get(path) as ModuleFacts;
