@@ -39,6 +39,7 @@ with tempfile.TemporaryDirectory() as place:
     for part, source in (("unet", "unet-tiny"), ("text_encoder", "text-encoder-tiny")):
         (model / part).mkdir(parents=True)
         shutil.copy(FIXTURES / source / "config.json", model / part)
+    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     (model / "scheduler").mkdir()
     (model / "scheduler/scheduler_config.json").write_text('{"prediction_type": "epsilon"}')
     for name in expected:
