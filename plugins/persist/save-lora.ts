@@ -18,10 +18,9 @@ export interface SaveLoraOptions {
 /** What other programs are told of a model; null of one that they do not have: it is none of Stable Diffusion, or works on pixels. */
 function trainedModel(model: Model, name: string, resolution?: number): TrainedModel | null {
   if (!isTextToImage(model)) return null;
-  const { modules, channels, codec, latentSize, noise } = model;
+  const { modules, codec, latentSize, noise } = model;
   const family = familyOfModel(modules);
-  const isOfPixels = channels === 3 * codec.factor ** 2;
-  if (!family || isOfPixels) return null;
+  if (!family || !codec.isLearned) return null;
   const vPrediction = noise.config.prediction_type === 'v_prediction';
   return { family, vPrediction, name, resolution: resolution ?? latentSize * codec.factor };
 }
