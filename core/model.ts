@@ -27,6 +27,8 @@ export interface ModuleFacts {
   readonly stride?: number;
   /** Pixels on every side, or TensorFlow's `same`, which may put one more below and to the right. */
   readonly padding?: number | 'same';
+  /** Set where nothing that the model gives depends on the module: a file may hold an adapter of it, but none can be trained. */
+  readonly unused?: boolean;
 }
 
 /** Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
-import { ATTENTION_TARGETS, lora } from '../plugins/adapters/lora.js';
+import { ATTENTION_TARGETS, lora, TEXT_ATTENTION_TARGETS } from '../plugins/adapters/lora.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
@@ -40,6 +40,7 @@ export const loraTextToImageOptions = z.strictObject({
   loraTargets: names()
     .default([...ATTENTION_TARGETS])
     .describe('Modules to adapt, by the ends of their paths.'),
+  trainTextEncoder: z.boolean().default(false).describe('Adapt the attention of the text encoders as well.'),
   rslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank).'),
 });
 
@@ -52,12 +53,13 @@ export async function loraTextToImage(options: LoraTextToImageOptions): Promise<
     rslora: o.rslora,
     targets: o.loraTargets,
     dropout: o.loraDropout,
+    textTargets: o.trainTextEncoder ? TEXT_ATTENTION_TARGETS : [],
   });
   return compose(
     textToImageModel({ from: modelFolder(o), train: 'nothing' }),
     adapter,
     ...commonPlugins(o),
-    saveLora(o.outputDir, adapter),
+    saveLora(o.outputDir, adapter, { resolution: o.resolution }),
     ...(await diffusionPlugins(o)),
   );
 }

@@ -10,8 +10,10 @@ export interface LoraOptions {
   readonly alpha?: number;
   /** Modules to adapt: the end of a path ("to_q", "ff.net.2"), or a pattern for the whole path. */
   readonly targets?: readonly (string | RegExp)[];
-  /** Only modules below this part of the model. */
+  /** Only modules below this part of the model; the denoiser by default. */
   readonly below?: string;
+  /** Modules of the text encoders to adapt as well, in the same way; none by default. */
+  readonly textTargets?: readonly (string | RegExp)[];
   /** How often a number of what an adapter is given is left out while it is trained; 0 by default. */
   readonly dropout?: number;
   /** How A starts; B starts at 0. */
@@ -23,12 +25,23 @@ export interface LoraOptions {
 /** What diffusers' script adapts. */
 export const ATTENTION_TARGETS = ['to_k', 'to_q', 'to_v', 'to_out.0'] as const;
 
+/** The same of text encoders, where they are trained. */
+export const TEXT_ATTENTION_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'out_proj'] as const;
+
 /**
  * LoRA (Hu et al. 2021) as peft has it: y = base(x) + B(A(dropout(x))) scale, on linear and convolution modules. The
  * model's weights are frozen: they get no gradient and no optimizer state.
  */
 export const lora = (options: LoraOptions = {}) => {
-  const { rank = 4, targets = ATTENTION_TARGETS, below = 'unet.', dropout = 0, start = 'gaussian', rslora = false } = options;
+  const {
+    rank = 4,
+    targets = ATTENTION_TARGETS,
+    below = 'unet.',
+    dropout = 0,
+    textTargets = [],
+    start = 'gaussian',
+    rslora = false,
+  } = options;
   const alpha = options.alpha ?? rank;
   return {
     name: 'lora',
@@ -46,22 +59,22 @@ export const lora = (options: LoraOptions = {}) => {
       });
       hooks.prepareModel.tap((model, problems) => adapt(model, problems, resolve(RANDOM)));
     },
-    settings: () => ({ rank, alpha, rslora, dropout, targets: targets.map(String), below }),
+    settings: () => ({ rank, alpha, rslora, dropout, targets: targets.map(String), below, textTargets: textTargets.map(String) }),
   };
 
   function adapt(model: Model, problems: Problems, random: Random): Model {
-    const found = matchModules(model.modules, targets, below, (target) =>
-      problems.add(
-        'TARGET_UNMATCHED',
-        'lora',
-        `no module below "${below}" matches ${target}`,
-        `Targets are the ends of paths such as ${[...model.modules.keys()]
-          .filter((p) => p.startsWith(below))
-          .slice(0, 3)
-          .join(', ')}.`,
-      ),
-    );
-    const modules = found.map((path) => {
+    const unmatched = (what: string, fix: string) => problems.add('TARGET_UNMATCHED', 'lora', what, fix);
+    const matching = (wanted: readonly (string | RegExp)[], part: string): string[] => {
+      const some = [...model.modules.keys()].filter((path) => path.startsWith(part)).slice(0, 3);
+      if (some.length > 0)
+        return matchModules(model.modules, wanted, part, (target) =>
+          unmatched(`no module below "${part}" matches ${target}`, `Targets are the ends of paths such as ${some.join(', ')}.`),
+        );
+      if (wanted.length > 0) unmatched(`the model has no module below "${part}"`, 'Leave that part of the model as it is.');
+      return [];
+    };
+    const found = new Set([...matching(targets, below), ...matching(textTargets, 'text_encoder')]);
+    const modules = [...found].map((path) => {
       const facts = model.modules.get(path) as ModuleFacts;
       const { group } = model.parameters.get(facts.weight) as Parameter;
       const [size, out] = facts.shape.slice(-2);

@@ -42,6 +42,7 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
       return {
         items,
         batchSize,
+        strings,
         ids: (epoch) => epochOrder(random, total, epoch, shuffle),
         fingerprint: () => {
           const shapes = Object.entries(columns).map(([name, { dtype, shape }]) => `${name} ${dtype} [${shape}]`);

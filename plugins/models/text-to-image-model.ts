@@ -144,16 +144,16 @@ export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextT
     const length = Math.min(tokenizer.length, encoders[i].config.max_position_embeddings);
     return remembered((one: string) => tokenizer.encode(one).subarray(0, length), 1 << 16);
   });
+  const wanted = family.encoders.map(({ outputs: { skip = 0, ...more } }) => ({ ...more, skip: skip + clipSkip }));
 
   const encode: TextToImage['encode'] = (context, texts) => {
-    const all = encoders.map((encoder, i) => {
-      const { skip = 0, ...more } = family.encoders[i].outputs;
-      return encoder.outputs(
+    const all = encoders.map((encoder, i) =>
+      encoder.outputs(
         context,
         texts.map((text) => idsOf[i](text ?? '')),
-        { ...more, skip: skip + clipSkip },
-      );
-    });
+        wanted[i],
+      ),
+    );
     const states =
       all.length === 1
         ? all[0].states
@@ -182,7 +182,7 @@ export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextT
     base,
     configuration: configurationOf(joined, clipSkip),
     parameters,
-    modules: new Map([unet, ...encoders].flatMap(({ modules }) => [...modules])),
+    modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(wanted[i])])]),
     wraps: new Map(),
     noise,
     codec,

@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { fail, type ModuleFacts, messageOf } from '../../core/index.js';
+import { fail, messageOf } from '../../core/index.js';
 import { loraOfSnapshot } from '../../plugins/adapters/lora/snapshot.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
-import type { ScaledLoraMatrices } from '../../plugins/persist/formats/lora/matrices.js';
-import { LORA_FILE, PEFT_FILES, readLoraFile } from '../../plugins/persist/formats/lora-file.js';
+import { LORA_FILE, type LoraFile, openLoraFile, PEFT_FILES } from '../../plugins/persist/formats/lora-file.js';
 import { CHECKSUMS, readSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
 
 /** `path:0.5` is half of the adapter: what stands behind the last colon, if it is a number. A file may bear such a name itself. */
@@ -38,16 +37,19 @@ async function bytesOf(path: string): Promise<Uint8Array> {
   }
 }
 
-/** Reads an adapter, for a model with these modules, from a file, the folder of a run that has ended, one of peft's, or that of a checkpoint. */
-export async function readAdapter(given: string, modules: ReadonlyMap<string, ModuleFacts>): Promise<ScaledLoraMatrices[]> {
+/** Finds an adapter: a file, the folder of a run that has ended, one of peft's, or that of a checkpoint, which tells no family. */
+export async function findAdapter(given: string): Promise<LoraFile> {
   const isFolder = await stat(given).then(
     (found) => found.isDirectory(),
     () => false,
   );
-  if (isFolder && existsSync(join(given, CHECKSUMS))) return loraOfSnapshot(await readSnapshot(folder(given)), modules, given);
+  if (isFolder && existsSync(join(given, CHECKSUMS))) {
+    const snapshot = await readSnapshot(folder(given));
+    return { metadata: {}, family: null, read: (modules) => loraOfSnapshot(snapshot, modules, given) };
+  }
   const names = [LORA_FILE, PEFT_FILES.weights];
   const path = isFolder ? join(given, names.find((name) => existsSync(join(given, name))) ?? LORA_FILE) : given;
   const config = join(path, '..', PEFT_FILES.config);
   const peftConfig = existsSync(config) ? await readFile(config, 'utf8') : null;
-  return readLoraFile(await bytesOf(path), modules, path, { peftConfig });
+  return openLoraFile(await bytesOf(path), path, { peftConfig });
 }

@@ -5,6 +5,7 @@ import './launched.js';
 import { Command, CommanderError } from 'commander';
 import { SteploomError } from '../../core/index.js';
 import { packageVersion } from '../common/package-root.js';
+import { addConvert } from './convert.js';
 import { addDevices } from './devices.js';
 import { EXIT } from './exit-codes.js';
 import { addExplain } from './explain.js';
@@ -27,7 +28,7 @@ const program = new Command('steploom')
   .showHelpAfterError('(steploom --help shows what there is)');
 
 ignoreClosedStreams();
-for (const add of [addTrain, addExplain, addLaunch, addSample, addMerge, addUi, addDevices]) add(program);
+for (const add of [addTrain, addExplain, addLaunch, addSample, addMerge, addConvert, addUi, addDevices]) add(program);
 
 try {
   await program.parseAsync(process.argv.slice(2).map(underscored), { from: 'user' });

@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { fail, seededRandom } from '../../core/index.js';
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
@@ -6,8 +7,9 @@ import { DEVICES, type DeviceName } from '../../plugins/devices/choice/candidate
 import { device } from '../../plugins/devices/device.js';
 import { buildTextToImage, type TextToImage } from '../../plugins/models/text-to-image-model.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import type { LoraFile } from '../../plugins/persist/formats/lora-file.js';
 import { emojiBaseFolder } from '../common/package-root.js';
-import { parseAdapter, readAdapter } from './adapters.js';
+import { findAdapter, parseAdapter } from './adapters.js';
 
 /** The options of commands that open a model. */
 export const openOptions = {
@@ -24,19 +26,21 @@ type OpenOptions = Partial<z.output<z.ZodObject<typeof openOptions>>>;
 export async function openModel({ pretrainedModelNameOrPath, device: name = 'auto', lora = [] }: OpenOptions): Promise<TextToImage> {
   if (name !== 'auto' && !DEVICES.includes(name as DeviceName))
     fail('OPTION_INVALID', 'device', `there is no device "${name}"`, `There are: auto, ${DEVICES.join(', ')}.`);
-  await device(name as DeviceName | 'auto').setUp();
-  const model = await buildTextToImage({ from: folder(pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }, seededRandom(0));
+  // What is no adapter is refused before the work.
+  const adapters: { adapter: LoraFile; share: number }[] = [];
   for (const given of [lora].flat()) {
     const { path, share } = parseAdapter(given);
-    const adapters = toTensors(await readAdapter(path, model.modules), model);
+    adapters.push({ adapter: await findAdapter(path), share });
+  }
+  await device(name as DeviceName | 'auto').setUp();
+  const model = await buildTextToImage({ from: folder(pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }, seededRandom(0));
+  for (const { adapter, share } of adapters) {
+    const modules = toTensors(adapter.read(model.modules), model);
     await mergeLora(
       model,
-      adapters.map((adapter) => ({ ...adapter, scale: adapter.scale * share })),
+      modules.map((module) => ({ ...module, scale: module.scale * share })),
     );
-    for (const { a, b } of adapters) {
-      a.dispose();
-      b.dispose();
-    }
+    tf.dispose(modules.map(({ a, b }) => [a, b]));
   }
   return model;
 }

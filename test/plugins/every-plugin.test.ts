@@ -109,7 +109,7 @@ function job(): ReturnType<typeof compose> {
 
 /** Every plugin shipped, by its file; a new file without an entry fails. */
 const plugins: Record<string, () => AnyPlugin[]> = {
-  'adapters/lora.ts': () => [lora({ rank: 2, dropout: 0.2, targets: ['to_q', 'conv1'] })],
+  'adapters/lora.ts': () => [lora({ rank: 2, dropout: 0.2, targets: ['to_q', 'conv1'], textTargets: ['q_proj'] })],
   'data/arrays.ts': () => [],
   'data/cached-latents.ts': () => [
     textToImageModel({ from: filesIn(fileURLToPath(new URL('../fixtures/pipelines/sd15', import.meta.url))), train: 'unet' }),

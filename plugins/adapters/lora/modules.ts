@@ -7,14 +7,14 @@ import { dropout as dropped } from '../../models/layers/dropout.js';
 /** Where a module's two matrices stand among a model's parameters. */
 export const loraPaths = (module: string) => ({ a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` });
 
-/** The modules that `targets` name. A target that names none is told to `unmatched`. */
+/** The modules that `targets` name and that can be trained. A target that names none is told to `unmatched`. */
 export function matchModules(
   modules: ReadonlyMap<string, ModuleFacts>,
   targets: readonly (string | RegExp)[],
   below: string,
   unmatched: (target: string | RegExp) => void,
 ): string[] {
-  const candidates = [...modules.keys()].filter((path) => path.startsWith(below));
+  const candidates = [...modules].flatMap(([path, { unused }]) => (path.startsWith(below) && !unused ? [path] : []));
   const found = new Set<string>();
   for (const target of targets) {
     const hits = candidates.filter((path) =>

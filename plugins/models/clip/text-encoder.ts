@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import { type Context, fail, type Tensor } from '../../../core/index.js';
+import { type Context, fail, type ModuleFacts, type Tensor } from '../../../core/index.js';
 import { gelu, quickGelu } from '../../devices/compute/activations.js';
 import { attention } from '../../devices/compute/attention.js';
 import { embedding } from '../../devices/compute/linear.js';
@@ -146,6 +146,13 @@ export function clipText(
     config,
     specs: build.specs,
     modules: build.modules,
+    /** The modules, where `outputs` is asked for nothing but this: some may be unused then. */
+    modulesFor({ skip = 0, pooled = false }: TextOutputOptions = {}): Map<string, ModuleFacts> {
+      const idle = pooled ? [] : [`${prefix}text_projection`];
+      if (!pooled) for (let i = layers.length - skip; i < layers.length; i++) idle.push(`${prefix}encoder.layers.${i}.`);
+      const isIdle = (path: string) => idle.some((start) => path.startsWith(start));
+      return new Map([...build.modules].map(([path, facts]) => [path, isIdle(path) ? { ...facts, unused: true } : facts]));
+    },
     /** The last layer's states, with the final norm. */
     forward: (context: Context, ids: Tensor): Tensor => final(context, through(context, embedded(context, ids), 0, layers.length)),
     /** The states that a family of models asks for, of ids on the host; all of one length. */

@@ -33,7 +33,7 @@ export async function readComponents(files: Files, { vae: otherVae, ...options }
 }
 
 /** The family whose pipeline a model_index.json names; UNSUPPORTED_MODEL for others, by name. */
-function familyOf(index: Readonly<Record<string, unknown>>, where: string): Family {
+export function familyOf(index: Readonly<Record<string, unknown>>, where: string): Family {
   const name = index._class_name;
   const refuse = (what: string, fix: string): never => fail('UNSUPPORTED_MODEL', 'text-to-image-model', `${where} ${what}`, fix);
   const supported = `Use a model of ${FAMILIES.map((family) => family.name).join(', or ')}.`;

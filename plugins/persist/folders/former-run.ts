@@ -1,5 +1,7 @@
 import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { kohyaFile } from '../formats/lora/kohya.js';
+import { runName } from './run-name.js';
 import { isSnapshotFolder } from './snapshot-folders.js';
 
 /** Where what earlier runs left is moved. */
@@ -20,8 +22,9 @@ export const isRunsName = (name: string): boolean => WRITTEN.test(name) || CHECK
 /** What of a folder's entries a run has written. */
 export async function entriesOfRun(folder: string): Promise<string[]> {
   const found: string[] = [];
+  const kohya = kohyaFile(runName(folder));
   for (const name of await readdir(folder).catch(() => []))
-    if (WRITTEN.test(name) || (CHECKPOINT.test(name) && (await isSnapshotFolder(join(folder, name))))) found.push(name);
+    if (WRITTEN.test(name) || name === kohya || (CHECKPOINT.test(name) && (await isSnapshotFolder(join(folder, name))))) found.push(name);
   return found;
 }
 

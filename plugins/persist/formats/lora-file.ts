@@ -5,7 +5,7 @@ import { otherKind, type Part, parseKey } from './lora/keys.js';
 import { type LoraMatrices, loraScale, type ScaledLoraMatrices } from './lora/matrices.js';
 import { loraMismatch } from './lora/mismatch.js';
 import { moduleNames, splitPath } from './lora/names.js';
-import { readSafetensors } from './safetensors.js';
+import { readSafetensors, type SafetensorsFile } from './safetensors.js';
 
 /** The file name diffusers looks for. */
 export const LORA_FILE = 'pytorch_lora_weights.safetensors';
@@ -24,36 +24,58 @@ type Parts = Partial<Record<Part, TensorData>>;
 /** A few of many names. */
 const some = (names: readonly string[]): string => `${names.slice(0, 4).join(', ')}${names.length > 4 ? `, ... (${names.length})` : ''}`;
 
+/** A file of adapters that no model's modules were looked at for yet. */
+export interface LoraFile {
+  /** What the file says of itself. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The family of models it was made for, as people call it; null where nothing tells it. */
+  readonly family: string | null;
+  /** Its matrices, for a model with these modules, which they must fit (LORA_MISMATCH). */
+  read(modules: ReadonlyMap<string, ModuleFacts>): ScaledLoraMatrices[];
+}
+
 /**
- * Reads adapters for a model with these modules, in any form that is in use: diffusers' of now and before, peft's, kohya's (LoCon's
- * convolutions too), and mixed ones. Each module has its own rank, alpha and scale: from an `.alpha` beside its matrices, else from the
- * configuration of its component (lora_alpha, alpha_pattern, use_rslora), else the scale is 1, as upstream. DoRA, LoHa, LoKr, adapters of
- * another family and whatever belongs to no module of the model, or does not fit it, are refused by name (LORA_MISMATCH).
- * `where` names the file in errors.
+ * Opens a file of adapters in any form that is in use: diffusers' of now and before, peft's, kohya's (LoCon's convolutions too), and mixed
+ * ones. Each module has its own rank, alpha and scale: from an `.alpha` beside its matrices, else from the configuration of its component
+ * (lora_alpha, alpha_pattern, use_rslora), else the scale is 1, as upstream. DoRA, LoHa and LoKr are refused by name at once; adapters of
+ * another family, and whatever belongs to no module of a model or does not fit it, when they are read for it (LORA_MISMATCH). `where` names
+ * the file in errors.
  */
-export function readLoraFile(
-  bytes: Uint8Array,
-  modules: ReadonlyMap<string, ModuleFacts>,
-  where = LORA_FILE,
-  { peftConfig }: ReadLoraOptions = {},
-): ScaledLoraMatrices[] {
+export function openLoraFile(bytes: Uint8Array, where = LORA_FILE, { peftConfig }: ReadLoraOptions = {}): LoraFile {
   const file = readSafetensors(bytes, where);
   for (const key of file.tensors.keys()) {
     const other = otherKind(key);
     if (other)
       loraMismatch(where, `${key} belongs to ${other}, which is not supported`, 'Use a LoRA, or merge it with the program that made it.');
   }
-  const [model, adapter] = [familyOfModel(modules), familyOfAdapter(file)];
-  const [modelName, noted] = [model && FAMILY_NAMES[model], familyOfMetadata(file.metadata)];
+  const family = familyOfAdapter(file);
+  return { metadata: file.metadata, family, read: (modules) => fitFile(file, family, modules, where, peftConfig) };
+}
+
+/** Reads a file's adapters for a model with these modules: see {@link openLoraFile}. */
+export const readLoraFile = (
+  bytes: Uint8Array,
+  modules: ReadonlyMap<string, ModuleFacts>,
+  where?: string,
+  options?: ReadLoraOptions,
+): ScaledLoraMatrices[] => openLoraFile(bytes, where, options).read(modules);
+
+function fitFile(
+  { tensors, metadata }: SafetensorsFile,
+  family: string | null,
+  modules: ReadonlyMap<string, ModuleFacts>,
+  where: string,
+  peftConfig: string | null | undefined,
+): ScaledLoraMatrices[] {
+  const model = familyOfModel(modules);
+  const [modelName, noted] = [model && FAMILY_NAMES[model], familyOfMetadata(metadata)];
   const theirs =
-    adapter && adapter !== modelName
-      ? `: the adapter is one of ${adapter}${modelName ? `, the model is built like ${modelName}` : ''}`
-      : '';
-  const found = collect(file.tensors, modules, where, theirs);
+    family && family !== modelName ? `: the adapter is one of ${family}${modelName ? `, the model is built like ${modelName}` : ''}` : '';
+  const found = collect(tensors, modules, where, theirs);
   // Some of a family's modules fit another's model: the adapter would do something, but not what it was trained for.
   if (noted && modelName && noted !== modelName && Object.values(FAMILY_NAMES).includes(noted))
     loraMismatch(where, `its metadata do not fit the model${theirs}`);
-  const configs = configsOf(file.metadata, where);
+  const configs = configsOf(metadata, where);
   const peft = peftConfig ? configOfPeft(peftConfig, `${where}: the adapter_config.json beside it`) : undefined;
   return [...found].map(([path, parts]) => {
     const { component, rest } = splitPath(path);

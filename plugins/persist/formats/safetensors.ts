@@ -11,6 +11,9 @@ export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** All that follows a file's header: its tensors' bytes. */
+export const dataOf = (bytes: Uint8Array): Uint8Array => bytes.subarray(headerEnd(bytes, bytes.byteLength, 'a safetensors file'));
+
 /**
  * Reads a small file's bytes; {@link openSafetensors} is for large ones. Floats of 8, 16 and 64 bits come out as float32; U8 stays; integers come out
  * as int32. Any fault is an error that names the file (BAD_SAFETENSORS).

@@ -140,6 +140,8 @@ export interface LoraTextToImageOptions {
   readonly loraDropout?: number | undefined;
   /** Modules to adapt, by the ends of their paths. Default: to_k, to_q, to_v, to_out.0. */
   readonly loraTargets?: readonly string[] | undefined;
+  /** Adapt the attention of the text encoders as well. Default: false. */
+  readonly trainTextEncoder?: boolean | undefined;
   /** Scale by alpha / sqrt(rank). Default: false. */
   readonly rslora?: boolean | undefined;
 }

@@ -36,7 +36,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const images = (more: object = {}) => imageFolder(folder, { batchSize: 2, resolution: 16, centerCrop: true, randomFlip: true, ...more });
 
 /** Trains a few steps; gives the weights that learnt, how often networks that may be spared were used, and what the model says afterwards. */
-async function trained(data: AnyPlugin, { name = 'sdxl', more = [] as AnyPlugin[], below = 'unet.' } = {}) {
+async function trained(data: AnyPlugin, { name = 'sdxl', more = [] as AnyPlugin[], textTargets = [] as string[] } = {}) {
   const used = { codec: 0, text: 0, during: 0 };
   let steps = 0;
   const spy: Plugin = {
@@ -81,7 +81,7 @@ async function trained(data: AnyPlugin, { name = 'sdxl', more = [] as AnyPlugin[
     wasm(),
     textToImageModel({ from: pipeline(name), train: 'nothing' }),
     spy,
-    lora({ rank: 2, below }),
+    lora({ rank: 2, textTargets }),
     data,
     denoising({ captionDropout: 0.3 }),
     adamw(),
@@ -102,6 +102,14 @@ describe('latents and states that do not change are computed once', () => {
     expect(Object.keys(plain.weights).length).toBeGreaterThan(4);
     expect(cached.weights).toEqual(plain.weights);
     // Three pictures, plain and mirrored; their captions, and none.
+    expect(cached.used).toEqual({ codec: 6, text: 4, during: 0 });
+  });
+
+  test('but not the states of text encoders whose adapters learn', async () => {
+    const plain = await trained(images(), { textTargets: ['q_proj'] });
+    const cached = await trained(cachedLatents(images()), { textTargets: ['q_proj'] });
+    expect(Object.keys(cached.weights).some((path) => path.startsWith('text_encoder_2.'))).toBe(true);
+    expect(cached.weights).toEqual(plain.weights);
     expect(cached.used).toEqual({ codec: 6, text: 4, during: 0 });
   });
 

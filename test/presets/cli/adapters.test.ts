@@ -6,7 +6,7 @@ import type { ModuleFacts, Snapshot, TensorData } from '../../../core/index.js';
 import { folder } from '../../../plugins/persist/formats/folder.js';
 import { writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { writeSnapshot } from '../../../plugins/persist/formats/snapshot-files.js';
-import { parseAdapter, readAdapter } from '../../../presets/cli/adapters.js';
+import { findAdapter, parseAdapter } from '../../../presets/cli/adapters.js';
 
 let place: string;
 beforeAll(async () => {
@@ -44,13 +44,13 @@ test('what stands behind the last colon is how much of an adapter is used, if it
 test('a file, the folder of a run, one of peft’s with its configuration', async () => {
   await writeFile(join(place, 'pytorch_lora_weights.safetensors'), weights('unet.'));
   for (const given of [place, join(place, 'pytorch_lora_weights.safetensors')])
-    expect(await readAdapter(given, modules)).toMatchObject([{ path: 'unet.a.to_q', rank: 2, alpha: 2, scale: 1 }]);
+    expect((await findAdapter(given)).read(modules)).toMatchObject([{ path: 'unet.a.to_q', rank: 2, alpha: 2, scale: 1 }]);
   const peft = join(place, 'peft');
   await mkdir(peft);
   await writeFile(join(peft, 'adapter_model.safetensors'), weights('base_model.model.'));
   await writeFile(join(peft, 'adapter_config.json'), JSON.stringify({ peft_type: 'LORA', r: 2, lora_alpha: 6, use_rslora: true }));
   for (const given of [peft, join(peft, 'adapter_model.safetensors')])
-    expect(await readAdapter(given, modules)).toMatchObject([{ path: 'unet.a.to_q', alpha: 6, scale: 6 / Math.sqrt(2) }]);
+    expect((await findAdapter(given)).read(modules)).toMatchObject([{ path: 'unet.a.to_q', alpha: 6, scale: 6 / Math.sqrt(2) }]);
 });
 
 test('a checkpoint’s adapters, as files have them', async () => {
@@ -67,13 +67,14 @@ test('a checkpoint’s adapters, as files have them', async () => {
     'unet.a.conv1.lora_A.weight': numbers(3, 3, 2, 2),
     'unet.a.conv1.lora_B.weight': numbers(1, 1, 2, 5),
   };
-  const found = await readAdapter(await into('whole', { lora: { rank: 2, alpha: 6, rslora: false } }, matrices), modules);
+  const found = (await findAdapter(await into('whole', { lora: { rank: 2, alpha: 6, rslora: false } }, matrices))).read(modules);
   expect(found.map(({ path, rank, scale, a, b }) => [path, rank, scale, a.shape, b.shape])).toEqual([
     ['unet.a.conv1', 2, 3, [2, 2, 3, 3], [5, 2, 1, 1]],
     ['unet.a.to_q', 2, 3, [2, 3], [4, 2]],
   ]);
   expect([...found[1].a.data]).toEqual([1, 3, 5, 2, 4, 6]);
-  const refused = async (...of: [string, ...Parameters<typeof snapshot>]) => expect(readAdapter(await into(...of), modules)).rejects;
+  const refused = async (...of: [string, ...Parameters<typeof snapshot>]) =>
+    expect(findAdapter(await into(...of)).then((found) => found.read(modules))).rejects;
   await (await refused('none', {}, matrices)).toThrow(/LORA_MISMATCH.*none: it is the checkpoint of a run without LoRA/);
   const lora = { lora: { rank: 2, alpha: 6 } };
   await (await refused('other', lora, { 'unet.b.lora_A.weight': numbers(3, 2), 'unet.b.lora_B.weight': numbers(2, 4) })).toThrow(
@@ -85,9 +86,9 @@ test('a checkpoint’s adapters, as files have them', async () => {
 });
 
 test('what cannot be read is named', async () => {
-  await expect(readAdapter(join(place, 'absent'), modules)).rejects.toThrow(/FILE_MISSING.*absent/);
+  await expect(findAdapter(join(place, 'absent'))).rejects.toThrow(/FILE_MISSING.*absent/);
   await writeFile(join(place, 'a.bin'), 'x');
-  await expect(readAdapter(join(place, 'a.bin'), modules)).rejects.toThrow(/BAD_SAFETENSORS.*a.bin is a pickle file/);
+  await expect(findAdapter(join(place, 'a.bin'))).rejects.toThrow(/BAD_SAFETENSORS.*a.bin is a pickle file/);
   await writeFile(join(place, 'a.safetensors'), 'x');
-  await expect(readAdapter(join(place, 'a.safetensors'), modules)).rejects.toThrow(/BAD_SAFETENSORS.*a.safetensors/);
+  await expect(findAdapter(join(place, 'a.safetensors'))).rejects.toThrow(/BAD_SAFETENSORS.*a.safetensors/);
 });

@@ -42,7 +42,7 @@ describe('help and faults', () => {
   test('--help is there at every level', async () => {
     const top = await steploom('--help');
     expect(top.code).toBe(0);
-    for (const name of ['train', 'explain', 'launch', 'sample', 'merge', 'devices', 'ui']) expect(top.out).toContain(name);
+    for (const name of ['train', 'explain', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui']) expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
       const { code, out } = await steploom('train', name, '--help');
       expect(code).toBe(0);

@@ -10,6 +10,8 @@ const ATTENTION = /\.(to_q|to_k|to_v|to_out\.0)$/;
 export interface WriteLoraOptions {
   /** Write float16. */
   readonly half?: boolean;
+  /** What else the file says of itself. Entries that the form itself has are written anew. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface WriteLoraOptions {
  * throughout: diffusers judges by the first key, and drops the rest of a mixed file. Text encoders' use `.lora_linear_layer` and
  * `text_model.`, which every version of diffusers and ComfyUI reads.
  */
-export function writeLoraFile(modules: readonly ScaledLoraMatrices[], { half = false }: WriteLoraOptions = {}): Uint8Array {
+export function writeLoraFile(modules: readonly ScaledLoraMatrices[], { half = false, metadata }: WriteLoraOptions = {}): Uint8Array {
   const tensors: Record<string, TensorData> = {};
   const config: Record<string, unknown> = {};
   const components = new Map<string, ScaledLoraMatrices[]>();
@@ -27,21 +29,23 @@ export function writeLoraFile(modules: readonly ScaledLoraMatrices[], { half = f
     components.set(component, [...(components.get(component) ?? []), module]);
   }
   for (const [component, own] of components) {
-    const text = component !== 'unet';
-    const ends = text
+    const text = component.startsWith('text_encoder');
+    const attention = own.every(({ path }) => ATTENTION.test(path));
+    const [down, up] = text
       ? ['.lora_linear_layer.down', '.lora_linear_layer.up']
-      : own.every(({ path }) => ATTENTION.test(path))
+      : attention
         ? ['.lora.down', '.lora.up']
         : ['.lora_A', '.lora_B'];
+    const prefix = component === '' ? '' : `${component}.`;
     for (const { path, a, b } of own) {
       const { rest } = splitPath(path);
-      const key = `${component}.${text ? withTextModel(rest) : rest}`;
-      tensors[`${key}${ends[0]}.weight`] = a;
-      tensors[`${key}${ends[1]}.weight`] = b;
+      const key = prefix + (text ? withTextModel(rest) : rest);
+      tensors[`${key}${down}.weight`] = a;
+      tensors[`${key}${up}.weight`] = b;
     }
-    for (const [name, value] of Object.entries(peftConfig(own))) config[`${component}.${name}`] = value;
+    for (const [name, value] of Object.entries(peftConfig(own))) config[prefix + name] = value;
   }
-  return writeSafetensors(tensors, { metadata: { format: 'pt', [METADATA]: JSON.stringify(config, null, 2) }, half });
+  return writeSafetensors(tensors, { metadata: { ...metadata, format: 'pt', [METADATA]: JSON.stringify(config, null, 2) }, half });
 }
 
 /** peft's LoraConfig of one component's adapters. Modules whose rank or alpha is not the usual one are named in the patterns. */

@@ -1,10 +1,13 @@
 import { compVisPaths } from '../compvis-paths.js';
 
-/** The component a module's path begins with, and the rest, text encoders without the `text_model.` that some versions put before it. */
+/**
+ * The component of Stable Diffusion that a module's path begins with, and the rest, text encoders' without the `text_model.` that some
+ * versions put before it. Other models have no components: theirs is empty.
+ */
 export function splitPath(path: string): { component: string; rest: string } {
-  const dot = path.indexOf('.');
-  const component = path.slice(0, dot);
-  const rest = path.slice(dot + 1);
+  const match = /^(unet|text_encoder(?:_2)?)\.(.+)$/.exec(path);
+  if (!match) return { component: '', rest: path };
+  const [, component, rest] = match;
   return { component, rest: component === 'unet' ? rest : rest.replace(/^text_model\./, '') };
 }
 
@@ -37,7 +40,7 @@ export function moduleNames(paths: Iterable<string>): Map<string, string> {
       for (const name of [rest, short, processed]) found.push(name, `unet.${name}`);
       found.push(`lora_unet_${underscored(rest)}`);
       if (single) found.push(`lora_unet_${underscored(single)}`, `diffusion_model.${single}`);
-    } else {
+    } else if (component !== '') {
       const old = rest.replace(/\.([qkv]|out)_proj$/, (_, letter) => `.${FIRST_NAMES[`${letter}_proj`]}`);
       const prefixes = component === 'text_encoder' ? ['lora_te', 'lora_te1'] : [component.replace('text_encoder_', 'lora_te')];
       for (const name of [rest, withTextModel(rest)]) {

@@ -1,0 +1,81 @@
+import { existsSync } from 'node:fs';
+import { basename, extname, join } from 'node:path';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { fail, type ModuleFacts } from '../../core/index.js';
+import { modulesOfFolder, standardModules } from '../../plugins/models/stable-diffusion/modules.js';
+import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
+import { readJson } from '../../plugins/persist/formats/files.js';
+import { folder } from '../../plugins/persist/formats/folder.js';
+import { writeLoraFile } from '../../plugins/persist/formats/lora/diffusers.js';
+import { FAMILY_NAMES, type Family, familyOfModel } from '../../plugins/persist/formats/lora/family.js';
+import { kohyaFile, writeKohyaLora } from '../../plugins/persist/formats/lora/kohya.js';
+import { saysVPrediction } from '../../plugins/persist/formats/lora/model-metadata.js';
+import { LORA_FILE, type LoraFile } from '../../plugins/persist/formats/lora-file.js';
+import { findAdapter } from './adapters.js';
+import { addOptions, optionsOf } from './options.js';
+
+const convertOptions = z.strictObject({
+  input: z.string().min(1).describe('An adapter: a .safetensors file of any form, the folder of a run, of peft’s or of a checkpoint.'),
+  output: z.string().min(1).describe('The .safetensors file to write, or the folder to write it into.'),
+  to: z.enum(['diffusers', 'kohya']).describe('The form to write: diffusers’, or kohya’s, which ComfyUI and AUTOMATIC1111 read.'),
+  pretrainedModelNameOrPath: z
+    .string()
+    .optional()
+    .describe('The model it belongs to, where its file does not tell a published family, or its modules are not that family’s.'),
+  half: z.boolean().default(false).describe('Write float16.'),
+  overwrite: z.boolean().default(false).describe('Write output also where there is such a file already.'),
+});
+
+/** What an adapter belongs to: the model that is given, else the family that its file tells. */
+async function modelOf(
+  adapter: LoraFile,
+  input: string,
+  path: string | undefined,
+): Promise<{ modules: ReadonlyMap<string, ModuleFacts>; vPrediction: boolean }> {
+  if (path !== undefined) {
+    const { prediction_type: predicted } = await readJson(folder(path), 'scheduler/scheduler_config.json');
+    return { modules: await modulesOfFolder(folder(path)), vPrediction: predicted === 'v_prediction' };
+  }
+  const family = (Object.keys(FAMILY_NAMES) as Family[]).find((one) => FAMILY_NAMES[one] === adapter.family);
+  if (family) return { modules: standardModules(family), vPrediction: saysVPrediction(adapter.metadata) };
+  if (adapter.family)
+    fail(
+      'LORA_MISMATCH',
+      'convert',
+      `${input} is an adapter of ${adapter.family}`,
+      `Give one of ${Object.values(FAMILY_NAMES).join(', ')}, or the model with --pretrained_model_name_or_path.`,
+    );
+  return fail('OPTION_MISSING', 'convert', `${input} does not tell which model it belongs to`, 'Give --pretrained_model_name_or_path.');
+}
+
+/** What a file said of itself, without what belongs to its own bytes. */
+const carried = (metadata: LoraFile['metadata']): Record<string, string> =>
+  Object.fromEntries(Object.entries(metadata).filter(([name]) => !/^(sshs_|modelspec\.hash|lora_adapter_metadata$)/.test(name)));
+
+/** `steploom convert`: turns an adapter of one form into another. */
+export function addConvert(program: Command): void {
+  const command = program.command('convert').description('Turn an adapter of one form into another.');
+  addOptions(command, convertOptions, { mandatory: true }).action(async () => {
+    const o = optionsOf(command, convertOptions);
+    const isFile = extname(o.output).toLowerCase() === '.safetensors';
+    const title = basename(o.output).replace(/(\.kohya)?\.safetensors$/i, '');
+    const output = isFile ? o.output : join(o.output, o.to === 'kohya' ? kohyaFile(title) : LORA_FILE);
+    // Before the work, not after it.
+    if (!o.overwrite && existsSync(output))
+      fail('OPTION_INVALID', 'convert', `there is ${output} already`, 'Give another output, or add --overwrite.');
+    const adapter = await findAdapter(o.input);
+    const { modules, vPrediction } = await modelOf(adapter, o.input, o.pretrainedModelNameOrPath);
+    const matrices = adapter.read(modules);
+    const options = { half: o.half, metadata: carried(adapter.metadata) };
+    if (o.to === 'diffusers') await writeAtomically(output, writeLoraFile(matrices, options));
+    else {
+      const family = familyOfModel(modules);
+      if (!family)
+        return fail('UNSUPPORTED_OPTION', 'convert', `${o.pretrainedModelNameOrPath} is no Stable Diffusion`, 'Write diffusers’ form.');
+      const name = adapter.metadata.ss_output_name ?? title;
+      await writeAtomically(output, await writeKohyaLora(matrices, { ...options, family, vPrediction, name, modules: modules.keys() }));
+    }
+    console.log(`wrote ${output}: ${matrices.length} modules`);
+  });
+}
