@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   type Model,
+  type ModuleFacts,
   makeContext,
   type Parameter,
   Problems,
@@ -205,8 +206,19 @@ describe('files', () => {
   });
 });
 
+test('modules that nothing depends on are not adapted', async () => {
+  const model = await tiny();
+  const path = 'unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q';
+  const modules = new Map(model.modules).set(path, { ...(model.modules.get(path) as ModuleFacts), unused: true });
+  const { adapted, problems } = await applied({ ...model, modules }, { targets: ['to_q'] });
+  const paths = loraModules(adapted, weightsOf(adapted)).map((module) => module.path);
+  expect([problems, paths.includes(path), paths.length]).toEqual([[], false, 7]);
+});
+
 test('options that cannot be are refused, and targets that name nothing', async () => {
   const model = await tiny();
   expect((await applied(model, { rank: 0.5, alpha: -1, targets: [] })).problems).toHaveLength(3);
   expect((await applied(model, { targets: ['to_z', /nowhere/] })).problems).toHaveLength(2);
+  const [problem, ...more] = (await applied(model, { textTargets: ['q_proj', 'v_proj'] })).problems;
+  expect([problem.what, more]).toEqual(['the model has no module below "text_encoder"', []]);
 });
