@@ -1,5 +1,6 @@
 import { fail } from '../../../core/index.js';
 import type { Files } from '../../persist/formats/files.js';
+import { lowered, unicode16 } from './letters.js';
 
 /** Text to a fixed number of int32 ids: begin, the text, end, padding. */
 export interface Tokenizer {
@@ -14,6 +15,13 @@ export interface Tokenizer {
   /** Writes its files into a folder. */
   save(files: Files, folder: string): Promise<void>;
 }
+
+/** What a text falls into, in the order in which it is tried. */
+const WORDS = unicode16(
+  String.raw`<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|(?:(?!\p{L}|\p{N})\P{White_Space})+`,
+  'gu',
+);
+const LETTERS_OR_NOT = unicode16(String.raw`\p{L}+|(?:(?!\p{L})[^])+`, 'gu');
 
 const pad = (ids: number[], length: number, begin: number, end: number, padding: number): Int32Array => {
   const out = new Int32Array(length).fill(padding);
@@ -76,11 +84,10 @@ export function clipTokenizer(
   const isSpecial = new RegExp(`(${[...specials].map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`, 'u');
   const wordsOf = (text: string): string[] => {
     // Letter by letter, as its Rust library does: a final sigma stays like any other. White space is Unicode's: U+0085 is, U+FEFF is not.
-    const clean = [...text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')].map((letter) => letter.toLowerCase()).join('');
-    const words =
-      clean.match(/<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+/gu) ?? [];
+    const clean = [...text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')].map(lowered).join('');
+    const words = clean.match(WORDS) ?? [];
     // The library splits what it found once more, by GPT-2's pattern: what looks like a special token, but was written in capitals, falls apart.
-    return words.flatMap((word) => (word.startsWith('<|') ? (word.match(/\p{L}+|[^\p{L}]+/gu) ?? []) : [word]));
+    return words.flatMap((word) => (word.startsWith('<|') ? (word.match(LETTERS_OR_NOT) ?? []) : [word]));
   };
   const idsOf = (text: string): number[] =>
     text.split(isSpecial).flatMap((part) => {
@@ -173,7 +180,7 @@ function mergePairs(letters: readonly string[], ranks: ReadonlyMap<string, numbe
 }
 
 /** GPT-2's map of bytes to printable characters: printable ones stand for themselves, the rest for code points from 256. */
-function byteLetters(): string[] {
+export function byteLetters(): string[] {
   const printable = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
   let next = 256;
   return Array.from({ length: 256 }, (_, b) => String.fromCodePoint(printable(b) ? b : next++));

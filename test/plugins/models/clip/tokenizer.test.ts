@@ -1,7 +1,11 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { seededRandom } from '../../../../core/index.js';
 import { loadTokenizer } from '../../../../plugins/models/clip/load-tokenizer.js';
 import { lostText } from '../../../../plugins/models/clip/lost-text.js';
+import { publishedTokenizer } from '../../../../plugins/models/clip/published-tokenizer.js';
 import { clipTokenizer, wordTokenizer } from '../../../../plugins/models/clip/tokenizer.js';
 import { inMemory } from '../../../../plugins/persist/formats/files.js';
 
@@ -90,4 +94,29 @@ test('special tokens are found in a text, `!` too where it pads; letters are low
   expect(ids('A !', '!')).toEqual([5, 2, 0, 6, 0, 0, 0, 0]);
   expect(ids('A !', '<|endoftext|>')).toEqual([5, 2, 1, 6, 6, 6, 6, 6]);
   expect(ids('a<|endoftext|>a\u0085a', '!')).toEqual([5, 2, 6, 2, 2, 6, 0, 0]);
+});
+
+test.each(['<|endoftext|>', '!'])('texts of all kinds become what transformers makes of them, padded with %s', async (padding) => {
+  const unpacked = async (path: string) =>
+    gunzipSync(await readFile(fileURLToPath(new URL(`../../../../${path}`, import.meta.url)))).toString('utf8');
+  const merges = (await unpacked('presets/clip/merges.txt.gz')).trimEnd().split('\n');
+  const tokenizer = publishedTokenizer(merges, padding);
+  expect(tokenizer.size).toBe(49408);
+  const cases = JSON.parse(await unpacked('test/fixtures/tokenizer.json.gz'))[padding] as [string, number[]][];
+  expect(cases).toHaveLength(1500);
+  for (const [text, ids] of cases) {
+    const mine = [...tokenizer.encode(text)];
+    expect(mine.slice(0, ids.length), text).toEqual(ids);
+    expect(new Set(mine.slice(ids.length)).size, text).toBeLessThan(2);
+  }
+});
+
+test('a long text is cut, or given in pieces', () => {
+  const tokenizer = wordTokenizer(['red', 'heart'], 4);
+  expect([...tokenizer.encode('red heart heart')]).toEqual([0, 2, 3, 1]);
+  expect(tokenizer.chunks('red heart heart').map((piece) => [...piece])).toEqual([
+    [0, 2, 3, 1],
+    [0, 3, 1, 1],
+  ]);
+  expect(tokenizer.chunks('').map((piece) => [...piece])).toEqual([[0, 1, 1, 1]]);
 });
