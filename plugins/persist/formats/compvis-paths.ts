@@ -1,5 +1,5 @@
 /** Modules that stand by themselves in a UNet. */
-const ALONE = new Map([
+export const ALONE = new Map([
   ['conv_in', 'input_blocks.0.0'],
   ['time_embedding.linear_1', 'time_embed.0'],
   ['time_embedding.linear_2', 'time_embed.2'],
@@ -10,7 +10,7 @@ const ALONE = new Map([
 ]);
 
 /** What a resnet is made of. Inside attentions the names are the same. */
-const IN_RESNETS = new Map([
+export const IN_RESNETS = new Map([
   ['norm1', 'in_layers.0'],
   ['conv1', 'in_layers.2'],
   ['time_emb_proj', 'emb_layers.1'],

@@ -1,0 +1,76 @@
+import { todaysAttentionName } from '../attention-names.js';
+import type { Files } from '../files.js';
+import { openSafetensors } from '../safetensors.js';
+import type { StoredTensors } from '../stored-tensors.js';
+import { ENCODERS, familyOfSingleFile, type SingleFileFamily, UNET, VAES } from './family.js';
+import { clipFromSingleFile, openClipFromSingleFile } from './text-encoders.js';
+import { unetFromSingleFile } from './unet.js';
+import { vaeFromSingleFile } from './vae.js';
+
+/** The networks of a model, each under diffusers' names without prefix. */
+export interface SingleFileParts {
+  readonly family: SingleFileFamily;
+  readonly unet: StoredTensors;
+  /** Empty where the file has none. */
+  readonly vae: StoredTensors;
+  /** One for each of the family's: CLIP-L, OpenCLIP-H, or CLIP-L and OpenCLIP-bigG. */
+  readonly encoders: readonly StoredTensors[];
+}
+
+/** What a single file says beside its weights. */
+export interface SingleFile extends SingleFileParts {
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Where the file says that the denoiser predicts v, and that the last step has no signal: by entries that some programs add. Most files are silent. */
+  readonly predictsV: boolean;
+  readonly zeroSnr: boolean;
+}
+
+/** Buffers of training, which are no weights: of the schedule of noise, of averages, of an autoencoder's loss. */
+const BUFFERS =
+  /^(model_ema\.|((model|denoiser)\.)?(betas|alphas\w*|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights|logvar|scale_factor|(log_)?sigmas)$|(first_stage_model|vae)\.(loss|model_ema)\.)/;
+const MARKS = { predictsV: 'v_pred', zeroSnr: 'ztsnr' } as const;
+
+/** The tensors behind a prefix, without it. */
+const behind = (tensors: StoredTensors, prefix: string): StoredTensors =>
+  new Map([...tensors].flatMap(([name, stored]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), stored]] : [])));
+
+/**
+ * Opens one .safetensors file that holds a whole model of Stable Diffusion 1, 2 or XL under CompVis's or Stability's names. Averages (model_ema) and
+ * buffers of training are left out; `note` is told of averages and of whatever belongs to no network. UNSUPPORTED_MODEL, by name, for other files.
+ */
+export async function openSingleFile(files: Files, path: string, { note }: { note?: (what: string) => void } = {}): Promise<SingleFile> {
+  const { tensors: all, metadata } = await openSafetensors(files, path);
+  const where = `${files.where}/${path}`;
+  const family = familyOfSingleFile(all, where);
+  const tensors: StoredTensors = new Map([...all].filter(([name]) => !BUFFERS.test(name)));
+  const marks: readonly string[] = Object.values(MARKS);
+  const strange = [...tensors.keys()].filter(
+    (name) => ![UNET, ...VAES, ...ENCODERS[family], ...marks].some((prefix) => name.startsWith(prefix)),
+  );
+  if ([...all.keys()].some((name) => name.startsWith('model_ema.'))) note?.(`${where} holds averages too (model_ema), which are left out`);
+  if (strange.length > 0)
+    note?.(
+      `${where}: ${strange.slice(0, 4).join(', ')}${strange.length > 4 ? `, ... (${strange.length})` : ''} belong to no network and are left out`,
+    );
+  const vae = VAES.find((prefix) => [...tensors.keys()].some((name) => name.startsWith(prefix)));
+  return {
+    family,
+    unet: unetFromSingleFile(behind(tensors, UNET)),
+    vae: vae ? vaeFromSingleFile(behind(tensors, vae)) : new Map(),
+    encoders: ENCODERS[family].map((prefix) => {
+      const encoder = behind(tensors, prefix);
+      return prefix.endsWith('transformer.') ? clipFromSingleFile(encoder) : openClipFromSingleFile(encoder, family === 'sdxl');
+    }),
+    metadata,
+    predictsV: all.has(MARKS.predictsV),
+    zeroSnr: all.has(MARKS.zeroSnr),
+  };
+}
+
+/** Opens an autoencoder's own .safetensors file, under diffusers' names or those of single files, with their prefix or without; or takes that of a whole single file. */
+export async function openVaeFile(files: Files, path: string): Promise<StoredTensors> {
+  const { tensors: all } = await openSafetensors(files, path);
+  const prefix = VAES.find((one) => [...all.keys()].some((name) => name.startsWith(one))) ?? '';
+  const tensors = [...vaeFromSingleFile(behind(all, prefix))].filter(([name]) => !/^(loss|model_ema)\./.test(name));
+  return new Map(tensors.map(([name, stored]) => [todaysAttentionName(name), stored]));
+}

@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url';
+import { openComponent } from '../../plugins/persist/formats/component-weights.js';
+import { folder } from '../../plugins/persist/formats/folder.js';
+import type { SingleFileFamily } from '../../plugins/persist/formats/single-file/family.js';
+import type { SingleFileParts } from '../../plugins/persist/formats/single-file/read.js';
+
+/** The tiny pipelines of test/fixtures/pipelines, by their families. */
+export const PIPELINES = { sd15: 'sd1', sd21: 'sd2', sdxl: 'sdxl' } as const satisfies Record<string, SingleFileFamily>;
+
+/** The networks of a pipeline in diffusers' layout. */
+export async function pipelineParts(name: keyof typeof PIPELINES): Promise<SingleFileParts> {
+  const files = folder(fileURLToPath(new URL(`../fixtures/pipelines/${name}`, import.meta.url)));
+  const encoders = name === 'sdxl' ? ['text_encoder', 'text_encoder_2'] : ['text_encoder'];
+  return {
+    family: PIPELINES[name],
+    unet: await openComponent(files, 'unet', 'diffusion_pytorch_model'),
+    vae: await openComponent(files, 'vae', 'diffusion_pytorch_model'),
+    encoders: await Promise.all(encoders.map((encoder) => openComponent(files, encoder, 'model'))),
+  };
+}
