@@ -40,7 +40,7 @@ const script = fileURLToPath(new URL('./rank.mjs', import.meta.url));
 export function ran(
   command: string,
   args: readonly string[],
-  { env = {}, limit = 90 }: { env?: Readonly<Record<string, string>>; limit?: number } = {},
+  { env = {}, limit = 110 }: { env?: Readonly<Record<string, string>>; limit?: number } = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const started = performance.now();

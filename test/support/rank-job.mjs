@@ -213,7 +213,7 @@ const layers = async (o, noted) => {
 /** The main job. */
 const mainJob = async (o, noted) => {
   const { emoji } = await import('../../dist/presets/emoji.js');
-  const settings = { maxTrainSteps: o.steps, trainBatchSize: o.batchSize, lrWarmupSteps: 2, device: 'wasm', threads: 1 };
+  const settings = { maxTrainSteps: o.steps, trainBatchSize: o.batchSize, device: 'wasm', threads: 1 };
   return (await emoji({ ...settings, outputDir: join(o.out, 'run'), quiet: true })).without('emoji-figures').with(probeOf(o, noted));
 };
 
