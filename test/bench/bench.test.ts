@@ -52,5 +52,5 @@ test('kills', async () => {
 const [launcher] = launchers();
 if (launcher)
   test('training in two processes', async () => {
-    expect(await run('distributed.mjs', ['wasm', '1', '5', '1,2', '1', launcher.path])).toMatch(/2/);
+    expect(await run('distributed.mjs', ['wasm', '1', '5', '1,2', '1', launcher.path, '1'])).toMatch(/2 to 1: [\d.]+ times/);
   });

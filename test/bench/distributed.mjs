@@ -1,9 +1,9 @@
 // Throughput of the base's training in 1, 2, ... processes, in turns of one run; ratios to one process.
-//   npm run build && node test/bench/distributed.mjs [device] [batch a process] [steps] [processes,...] [accumulation] [mpirun]
+//   npm run build && node test/bench/distributed.mjs [device] [batch a process] [steps] [processes,...] [accumulation] [mpirun] [turns]
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const [device = 'wasm', batch = '4', steps = '20', processes = '1,2', accumulation = '1', mpirun] = process.argv.slice(2);
+const [device = 'wasm', batch = '4', steps = '20', processes = '1,2', accumulation = '1', mpirun, turns = '2'] = process.argv.slice(2);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const counts = processes.split(',').map(Number);
 // Windows must be full: an epoch's end cuts one short.
@@ -26,7 +26,7 @@ const run = (n) => {
 };
 
 const rates = new Map();
-for (const turn of [1, 2])
+for (let turn = 1; turn <= turns; turn++)
   for (const n of counts) {
     const { ms, rate } = run(n);
     rates.set(n, [...(rates.get(n) ?? []), rate]);

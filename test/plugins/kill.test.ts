@@ -6,24 +6,24 @@ const { killing } = (await import('../support/kill.mjs' as string)) as {
 };
 
 test('a run killed with -9 at any moment resumes and ends with the same bytes', async () => {
-  const { faults, steps } = await killing({ times: 6, seed: 1 });
+  const { faults, steps } = await killing({ times: 4, seed: 1 });
   expect(faults).toEqual([]);
-  expect(new Set(steps).size).toBeGreaterThan(2);
+  expect(new Set(steps).size).toBeGreaterThan(1);
 });
 
 const [launcher] = launchers();
 test.skipIf(!launcher)('so does one of 2 ranks, either of which is killed', async () => {
-  const { faults } = await killing({ times: 3, processes: 2, launcher, seed: 2 });
+  const { faults } = await killing({ times: 2, processes: 2, launcher, seed: 2 });
   expect(faults).toEqual([]);
 });
 
 test.each(['stop', 'error'])('so does one that is ended by %s, with what the last step left', async (how) => {
-  const { faults, steps } = await killing({ times: 3, how, seed: 3 });
+  const { faults, steps } = await killing({ times: 2, how, seed: 3 });
   expect(faults).toEqual([]);
   expect(Math.max(...steps)).toBeGreaterThan(0);
 });
 
 test.skipIf(!launcher)('so does one of which a rank has an error', async () => {
-  const { faults } = await killing({ times: 2, how: 'error', processes: 2, launcher, seed: 4 });
+  const { faults } = await killing({ times: 1, how: 'error', processes: 2, launcher, seed: 4 });
   expect(faults).toEqual([]);
 });

@@ -40,7 +40,7 @@ const script = fileURLToPath(new URL('./rank.mjs', import.meta.url));
 export function ran(
   command: string,
   args: readonly string[],
-  { env = {}, limit = 90 }: { env?: Readonly<Record<string, string>>; limit?: number } = {},
+  { env = {}, limit = 110 }: { env?: Readonly<Record<string, string>>; limit?: number } = {},
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const started = performance.now();
@@ -68,22 +68,24 @@ export interface RankResult {
   readonly threads: number;
 }
 
+/** Settings of a run: see rank-job.mjs. */
+export type Settings = Readonly<Record<string, unknown>> & { readonly out?: string };
+
 export const folder = (): Promise<string> => mkdtemp(join(tmpdir(), 'steploom-ranks-'));
 
-/** Runs test/support/rank.mjs in so many processes (1: without a launcher). Whatever comes of it. */
-export async function ranks(launcher: Launcher, processes: number, settings: object): Promise<Ended> {
+/** Runs test/support/rank.mjs in so many processes (1: without a launcher), with the settings of one run or of several in turn. Whatever comes of it. */
+export async function ranks(launcher: Launcher, processes: number, settings: object | readonly object[]): Promise<Ended> {
   const own = [script, JSON.stringify(settings)];
   return processes === 1
     ? ran(process.execPath, own)
     : ran(launcher.path, [...launcher.flags, '-n', String(processes), process.execPath, ...own], { env: launcher.env });
 }
 
-/** The same where all must go well; what each rank wrote. */
-export async function results(launcher: Launcher, processes: number, settings: object): Promise<RankResult[]> {
-  const out = (settings as { out?: string }).out ?? (await folder());
-  const ended = await ranks(launcher, processes, { ...settings, out });
+/** The same where all must go well: of each run what each rank wrote. Starting costs more than a small run does. */
+export async function results(launcher: Launcher, processes: number, runs: readonly Settings[]): Promise<RankResult[][]> {
+  const all = await Promise.all(runs.map(async (settings) => ({ ...settings, out: settings.out ?? (await folder()) })));
+  const ended = await ranks(launcher, processes, all);
   if (ended.code !== 0) throw new Error(`ended with ${ended.code}:\n${ended.output}`);
-  return Promise.all(
-    Array.from({ length: processes }, async (_, r) => JSON.parse(await readFile(join(out, `rank-${r}.json`), 'utf8')) as RankResult),
-  );
+  const read = async (out: string, rank: number) => JSON.parse(await readFile(join(out, `rank-${rank}.json`), 'utf8')) as RankResult;
+  return Promise.all(all.map(({ out }) => Promise.all(Array.from({ length: processes }, (_, rank) => read(out, rank)))));
 }

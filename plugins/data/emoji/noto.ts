@@ -7,7 +7,7 @@ export interface Emoji {
   readonly name: string;
   readonly caption: string;
   readonly category: string;
-  /** side x side x 3. */
+  /** side x side x 3; drawn when they are first asked for. */
   readonly pixels: Float32Array;
 }
 
@@ -38,7 +38,7 @@ const ROLES = new Set(
  * Noto's emoji (@iconify-json/noto, Apache-2.0), rendered on white and box-filtered from four times the size. Skin tones
  * are left out. `which` takes all of them, or the icons the base model knows. The order is that of their names.
  */
-export async function renderEmoji(which: 'all' | 'icons', side = 32, onProgress?: (done: number, of: number) => void): Promise<Emoji[]> {
+export async function renderEmoji(which: 'all' | 'icons', side = 32): Promise<Emoji[]> {
   const require = createRequire(import.meta.url);
   const load = async <T>(file: string): Promise<T> => {
     try {
@@ -61,30 +61,46 @@ export async function renderEmoji(which: 'all' | 'icons', side = 32, onProgress?
     .filter((name) => categoryOf.has(name) && !UNRENDERABLE.has(name) && !/skin-tone/.test(name))
     .filter((name) => which === 'all' || isIcon(name, categoryOf.get(name) as string))
     .sort();
-  return names.map((name, i) => {
+  const draw = (name: string): Float32Array => {
     const icon = set.icons[name];
     const [w, h] = [icon.width ?? set.width ?? 128, icon.height ?? set.height ?? 128];
     const size = Math.max(w, h);
     const box = `${(icon.left ?? 0) - (size - w) / 2} ${(icon.top ?? 0) - (size - h) / 2} ${size} ${size}`;
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}">${icon.body}</svg>`;
-    const large = new Resvg(svg, {
-      fitTo: { mode: 'width', value: side * SUPERSAMPLING },
-      background: 'white',
-      font: { loadSystemFonts: false },
-    }).render().pixels;
-    onProgress?.(i + 1, names.length);
-    return { name, caption: name.replaceAll('-', ' '), category: categoryOf.get(name) as string, pixels: boxFilter(large, side) };
+    const fitTo = { mode: 'width', value: side * SUPERSAMPLING } as const;
+    return boxFilter(new Resvg(svg, { fitTo, background: 'white', font: { loadSystemFonts: false } }).render().pixels, side);
+  };
+  return names.map((name) => {
+    // Of more than a thousand, a run may want only the names, or the pixels of a few.
+    let pixels: Float32Array | undefined;
+    return {
+      name,
+      caption: name.replaceAll('-', ' '),
+      category: categoryOf.get(name) as string,
+      get pixels() {
+        pixels ??= draw(name);
+        return pixels;
+      },
+    };
   });
 }
 
+/** What a colour of 0 to 255 adds to the mean of the points that become one. */
+const SHARE = Float64Array.from({ length: 256 }, (_, value) => value / (255 * SUPERSAMPLING ** 2));
+
+/** Means of squares, added up in 32 bits row by row. */
 function boxFilter(rgba: Uint8Array, side: number): Float32Array {
   const out = new Float32Array(side * side * 3);
-  const wide = side * SUPERSAMPLING;
-  for (let y = 0; y < wide; y++)
-    for (let x = 0; x < wide; x++)
-      for (let k = 0; k < 3; k++)
-        out[(Math.floor(y / SUPERSAMPLING) * side + Math.floor(x / SUPERSAMPLING)) * 3 + k] +=
-          rgba[(y * wide + x) * 4 + k] / (255 * SUPERSAMPLING ** 2);
+  const row = 4 * side * SUPERSAMPLING;
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side; x++)
+      for (let k = 0; k < 3; k++) {
+        const corner = SUPERSAMPLING * (y * row + 4 * x) + k;
+        let sum = 0;
+        for (let dy = 0; dy < SUPERSAMPLING; dy++)
+          for (let dx = 0; dx < SUPERSAMPLING; dx++) sum = Math.fround(sum + SHARE[rgba[corner + dy * row + 4 * dx]]);
+        out[(y * side + x) * 3 + k] = sum;
+      }
   return out;
 }
 

@@ -1,7 +1,8 @@
 import { existsSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { fail, messageOf } from '../../../core/index.js';
+// Not the core's index, which loads TensorFlow.js: the watchdog's thread imports this file.
+import { fail, messageOf } from '../../../core/errors.js';
 import type { LaunchedRank } from './environment.js';
 
 /** A handle of MPI: an address with Open MPI, a number elsewhere. */

@@ -1,8 +1,9 @@
-// The watchdog's thread; see watchdog.ts. Runs in a worker, speaks JSON lines over TCP with rank 0's.
+// The watchdog's thread; see watchdog.ts. Runs in a worker, speaks JSON lines over TCP with rank 0's. Imports the core's errors and not its index:
+// this thread has no need of TensorFlow.js, and all ranks wait until rank 0's has started.
 import { writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Problem, problemText, SteploomError } from '../../../core/index.js';
+import { type Problem, problemText, SteploomError } from '../../../core/errors.js';
 import { openMpi } from './library.js';
 import { CALLS, FINISHED, INSIDE, LOST, type Meeting, STATE, type WatchdogData } from './watchdog.js';
 
