@@ -32,5 +32,5 @@ export async function disposeRun({ hooks, members, source, model }: Disposable, 
       errors.push(error);
     }
   for (const { variable, borrowed } of model?.parameters.values() ?? []) if (!borrowed && !variable.isDisposed) variable.dispose();
-  if (errors.length > 0) throw errors.slice(1).reduce((first, error) => attachLater(first, error), errors[0]);
+  if (errors.length > 0) throw errors.reduce(attachLater);
 }

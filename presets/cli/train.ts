@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type Composition, type Plugin, SteploomError, Trainer } from '../../core/index.js';
+import { afterError, type Composition, type Plugin, SteploomError, Trainer } from '../../core/index.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
@@ -27,8 +27,7 @@ async function train(composition: Composition, command: Command): Promise<void> 
   const { profile, debug } = command.optsWithGlobals();
   const trainer = new Trainer(composition, { profile: profile !== undefined });
   const { device, text } = await trainer.explain().catch(async (error) => {
-    await trainer.dispose();
-    throw error;
+    throw await afterError(error, () => trainer.dispose());
   });
   if ((rankFromEnvironment()?.rank ?? 0) === 0) console.error(`training on ${device}`);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import nodeUtil from 'node:util';
 import * as tf from '@tensorflow/tfjs';
-import { fail, messageOf } from '../../../core/index.js';
+import { afterError, fail, messageOf } from '../../../core/index.js';
 import { registerOperations } from '../compute/contract.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
 import { codes } from './codes.js';
@@ -76,8 +76,7 @@ export async function install(device: string, name: Package, gpus?: string): Pro
     backend[KEY] = effects.undo;
     return effects.undo;
   } catch (error) {
-    effects.undo();
-    throw error;
+    throw await afterError(error, effects.undo);
   }
 }
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type os from 'node:os';
 import * as tf from '@tensorflow/tfjs';
-import { fail, messageOf } from '../../../core/index.js';
+import { afterError, fail, messageOf } from '../../../core/index.js';
 import { Effects, keepCurrentBackend, override, type Undo } from '../compute/undo.js';
 import { installedIn, WasmDevice } from './device.js';
 import type { BackendInternals } from './internals.js';
@@ -62,12 +62,11 @@ export async function install(threads: number): Promise<WasmDevice> {
     } else await tf.setBackend(NAME);
     const device = new WasmDevice(tf.backend() as unknown as BackendInternals, backend.getThreadsCount());
     effects.add(() => device.dispose());
-    effects.add(register(device));
+    register(device, effects);
     device.undo = effects.undo;
     return device;
   } catch (error) {
-    effects.undo();
-    throw error;
+    throw await afterError(error, effects.undo);
   }
 }
 

@@ -2,7 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kernels.js';
-import { Effects, type Undo } from '../compute/undo.js';
+import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { columnSum } from './column-sum.js';
 import { conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
@@ -84,8 +84,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel
 };
 
 /** Registers kernels in place of the backend's, the fused ones, and operations behind the compute contract. */
-export function register(device: WasmDevice): Undo {
-  const effects = new Effects();
+export function register(device: WasmDevice, effects: Effects): void {
   const kernels = new Kernels<WasmDevice>('wasm', deviceOf);
   effects.add(kernels.undo);
   for (const name of FROM_CPU) kernels.replace(name, () => fromCpu(name));
@@ -99,7 +98,6 @@ export function register(device: WasmDevice): Undo {
       reducer: (collective, options) => heapReducer(device, collective, options),
     }),
   );
-  return effects.undo;
 }
 
 const ACTIVATIONS: Record<string, string> = {

@@ -1,7 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
-import { Effects, type Undo } from '../compute/undo.js';
+import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
 import { attention } from './attention.js';
@@ -69,8 +69,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
  * behind the compute contract.
  */
-export function register(device: WebGPUDevice): Undo {
-  const effects = new Effects();
+export function register(device: WebGPUDevice, effects: Effects): void {
   const kernels = new Kernels<WebGPUDevice>('webgpu', deviceOf);
   effects.add(kernels.undo);
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
@@ -86,5 +85,4 @@ export function register(device: WebGPUDevice): Undo {
       reducer: (collective, options) => new BucketReducer(device, collective, options),
     }),
   );
-  return effects.undo;
 }
