@@ -3,11 +3,11 @@ import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kernels.js';
 import type { Effects } from '../compute/undo.js';
+import type { CPUBackend } from '../cpu/internals.js';
 import * as activations from './activations.js';
 import { columnSum } from './column-sum.js';
 import { conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import { deviceOf, type WasmDevice } from './device.js';
-import type { CPUInternals } from './internals.js';
 import { matMul } from './matrix.js';
 import * as norms from './norms.js';
 import { maxPoolGradient } from './pool.js';
@@ -28,7 +28,7 @@ const fromCpu =
   (kernelName: string): Kernel<WasmDevice> =>
   ({ inputs, attrs, device: { backend } }) => {
     const kernel = tf.getKernel(kernelName, 'cpu');
-    const cpu = tf.findBackend('cpu') as unknown as CPUInternals;
+    const cpu = tf.findBackend('cpu') as unknown as CPUBackend;
     // Einsum takes a list, whose keys are its places.
     const copies = Object.fromEntries(
       Object.entries(inputs).map(([key, t]) => [key, cpu.makeTensorInfo(t.shape, t.dtype, backend.readSync(t.dataId))]),
