@@ -5,15 +5,16 @@ import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kern
 import type { Effects } from '../compute/undo.js';
 import type { CPUBackend } from '../cpu/internals.js';
 import * as activations from './activations.js';
+import { adamw8bit } from './adamw8bit.js';
 import { columnSum } from './column-sum.js';
 import { conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
-import { deviceOf, type WasmDevice } from './device.js';
+import type { WasmDevice } from './device.js';
 import { matMul } from './matrix.js';
 import * as norms from './norms.js';
 import { maxPoolGradient } from './pool.js';
-import { heapReducer, summer } from './reduce.js';
+import { reducer, summer } from './reduce.js';
 import * as softmaxes from './softmax.js';
-import { adamw8bit, updater } from './update.js';
+import { updater } from './update.js';
 
 /** Kernels that the backend lacks, or whose result is wrong, and that are rare: the cpu backend's, on copies. */
 const FROM_CPU = [
@@ -85,7 +86,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel
 
 /** Registers kernels in place of the backend's, the fused ones, and operations behind the compute contract. */
 export function register(device: WasmDevice, effects: Effects): void {
-  const kernels = new Kernels<WasmDevice>('wasm', deviceOf);
+  const kernels = new Kernels<WasmDevice>('wasm');
   effects.add(kernels.undo);
   for (const name of FROM_CPU) kernels.replace(name, () => fromCpu(name));
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
@@ -95,7 +96,7 @@ export function register(device: WasmDevice, effects: Effects): void {
       update: updater(device),
       sum: summer(device),
       adamw8bit: adamw8bit(device),
-      reducer: (collective, options) => heapReducer(device, collective, options),
+      reducer: reducer(device),
     }),
   );
 }

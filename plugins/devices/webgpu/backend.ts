@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterError, fail } from '../../../core/index.js';
+import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
 import { findAdapter, findGPU, requestDevice } from './adapter.js';
-import { installedIn, MOST_DISPATCHES, WebGPUDevice } from './device.js';
+import { MOST_DISPATCHES, WebGPUDevice } from './device.js';
 import { type BackendInternals, EXPECTED } from './internals.js';
 import { patchBackend } from './patches.js';
 import { register } from './register.js';
@@ -17,7 +18,7 @@ const NAME = 'webgpu';
  */
 export async function install(): Promise<WebGPUDevice> {
   const known = tf.engine().registry[NAME] as object | undefined;
-  const installed = known && installedIn(known);
+  const installed = known && installedIn<WebGPUDevice>(known);
   if (installed) {
     await makeCurrent();
     return installed;

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import { keepOn } from '../compute/installed.js';
 import { override, type Undo } from '../compute/undo.js';
-import { DEVICE_KEY, type WebGPUDevice } from './device.js';
+import type { WebGPUDevice } from './device.js';
 import { record } from './dispatch.js';
 import type { BackendInternals, TensorEntry, Uniform } from './internals.js';
 import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
@@ -12,14 +13,14 @@ import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
  */
 export function patchBackend(device: WebGPUDevice): Undo {
   const { backend, buffers } = device;
-  const unpatch = override<BackendInternals & { [DEVICE_KEY]?: WebGPUDevice }>(backend, {
+  const unpatch = override<BackendInternals>(backend, {
     bufferManager: buffers,
     ...sending(device),
     ...reading(device),
   });
-  Object.defineProperty(backend, DEVICE_KEY, { value: device, configurable: true });
+  const forget = keepOn(backend, device);
   return () => {
-    delete (backend as { [DEVICE_KEY]?: WebGPUDevice })[DEVICE_KEY];
+    forget();
     unpatch();
     buffers.dispose();
   };

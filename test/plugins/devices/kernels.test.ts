@@ -4,10 +4,11 @@ import { backward, seededRandom, type Tensor, type Tensors } from '../../../core
 import { geglu, gelu, quickGelu, silu } from '../../../plugins/devices/compute/activations.js';
 import { attention } from '../../../plugins/devices/compute/attention.js';
 import { conv2d, upsample2x } from '../../../plugins/devices/compute/convolution.js';
+import { deviceOf } from '../../../plugins/devices/compute/installed.js';
 import { columnSum, embedding, linear } from '../../../plugins/devices/compute/linear.js';
 import { normalsOf } from '../../../plugins/devices/compute/normals.js';
 import { groupNorm, layerNorm } from '../../../plugins/devices/compute/norms.js';
-import { deviceOf } from '../../../plugins/devices/wasm/device.js';
+import type { WasmDevice } from '../../../plugins/devices/wasm/device.js';
 import { webgpu } from '../../../plugins/devices/webgpu.js';
 import { relativeGap, testDevices, use } from '../../support/devices.js';
 
@@ -272,7 +273,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
 
   test('our module works in the backend’s own memory', async () => {
     await use('wasm');
-    expect(typeof deviceOf(tf.backend()).module.multiply).toBe('function');
+    expect(typeof deviceOf<WasmDevice>(tf.backend()).module.multiply).toBe('function');
   });
 });
 
