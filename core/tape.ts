@@ -17,7 +17,7 @@ export function differentiable(
 }
 
 /** What `compute` gives, as a constant: nothing in it is recorded, and what it made on the way is freed at once, as on no tape. */
-export const constant = (compute: () => Tensor): Tensor => differentiable({}, compute, () => ({}));
+export const withoutGradient = (compute: () => Tensor): Tensor => differentiable({}, compute, () => ({}));
 
 const release = (tensors: readonly Tensor[] | undefined): void => {
   for (const tensor of tensors ?? []) if (!tensor.isDisposed && !tensor.kept) tensor.dispose();

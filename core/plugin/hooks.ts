@@ -165,9 +165,9 @@ export type Tappable<H> =
 export type PluginHooks = { readonly [N in HookName]: Tappable<Hooks[N]> };
 
 /** What a hook does with what its taps return: hand it on, take the first answer, or nothing. */
-export type Kind = 'waterfall' | 'bail' | 'look';
+export type HookKind = 'waterfall' | 'bail' | 'look';
 
-export const kindOf = (hook: object): Kind =>
+export const kindOf = (hook: object): HookKind =>
   hook.constructor === SyncWaterfallHook || hook.constructor === AsyncSeriesWaterfallHook
     ? 'waterfall'
     : hook.constructor === SyncBailHook

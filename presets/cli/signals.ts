@@ -17,14 +17,14 @@ export const sayStopping = (signal: StopSignal): void =>
  * A shell that ends this process at the second Ctrl-C: JavaScript hears of no signal while a step computes, which can be minutes. It gets what
  * the terminal, and a launcher of processes, send to the whole group, and goes when this process does.
  */
-const GUARD = `n=0
+const GUARD_SCRIPT = `n=0
 trap 'n=$((n+1)); [ $n -ge 2 ] && kill -KILL $PPID' INT
 trap '' TERM HUP ${STOP_SIGNAL.slice(3)}
 while kill -0 $PPID 2>/dev/null; do sleep 1 & wait $!; done`;
 
 function guardInterrupts(): ChildProcess | null {
   if (process.platform === 'win32') return null;
-  const guard = spawn('sh', ['-c', GUARD], { stdio: 'ignore' });
+  const guard = spawn('sh', ['-c', GUARD_SCRIPT], { stdio: 'ignore' });
   guard.on('error', () => undefined);
   guard.unref();
   return guard;

@@ -29,7 +29,7 @@ interface SchemaNode {
 
 const choicesOf = ({ def }: SchemaNode) => def.entries && Object.values(def.entries);
 
-function kindOf(node: SchemaNode): OptionKind {
+function optionKindOf(node: SchemaNode): OptionKind {
   switch (node.def.type) {
     case 'number':
       return node.isInt ? 'whole' : 'number';
@@ -63,7 +63,7 @@ export const optionFacts = (schema: z.ZodObject): OptionFacts[] =>
     const choices = choicesOf(inner) ?? (inner.def.element && choicesOf(inner.def.element));
     return {
       name,
-      kind: kindOf(inner),
+      kind: optionKindOf(inner),
       ...(choices ? { choices } : {}),
       ...(fallback === undefined ? {} : { fallback }),
       required,

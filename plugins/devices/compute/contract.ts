@@ -1,6 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Collective, Generator } from '../../../core/index.js';
+import type { Collective, RandomGenerator } from '../../../core/index.js';
 import type { Arrays, Program } from './program.js';
 import type { ReduceOptions, Reducer } from './reduction.js';
 import type { Undo } from './undo.js';
@@ -113,7 +113,7 @@ export interface DeviceOperations {
   adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
   readonly attention: AttentionOperation;
   /** Standard normal numbers [generators, size]. */
-  normals(generators: readonly Generator[], size: number): Tensor;
+  normals(generators: readonly RandomGenerator[], size: number): Tensor;
   /** Adds up tensors over ranks without a detour through the host's arrays. */
   reducer(collective: Collective, options: ReduceOptions): Reducer;
   /** How 8-bit codes are kept where there is no kernel for them. */

@@ -2,8 +2,8 @@ import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
 import { sigmoidTimes, siluSlope } from './activations.js';
+import { columnSum } from './dense.js';
 import { fused } from './fused.js';
-import { columnSum } from './linear.js';
 
 /**
  * Group normalization of x [n, ..., c] (Wu and He 2018), with silu behind it where `activate` is set.

@@ -3,7 +3,7 @@ import { fail } from '../../../core/index.js';
 import { keepOn } from '../compute/installed.js';
 import { override, type Undo } from '../compute/undo.js';
 import type { WebGPUDevice } from './device.js';
-import { record } from './dispatch.js';
+import { recordDispatch } from './dispatch.js';
 import type { BackendInternals, TensorEntry, Uniform } from './internals.js';
 import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
 
@@ -81,7 +81,7 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
         return bindingOf(backend.tensorMap.get(dataId));
       });
       bindings.push({ buffer });
-      record(device, pipeline, bindings, program.dispatch);
+      recordDispatch(device, pipeline, bindings, program.dispatch);
     },
   };
 }

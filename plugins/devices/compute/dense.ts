@@ -11,7 +11,7 @@ export function columnSum(x: Tensor): Tensor {
 }
 
 /** x [..., in] times w [in, out], plus bias [out]. */
-export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
+export function dense(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
   const [size, out] = w.shape;
   const shape = [...x.shape.slice(0, -1), out];
   return differentiable(
