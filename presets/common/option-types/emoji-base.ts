@@ -106,6 +106,12 @@ export interface EmojiBaseOptions {
   readonly numInferenceSteps?: number | undefined;
   /** Classifier-free guidance; 1 turns it off. Default: 2. */
   readonly guidanceScale?: number | undefined;
+  /** How far guidance goes back to the contrast of unguided pictures; 0.7 is usual for v-prediction. Default: 0. */
+  readonly guidanceRescale?: number | undefined;
+  /** What guidance leads away from. */
+  readonly negativePrompt?: string | undefined;
+  /** How noise is taken away. Default: ddim. */
+  readonly sampler?: 'ddim' | 'dpm-solver++' | 'dpm-solver++-karras' | 'euler' | 'euler-ancestral' | undefined;
   /** Layers of the text encoder. Default: 0. */
   readonly textLayers?: number | undefined;
   /** Decay of the averaged weights that are saved. Default: 0.999. */

@@ -106,6 +106,12 @@ export interface EmojiOptions {
   readonly numInferenceSteps?: number | undefined;
   /** Classifier-free guidance; 1 turns it off. Default: 2. */
   readonly guidanceScale?: number | undefined;
+  /** How far guidance goes back to the contrast of unguided pictures; 0.7 is usual for v-prediction. Default: 0. */
+  readonly guidanceRescale?: number | undefined;
+  /** What guidance leads away from. */
+  readonly negativePrompt?: string | undefined;
+  /** How noise is taken away. Default: ddim. */
+  readonly sampler?: 'ddim' | 'dpm-solver++' | 'dpm-solver++-karras' | 'euler' | 'euler-ancestral' | undefined;
   /** The base model; the one that comes with the package by default. */
   readonly pretrainedModelNameOrPath?: string | undefined;
   /** Rank of the adapters. Default: 8. */

@@ -132,6 +132,12 @@ export interface LoraTextToImageOptions {
   readonly numInferenceSteps?: number | undefined;
   /** Classifier-free guidance; 1 turns it off. Default: 2. */
   readonly guidanceScale?: number | undefined;
+  /** How far guidance goes back to the contrast of unguided pictures; 0.7 is usual for v-prediction. Default: 0. */
+  readonly guidanceRescale?: number | undefined;
+  /** What guidance leads away from. */
+  readonly negativePrompt?: string | undefined;
+  /** How noise is taken away. Default: ddim. */
+  readonly sampler?: 'ddim' | 'dpm-solver++' | 'dpm-solver++-karras' | 'euler' | 'euler-ancestral' | undefined;
   /** Rank of the adapters. Default: 4. */
   readonly rank?: number | undefined;
   /** The adapters are scaled by alpha / rank; the rank by default. */
