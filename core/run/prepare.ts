@@ -54,7 +54,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   };
   const { resolve, has, ready } = assembled;
   try {
-    for (const { facts, plugin } of ready) await plugin.apply?.(hostFor(context, facts.name));
+    for (const { facts, plugin } of ready) await plugin.apply?.(hostFor(context, facts.name, plugin));
     frozen = true;
     const collective = resolve(COLLECTIVE);
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { onLaunchStop, STOP_SIGNAL } from './launched.js';
+import { launchStop, STOP_SIGNAL } from './launched.js';
 
 /** Signals that ask a run to stop: Ctrl-C, what system tools send, and a terminal that was closed. */
 export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -60,7 +60,7 @@ export async function stoppable<T>(work: (signal: AbortSignal) => Promise<T>, sa
   };
   for (const signal of STOP_SIGNALS) process.on(signal, interrupt);
   process.on('uncaughtException', onError);
-  const release = onLaunchStop(() => controller.abort());
+  const release = launchStop.on(() => controller.abort());
   const guard = guardInterrupts();
   try {
     return { result: await work(controller.signal), stoppedBy, failed };

@@ -4,7 +4,7 @@ import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.j
 import { PAGE } from '../../plugins/observe/ui.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { EXIT } from './exit-codes.js';
-import { stoppedByLaunch } from './launched.js';
+import { launchStop } from './launched.js';
 import { addPresetCommands } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
@@ -43,7 +43,7 @@ async function train(composition: Composition, command: Command): Promise<void> 
     // A signal that came when all steps were made has kept what comes at the end, the last pictures, from being drawn.
     else if (stoppedBy) process.exitCode = codeOf(stoppedBy);
     // `launch`, which stops its processes without such a signal, ends with the code of its own.
-    else if (result.asked && !stoppedByLaunch()) process.exitCode = codeOf('SIGINT');
+    else if (result.asked && !launchStop.asked) process.exitCode = codeOf('SIGINT');
   } catch (error) {
     printError(error, { debug });
     // What was found before a step was made is the command's fault, as what set-up finds; a plugin that throws is never.
