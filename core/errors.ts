@@ -45,15 +45,31 @@ export function fail(code: ErrorCode, plugin: string, what: string, fix: string,
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /**
- * Notes an error that came after another, on that other one: as `later`, which an error of ours has and any other object is given.
- * Returns the first, to be thrown.
+ * Notes an error that came after another, on that other one: as `later`, which an error of ours has and any other object is given. What cannot
+ * be given it (a text, a frozen object, one with another `later`) becomes the cause of an error that can.
+ * Returns what is to be thrown: the first, or the error that it is the cause of. Never throws.
  */
 export function attachLater(first: unknown, second: unknown): unknown {
-  if (first === second || typeof first !== 'object' || first === null) return first;
-  const known = (first as { later?: unknown[] }).later;
-  if (known) known.push(second);
-  else Object.defineProperty(first, 'later', { value: [second], configurable: true });
-  return first;
+  if (first === second) return first;
+  if (typeof first === 'object' && first !== null) {
+    const { later } = first as { later?: unknown };
+    if (Array.isArray(later) && Object.isExtensible(later)) {
+      later.push(second);
+      return first;
+    }
+    if (later === undefined && Reflect.defineProperty(first, 'later', { value: [second], configurable: true })) return first;
+  }
+  return attachLater(new Error(messageOf(first), { cause: first }), second);
+}
+
+/** Does what is left to do after an error; returns that error, with what goes wrong meanwhile attached to it. */
+export async function afterError(error: unknown, work: () => unknown): Promise<unknown> {
+  try {
+    await work();
+    return error;
+  } catch (second) {
+    return attachLater(error, second);
+  }
 }
 
 /** Problems found while a configuration is looked at; all are reported together (see {@link SteploomError.problems}). */

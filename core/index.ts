@@ -4,6 +4,7 @@ export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
 export {
+  afterError,
   attachLater,
   fail,
   messageOf,
@@ -48,7 +49,7 @@ export type {
 export type { AnyPlugin, Filling, Host, Plugin, PluginBase, PluginClass, PluginFacts } from './plugin/plugin.js';
 export * from './plugin/roles.js';
 export { run } from './plugin/run.js';
-export { Generator, type Random, seededRandom } from './random.js';
+export { type Random, RandomGenerator, seededRandom } from './random.js';
 export type { Explanation } from './run/explain.js';
 export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';
@@ -64,5 +65,5 @@ export {
   type TensorData,
   toHost,
 } from './snapshot.js';
-export { backward, constant, differentiable } from './tape.js';
+export { backward, differentiable, withoutGradient } from './tape.js';
 export { type Result, Trainer } from './trainer.js';

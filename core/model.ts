@@ -1,6 +1,6 @@
 import type { Tensor, Variable } from '@tensorflow/tfjs';
 import { fail } from './errors.js';
-import type { Generator } from './random.js';
+import type { RandomGenerator } from './random.js';
 
 /** Tensors by path. */
 export type Tensors = Record<string, Tensor>;
@@ -43,9 +43,9 @@ export interface Context {
   /** Whether anything wraps the module at `path`; where nothing does, a model may take a shorter way. */
   wrapped(path: string): boolean;
   /** The draw `name` of the example `id`: the same whatever the rank, batch or order. */
-  draw(name: string, id: number): Generator;
+  draw(name: string, id: number): RandomGenerator;
   /** The draw `name` of this microBatch (dropout): a function of seed, step, micro and name. */
-  drawHere(name: string): Generator;
+  drawHere(name: string): RandomGenerator;
 }
 
 /** A differentiable model. `forward` takes named tensors (text as strings, numbers as arrays) and returns one tensor. */

@@ -1,12 +1,14 @@
-/** The last four words drawn, and by which generator: a batch makes thousands of these, and so they share one array. */
-const block = new Int32Array(4);
-let owner: Generator | null = null;
+/** The last four words drawn, and by which generator: a batch makes thousands of these, and so those of a run share one array. */
+class Block {
+  readonly words = new Int32Array(4);
+  owner: RandomGenerator | null = null;
+}
 
 /**
  * Counter-based random numbers: Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
  * A stream is named by four words; its values depend on the name and the seed alone, never on the order of drawing.
  */
-export class Generator {
+export class RandomGenerator {
   /** Blocks of four words begun, and words used of the last. */
   private count = 0;
   /** What names the stream, for a device that draws by itself. */
@@ -14,20 +16,25 @@ export class Generator {
   readonly key: readonly [number, number];
   private used = 4;
 
-  constructor(key: readonly [number, number], stream: readonly [number, number, number]) {
+  constructor(
+    key: readonly [number, number],
+    stream: readonly [number, number, number],
+    private readonly block = new Block(),
+  ) {
     this.key = key;
     this.stream = stream;
   }
 
   private word(): number {
+    const { block } = this;
     if (this.used === 4) {
       this.count++;
       this.used = 0;
-    } else if (owner === this) return block[this.used++];
+    } else if (block.owner === this) return block.words[this.used++];
     const [a, b, c] = this.stream;
-    philox(this.count - 1, a, b, c, this.key[0], this.key[1], block);
-    owner = this;
-    return block[this.used++];
+    philox(this.count - 1, a, b, c, this.key[0], this.key[1], block.words);
+    block.owner = this;
+    return block.words[this.used++];
   }
 
   /** A float32 in [0, 1). */
@@ -50,7 +57,8 @@ export class Generator {
   normals(out: Float32Array): Float32Array {
     const [a, b, c] = this.stream;
     const [k0, k1] = this.key;
-    owner = null;
+    this.block.owner = null;
+    const block = this.block.words;
     for (let i = 0; i < out.length; i += 4) {
       philox(this.count++, a, b, c, k0, k1, block);
       for (let j = 0; j < 4 && i + j < out.length; j += 2) {
@@ -133,11 +141,11 @@ export function hashName(name: string): number {
 /** Role RANDOM: where every random draw of a run comes from: a pure function of the seed and of what names it. */
 export interface Random {
   /** The draw `name` of example `id` in `epoch`. */
-  item(name: string, epoch: number, id: number): Generator;
+  item(name: string, epoch: number, id: number): RandomGenerator;
   /** The draw `name` of a microBatch: of layers (dropout). */
-  micro(name: string, step: number, micro: number): Generator;
+  micro(name: string, step: number, micro: number): RandomGenerator;
   /** A draw of the run itself: initial weights, an epoch's order. */
-  named(name: string, index?: number): Generator;
+  named(name: string, index?: number): RandomGenerator;
 }
 
 /** Random draws from a seed. Streams of items, microBatches and names never meet: the key's second word tells them apart. */
@@ -146,9 +154,10 @@ export function seededRandom(seed: number): Random {
   const high = Math.floor(seed / 4294967296) >>> 0;
   const key = (kind: number): [number, number] => [low, (high ^ Math.imul(kind, 0x9e3779b1)) >>> 0];
   const [items, micros, names] = [key(1), key(2), key(3)];
+  const block = new Block();
   return {
-    item: (name, epoch, id) => new Generator(items, [hashName(name), epoch, id]),
-    micro: (name, step, micro) => new Generator(micros, [hashName(name), step, micro]),
-    named: (name, index = 0) => new Generator(names, [hashName(name), index, 0]),
+    item: (name, epoch, id) => new RandomGenerator(items, [hashName(name), epoch, id], block),
+    micro: (name, step, micro) => new RandomGenerator(micros, [hashName(name), step, micro], block),
+    named: (name, index = 0) => new RandomGenerator(names, [hashName(name), index, 0], block),
   };
 }

@@ -109,7 +109,7 @@ const MATTERS = ['seed', 'items', 'batchSize', 'windowLength', 'worldSize', 'con
 type Compared = Readonly<Record<string, Json | undefined>>;
 
 /** Settings of all plugins as `plugin.option`. */
-const flat = (settings: Readonly<Record<string, Settings>>): Compared =>
+const flattened = (settings: Readonly<Record<string, Settings>>): Compared =>
   Object.fromEntries(
     Object.entries(settings).flatMap(([plugin, options]) => Object.entries(options).map(([name, value]) => [`${plugin}.${name}`, value])),
   );
@@ -135,12 +135,12 @@ export function compareSnapshot(
   now: Readonly<Record<(typeof MATTERS)[number], string | number>> & { readonly settings: Readonly<Record<string, Settings>> },
   overrides: readonly string[] = [],
 ): { refused: Problem[]; meant: string[] } {
-  const settings = flat(now.settings);
+  const settings = flattened(now.settings);
   const current: Compared = { ...Object.fromEntries(MATTERS.map((name) => [name, now[name]])), ...settings };
   const saved: Compared = {
     ...Object.fromEntries(MATTERS.map((name) => [name, name === 'seed' ? snapshot.seed : snapshot.data?.[name]])),
     // A snapshot without settings cannot be compared in them.
-    ...(snapshot.settings ? flat(snapshot.settings) : settings),
+    ...(snapshot.settings ? flattened(snapshot.settings) : settings),
   };
   const refused: string[] = [];
   const known = new Set([...Object.keys(current), ...Object.keys(saved)]);

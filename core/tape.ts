@@ -1,29 +1,8 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import { engineInternals, type TapeNode } from './engine.js';
 import { fail } from './errors.js';
 import type { Tensors } from './model.js';
-
-/** What TensorFlow.js 4 records of one operation. Internal there, as the engine's tape is: no other file reaches into it. */
-interface TapeNode {
-  kernelName: string;
-  inputs: Record<string, Tensor>;
-  outputs: Tensor[];
-  saved?: Tensor[];
-  gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
-}
-
-interface Engine {
-  readonly state: { activeTape: TapeNode[] | null; gradientDepth: number };
-  startScope(name: string): void;
-  endScope(result: Tensor[]): void;
-  startTape(): void;
-  endTape(): void;
-  runKernelFunc(params: {
-    inputs: Tensors;
-    forwardFunc: (backend: unknown, save: (tensors: Tensor[]) => void) => Tensor;
-    backwardsFunc: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>;
-  }): Tensor;
-}
 
 /**
  * One differentiable operation, a single node on the tape. `forward` computes it and saves what its gradient needs; `gradient` gives a function
@@ -34,12 +13,11 @@ export function differentiable(
   forward: (save: (tensors: Tensor[]) => void) => Tensor,
   gradient: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>,
 ): Tensor {
-  const engine = tf.engine() as unknown as Engine;
-  return engine.runKernelFunc({ inputs, forwardFunc: (_, save) => forward(save), backwardsFunc: gradient });
+  return engineInternals().runKernelFunc({ inputs, forwardFunc: (_, save) => forward(save), backwardsFunc: gradient });
 }
 
 /** What `compute` gives, as a constant: nothing in it is recorded, and what it made on the way is freed at once, as on no tape. */
-export const constant = (compute: () => Tensor): Tensor => differentiable({}, compute, () => ({}));
+export const withoutGradient = (compute: () => Tensor): Tensor => differentiable({}, compute, () => ({}));
 
 const release = (tensors: readonly Tensor[] | undefined): void => {
   for (const tensor of tensors ?? []) if (!tensor.isDisposed && !tensor.kept) tensor.dispose();
@@ -63,7 +41,7 @@ export function backward(
   seed: () => number | Scalar,
   ready?: (path: string, gradient: Tensor) => void,
 ): { loss: Scalar; gradients: Tensors } {
-  const engine = tf.engine() as unknown as Engine;
+  const engine = engineInternals();
   const { state } = engine;
   engine.startScope('backward');
   engine.startTape();

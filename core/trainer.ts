@@ -1,4 +1,4 @@
-import { attachLater, fail } from './errors.js';
+import { afterError, fail } from './errors.js';
 import { loop } from './loop.js';
 import type { Metrics } from './metrics.js';
 import { Composition } from './plugin/compose.js';
@@ -72,11 +72,9 @@ export class Trainer {
       const session = await this.setUp();
       this.running = session;
       const result = await this.run(session).catch(async (error: unknown) => {
-        const note = (second: unknown) => void attachLater(error, second);
-        await session.rescue(error).catch(note);
-        await session.hooks.onError.promise(error).catch(note);
-        await session.dispose().catch(note);
-        throw error;
+        let first = await afterError(error, () => session.rescue(error));
+        first = await afterError(first, () => session.hooks.onError.promise(error));
+        throw await afterError(first, () => session.dispose());
       });
       await session.dispose();
       return result;

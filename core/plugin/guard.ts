@@ -80,8 +80,11 @@ export function guardHooks(hooks: Hooks, timing: Timing | null): void {
   }
 }
 
-/** The hooks as one plugin sees them: it taps under its own name, each hook once, and only while being set up. */
-export function hooksFor(hooks: Hooks, plugin: string, isFrozen: () => boolean): PluginHooks {
+/**
+ * The hooks as one plugin sees them: it taps under its own name, each hook once, and only while being set up. `onTap` is told of each hook that
+ * it taps.
+ */
+export function hooksFor(hooks: Hooks, plugin: string, isFrozen: () => boolean, onTap: (hook: HookName) => void): PluginHooks {
   const view: Record<string, unknown> = {};
   for (const [hook, tapable] of Object.entries(hooks)) {
     let tapped = false;
@@ -97,6 +100,7 @@ export function hooksFor(hooks: Hooks, plugin: string, isFrozen: () => boolean):
         if (isFrozen()) refuse('HOOK_FROZEN', 'tapped after set-up', 'Tap in apply().');
         tapped = true;
         (tapable as unknown as Record<string, (name: string, fn: unknown) => void>)[method](plugin, fn);
+        onTap(hook as HookName);
       };
     view[hook] = isAsynchronous(tapable) ? { tap: checked('tap'), tapPromise: checked('tapPromise') } : { tap: checked('tap') };
   }

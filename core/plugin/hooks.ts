@@ -55,11 +55,17 @@ export type Purpose = 'evaluate' | 'sample' | 'export';
 export const makeHooks = () => ({
   /** Before anything is built: adds what is wrong with options or files to `problems`. Every rank; collectives may be used. */
   validate: new AsyncSeriesHook<[problems: Problems]>(['problems']),
-  /** The data set is open: returns the source to train on (a rank's share, say). The plan is fixed from it afterwards. */
+  /**
+   * The data set is open: returns the source to train on (a rank's share, say). The plan is fixed from it afterwards. The core disposes the
+   * source that comes out last: who puts another in its place disposes what it replaced, or lets the new one's dispose() do so.
+   */
   prepareData: new AsyncSeriesWaterfallHook<[source: Source, problems: Problems]>(['source', 'problems']),
   /** The model is built: returns the model to train, with parameters or wraps added. The core disposes its variables. */
   prepareModel: new AsyncSeriesWaterfallHook<[model: Model, problems: Problems]>(['model', 'problems']),
-  /** Before state is restored: returns the snapshot to restore, or null. On other ranks than 0 it starts as null. */
+  /**
+   * Before state is restored: returns the snapshot to restore, or null. On other ranks than 0 it starts as null. A snapshot is data of the host's;
+   * the model is lent, and its variables may be given other values.
+   */
   shareModel: new AsyncSeriesWaterfallHook<[state: Snapshot | null, model: Model]>(['state', 'model']),
   /** Set-up is complete and state restored; the first step follows. Model, plan and weights are there. */
   onStart: new AsyncSeriesHook<[plan: Plan]>(['plan']),
@@ -81,25 +87,40 @@ export const makeHooks = () => ({
   onRequest: new SyncWaterfallHook<[requests: Requests, position: Position, metrics: Metrics]>(['requests', 'position', 'metrics']),
   /** Returns sums, items and requests over all ranks: the one collective call of a step. It is given the sums for good: what it does not return it disposes. */
   onSync: new AsyncSeriesWaterfallHook<[sum: Sum & { readonly requests: Requests }, step: number]>(['sum', 'step']),
-  /** Returns the update with the inverse of scaleLoss in `scale`, and `finite` 0 where it must not be applied. */
+  /**
+   * The sums over all ranks are there: returns the update, whose `scale` starts as 1 / items, with the inverse of scaleLoss in it, and `finite` 0
+   * where it must not be applied. It disposes the tensors that it replaces, a `scale` or `finite` on the device too.
+   */
   onUnscale: new SyncWaterfallHook<[update: Update, step: number]>(['update', 'step']),
   /** For each parameter group: returns what the base learning rate is multiplied with. Pure in its input, it resumes exactly. */
   onSchedule: new SyncWaterfallHook<[multiplier: number, input: ScheduleInput]>(['multiplier', 'input']),
-  /** The last word on the update: clipping multiplies `scale`, a guard sets `finite`. Neither is read back. */
+  /**
+   * The last word on the update before the optimizer applies it: clipping multiplies `scale`, a guard sets `finite`. Neither is read back. It
+   * disposes the tensors that it replaces (gradients, `scale`, `finite`); the core disposes the rest once they were used.
+   */
   beforeStep: new SyncWaterfallHook<[update: Update, step: number]>(['update', 'step']),
   /** The optimizer has updated the weights, if `finite` (a number, or a borrowed scalar on the device) was 1. */
   afterStep: new SyncHook<[step: number, finite: number | Scalar]>(['step', 'finite']),
-  /** Whether this step is logged: the first answer that is not undefined counts; never logged where nobody answers. */
+  /** After each step, before its evaluation: whether it is logged. The first answer that is not undefined counts; never logged where nobody answers. */
   shouldLog: new SyncBailHook<[position: Position], boolean>(['position']),
-  /** A step is logged: returns the record with more fields, as numbers or scalars on the device that the core reads and disposes. */
+  /**
+   * A step is logged: returns the record with more fields, as numbers or scalars on the device that the core reads and disposes. It starts with
+   * `step` (counted from 1), `epoch`, the mean `loss` and `learningRate`, with `learningRate.<group>` for each group whose rate is another.
+   */
   onLog: new AsyncSeriesWaterfallHook<[record: LogRecord, step: number]>(['record', 'step']),
-  /** A record has been read back; it comes in the background, at most one step's at a time. Metrics of an evaluation come so too. */
+  /**
+   * A record has been read back. A step's comes in the background, at most one at a time; that of an evaluation, `step`, `epoch` and its metrics,
+   * comes after onEvaluate, and the run waits for it.
+   */
   onRecord: new AsyncSeriesHook<[record: FinishedRecord]>(['record']),
   /** An evaluation was asked for: returns the metrics, at first none (`{}`), with more of them. The same on every rank. */
   onEvaluate: new AsyncSeriesWaterfallHook<[metrics: Metrics, step: number]>(['metrics', 'step']),
   /** An epoch has ended, or the run within it: its last step is made, logged and evaluated. */
   afterEpoch: new AsyncSeriesHook<[position: Position]>(['position']),
-  /** A checkpoint was asked for, on rank 0 alone: keeps the snapshot somewhere. It is data of the host's, and may be held as long as wanted. */
+  /**
+   * A checkpoint was asked for, or an error ends the run: keeps the snapshot somewhere. On rank 0 alone, but for an error that other ranks do not
+   * have: then on the rank that has it. The snapshot is data of the host's, and may be held as long as wanted.
+   */
   onCheckpoint: new AsyncSeriesHook<[snapshot: Snapshot, metrics: Metrics]>(['snapshot', 'metrics']),
   /** Whenever weights are wanted outside of training: returns others in their place (an average). Nobody disposes any. */
   onWeights: new SyncWaterfallHook<[parameters: Tensors, purpose: Purpose]>(['parameters', 'purpose']),
@@ -144,9 +165,9 @@ export type Tappable<H> =
 export type PluginHooks = { readonly [N in HookName]: Tappable<Hooks[N]> };
 
 /** What a hook does with what its taps return: hand it on, take the first answer, or nothing. */
-export type Kind = 'waterfall' | 'bail' | 'look';
+export type HookKind = 'waterfall' | 'bail' | 'look';
 
-export const kindOf = (hook: object): Kind =>
+export const kindOf = (hook: object): HookKind =>
   hook.constructor === SyncWaterfallHook || hook.constructor === AsyncSeriesWaterfallHook
     ? 'waterfall'
     : hook.constructor === SyncBailHook

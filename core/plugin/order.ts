@@ -2,7 +2,7 @@ import type { Problem } from '../errors.js';
 import type { PluginFacts } from './plugin.js';
 import { CLOCK, COLLECTIVE, RANDOM, type Role, roleName, SCHEDULE, WINDOW } from './roles.js';
 
-const matches = (facts: PluginFacts, wanted: string | Role): boolean =>
+const isMeant = (facts: PluginFacts, wanted: string | Role): boolean =>
   typeof wanted === 'string' ? facts.name === wanted : facts.fills === wanted;
 const label = (wanted: string | Role): string => (typeof wanted === 'string' ? `"${wanted}"` : `a plugin for ${roleName(wanted)}`);
 /** The core's own fillings satisfy a requirement, too. */
@@ -13,11 +13,11 @@ export function relationProblems(facts: readonly PluginFacts[]): Problem[] {
   const problems: Problem[] = [];
   for (const one of facts) {
     for (const wanted of one.requires ?? [])
-      if (!DEFAULTED.includes(wanted) && !facts.some((f) => matches(f, wanted)))
+      if (!DEFAULTED.includes(wanted) && !facts.some((f) => isMeant(f, wanted)))
         problems.push({ code: 'PLUGIN_MISSING', plugin: one.name, what: `requires ${label(wanted)}`, fix: 'Add it.' });
     for (const unwanted of one.conflicts ?? [])
       for (const other of facts)
-        if (other !== one && matches(other, unwanted))
+        if (other !== one && isMeant(other, unwanted))
           problems.push({
             code: 'PLUGIN_CONFLICT',
             plugin: one.name,
@@ -32,7 +32,7 @@ export function relationProblems(facts: readonly PluginFacts[]): Problem[] {
 export function sorted(facts: readonly PluginFacts[], problems: Problem[]): number[] {
   const before = facts.map((one) =>
     [...(one.requires ?? []), ...(one.after ?? [])].flatMap((wanted) =>
-      facts.flatMap((f, i) => (f !== one && matches(f, wanted) ? [i] : [])),
+      facts.flatMap((f, i) => (f !== one && isMeant(f, wanted) ? [i] : [])),
     ),
   );
   const order: number[] = [];

@@ -34,7 +34,10 @@ export interface Host {
   startStep(): number;
   /** What tells this run from others: a run that resumes it has the same. From onStart on. */
   runId(): string;
-  /** Whether this is rank 0, which alone writes files and talks to the user. Asked in hooks, not in apply. */
+  /**
+   * Whether this is rank 0, which writes files and talks to the user; another rank writes only what an error has left that it alone has (onCheckpoint).
+   * Asked in hooks, not in apply.
+   */
   isFirstRank(): boolean;
   /** The metrics that evaluations will give, from validate on; null where a plugin adds some and does not say which. */
   metrics(): readonly string[] | null;

@@ -5,7 +5,7 @@ import type { Hooks } from '../plugin/hooks.js';
 import type { Members } from './members.js';
 
 /** What there is to free of a run, set up wholly or in part. */
-export interface Disposable {
+export interface RunParts {
   readonly hooks: Hooks;
   readonly members: Members;
   readonly source: Source | null;
@@ -16,7 +16,7 @@ export interface Disposable {
  * Frees a run: plugins in reverse order, then the data set, then the model. Every one gets its turn; the first error is thrown at the
  * end, with those that came after attached to it.
  */
-export async function disposeRun({ hooks, members, source, model }: Disposable, before: readonly (() => unknown)[] = []): Promise<void> {
+export async function disposeRun({ hooks, members, source, model }: RunParts, before: readonly (() => unknown)[] = []): Promise<void> {
   const errors: unknown[] = [];
   const steps = [
     ...before,
@@ -32,5 +32,5 @@ export async function disposeRun({ hooks, members, source, model }: Disposable, 
       errors.push(error);
     }
   for (const { variable, borrowed } of model?.parameters.values() ?? []) if (!borrowed && !variable.isDisposed) variable.dispose();
-  if (errors.length > 0) throw errors.slice(1).reduce((first, error) => attachLater(first, error), errors[0]);
+  if (errors.length > 0) throw errors.reduce(attachLater);
 }

@@ -24,14 +24,14 @@ export interface HostContext {
   runId(): string;
 }
 
-/** The host of one plugin; `owner` is the plugin of the run that has adopted it, or itself. */
-export function hostFor(run: HostContext, plugin: string, owner = plugin): Host {
+/** The host of one plugin, by its name; `owner` names the plugin of the run that has adopted it, or itself. */
+export function hostFor(run: HostContext, plugin: string, instance: PluginBase, owner = plugin): Host {
   const { resolve, has } = run.assembled;
   const early = (what: string): never =>
     fail('TOO_EARLY', plugin, `${what} does not exist yet`, 'Ask for it in a hook that comes later, such as onStart.');
   const model = () => run.model() ?? early('the model');
   return {
-    hooks: hooksFor(run.hooks, plugin, run.isFrozen),
+    hooks: hooksFor(run.hooks, plugin, run.isFrozen, (hook) => run.members.taps(hook, instance)),
     resolve,
     has,
     model,
@@ -50,11 +50,11 @@ export function hostFor(run: HostContext, plugin: string, owner = plugin): Host 
       }),
     startStep: run.startStep,
     runId: run.runId,
-    metrics: () => run.members.metrics(run.hooks.onEvaluate.taps.map(({ name }) => name)),
+    metrics: () => run.members.metrics(),
     isFirstRank: () => resolve(COLLECTIVE).rank === 0,
     async adopt(adopted: PluginBase) {
       run.members.adopt(owner, adopted);
-      await adopted.apply?.(hostFor(run, adopted.name, owner));
+      await adopted.apply?.(hostFor(run, adopted.name, adopted, owner));
     },
     async capture(role) {
       const member = run.members.filling(role);

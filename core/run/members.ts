@@ -1,5 +1,6 @@
 import { SteploomError } from '../errors.js';
 import type { Ready } from '../plugin/container.js';
+import type { HookName } from '../plugin/hooks.js';
 import type { PluginBase } from '../plugin/plugin.js';
 import { OPTIMIZER, type Optimizer, type Role } from '../plugin/roles.js';
 import type { Json, Settings, State } from '../snapshot.js';
@@ -7,11 +8,18 @@ import type { Json, Settings, State } from '../snapshot.js';
 /** The plugins of a run in their order, with those that each has adopted: whose state is saved, and who is disposed when. */
 export class Members {
   private readonly adopted = new Map<string, PluginBase[]>();
+  /** Those that tap onEvaluate, in the order in which they are called. */
+  private readonly evaluating: PluginBase[] = [];
 
   constructor(readonly ready: readonly Ready[]) {}
 
   adopt(owner: string, plugin: PluginBase): void {
     this.adopted.set(owner, [...this.adoptedBy(owner), plugin]);
+  }
+
+  /** Notes that a plugin taps a hook. */
+  taps(hook: HookName, plugin: PluginBase): void {
+    if (hook === 'onEvaluate') this.evaluating.push(plugin);
   }
 
   /** Those that have state, by name. */
@@ -68,13 +76,9 @@ export class Members {
     return state;
   }
 
-  /** The metrics that the plugins of these names give; null where one of them does not say. */
-  metrics(tapping: readonly string[]): readonly string[] | null {
-    const all = this.ready.flatMap(({ facts, plugin }) => [
-      { name: facts.name, plugin },
-      ...this.adoptedBy(facts.name).map((plugin) => ({ name: plugin.name, plugin })),
-    ]);
-    const given = tapping.map((name) => all.find((member) => member.name === name)?.plugin.metrics);
+  /** The metrics that evaluations give; null where a plugin that taps onEvaluate does not say. */
+  metrics(): readonly string[] | null {
+    const given = this.evaluating.map(({ metrics }) => metrics);
     return given.some((metrics) => metrics === undefined) ? null : given.flatMap((metrics) => metrics ?? []);
   }
 

@@ -1,5 +1,5 @@
 import type { Source } from '../data.js';
-import { attachLater, fail, Problems, printable } from '../errors.js';
+import { afterError, fail, Problems, printable } from '../errors.js';
 import { type Model, trainablePaths, weightsOf } from '../model.js';
 import { makePlan, type Plan } from '../plan.js';
 import { type Assembled, assemble } from '../plugin/container.js';
@@ -54,7 +54,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   };
   const { resolve, has, ready } = assembled;
   try {
-    for (const { facts, plugin } of ready) await plugin.apply?.(hostFor(context, facts.name));
+    for (const { facts, plugin } of ready) await plugin.apply?.(hostFor(context, facts.name, plugin));
     frozen = true;
     const collective = resolve(COLLECTIVE);
 
@@ -117,11 +117,9 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
       evaluationDue: snapshot?.evaluationDue === true,
     });
   } catch (error) {
-    const note = (second: unknown) => void attachLater(error, second);
     // For plugins that were applied.
-    if (frozen) await hooks.onError.promise(error).catch(note);
-    await disposeRun({ hooks, members, source, model }).catch(note);
-    throw error;
+    const first = frozen ? await afterError(error, () => hooks.onError.promise(error)) : error;
+    throw await afterError(first, () => disposeRun({ hooks, members, source, model }));
   }
 }
 

@@ -1,15 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport } from '../../core/index.js';
+import { deviceOf } from './compute/installed.js';
 import { describeAdapter } from './webgpu/adapter.js';
 import { install } from './webgpu/backend.js';
-import { deviceOf } from './webgpu/device.js';
+import type { WebGPUDevice } from './webgpu/device.js';
 
 /** WebGPU: the browser's, or Dawn in Node (Vulkan, Metal or Direct3D 12). */
 export const webgpu = () => ({
   name: 'webgpu',
   fills: DEVICE,
   upload(tensor: tf.Tensor): void {
-    deviceOf(tf.backend()).upload(tensor);
+    deviceOf<WebGPUDevice>(tf.backend()).upload(tensor);
   },
   async setUp(): Promise<DeviceReport> {
     const { adapter } = await install();

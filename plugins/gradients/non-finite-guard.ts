@@ -12,7 +12,7 @@ export interface NonFiniteGuardOptions {
 }
 
 /** Steps among which the share is watched. */
-const WINDOW = 50;
+const RECENT = 50;
 
 /**
  * Skips a step whose gradient holds infinities or NaN, or overflows when squared. The optimizer selects on the device; the
@@ -34,11 +34,11 @@ export const nonFiniteGuard = ({ stopAfter = 10, stopAtShare = 0.5 }: NonFiniteG
     inRow = ok ? 0 : inRow + 1;
     steps++;
     if (!ok) skipped++;
-    recent = [...recent, ok ? 0 : 1].slice(-WINDOW);
+    recent = [...recent, ok ? 0 : 1].slice(-RECENT);
     if (inRow >= stopAfter) failure ??= `${stopAfter} steps in a row had a gradient that is not finite, up to step ${step + 1}`;
     const lately = recent.reduce((sum, one) => sum + one, 0);
-    if (recent.length === WINDOW && lately > stopAtShare * WINDOW)
-      failure ??= `${lately} of the last ${WINDOW} steps, up to step ${step + 1}, had a gradient that is not finite and were skipped`;
+    if (recent.length === RECENT && lately > stopAtShare * RECENT)
+      failure ??= `${lately} of the last ${RECENT} steps, up to step ${step + 1}, had a gradient that is not finite and were skipped`;
   };
   const settle = async () => {
     await Promise.all(pending);

@@ -10,7 +10,7 @@ export interface CsvOptions {
 }
 
 /** The column of the run's id. */
-const RUN = 'run';
+const RUN_COLUMN = 'run';
 
 const cell = (value: unknown): string => {
   const text = value === undefined ? '' : String(value);
@@ -36,7 +36,7 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
             // Neither step nor run's id has a comma in it; the id is the last column.
             lineOf: (line, head) => ({
               step: Number(line.split(',')[0]),
-              run: head.endsWith(`,${RUN}`) ? line.slice(line.lastIndexOf(',') + 1) : undefined,
+              run: head.endsWith(`,${RUN_COLUMN}`) ? line.slice(line.lastIndexOf(',') + 1) : undefined,
             }),
             header: 1,
           });
@@ -47,10 +47,10 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
       hooks.onRecord.tapPromise(async (record) => {
         if (!file || record.loss === undefined) return;
         if (!columns) {
-          columns = [...Object.keys(record), RUN];
+          columns = [...Object.keys(record), RUN_COLUMN];
           await file.appendFile(`${columns.map(cell).join(',')}\n`);
         }
-        await file.appendFile(`${columns.map((name) => cell(name === RUN ? runId() : record[name])).join(',')}\n`);
+        await file.appendFile(`${columns.map((name) => cell(name === RUN_COLUMN ? runId() : record[name])).join(',')}\n`);
       });
     },
     async dispose() {

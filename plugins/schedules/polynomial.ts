@@ -1,4 +1,4 @@
-import { progress, schedule } from './curve/schedule.js';
+import { afterWarmup, schedule } from './curve/schedule.js';
 
 export interface PolynomialOptions {
   readonly power?: number;
@@ -12,7 +12,7 @@ export const polynomial = ({ power = 1, end = 1e-7 }: PolynomialOptions = {}) =>
     'polynomial',
     (input) => {
       const { step, totalSteps, baseLearningRate: base } = input;
-      return step > totalSteps ? end / base : ((base - end) * (1 - progress(input)) ** power + end) / base;
+      return step > totalSteps ? end / base : ((base - end) * (1 - afterWarmup(input)) ** power + end) / base;
     },
     {
       settings: { power, end },

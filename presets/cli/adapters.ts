@@ -6,18 +6,20 @@ import { loraOfSnapshot } from '../../plugins/adapters/lora/snapshot.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { LORA_FILE, type LoraFile, openLoraFile, PEFT_FILES } from '../../plugins/persist/formats/lora-file.js';
 import { CHECKSUMS, readSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
+import { asNumber } from './options.js';
 
 /** `path:0.5` is half of the adapter: what stands behind the last colon, if it is a number. A file may bear such a name itself. */
 export function parseAdapter(given: string): { path: string; share: number } {
   const colon = given.lastIndexOf(':');
   if (colon < 0 || existsSync(given)) return { path: given, share: 1 };
-  const [path, share] = [given.slice(0, colon), given.slice(colon + 1)];
-  if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(share) && Number.isFinite(Number(share))) return { path, share: Number(share) };
+  const [path, text] = [given.slice(0, colon), given.slice(colon + 1)];
+  const share = asNumber(text);
+  if (share !== null && Number.isFinite(share)) return { path, share };
   if (existsSync(path))
     fail(
       'OPTION_INVALID',
       'lora',
-      `${given}: "${share}" is no number`,
+      `${given}: "${text}" is no number`,
       'Give how much of the adapter is used, as in adapter.safetensors:0.8.',
     );
   return { path: given, share: 1 };

@@ -20,7 +20,7 @@ async function importCode(path: string): Promise<Record<string, unknown>> {
 }
 
 /** Without the mark that some editors put at the beginning. */
-async function textOf(path: string): Promise<string> {
+async function configText(path: string): Promise<string> {
   const text = decodeText(await readFile(path));
   return text ?? fail('CONFIG_INVALID', 'config', `${path} is neither UTF-8 nor UTF-16 with its mark`, 'Save it as UTF-8.');
 }
@@ -43,8 +43,8 @@ export async function readConfig(path: string): Promise<Config> {
   try {
     const type = extname(path);
     if (['.ts', '.mts', '.js', '.mjs', '.cjs'].includes(type)) value = await importCode(path);
-    else if (type === '.json') value = JSON.parse(await textOf(path));
-    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(plainYaml(await textOf(path), bad));
+    else if (type === '.json') value = JSON.parse(await configText(path));
+    else if (type === '.yaml' || type === '.yml') value = (await import('yaml')).parse(plainYaml(await configText(path), bad));
     else bad(`files of type "${type}" cannot be read`);
   } catch (error) {
     if (error instanceof SteploomError) throw error;

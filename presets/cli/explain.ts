@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { Trainer } from '../../core/index.js';
+import { afterError, Trainer } from '../../core/index.js';
 import { addPresetCommands } from './preset-commands.js';
 
 /** `steploom explain <preset>`. */
@@ -8,11 +8,11 @@ export function addExplain(program: Command): void {
     program.command('explain').description('Show what a preset would do: who runs when, and the plan. Trains nothing.'),
     async (composition) => {
       const trainer = new Trainer(composition);
-      try {
-        console.log((await trainer.explain()).text);
-      } finally {
-        await trainer.dispose();
-      }
+      const { text } = await trainer.explain().catch(async (error) => {
+        throw await afterError(error, () => trainer.dispose());
+      });
+      console.log(text);
+      await trainer.dispose();
     },
   );
 }

@@ -8,26 +8,33 @@ import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.j
 export const STOP_SIGNAL = 'SIGUSR1';
 export const END_SIGNAL = 'SIGUSR2';
 
-/** What a process that `launch` started does when it is asked to stop; before it trains there is nothing to save. */
-let act: (() => void) | null = null;
-let asked = false;
+/** A process's part in being stopped by `launch`. */
+class LaunchStop {
+  /** What is done when a stop is asked for; before training there is nothing to save. */
+  private act: (() => void) | null = null;
+  /** Whether `launch` has asked for a stop. */
+  asked = false;
 
-/** Whether `launch` has asked for a stop. */
-export const stoppedByLaunch = (): boolean => asked;
+  listen(): void {
+    process.on(STOP_SIGNAL, () => {
+      if (this.act) this.act();
+      // Others may wait for it: the launcher ends them at such a code.
+      else if (!this.asked) process.exit(1);
+      this.asked = true;
+    });
+  }
 
-/** Sets what is done when `launch` asks for a stop; returns what takes that back. */
-export function onLaunchStop(stop: () => void): () => void {
-  act = stop;
-  return () => {
-    act = null;
-  };
+  /** Sets what is done when a stop is asked for; returns what takes that back. */
+  on(stop: () => void): () => void {
+    this.act = stop;
+    return () => {
+      this.act = null;
+    };
+  }
 }
 
+/** This process's. */
+export const launchStop = new LaunchStop();
+
 // From the beginning: Node's own answer to this signal is to open its debugger.
-if (rankFromEnvironment())
-  process.on(STOP_SIGNAL, () => {
-    if (act) act();
-    // Others may wait for it: the launcher ends them at such a code.
-    else if (!asked) process.exit(1);
-    asked = true;
-  });
+if (rankFromEnvironment()) launchStop.listen();

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { z } from 'zod';
-import { type OptionFacts, type OptionKind, optionFacts, snake } from '../common/option-facts.js';
+import { numbersApart, type OptionFacts, type OptionKind, optionFacts, snake } from '../common/option-facts.js';
 import { parseOptions, type Spelling } from '../common/parse-options.js';
 
 const ON_THE_COMMAND_LINE: Spelling = {
@@ -43,7 +43,8 @@ export function addOptions(command: Command, schema: z.ZodObject, { mandatory = 
   return command;
 }
 
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+/** The number that a text stands for; null where it stands for none. */
+export const asNumber = (text: string): number | null => (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : null);
 
 /** The value that a flag's text stands for. Text that stands for none is left as it is: the schema refuses it, and names the flag. */
 export function fromText(kind: OptionKind, text: unknown): unknown {
@@ -51,7 +52,7 @@ export function fromText(kind: OptionKind, text: unknown): unknown {
   switch (kind) {
     case 'whole':
     case 'number':
-      return NUMBER.test(text) ? Number(text) : text;
+      return asNumber(text) ?? text;
     case 'boolean':
       return text === 'true' || (text === 'false' ? false : text);
     case 'names':
@@ -78,9 +79,9 @@ export const checkOptions = <S extends z.ZodObject>(schema: S, options: object):
 export const optionsOf = <S extends z.ZodObject>(command: Command, schema: S): z.output<S> =>
   checkOptions(schema, givenOptions(command, schema));
 
-/** --learning-rate is --learning_rate; what follows = and single dashes stay as they are. */
+/** --learning-rate is --learning_rate, and --use8bit_adam --use_8bit_adam, as it was called once; what follows = and single dashes stay as they are. */
 export function underscored(argument: string): string {
   if (!argument.startsWith('--')) return argument;
   const [name, ...value] = argument.split('=');
-  return [`--${name.slice(2).replaceAll('-', '_')}`, ...value].join('=');
+  return [`--${numbersApart(name.slice(2).replaceAll('-', '_'))}`, ...value].join('=');
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { onLaunchStop, STOP_SIGNAL } from './launched.js';
+import { launchStop, STOP_SIGNAL } from './launched.js';
 
 /** Signals that ask a run to stop: Ctrl-C, what system tools send, and a terminal that was closed. */
 export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -17,14 +17,14 @@ export const sayStopping = (signal: StopSignal): void =>
  * A shell that ends this process at the second Ctrl-C: JavaScript hears of no signal while a step computes, which can be minutes. It gets what
  * the terminal, and a launcher of processes, send to the whole group, and goes when this process does.
  */
-const GUARD = `n=0
+const GUARD_SCRIPT = `n=0
 trap 'n=$((n+1)); [ $n -ge 2 ] && kill -KILL $PPID' INT
 trap '' TERM HUP ${STOP_SIGNAL.slice(3)}
 while kill -0 $PPID 2>/dev/null; do sleep 1 & wait $!; done`;
 
 function guardInterrupts(): ChildProcess | null {
   if (process.platform === 'win32') return null;
-  const guard = spawn('sh', ['-c', GUARD], { stdio: 'ignore' });
+  const guard = spawn('sh', ['-c', GUARD_SCRIPT], { stdio: 'ignore' });
   guard.on('error', () => undefined);
   guard.unref();
   return guard;
@@ -60,7 +60,7 @@ export async function stoppable<T>(work: (signal: AbortSignal) => Promise<T>, sa
   };
   for (const signal of STOP_SIGNALS) process.on(signal, interrupt);
   process.on('uncaughtException', onError);
-  const release = onLaunchStop(() => controller.abort());
+  const release = launchStop.on(() => controller.abort());
   const guard = guardInterrupts();
   try {
     return { result: await work(controller.signal), stoppedBy, failed };

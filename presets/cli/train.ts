@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
-import { type Composition, type Plugin, SteploomError, Trainer } from '../../core/index.js';
+import { afterError, type Composition, type Plugin, SteploomError, Trainer } from '../../core/index.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { EXIT } from './exit-codes.js';
-import { stoppedByLaunch } from './launched.js';
+import { launchStop } from './launched.js';
 import { addPresetCommands } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
@@ -27,8 +27,7 @@ async function train(composition: Composition, command: Command): Promise<void> 
   const { profile, debug } = command.optsWithGlobals();
   const trainer = new Trainer(composition, { profile: profile !== undefined });
   const { device, text } = await trainer.explain().catch(async (error) => {
-    await trainer.dispose();
-    throw error;
+    throw await afterError(error, () => trainer.dispose());
   });
   if ((rankFromEnvironment()?.rank ?? 0) === 0) console.error(`training on ${device}`);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
@@ -44,7 +43,7 @@ async function train(composition: Composition, command: Command): Promise<void> 
     // A signal that came when all steps were made has kept what comes at the end, the last pictures, from being drawn.
     else if (stoppedBy) process.exitCode = codeOf(stoppedBy);
     // `launch`, which stops its processes without such a signal, ends with the code of its own.
-    else if (result.asked && !stoppedByLaunch()) process.exitCode = codeOf('SIGINT');
+    else if (result.asked && !launchStop.asked) process.exitCode = codeOf('SIGINT');
   } catch (error) {
     printError(error, { debug });
     // What was found before a step was made is the command's fault, as what set-up finds; a plugin that throws is never.

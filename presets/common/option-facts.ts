@@ -29,7 +29,7 @@ interface SchemaNode {
 
 const choicesOf = ({ def }: SchemaNode) => def.entries && Object.values(def.entries);
 
-function kindOf(node: SchemaNode): OptionKind {
+function optionKindOf(node: SchemaNode): OptionKind {
   switch (node.def.type) {
     case 'number':
       return node.isInt ? 'whole' : 'number';
@@ -63,7 +63,7 @@ export const optionFacts = (schema: z.ZodObject): OptionFacts[] =>
     const choices = choicesOf(inner) ?? (inner.def.element && choicesOf(inner.def.element));
     return {
       name,
-      kind: kindOf(inner),
+      kind: optionKindOf(inner),
       ...(choices ? { choices } : {}),
       ...(fallback === undefined ? {} : { fallback }),
       required,
@@ -71,5 +71,8 @@ export const optionFacts = (schema: z.ZodObject): OptionFacts[] =>
     };
   });
 
-/** camelCase to the spelling of the command line and of diffusers' scripts. */
-export const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+/** camelCase to the spelling of the command line and of diffusers' scripts: adam_beta1, use_8bit_adam. */
+export const snake = (name: string): string => numbersApart(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+
+/** A number that begins a word stands apart from the word before it. */
+export const numbersApart = (name: string): string => name.replace(/(?<=[a-z])(?=\d+[a-z])/g, '_');

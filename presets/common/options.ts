@@ -4,7 +4,7 @@ import { OPTIMIZERS } from './optimizers.js';
 import { SAMPLERS, type SamplerName } from './sampling.js';
 import { SCHEDULES } from './schedules.js';
 
-// The options presets share, under the names of diffusers' training scripts in camel case; the command line spells them
+// The options presets share. Those that diffusers' training scripts have bear their names, in camel case; the command line spells them
 // with underscores or dashes. Descriptions are the command line's help.
 
 // Values are taken as they are: what turns the text of a flag into them is the command line's affair.

@@ -29,6 +29,14 @@ test('where a plugin does not say what it gives, nothing can be said before', as
   await train(gives('evaluation', ['loss.held']), gives('mine'), watches('anything'));
 });
 
+test('what an adopted plugin gives counts, also where another bears its name', async () => {
+  const adopting = (): Plugin => ({ name: 'adopting', apply: (host) => host.adopt(gives('evaluation', ['accuracy'])) });
+  await train(gives('evaluation', ['loss.held']), adopting(), watches('accuracy'));
+  await expect(train(gives('evaluation', ['loss.held']), adopting(), watches('other'))).rejects.toThrow(
+    /Evaluations give loss\.held, accuracy/,
+  );
+});
+
 test('NaN and nothing are never better', () => {
   for (const value of [Number.NaN, undefined, Number.POSITIVE_INFINITY]) expect(betterThan(value, null)).toBe(false);
   expect(betterThan(1, null)).toBe(true);

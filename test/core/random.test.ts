@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { Generator, seededRandom } from '../../core/index.js';
+import { RandomGenerator, seededRandom } from '../../core/index.js';
 
 test('Philox 4x32-10 gives the known answers of its authors', () => {
   // Random123's kat_vectors: all zeros, and the digits of pi.
   const words = (key: [number, number], stream: [number, number, number]) => {
-    const generator = new Generator(key, stream);
+    const generator = new RandomGenerator(key, stream);
     return Array.from({ length: 4 }, () => Math.floor(generator.uniform() * 16777216));
   };
   expect(words([0, 0], [0, 0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8].map((w) => w >>> 8));

@@ -1,7 +1,7 @@
 // Writes docs/reference.md from the code: hooks, what a host offers, what a plugin may have, and what each role asks for.
 //   node test/docs/reference.mjs
 // A test holds the page to the code.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
@@ -16,6 +16,11 @@ const FILES = [
   'core/collective.ts',
   'core/data.ts',
   'core/random.ts',
+  // Kinds of plugins that bring a role of their own.
+  ...readdirSync(new URL('plugins', root), { recursive: true })
+    .map((name) => `plugins/${name.replaceAll('\\', '/')}`)
+    .filter((path) => path.endsWith('.ts') && readFileSync(new URL(path, root), 'utf8').includes('defineRole('))
+    .sort(),
 ];
 const sources = FILES.map(parse);
 const text = (node) =>
@@ -68,9 +73,18 @@ function hooks() {
   return table(['hook', 'tapable’s class', 'arguments', 'when, and what a tap returns'], rows);
 }
 
+/** The members of each declaration of the interface Roles, also within `declare module`. */
+function roleMembers(node) {
+  if (ts.isInterfaceDeclaration(node) && node.name.text === 'Roles') return [...node.members];
+  return ts.isSourceFile(node) || ts.isModuleDeclaration(node) || ts.isModuleBlock(node)
+    ? [...(node.statements ?? (node.body ? [node.body] : []))].flatMap(roleMembers)
+    : [];
+}
+
 function roles() {
-  return interfaceOf('Roles')
-    .members.map((member) => {
+  return sources
+    .flatMap(roleMembers)
+    .map((member) => {
       const type = member.type.getText();
       const doc = docOf(interfaceOf(type))
         .replace(/^Role \w+: /, '')

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import ts from 'typescript';
@@ -35,9 +35,15 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
   ])
     expect(paths).toContain(wanted);
   expect(
-    paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path)),
+    paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|CHANGELOG\.md|CONTRIBUTING\.md|LICENSE)$/.test(path)),
   ).toEqual([]);
   expect(paths.filter((path) => /test|\.map$/.test(path))).toEqual([]);
+  // What a page links to comes with it.
+  const missing: string[] = [];
+  for (const page of paths.filter((path) => path.endsWith('.md')))
+    for (const [, link] of (await readFile(join(root, page), 'utf8')).matchAll(/\]\((?![a-z]+:|#)([^)#\s]+)/g))
+      if (!paths.includes(normalize(join(page, '..', link)))) missing.push(`${page}: ${link}`);
+  expect(missing).toEqual([]);
 
   await writeFile(join(folder, 'package.json'), '{"type": "module", "private": true}');
   run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', `./${filename}`], folder);
@@ -59,6 +65,7 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
   expect(run(join(folder, 'node_modules', '.bin', 'steploom'), ['--version'], folder).trim()).toBe('0.1.0');
   expect((await readdir(join(folder, 'node_modules', 'steploom'))).sort()).toEqual([
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
     'README.md',
     'dist',

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Model, ModuleFacts, Parameter, Tensor, Tensors, Wrap } from '../../../core/index.js';
 import { conv2d } from '../../devices/compute/convolution.js';
-import { linear } from '../../devices/compute/linear.js';
+import { dense } from '../../devices/compute/dense.js';
 import { dropout as dropped } from '../../models/layers/dropout.js';
 
 /** Where a module's two matrices stand among a model's parameters. */
@@ -59,9 +59,9 @@ function branch(path: string, facts: ModuleFacts, scale: number, dropout: number
   return (context, inputs, next) => {
     const x = dropout > 0 && context.mode === 'train' ? dropped(context, path, inputs[0], dropout) : inputs[0];
     const [A, B] = [context.parameters[a], context.parameters[b]];
-    const down = facts.kind === 'linear' ? linear(x, A) : conv2d(x, A, undefined, facts.stride ?? 1, facts.padding ?? 0);
+    const down = facts.kind === 'linear' ? dense(x, A) : conv2d(x, A, undefined, facts.stride ?? 1, facts.padding ?? 0);
     const scaled = scale === 1 ? down : down.mul(scale);
-    const up = facts.kind === 'linear' ? linear(scaled, B) : conv2d(scaled, B, undefined, 1, 0);
+    const up = facts.kind === 'linear' ? dense(scaled, B) : conv2d(scaled, B, undefined, 1, 0);
     return next(inputs).add(up);
   };
 }

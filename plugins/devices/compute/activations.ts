@@ -1,7 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
-import { FUSED } from './contract.js';
 import { fused } from './fused.js';
 
 /** x sigmoid(x), as plain operations. */
@@ -18,9 +17,9 @@ export const silu = (x: Tensor): Tensor =>
     { x },
     (save) => {
       save([x]);
-      return fused(FUSED.silu, { x })?.[0] ?? sigmoidTimes(x);
+      return fused('silu', { x })?.[0] ?? sigmoidTimes(x);
     },
-    (dy, [input]) => ({ x: () => fused(FUSED.siluGrad, { x: input, dy })?.[0] ?? dy.mul(siluSlope(input)) }),
+    (dy, [input]) => ({ x: () => fused('siluGrad', { x: input, dy })?.[0] ?? dy.mul(siluSlope(input)) }),
   );
 
 /** x sigmoid(1.702 x): CLIP's approximation of gelu. */
@@ -52,14 +51,14 @@ export const geglu = (x: Tensor): Tensor =>
     { x },
     (save) => {
       save([x]);
-      const made = fused(FUSED.geglu, { x })?.[0];
+      const made = fused('geglu', { x })?.[0];
       if (made) return made;
       const [value, gate] = tf.split(x, 2, -1);
       return value.mul(geluOf(gate));
     },
     (dy, [input]) => ({
       x: () => {
-        const made = fused(FUSED.gegluGrad, { x: input, dy })?.[0];
+        const made = fused('gegluGrad', { x: input, dy })?.[0];
         if (made) return made;
         const [value, gate] = tf.split(input, 2, -1);
         return tf.concat([dy.mul(geluOf(gate)), dy.mul(value).mul(geluSlope(gate))], -1);

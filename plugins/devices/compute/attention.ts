@@ -1,7 +1,7 @@
 import type { Tensor, Tensor3D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
-import { FUSED, operation } from './contract.js';
+import { operation } from './contract.js';
 import { fused } from './fused.js';
 
 /** [n, l, h d] to [n h, l, d]. */
@@ -46,7 +46,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?:
       const [qh, kh, vh] = [q, k, v].map((x) => splitHeads(x, heads));
       const scores = tf.matMul(qh, kh, false, true);
       const p =
-        (mask ? null : fused(FUSED.softmax, { x: scores }, { scale })?.[0]) ??
+        (mask ? null : fused('softmax', { x: scores }, { scale })?.[0]) ??
         tf.softmax(mask ? scores.mul(scale).add(mask) : scores.mul(scale));
       save([qh, kh, vh, p]);
       return joinHeads(tf.matMul(p as Tensor3D, vh), heads);
@@ -56,7 +56,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?:
       const [dq, dk, dv] = tf.tidy(() => {
         const g = splitHeads(dy, heads);
         const dp = tf.matMul(g, vh, false, true);
-        const ds = fused(FUSED.softmaxGrad, { p, dp }, { scale })?.[0] ?? p.mul(dp.sub(dp.mul(p).sum(-1, true))).mul(scale);
+        const ds = fused('softmaxGrad', { p, dp }, { scale })?.[0] ?? p.mul(dp.sub(dp.mul(p).sum(-1, true))).mul(scale);
         return [tf.matMul(ds as Tensor3D, kh), tf.matMul(ds as Tensor3D, qh, true, false), tf.matMul(p, g, true, false)].map((x) =>
           joinHeads(x, heads),
         );

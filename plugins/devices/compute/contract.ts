@@ -1,41 +1,48 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Collective, Generator } from '../../../core/index.js';
+import type { Collective, RandomGenerator } from '../../../core/index.js';
 import type { Arrays, Program } from './program.js';
 import type { ReduceOptions, Reducer } from './reduction.js';
 import type { Undo } from './undo.js';
 
-/** Names under which a device may register a kernel of ours. Without one, plain TensorFlow.js operations do the work. */
+/**
+ * Kernels of ours that a device may have: the name to register each under, and its inputs in the order in which a device's function takes them.
+ * Without one, plain TensorFlow.js operations do the work.
+ */
 export const FUSED = {
-  groupNorm: 'SteploomGroupNorm',
-  groupNormGrad: 'SteploomGroupNormGrad',
-  layerNorm: 'SteploomLayerNorm',
-  layerNormGrad: 'SteploomLayerNormGrad',
-  softmax: 'SteploomSoftmax',
-  softmaxGrad: 'SteploomSoftmaxGrad',
-  silu: 'SteploomSilu',
-  siluGrad: 'SteploomSiluGrad',
-  geglu: 'SteploomGeglu',
-  gegluGrad: 'SteploomGegluGrad',
-  columnSum: 'SteploomColumnSum',
+  groupNorm: { kernel: 'SteploomGroupNorm', inputs: ['x', 'gamma', 'beta'] },
+  groupNormGrad: { kernel: 'SteploomGroupNormGrad', inputs: ['x', 'dy', 'gamma', 'beta'] },
+  layerNorm: { kernel: 'SteploomLayerNorm', inputs: ['x', 'gamma', 'beta'] },
+  layerNormGrad: { kernel: 'SteploomLayerNormGrad', inputs: ['x', 'dy', 'gamma'] },
+  softmax: { kernel: 'SteploomSoftmax', inputs: ['x'] },
+  softmaxGrad: { kernel: 'SteploomSoftmaxGrad', inputs: ['p', 'dp'] },
+  silu: { kernel: 'SteploomSilu', inputs: ['x'] },
+  siluGrad: { kernel: 'SteploomSiluGrad', inputs: ['x', 'dy'] },
+  geglu: { kernel: 'SteploomGeglu', inputs: ['x'] },
+  gegluGrad: { kernel: 'SteploomGegluGrad', inputs: ['x', 'dy'] },
+  columnSum: { kernel: 'SteploomColumnSum', inputs: ['x'] },
 } as const;
 
 export type FusedName = keyof typeof FUSED;
 
-/** The inputs of each, in the order in which a device's function takes them. */
-export const FUSED_INPUTS: Readonly<Record<FusedName, readonly string[]>> = {
-  groupNorm: ['x', 'gamma', 'beta'],
-  groupNormGrad: ['x', 'dy', 'gamma', 'beta'],
-  layerNorm: ['x', 'gamma', 'beta'],
-  layerNormGrad: ['x', 'dy', 'gamma'],
-  softmax: ['x'],
-  softmaxGrad: ['p', 'dp'],
-  silu: ['x'],
-  siluGrad: ['x', 'dy'],
-  geglu: ['x'],
-  gegluGrad: ['x', 'dy'],
-  columnSum: ['x'],
-};
+/** What the kernels of group normalization are told. */
+export interface GroupNormAttributes {
+  readonly groups: number;
+  readonly epsilon: number;
+  /** Whether silu follows. */
+  readonly activate: boolean;
+}
+
+/** What the kernels of layer normalization are told. */
+export interface LayerNormAttributes {
+  readonly epsilon: number;
+}
+
+/** What the kernels of softmax are told. */
+export interface SoftmaxAttributes {
+  /** Multiplies the scores before they are normalized. */
+  readonly scale: number;
+}
 
 /** One parameter, its gradient, and the running means of AdamW. */
 export interface ParameterAdamW {
@@ -106,7 +113,7 @@ export interface DeviceOperations {
   adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
   readonly attention: AttentionOperation;
   /** Standard normal numbers [generators, size]. */
-  normals(generators: readonly Generator[], size: number): Tensor;
+  normals(generators: readonly RandomGenerator[], size: number): Tensor;
   /** Adds up tensors over ranks without a detour through the host's arrays. */
   reducer(collective: Collective, options: ReduceOptions): Reducer;
   /** How 8-bit codes are kept where there is no kernel for them. */

@@ -2,12 +2,12 @@ import type { Tensor, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
 import { operation } from './contract.js';
-import { columnSum, linear } from './linear.js';
+import { columnSum, dense } from './dense.js';
 
 /** x [n, h, w, in] convolved with w [kh, kw, in, out], padded the same on all sides (or TensorFlow's way), plus bias [out]. */
 export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: number, pad: number | 'same'): Tensor {
   if (w.shape[0] === 1 && w.shape[1] === 1 && stride === 1 && (pad === 0 || pad === 'same'))
-    return linear(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), bias);
+    return dense(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), bias);
   const border = pad === 'same' ? 0 : pad;
   const around: [[number, number], [number, number], [number, number], [number, number]] = [
     [0, 0],

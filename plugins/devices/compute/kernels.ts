@@ -1,6 +1,7 @@
 import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { FUSED, FUSED_INPUTS, type FusedName } from './contract.js';
+import { FUSED, type FusedName } from './contract.js';
+import { deviceOf } from './installed.js';
 import { Effects, type Undo } from './undo.js';
 
 /** A call of a kernel by TensorFlow.js, with what steploom keeps beside the backend in the backend's place. */
@@ -12,22 +13,18 @@ export interface KernelCall<D> {
 
 export type Kernel<D> = (call: KernelCall<D>) => TensorInfo | TensorInfo[];
 
-/** A device's fused kernels: each takes its inputs in the order of FUSED_INPUTS. */
+/** A device's fused kernels: each takes its inputs in the order of FUSED. */
 export type FusedKernels<D> = Readonly<Record<FusedName, (device: D, tensors: TensorInfo[], attributes: never) => TensorInfo[]>>;
 
 /** Kernels of a backend of TensorFlow.js that are replaced or added, until undo brings back what was there. */
 export class Kernels<D extends { readonly backend: object }> {
   private readonly effects = new Effects();
 
-  /** `deviceOf` finds what is kept beside a backend. */
-  constructor(
-    private readonly backendName: string,
-    private readonly deviceOf: (backend: object) => D,
-  ) {}
+  constructor(private readonly backendName: string) {}
 
   /** Registers a kernel; where the backend has one of that name, in its place, with that one at hand for what ours cannot do. */
   replace(kernelName: string, make: (original: Kernel<D>) => Kernel<D>): void {
-    const { backendName, deviceOf } = this;
+    const { backendName } = this;
     const config = tf.getKernel(kernelName, backendName);
     const original: Kernel<D> = ({ inputs, attrs, device }) =>
       (config.kernelFunc as KernelFunc)({ inputs, attrs: attrs as never, backend: device.backend as never });
@@ -37,7 +34,7 @@ export class Kernels<D extends { readonly backend: object }> {
       kernel({
         inputs: inputs as Record<string, TensorInfo>,
         attrs: attrs as Record<string, unknown>,
-        device: deviceOf(backend as object),
+        device: deviceOf<D>(backend as object),
       });
     tf.registerKernel({ kernelName, backendName, kernelFunc });
     this.effects.add(() => {
@@ -50,9 +47,9 @@ export class Kernels<D extends { readonly backend: object }> {
   addFused(kernels: FusedKernels<D>): void {
     for (const name of Object.keys(FUSED) as FusedName[]) {
       const kernel = kernels[name];
-      const order = FUSED_INPUTS[name];
-      this.replace(FUSED[name], () => ({ device, inputs, attrs }) => {
-        const tensors = order.map((key) => inputs[key]);
+      const fused = FUSED[name];
+      this.replace(fused.kernel, () => ({ device, inputs, attrs }) => {
+        const tensors = fused.inputs.map((key) => inputs[key]);
         return kernel(device, tensors, attrs as never);
       });
     }

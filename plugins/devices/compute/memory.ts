@@ -1,5 +1,6 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import { engineInternals } from '../../../core/engine.js';
 
 /** Whether no other tensor looks at this one's memory, so that it may be written. */
 export const isUnshared = (tensor: Tensor): boolean => tf.backend().refCount(tensor.dataId) === 1;
@@ -12,11 +13,5 @@ export function unshared(tensor: Tensor): Tensor {
   return copy;
 }
 
-/** The part of TensorFlow.js's engine that knows which backend holds what. */
-interface Engine {
-  readonly state: { readonly tensorInfo: WeakMap<object, { readonly backend: unknown }> };
-}
-
 /** Whether another backend than the current one holds the tensor: it was made before the device was chosen. */
-export const isElsewhere = ({ dataId }: Tensor): boolean =>
-  (tf.engine() as unknown as Engine).state.tensorInfo.get(dataId)?.backend !== tf.backend();
+export const isElsewhere = ({ dataId }: Tensor): boolean => engineInternals().state.tensorInfo.get(dataId)?.backend !== tf.backend();

@@ -1,10 +1,10 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Generator } from '../../../core/index.js';
+import type { RandomGenerator } from '../../../core/index.js';
 import { operation } from './contract.js';
 
 /** Standard normal numbers [generators, ...shape], each row from one fresh generator; drawn on the device where it can. */
-export function normalsOf(generators: readonly Generator[], shape: readonly number[]): Tensor {
+export function normalsOf(generators: readonly RandomGenerator[], shape: readonly number[]): Tensor {
   const size = tf.util.sizeFromShape(shape as number[]);
   const kernel = operation('normals');
   if (kernel) return tf.tidy(() => kernel(generators, size).reshape([generators.length, ...shape]));

@@ -2,9 +2,8 @@ import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
 import { sigmoidTimes, siluSlope } from './activations.js';
-import { FUSED } from './contract.js';
+import { columnSum } from './dense.js';
 import { fused } from './fused.js';
-import { columnSum } from './linear.js';
 
 /**
  * Group normalization of x [n, ..., c] (Wu and He 2018), with silu behind it where `activate` is set.
@@ -32,13 +31,13 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
     { x, gamma, beta },
     (save) => {
       save([x]);
-      const made = fused(FUSED.groupNorm, { x, gamma, beta }, attributes)?.[0];
+      const made = fused('groupNorm', { x, gamma, beta }, attributes)?.[0];
       if (made) return made;
       const y = affine(normalize(x).normal);
       return (activate ? sigmoidTimes(y) : y).reshape(x.shape);
     },
     (dy, [input]) => {
-      const made = fused(FUSED.groupNormGrad, { x: input, dy, gamma, beta }, attributes);
+      const made = fused('groupNormGrad', { x: input, dy, gamma, beta }, attributes);
       if (made) return { x: () => made[0], gamma: () => made[1], beta: () => made[2] };
       return {
         x: () => {
@@ -69,10 +68,10 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
     { x, gamma, beta },
     (save) => {
       save([x]);
-      return fused(FUSED.layerNorm, { x, gamma, beta }, { epsilon })?.[0] ?? normalize(x).normal.mul(gamma).add(beta);
+      return fused('layerNorm', { x, gamma, beta }, { epsilon })?.[0] ?? normalize(x).normal.mul(gamma).add(beta);
     },
     (dy, [input]) => {
-      const made = fused(FUSED.layerNormGrad, { x: input, dy, gamma }, { epsilon });
+      const made = fused('layerNormGrad', { x: input, dy, gamma }, { epsilon });
       if (made) return { x: () => made[0], gamma: () => made[1], beta: () => made[2] };
       return {
         x: () => {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { attachLater } from '../../../core/index.js';
 
 /** Takes one effect back. */
 export type Undo = () => void;
@@ -16,7 +17,10 @@ export function override<T extends object>(target: T, values: Partial<T>): Undo 
   };
 }
 
-/** Effects in the order in which they were made; `undo` takes them back, the last first, each once. */
+/**
+ * Effects in the order in which they were made; `undo` takes them back, the last first, each once. Every one gets its turn: the first error is
+ * thrown at the end, with those that came after attached to it.
+ */
 export class Effects {
   private readonly undos: Undo[] = [];
 
@@ -25,7 +29,14 @@ export class Effects {
   }
 
   readonly undo = (): void => {
-    for (let undo = this.undos.pop(); undo; undo = this.undos.pop()) undo();
+    const errors: unknown[] = [];
+    for (let undo = this.undos.pop(); undo; undo = this.undos.pop())
+      try {
+        undo();
+      } catch (error) {
+        errors.push(error);
+      }
+    if (errors.length > 0) throw errors.reduce(attachLater);
   };
 }
 

@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
-import { programs } from './program.js';
-import { adamw8bit } from './update.js';
+import { adamw8bit } from './adamw8bit.js';
+import { CompiledPrograms } from './program.js';
+import { summer } from './reduce.js';
+import { updater } from './update.js';
 
 /**
  * Makes TensorFlow.js's cpu backend the current one and readies it for training. Whatever it changes outside of steploom is listed here: which
@@ -13,6 +15,7 @@ export async function install(): Promise<Undo> {
   effects.add(keepCurrentBackend());
   await tf.setBackend('cpu');
   await tf.ready();
-  effects.add(registerOperations(tf.backend(), { adamw8bit, ...programs() }));
+  const programs = new CompiledPrograms();
+  effects.add(registerOperations(tf.backend(), { adamw8bit, update: updater(programs), sum: summer(programs) }));
   return effects.undo;
 }

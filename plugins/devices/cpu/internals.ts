@@ -1,9 +1,12 @@
-import type { Tensor } from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 
-/** The part of TensorFlow.js's cpu backend that is reached into (version 4.22): it keeps its numbers in JavaScript's arrays. */
-interface CPUBackend {
+/** All of TensorFlow.js's cpu backend (version 4.22) that is reached into: it keeps its numbers in JavaScript's arrays. */
+export interface CPUBackend {
   readonly data: { get(id: object): { values: Float32Array | Int32Array } };
+  makeTensorInfo(shape: number[], dtype: string, values: unknown): TensorInfo;
+  readSync(id: object): Float32Array;
+  disposeData(id: object): void;
 }
 
 const entryOf = (t: Tensor) => (tf.backend() as unknown as CPUBackend).data.get(t.dataId);

@@ -1,7 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
-import type { DeviceOperations, Factors } from '../compute/contract.js';
+import type { Factors } from '../compute/contract.js';
 import { type Arrays, type Program, type ProgramNode, record } from '../compute/program.js';
-import { numberOf, setValues, valuesOf } from './internals.js';
+import { numberOf, valuesOf } from './internals.js';
 
 /** Elements that pass through all operations of a program before the next ones do: few enough to stay in the processor's cache. */
 const PIECE = 1024;
@@ -62,56 +61,26 @@ function compile(program: Program): Compiled {
   return { nodes, results, slots, passes };
 }
 
-/**
- * Runs programs as plain loops, each bit as TensorFlow.js's operations would give it; a tensor each for every operation of every parameter is
- * what a step of small parameters spends its time on. What is written gets a new array, so that whoever holds the old one keeps its values.
- */
-export function programs(): Pick<DeviceOperations, 'update' | 'sum'> {
-  const known = new Map<string, Compiled>();
-  const prepare = (program: Program, factors: Factors): Compiled => {
-    let compiled = known.get(program.name);
-    if (!compiled) known.set(program.name, (compiled = compile(program)));
+/** Programs, each compiled once. */
+export class CompiledPrograms {
+  private readonly known = new Map<string, Compiled>();
+
+  /** A program whose factors have their values. */
+  get(program: Program, factors: Factors): Compiled {
+    let compiled = this.known.get(program.name);
+    if (!compiled) this.known.set(program.name, (compiled = compile(program)));
     for (const [i, node] of compiled.nodes.entries()) if (node.op === 'factor') compiled.slots[i].fill(numberOf(factors[node.name]));
     return compiled;
-  };
+  }
+}
 
-  /** Passes over a group, piece by piece; `take` is told where each piece began. */
-  const walk = ({ nodes, slots, passes }: Compiled, group: Arrays, size: number, take: (from: number, count: number) => void): void => {
-    const inputs = nodes.flatMap((node, i) => (node.op === 'array' ? [{ slot: slots[i], values: valuesOf(group[node.name]) }] : []));
-    for (let from = 0; from < size; from += PIECE) {
-      const count = Math.min(PIECE, size - from);
-      for (const { slot, values } of inputs) for (let i = 0; i < count; i++) slot[i] = values[from + i];
-      for (const pass of passes) pass(count);
-      take(from, count);
-    }
-  };
-
-  return {
-    update(program, list, factors, finite) {
-      if (numberOf(finite) === 0) return;
-      const compiled = prepare(program, factors);
-      for (const group of list) {
-        const { size } = group[program.arrays[0]];
-        const written = compiled.results.map(({ name, node }) => ({ name, slot: compiled.slots[node], next: new Float32Array(size) }));
-        walk(compiled, group, size, (from, count) => {
-          for (const { slot, next } of written) for (let i = 0; i < count; i++) next[from + i] = slot[i];
-        });
-        for (const { name, next } of written) setValues(group[name], next);
-      }
-    },
-    sum(program, list, factors) {
-      const compiled = prepare(program, factors);
-      const slot = compiled.slots[compiled.results[0].node];
-      let total = 0;
-      for (const group of list) {
-        let sum = 0;
-        walk(compiled, group, group[program.arrays[0]].size, (_, count) => {
-          for (let i = 0; i < count; i++) sum += slot[i];
-        });
-        // Rounded where TensorFlow.js rounds: after each group, and after each addition of groups.
-        total = Math.fround(total + Math.fround(sum));
-      }
-      return tf.scalar(total);
-    },
-  };
+/** Passes over a group, piece by piece; `take` is told where each piece began. */
+export function walk({ nodes, slots, passes }: Compiled, group: Arrays, size: number, take: (from: number, count: number) => void): void {
+  const inputs = nodes.flatMap((node, i) => (node.op === 'array' ? [{ slot: slots[i], values: valuesOf(group[node.name]) }] : []));
+  for (let from = 0; from < size; from += PIECE) {
+    const count = Math.min(PIECE, size - from);
+    for (const { slot, values } of inputs) for (let i = 0; i < count; i++) slot[i] = values[from + i];
+    for (const pass of passes) pass(count);
+    take(from, count);
+  }
 }

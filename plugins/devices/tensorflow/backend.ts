@@ -1,12 +1,13 @@
 import { createRequire } from 'node:module';
 import nodeUtil from 'node:util';
 import * as tf from '@tensorflow/tfjs';
-import { fail, messageOf } from '../../../core/index.js';
+import { afterError, fail, messageOf } from '../../../core/index.js';
 import { registerOperations } from '../compute/contract.js';
+import { installedIn, keepOn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
+import { adamw } from './adamw.js';
 import { codes } from './codes.js';
 import { Resources } from './resources.js';
-import { adamw } from './update.js';
 
 export type Package = 'tfjs-node' | 'tfjs-node-gpu';
 
@@ -40,12 +41,6 @@ function setVariable(name: string, value: string): Undo {
   };
 }
 
-const KEY = Symbol('steploom');
-/** What takes an installation back, kept on the backend that it was made for. */
-interface Installed {
-  [KEY]?: Undo;
-}
-
 /**
  * Loads the package, whose import registers the backend `tensorflow`, and makes it the current one; a failure is reported as that of `device`.
  * Whatever it changes outside of steploom is listed here, and taken back by what it returns, or at once where it fails. One thing stays: the
@@ -68,16 +63,14 @@ export async function install(device: string, name: Package, gpus?: string): Pro
     load(device, name);
     if (!(await tf.setBackend('tensorflow'))) fail('DEVICE_UNAVAILABLE', device, 'TensorFlow could not start', 'See the messages above.');
     await tf.ready();
-    const backend = tf.backend() as Installed;
-    if (backend[KEY]) return backend[KEY];
+    const installed = installedIn<Undo>(tf.backend());
+    if (installed) return installed;
     // Operations behind steploom's compute contract.
     effects.add(registerOperations(tf.backend(), { adamw: adamw(new Resources()), codes, padsBeforeConvolution: true }));
-    effects.add(() => delete backend[KEY]);
-    backend[KEY] = effects.undo;
+    effects.add(keepOn(tf.backend(), effects.undo));
     return effects.undo;
   } catch (error) {
-    effects.undo();
-    throw error;
+    throw await afterError(error, effects.undo);
   }
 }
 

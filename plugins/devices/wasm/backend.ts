@@ -1,9 +1,10 @@
 import { createRequire } from 'node:module';
 import type os from 'node:os';
 import * as tf from '@tensorflow/tfjs';
-import { fail, messageOf } from '../../../core/index.js';
+import { afterError, fail, messageOf } from '../../../core/index.js';
+import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend, override, type Undo } from '../compute/undo.js';
-import { installedIn, WasmDevice } from './device.js';
+import { WasmDevice } from './device.js';
 import type { BackendInternals } from './internals.js';
 import { register } from './register.js';
 
@@ -17,7 +18,7 @@ const require = createRequire(import.meta.url);
  */
 export async function install(threads: number): Promise<WasmDevice> {
   const known = tf.engine().registry[NAME] as object | undefined;
-  const installed = known && installedIn(known);
+  const installed = known && installedIn<WasmDevice>(known);
   if (installed) {
     await tf.setBackend(NAME);
     return installed;
@@ -62,12 +63,11 @@ export async function install(threads: number): Promise<WasmDevice> {
     } else await tf.setBackend(NAME);
     const device = new WasmDevice(tf.backend() as unknown as BackendInternals, backend.getThreadsCount());
     effects.add(() => device.dispose());
-    effects.add(register(device));
+    register(device, effects);
     device.undo = effects.undo;
     return device;
   } catch (error) {
-    effects.undo();
-    throw error;
+    throw await afterError(error, effects.undo);
   }
 }
 

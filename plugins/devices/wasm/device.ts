@@ -1,14 +1,13 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import { keepOn } from '../compute/installed.js';
 import type { Undo } from '../compute/undo.js';
+import { CompiledPrograms } from './compiled-programs.js';
 import { type BackendInternals, type Multiply, multiplyOf } from './internals.js';
 import { instantiate, type ModuleKernels } from './module.js';
-import { Programs } from './programs.js';
 import { Scratch } from './scratch.js';
 import { Workers } from './workers.js';
-
-const KEY = Symbol('steploom');
 
 /** What we keep beside a wasm backend of TensorFlow.js: `install()` makes it, kernels are given it. */
 export class WasmDevice {
@@ -16,12 +15,13 @@ export class WasmDevice {
   readonly module: ModuleKernels;
   readonly multiply: Multiply;
   readonly scratch: Scratch;
-  readonly programs: Programs;
+  readonly programs: CompiledPrograms;
   /** Whether the backend runs threads, whose memory is shared. */
   readonly isShared: boolean;
   readonly memory: WebAssembly.Memory;
   /** Takes back everything that `install()` did. */
   undo: Undo = () => undefined;
+  private readonly forget: Undo;
   private heap: Float32Array = new Float32Array(0);
   private helpers: Workers | null = null;
 
@@ -43,8 +43,8 @@ export class WasmDevice {
     this.module = instantiate(memory, this.isShared);
     this.multiply = multiplyOf(backend);
     this.scratch = new Scratch(wasm);
-    this.programs = new Programs(memory, this.isShared);
-    Object.defineProperty(backend, KEY, { value: this, configurable: true });
+    this.programs = new CompiledPrograms(memory, this.isShared);
+    this.forget = keepOn(backend, this);
   }
 
   /** Threads beside the main one, started when there is first enough for them to do. */
@@ -55,7 +55,7 @@ export class WasmDevice {
 
   /** Forgets the backend, and ends the threads. */
   dispose(): void {
-    delete (this.backend as { [KEY]?: WasmDevice })[KEY];
+    this.forget();
     this.helpers?.terminate();
     this.scratch.free();
   }
@@ -113,9 +113,3 @@ export class WasmDevice {
     this.backend.wasm.tfjs.registerTensor(id, tf.util.sizeFromShape(shape), memoryOffset);
   }
 }
-
-/** What is kept beside a backend, if anything is. */
-export const installedIn = (backend: object): WasmDevice | undefined => (backend as { [KEY]?: WasmDevice })[KEY];
-
-/** The same where it must be there: in kernels, which TensorFlow.js calls with the backend. */
-export const deviceOf = (backend: object): WasmDevice => (backend as { [KEY]: WasmDevice })[KEY];

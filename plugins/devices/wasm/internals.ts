@@ -21,13 +21,6 @@ export interface BackendInternals {
   typedArrayFromHeap(tensor: TensorInfo): Float32Array;
 }
 
-/** What of the cpu backend computes kernels that this one lacks. */
-export interface CPUInternals {
-  makeTensorInfo(shape: number[], dtype: string, values: unknown): TensorInfo;
-  readSync(id: object): Float32Array;
-  disposeData(id: object): void;
-}
-
 /** The product in the backend's module. XNNPACK's fast one is behind it for a batch of 1 without transposes only. */
 export type Multiply = (
   a: number,

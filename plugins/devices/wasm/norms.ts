@@ -1,12 +1,11 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import type { GroupNormAttributes, LayerNormAttributes } from '../compute/contract.js';
 import type { WasmDevice } from './device.js';
 import type { ModuleKernels } from './module.js';
 
 // Normalizations over the backend's heap, in one pass where TensorFlow.js would make five tensors. The long loops are in the module of
 // assembly/index.ts; what is per channel or group is done here, in double precision.
-
-type Attributes = Record<string, number | boolean>;
 
 const sizes = (x: TensorInfo) => {
   const [n, c] = [x.shape[0], x.shape[x.shape.length - 1]];
@@ -53,7 +52,7 @@ function statistics(
   return { mean, rstd };
 }
 
-export function groupNorm(device: WasmDevice, [x, gamma, beta]: TensorInfo[], attributes: Attributes): TensorInfo[] {
+export function groupNorm(device: WasmDevice, [x, gamma, beta]: TensorInfo[], attributes: GroupNormAttributes): TensorInfo[] {
   const { n, c, pixels } = sizes(x);
   const kernels = device.module;
   const out = device.newTensor(x.shape);
@@ -72,7 +71,7 @@ function normalized(
   gamma: TensorInfo,
   beta: TensorInfo,
   out: TensorInfo,
-  attributes: Attributes,
+  attributes: GroupNormAttributes,
   use: ReturnType<typeof rows>,
   kernels: ModuleKernels,
 ): void {
@@ -81,15 +80,7 @@ function normalized(
   const [factor, addend] = [use.row(2), use.row(3)];
   for (let i = 0; i < n; i++) {
     const step = i * pixels * c * 4;
-    const { mean, rstd } = statistics(
-      device.address(x) + step,
-      pixels,
-      c,
-      attributes.groups as number,
-      attributes.epsilon as number,
-      use,
-      kernels,
-    );
+    const { mean, rstd } = statistics(device.address(x) + step, pixels, c, attributes.groups, attributes.epsilon, use, kernels);
     for (let j = 0; j < c; j++) {
       factor[j] = rstd[j] * weight[j];
       addend[j] = bias[j] - mean[j] * rstd[j] * weight[j];
@@ -98,9 +89,9 @@ function normalized(
   }
 }
 
-export function groupNormGrad(device: WasmDevice, [x, dy, gamma, beta]: TensorInfo[], attributes: Attributes): TensorInfo[] {
+export function groupNormGrad(device: WasmDevice, [x, dy, gamma, beta]: TensorInfo[], attributes: GroupNormAttributes): TensorInfo[] {
   const { n, c, pixels } = sizes(x);
-  const groups = attributes.groups as number;
+  const groups = attributes.groups;
   const d = c / groups;
   const kernels = device.module;
   const dx = device.newTensor(x.shape);
@@ -116,7 +107,7 @@ export function groupNormGrad(device: WasmDevice, [x, dy, gamma, beta]: TensorIn
   for (let i = 0; i < n; i++) {
     const step = i * pixels * c * 4;
     const [from, into] = [device.address(x) + step, device.address(dx) + step];
-    const { mean, rstd } = statistics(from, pixels, c, groups, attributes.epsilon as number, use, kernels);
+    const { mean, rstd } = statistics(from, pixels, c, groups, attributes.epsilon, use, kernels);
     kernels.gradientSums(into, from, use.at(0), pixels, c, use.at(2), use.at(3));
     for (let g = 0; g < groups; g++) {
       let a = 0;
@@ -143,12 +134,12 @@ export function groupNormGrad(device: WasmDevice, [x, dy, gamma, beta]: TensorIn
   return [dx, dgamma, dbeta];
 }
 
-export function layerNorm(device: WasmDevice, [x, gamma, beta]: TensorInfo[], { epsilon }: Attributes): TensorInfo[] {
+export function layerNorm(device: WasmDevice, [x, gamma, beta]: TensorInfo[], { epsilon }: LayerNormAttributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
   const y = device.newTensor(x.shape);
   const [data, out, weight, bias] = [device.view(x), device.view(y), device.view(gamma), device.view(beta)];
   for (let from = 0; from < data.length; from += c) {
-    const { mean, rstd } = rowStatistics(data, from, c, epsilon as number);
+    const { mean, rstd } = rowStatistics(data, from, c, epsilon);
     for (let j = 0; j < c; j++) out[from + j] = (data[from + j] - mean) * rstd * weight[j] + bias[j];
   }
   return [y];
@@ -163,14 +154,14 @@ function rowStatistics(data: Float32Array, from: number, c: number, epsilon: num
   return { mean, rstd: 1 / Math.sqrt(squares / c + epsilon) };
 }
 
-export function layerNormGrad(device: WasmDevice, [x, dy, gamma]: TensorInfo[], { epsilon }: Attributes): TensorInfo[] {
+export function layerNormGrad(device: WasmDevice, [x, dy, gamma]: TensorInfo[], { epsilon }: LayerNormAttributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
   const dx = device.newTensor(x.shape);
   const [dgamma, dbeta] = [device.newTensor([c]), device.newTensor([c])];
   const [data, g, out, weight] = [device.view(x), device.view(dy), device.view(dx), device.view(gamma)];
   const [totalG, totalGN] = [new Float64Array(c), new Float64Array(c)];
   for (let from = 0; from < data.length; from += c) {
-    const { mean, rstd } = rowStatistics(data, from, c, epsilon as number);
+    const { mean, rstd } = rowStatistics(data, from, c, epsilon);
     let a = 0;
     let b = 0;
     for (let j = 0; j < c; j++) {

@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Collective, Tensors } from '../../../core/index.js';
+import type { Tensors } from '../../../core/index.js';
 import type { DeviceOperations } from '../compute/contract.js';
 import { unshared } from '../compute/memory.js';
-import type { ReduceOptions, Reducer } from '../compute/reduction.js';
 import type { WasmDevice } from './device.js';
 import { tableOf } from './update.js';
 
@@ -13,15 +12,17 @@ export const summer =
     tf.scalar(device.programs.get(program).run(...tableOf(device, program, list, factors).args));
 
 /** Adds up tensors over ranks in the heap itself, without a copy. Nothing else computes meanwhile, so that nothing moves. */
-export const heapReducer = (device: WasmDevice, collective: Collective, options: ReduceOptions): Reducer => ({
-  offer: () => undefined,
-  async reduce(tensors, numbers) {
-    const out: Tensors = {};
-    for (const [path, tensor] of Object.entries(tensors)) out[path] = unshared(tensor);
-    const views = Object.values(out).map((tensor) => device.view(tensor));
-    await collective.allReduce(options.half ? views : [numbers, ...views], options);
-    if (options.half) await collective.allReduce([numbers]);
-    return out;
-  },
-  dispose: () => undefined,
-});
+export const reducer =
+  (device: WasmDevice): DeviceOperations['reducer'] =>
+  (collective, options) => ({
+    offer: () => undefined,
+    async reduce(tensors, numbers) {
+      const out: Tensors = {};
+      for (const [path, tensor] of Object.entries(tensors)) out[path] = unshared(tensor);
+      const views = Object.values(out).map((tensor) => device.view(tensor));
+      await collective.allReduce(options.half ? views : [numbers, ...views], options);
+      if (options.half) await collective.allReduce([numbers]);
+      return out;
+    },
+    dispose: () => undefined,
+  });

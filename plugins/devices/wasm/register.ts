@@ -2,18 +2,19 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kernels.js';
-import { Effects, type Undo } from '../compute/undo.js';
+import type { Effects } from '../compute/undo.js';
+import type { CPUBackend } from '../cpu/internals.js';
 import * as activations from './activations.js';
+import { adamw8bit } from './adamw8bit.js';
 import { columnSum } from './column-sum.js';
 import { conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
-import { deviceOf, type WasmDevice } from './device.js';
-import type { CPUInternals } from './internals.js';
+import type { WasmDevice } from './device.js';
 import { matMul } from './matrix.js';
 import * as norms from './norms.js';
 import { maxPoolGradient } from './pool.js';
-import { heapReducer, summer } from './reduce.js';
+import { reducer, summer } from './reduce.js';
 import * as softmaxes from './softmax.js';
-import { adamw8bit, updater } from './update.js';
+import { updater } from './update.js';
 
 /** Kernels that the backend lacks, or whose result is wrong, and that are rare: the cpu backend's, on copies. */
 const FROM_CPU = [
@@ -28,7 +29,7 @@ const fromCpu =
   (kernelName: string): Kernel<WasmDevice> =>
   ({ inputs, attrs, device: { backend } }) => {
     const kernel = tf.getKernel(kernelName, 'cpu');
-    const cpu = tf.findBackend('cpu') as unknown as CPUInternals;
+    const cpu = tf.findBackend('cpu') as unknown as CPUBackend;
     // Einsum takes a list, whose keys are its places.
     const copies = Object.fromEntries(
       Object.entries(inputs).map(([key, t]) => [key, cpu.makeTensorInfo(t.shape, t.dtype, backend.readSync(t.dataId))]),
@@ -84,9 +85,8 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel
 };
 
 /** Registers kernels in place of the backend's, the fused ones, and operations behind the compute contract. */
-export function register(device: WasmDevice): Undo {
-  const effects = new Effects();
-  const kernels = new Kernels<WasmDevice>('wasm', deviceOf);
+export function register(device: WasmDevice, effects: Effects): void {
+  const kernels = new Kernels<WasmDevice>('wasm');
   effects.add(kernels.undo);
   for (const name of FROM_CPU) kernels.replace(name, () => fromCpu(name));
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
@@ -96,10 +96,9 @@ export function register(device: WasmDevice): Undo {
       update: updater(device),
       sum: summer(device),
       adamw8bit: adamw8bit(device),
-      reducer: (collective, options) => heapReducer(device, collective, options),
+      reducer: reducer(device),
     }),
   );
-  return effects.undo;
 }
 
 const ACTIVATIONS: Record<string, string> = {

@@ -1,13 +1,9 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import type { SoftmaxAttributes } from '../compute/contract.js';
 import type { WasmDevice } from './device.js';
 
-/** `scale` multiplies the scores before they are normalized. */
-interface Attributes {
-  readonly scale: number;
-}
-
-export function softmaxGrad(device: WasmDevice, [p, dp]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
+export function softmaxGrad(device: WasmDevice, [p, dp]: TensorInfo[], { scale }: SoftmaxAttributes): TensorInfo[] {
   const c = p.shape[p.shape.length - 1];
   const ds = device.newTensor(p.shape);
   const [probability, g, out] = [device.view(p), device.view(dp), device.view(ds)];
@@ -19,7 +15,7 @@ export function softmaxGrad(device: WasmDevice, [p, dp]: TensorInfo[], { scale }
   return [ds];
 }
 
-export function softmax(device: WasmDevice, [x]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
+export function softmax(device: WasmDevice, [x]: TensorInfo[], { scale }: SoftmaxAttributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
   const out = device.newTensor(x.shape);
   device.module.softmax(device.address(x), device.address(out), tf.util.sizeFromShape(x.shape) / c, c, scale);

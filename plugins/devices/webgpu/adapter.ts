@@ -1,5 +1,5 @@
 import { fail, messageOf } from '../../../core/index.js';
-import { Effects, override, type Undo } from '../compute/undo.js';
+import { type Effects, override } from '../compute/undo.js';
 
 /** What of the adapter's limits is asked for; a device gets the smallest otherwise. */
 const LIMITS = [
@@ -15,10 +15,11 @@ const LIMITS = [
 /**
  * navigator.gpu where there is one, else Dawn from the npm package `webgpu`: then globalThis has the names of WebGPU that browsers
  * have (GPUBuffer, GPUBufferUsage, ...), and navigator.gpu is Dawn, in a navigator that is made where there is none.
+ * Each is among the `effects`.
  */
-export async function findGPU(): Promise<{ gpu: GPU; undo: Undo }> {
+export async function findGPU(effects: Effects): Promise<GPU> {
   const here = (globalThis.navigator as Navigator | undefined)?.gpu;
-  if (here) return { gpu: here, undo: () => {} };
+  if (here) return here;
   // By a variable: whoever bundles for a browser must not find it.
   const name = 'webgpu';
   let dawn: { create(flags: string[]): GPU; globals: object };
@@ -33,13 +34,12 @@ export async function findGPU(): Promise<{ gpu: GPU; undo: Undo }> {
       error,
     );
   }
-  const effects = new Effects();
   effects.add(override<object>(globalThis, dawn.globals));
   const gpu = dawn.create([]);
   // TensorFlow.js looks for navigator.gpu; Node 20 has no navigator, later ones have one that cannot be extended by assignment.
   if (!globalThis.navigator) effects.add(override<object>(globalThis, { navigator: {} }));
   effects.add(override<object>(globalThis.navigator, { gpu }));
-  return { gpu, undo: effects.undo };
+  return gpu;
 }
 
 /** The fastest adapter that there is. */

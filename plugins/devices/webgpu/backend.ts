@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { fail } from '../../../core/index.js';
+import { afterError, fail } from '../../../core/index.js';
+import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
 import { findAdapter, findGPU, requestDevice } from './adapter.js';
-import { installedIn, MOST_DISPATCHES, WebGPUDevice } from './device.js';
+import { MOST_DISPATCHES, WebGPUDevice } from './device.js';
 import { type BackendInternals, EXPECTED } from './internals.js';
 import { patchBackend } from './patches.js';
 import { register } from './register.js';
@@ -17,7 +18,7 @@ const NAME = 'webgpu';
  */
 export async function install(): Promise<WebGPUDevice> {
   const known = tf.engine().registry[NAME] as object | undefined;
-  const installed = known && installedIn(known);
+  const installed = known && installedIn<WebGPUDevice>(known);
   if (installed) {
     await makeCurrent();
     return installed;
@@ -27,8 +28,7 @@ export async function install(): Promise<WebGPUDevice> {
   effects.add(keepCurrentBackend());
   try {
     // Without a WebGPU of the host's: Dawn's names on globalThis, globalThis.navigator and navigator.gpu.
-    const { gpu, undo } = await findGPU();
-    effects.add(undo);
+    const gpu = await findGPU(effects);
     const adapter = await findAdapter(gpu);
 
     // TensorFlow.js's backend and factory of that name. One that somebody has set up stays, for the tensors that it holds.
@@ -48,7 +48,7 @@ export async function install(): Promise<WebGPUDevice> {
     effects.add(listen(device));
 
     // Kernels of TensorFlow.js that are replaced, and ours that it lacks; operations behind steploom's compute contract.
-    effects.add(register(device));
+    register(device, effects);
 
     // How many dispatches TensorFlow.js records before it sends them, where it does so itself.
     const flag = 'WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE';
@@ -61,8 +61,7 @@ export async function install(): Promise<WebGPUDevice> {
     device.undo = effects.undo;
     return device;
   } catch (error) {
-    effects.undo();
-    throw error;
+    throw await afterError(error, effects.undo);
   }
 }
 

@@ -126,12 +126,3 @@ export class WebGPUDevice {
     this.dispatchesAtOnce = FIRST_DISPATCHES;
   }
 }
-
-/** Under which a backend holds ours. */
-export const DEVICE_KEY = Symbol('steploom');
-
-/** What `install()` made for a backend of TensorFlow.js, if it did. */
-export const installedIn = (backend: object): WebGPUDevice | undefined => (backend as { [DEVICE_KEY]?: WebGPUDevice })[DEVICE_KEY];
-
-/** The same where it must be there: in kernels, which TensorFlow.js calls with the backend. */
-export const deviceOf = (backend: object): WebGPUDevice => (backend as { [DEVICE_KEY]: WebGPUDevice })[DEVICE_KEY];

@@ -42,7 +42,7 @@ export function dispatch(device: WebGPUDevice, { name, named, code, tensors, int
     bindings.push(bindingOf(entry));
   }
   for (const buffer of shared ?? []) bindings.push({ buffer });
-  record(device, pipeline, bindings, groups);
+  recordDispatch(device, pipeline, bindings, groups);
 }
 
 function compile({ backend: { device } }: WebGPUDevice, label: string, code: string): GPUComputePipeline {
@@ -51,7 +51,7 @@ function compile({ backend: { device } }: WebGPUDevice, label: string, code: str
 }
 
 /** Records one compute shader in the backend's pass, in order with all others, and sends what is recorded when it is enough. */
-export function record(
+export function recordDispatch(
   device: WebGPUDevice,
   pipeline: GPUComputePipeline,
   bindings: readonly GPUBufferBinding[],

@@ -1,14 +1,14 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Generator } from '../../../core/index.js';
+import type { RandomGenerator } from '../../../core/index.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch, grid } from './dispatch.js';
 
 /**
- * What Generator.normals computes, a thread for each block of four: the same words of Philox, and Box and Muller's transform in
+ * What RandomGenerator.normals computes, a thread for each block of four: the same words of Philox, and Box and Muller's transform in
  * float32. The logarithm is a series written out here, as WGSL's may be off by 2^-21 near 1, where the radius is small.
  */
-export function normals(device: WebGPUDevice, generators: readonly Generator[], size: number): Tensor {
+export function normals(device: WebGPUDevice, generators: readonly RandomGenerator[], size: number): Tensor {
   const words = new Int32Array(generators.length * 5);
   let at = 0;
   for (const { stream, key } of generators) {

@@ -1,16 +1,10 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import type { GroupNormAttributes, LayerNormAttributes } from '../compute/contract.js';
 import { SIGMOID } from './activations.js';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
 import { addRows, GROUP_SUM, ROW_SUM, rowwise } from './group-sums.js';
-
-interface GroupAttributes {
-  readonly groups: number;
-  readonly epsilon: number;
-  /** Whether silu follows. */
-  readonly activate: boolean;
-}
 
 /** n examples of `pixels` by c channels, d of them in a group. */
 function sizesOf(x: TensorInfo, groups: number) {
@@ -36,7 +30,7 @@ const groupStatistics = (count: number, epsilon: number, load: string): string =
 export function groupNorm(
   device: WebGPUDevice,
   [x, gamma, beta]: TensorInfo[],
-  { groups, epsilon, activate }: GroupAttributes,
+  { groups, epsilon, activate }: GroupNormAttributes,
 ): TensorInfo[] {
   const sizes = sizesOf(x, groups);
   const { n, d, pixels } = sizes;
@@ -65,7 +59,7 @@ ${SIGMOID}
 export function groupNormGrad(
   device: WebGPUDevice,
   [x, dy, gamma, beta]: TensorInfo[],
-  { groups, epsilon, activate }: GroupAttributes,
+  { groups, epsilon, activate }: GroupNormAttributes,
 ): TensorInfo[] {
   const sizes = sizesOf(x, groups);
   const { n, c, d, pixels } = sizes;
@@ -115,10 +109,6 @@ ${SIGMOID}
   return [dx, ...out];
 }
 
-interface LayerAttributes {
-  readonly epsilon: number;
-}
-
 /** The mean of a row of c numbers, and 1 / sqrt(variance + epsilon). */
 const rowStatistics = (c: number, epsilon: number): string => `  var total = 0f;
   for (var i = lane; i < ${c}u; i += 64u) { total += x[row * ${c}u + i]; }
@@ -128,7 +118,7 @@ const rowStatistics = (c: number, epsilon: number): string => `  var total = 0f;
   let rstd = inverseSqrt(rowSum(squares, local) / ${c}f + ${epsilon});`;
 
 /** x [..., c] normalized within each row, times gamma, plus beta (Ba et al. 2016). */
-export function layerNorm(device: WebGPUDevice, [x, gamma, beta]: TensorInfo[], { epsilon }: LayerAttributes): TensorInfo[] {
+export function layerNorm(device: WebGPUDevice, [x, gamma, beta]: TensorInfo[], { epsilon }: LayerNormAttributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
   const { groups, head } = rowwise(tf.util.sizeFromShape(x.shape) / c);
   const out = device.newTensor(x.shape);
@@ -147,7 +137,7 @@ ${rowStatistics(c, epsilon)}
 }
 
 /** dx, dgamma, dbeta. */
-export function layerNormGrad(device: WebGPUDevice, [x, dy, gamma]: TensorInfo[], { epsilon }: LayerAttributes): TensorInfo[] {
+export function layerNormGrad(device: WebGPUDevice, [x, dy, gamma]: TensorInfo[], { epsilon }: LayerNormAttributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
   const rows = tf.util.sizeFromShape(x.shape) / c;
   const { groups, head } = rowwise(rows);

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import { keepOn } from '../compute/installed.js';
 import { override, type Undo } from '../compute/undo.js';
-import { DEVICE_KEY, type WebGPUDevice } from './device.js';
-import { record } from './dispatch.js';
+import type { WebGPUDevice } from './device.js';
+import { recordDispatch } from './dispatch.js';
 import type { BackendInternals, TensorEntry, Uniform } from './internals.js';
 import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
 
@@ -12,14 +13,14 @@ import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
  */
 export function patchBackend(device: WebGPUDevice): Undo {
   const { backend, buffers } = device;
-  const unpatch = override<BackendInternals & { [DEVICE_KEY]?: WebGPUDevice }>(backend, {
+  const unpatch = override<BackendInternals>(backend, {
     bufferManager: buffers,
     ...sending(device),
     ...reading(device),
   });
-  Object.defineProperty(backend, DEVICE_KEY, { value: device, configurable: true });
+  const forget = keepOn(backend, device);
   return () => {
-    delete (backend as { [DEVICE_KEY]?: WebGPUDevice })[DEVICE_KEY];
+    forget();
     unpatch();
     buffers.dispose();
   };
@@ -80,7 +81,7 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
         return bindingOf(backend.tensorMap.get(dataId));
       });
       bindings.push({ buffer });
-      record(device, pipeline, bindings, program.dispatch);
+      recordDispatch(device, pipeline, bindings, program.dispatch);
     },
   };
 }

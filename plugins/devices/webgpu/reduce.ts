@@ -1,33 +1,38 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import type { DeviceOperations } from '../compute/contract.js';
 import type { Arrays, Program } from '../compute/program.js';
+import { BucketReducer } from './bucket-reducer.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch } from './dispatch.js';
 import { gathered } from './factors.js';
 import { bindings, isWide, statements } from './program.js';
 
 /** The sum of a program's `sum` over every element of every group, a scalar on the device; the caller disposes it. */
-export function sum(
-  device: WebGPUDevice,
-  program: Program,
-  list: readonly Arrays[],
-  factors: Readonly<Record<string, number | Scalar>>,
-): Scalar {
-  const { maxStorageBuffersPerShaderStage: most } = device.backend.device.limits;
-  const atOnce = Math.floor((most - 3) / program.arrays.length);
-  return tf.tidy(() => {
-    const values = program.factors.map((name) => factors[name]);
-    const buffer = values.length > 0 ? gathered(device, values) : null;
-    const counts = list.map((group) => sumsOf(program, group));
-    const out = device.trackedTensor([counts.reduce((a, b) => a + b, 0)]);
-    let start = 0;
-    for (let at = 0; at < list.length; at += atOnce) {
-      partialSums(device, program, list.slice(at, at + atOnce), buffer, out, start);
-      for (const count of counts.slice(at, at + atOnce)) start += count;
-    }
-    return out.sum() as Scalar;
-  });
-}
+export const summer =
+  (device: WebGPUDevice): DeviceOperations['sum'] =>
+  (program, list, factors) => {
+    const { maxStorageBuffersPerShaderStage: most } = device.backend.device.limits;
+    const atOnce = Math.floor((most - 3) / program.arrays.length);
+    return tf.tidy(() => {
+      const values = program.factors.map((name) => factors[name]);
+      const buffer = values.length > 0 ? gathered(device, values) : null;
+      const counts = list.map((group) => sumsOf(program, group));
+      const out = device.trackedTensor([counts.reduce((a, b) => a + b, 0)]);
+      let start = 0;
+      for (let at = 0; at < list.length; at += atOnce) {
+        partialSums(device, program, list.slice(at, at + atOnce), buffer, out, start);
+        for (const count of counts.slice(at, at + atOnce)) start += count;
+      }
+      return out.sum() as Scalar;
+    });
+  };
+
+/** Adds up tensors over ranks, bucket by bucket, while the device computes. */
+export const reducer =
+  (device: WebGPUDevice): DeviceOperations['reducer'] =>
+  (collective, options) =>
+    new BucketReducer(device, collective, options);
 
 /** Elements that one workgroup of a sum adds up. */
 const PER_GROUP = 256 * 64;

@@ -1,25 +1,22 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
-import { Effects, type Undo } from '../compute/undo.js';
+import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
 import { attention } from './attention.js';
-import { BucketReducer } from './bucket-reducer.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
-import { deviceOf, type WebGPUDevice } from './device.js';
+import type { WebGPUDevice } from './device.js';
 import { matMul } from './matrix.js';
 import { normals } from './normals.js';
 import * as norms from './norms.js';
-import { sum } from './reduce.js';
+import { reducer, summer } from './reduce.js';
 import * as softmaxes from './softmax.js';
 import { updater } from './update.js';
 
-type Attributes = Record<string, unknown>;
-
 /** Whether our convolutions can do it. */
-const isPlainConvolution = (attrs: Attributes): boolean =>
+const isPlainConvolution = (attrs: Readonly<Record<string, unknown>>): boolean =>
   (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && !attrs.activation;
 
 /** Whether our products can add it while they write. */
@@ -69,22 +66,20 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
  * behind the compute contract.
  */
-export function register(device: WebGPUDevice): Undo {
-  const effects = new Effects();
-  const kernels = new Kernels<WebGPUDevice>('webgpu', deviceOf);
+export function register(device: WebGPUDevice, effects: Effects): void {
+  const kernels = new Kernels<WebGPUDevice>('webgpu');
   effects.add(kernels.undo);
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
   kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
   effects.add(
     registerOperations(device.backend, {
       update: updater(device),
-      sum: (program, list, factors) => sum(device, program, list, factors),
+      sum: summer(device),
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
       ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
       normals: (generators, size) => normals(device, generators, size),
-      reducer: (collective, options) => new BucketReducer(device, collective, options),
+      reducer: reducer(device),
     }),
   );
-  return effects.undo;
 }

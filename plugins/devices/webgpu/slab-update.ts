@@ -91,7 +91,7 @@ export class SlabUpdates {
   }
 
   /** Tensors of one kind by as many as a shader can bind. */
-  private split(program: Program, list: readonly Arrays[], { slabs, wide, at: all }: Kind): SlabDispatch[] {
+  private split(program: Program, list: readonly Arrays[], { slabs, wide, at: all }: SlabKind): SlabDispatch[] {
     const { device } = this;
     const apart = program.arrays.filter((name) => !slabs.has(name));
     const buffers = [...new Set(slabs.values())];
@@ -140,7 +140,7 @@ function isCurrent({ ids, entries, places }: Layout, program: Program, list: rea
 }
 
 /** Tensors that one shader can update: what lies in the same slabs and is as wide. */
-interface Kind {
+interface SlabKind {
   /** By the array that lies there. */
   readonly slabs: ReadonlyMap<string, GPUBuffer>;
   /** Whether four numbers are loaded at a time. */
@@ -149,8 +149,8 @@ interface Kind {
   readonly at: number[];
 }
 
-function alike(device: WebGPUDevice, program: Program, list: readonly Arrays[]): Kind[] {
-  const kinds = new Map<string, Kind>();
+function alike(device: WebGPUDevice, program: Program, list: readonly Arrays[]): SlabKind[] {
+  const kinds = new Map<string, SlabKind>();
   for (const [k, group] of list.entries()) {
     const wide = group[program.arrays[0]].size % 4 === 0;
     const slabs = new Map<string, GPUBuffer>();

@@ -1,15 +1,12 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import type { SoftmaxAttributes } from '../compute/contract.js';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
 import { ROW_SUM, rowwise } from './group-sums.js';
 
-interface Attributes {
-  readonly scale: number;
-}
-
 /** Softmax of each row of scale * x. */
-export function softmax(device: WebGPUDevice, [x]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
+export function softmax(device: WebGPUDevice, [x]: TensorInfo[], { scale }: SoftmaxAttributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
   const { groups, head } = rowwise(tf.util.sizeFromShape(x.shape) / c);
   const out = device.newTensor(x.shape);
@@ -33,7 +30,7 @@ ${head}
 }
 
 /** dx, from the result p and its gradient dp. */
-export function softmaxGrad(device: WebGPUDevice, [p, dp]: TensorInfo[], { scale }: Attributes): TensorInfo[] {
+export function softmaxGrad(device: WebGPUDevice, [p, dp]: TensorInfo[], { scale }: SoftmaxAttributes): TensorInfo[] {
   const c = p.shape[p.shape.length - 1];
   const { groups, head } = rowwise(tf.util.sizeFromShape(p.shape) / c);
   const out = device.newTensor(p.shape);

@@ -1,6 +1,6 @@
 import { isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ErrorCode, problemText, type SteploomError } from '../../../core/index.js';
+import { type ErrorCode, problemText, type SteploomError } from '../../../core/errors.js';
 
 /** The folders of steploom's code, in dist/ or the sources. */
 const steploom = ['core', 'plugins', 'presets'].map((room) => join(fileURLToPath(new URL('../../..', import.meta.url)), room, sep));

@@ -3,7 +3,8 @@
 import { writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Problem, problemText, SteploomError } from '../../../core/errors.js';
+import { SteploomError } from '../../../core/errors.js';
+import { problemLines } from './error-lines.js';
 import { openMpi } from './library.js';
 import { CALLS, FINISHED, INSIDE, LOST, type Meeting, STATE, type WatchdogData } from './watchdog.js';
 
@@ -37,9 +38,9 @@ const report = (): Report => ({
 
 /** Says why on this rank's error stream, and ends every rank. */
 function end(why: string): never {
-  const problem: Problem = { code: LOST, plugin: 'mpi', what: why, fix: 'See what it printed last.' };
+  const error = new SteploomError({ code: LOST, plugin: 'mpi', what: why, fix: 'See what it printed last.' });
   try {
-    writeSync(2, `error ${problemText(problem)}\n`);
+    writeSync(2, `${problemLines(error).join('\n')}\n`);
   } catch {
     // The stream is closed; the job ends all the same.
   }
@@ -49,7 +50,7 @@ function end(why: string): never {
     // The launcher ends the others when one is killed.
     process.kill(process.pid, 'SIGKILL');
   }
-  throw new SteploomError(problem);
+  throw error;
 }
 
 const names = (ranks: readonly number[]): string => (ranks.length === 1 ? `rank ${ranks[0]}` : `ranks ${ranks.join(', ')}`);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type Context, fail, type ModuleFacts, type Tensor } from '../../../core/index.js';
 import { gelu, quickGelu } from '../../devices/compute/activations.js';
 import { attention } from '../../devices/compute/attention.js';
-import { embedding } from '../../devices/compute/linear.js';
+import { embedding } from '../../devices/compute/dense.js';
 import { Builder, normal } from '../layers/builder.js';
 import { parseConfig } from '../layers/parse-config.js';
 

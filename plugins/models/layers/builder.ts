@@ -1,13 +1,13 @@
-import type { Context, Generator, ModuleFacts, Tensor } from '../../../core/index.js';
+import type { Context, ModuleFacts, RandomGenerator, Tensor } from '../../../core/index.js';
 import { conv2d } from '../../devices/compute/convolution.js';
-import { linear } from '../../devices/compute/linear.js';
+import { dense } from '../../devices/compute/dense.js';
 import { groupNorm, layerNorm } from '../../devices/compute/norms.js';
 import type { Laid, Layout } from '../../persist/formats/pytorch-layout.js';
 
 /** One weight of a model: its path, its shape here (linear [in, out], conv [h, w, in, out]), and how it starts. */
 export interface WeightSpec extends Laid {
   readonly path: string;
-  readonly start: (generator: Generator, out: Float32Array) => Float32Array;
+  readonly start: (generator: RandomGenerator, out: Float32Array) => Float32Array;
 }
 
 export type Apply = (context: Context, x: Tensor) => Tensor;
@@ -45,7 +45,7 @@ export class Builder {
     const w = this.weight(`${path}.weight`, [size, out], 'linear', fanIn(size));
     const b = bias ? this.weight(`${path}.bias`, [out], 'plain', fanIn(size)) : '';
     this.modules.set(full, { kind: 'linear', weight: w, shape: [size, out] });
-    return (context, x) => context.module(full, [x], ([input]) => linear(input, context.parameters[w], context.parameters[b]));
+    return (context, x) => context.module(full, [x], ([input]) => dense(input, context.parameters[w], context.parameters[b]));
   }
 
   conv(path: string, size: number, out: number, kernel: number, stride = 1, padding = (kernel - 1) / 2): Apply {

@@ -6,7 +6,7 @@ import { type Resnet, resnetBlock } from '../layers/resnet.js';
 import type { ParsedUNetConfig } from './config.js';
 
 /** Attention of every pixel to all pixels and to the text's states. */
-export type Transformer = (context: Context, x: Tensor, text: Tensor) => Tensor;
+export type Transformer2D = (context: Context, x: Tensor, text: Tensor) => Tensor;
 
 /** The blocks that a UNet2DConditionModel is made of; each notes its weights in `build`. `embedded` is the width of the embedding. */
 export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: number) {
@@ -16,7 +16,7 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
   const resnet = (path: string, size: number, out: number, divisor: number): Resnet =>
     resnetBlock(build, path, size, out, { groups, epsilon: config.norm_eps, divisor, embedded });
 
-  function attend(path: string, size: number, from: number, heads: number): Transformer {
+  function attend(path: string, size: number, from: number, heads: number): Transformer2D {
     const [q, k, v] = [
       ['to_q', size],
       ['to_k', from],
@@ -26,7 +26,7 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
     return (context, x, text) => out(context, attention(q(context, x), k(context, text), v(context, text), heads));
   }
 
-  function transformerBlock(path: string, size: number, heads: number, from: number): Transformer {
+  function transformerBlock(path: string, size: number, heads: number, from: number): Transformer2D {
     const norms = [1, 2, 3].map((n) => build.layerNorm(`${path}.norm${n}`, size, 1e-5));
     const self = attend(`${path}.attn1`, size, size, heads);
     const cross = attend(`${path}.attn2`, size, from, heads);
@@ -41,7 +41,7 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
   }
 
   /** `layers` blocks on `size` channels, with text states of `from` numbers each. */
-  function transformer(path: string, size: number, heads: number, layers: number, from: number): Transformer {
+  function transformer(path: string, size: number, heads: number, layers: number, from: number): Transformer2D {
     const norm = build.groupNorm(`${path}.norm`, size, groups, 1e-6, false);
     const linear = config.use_linear_projection;
     const projection = (name: string): Apply =>

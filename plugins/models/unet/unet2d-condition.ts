@@ -4,7 +4,7 @@ import { silu } from '../../devices/compute/activations.js';
 import { upsample2x } from '../../devices/compute/convolution.js';
 import { Builder } from '../layers/builder.js';
 import { remembered } from '../layers/remembered.js';
-import { type Transformer, unetBlocks } from './blocks.js';
+import { type Transformer2D, unetBlocks } from './blocks.js';
 import { atLevel, parseUNetConfig } from './config.js';
 import { timestepEmbedding } from './timestep-embedding.js';
 
@@ -38,7 +38,7 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
   const build = new Builder(prefix);
   const embedded = config.time_embedding_dim ?? channels[0] * 4;
   const { resnet, transformer } = unetBlocks(build, config, embedded);
-  const attentionAt = (path: string, level: number): Transformer =>
+  const attentionAt = (path: string, level: number): Transformer2D =>
     transformer(
       path,
       channels[level],

@@ -1,6 +1,6 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type Context, constant } from '../../../core/index.js';
+import { type Context, withoutGradient } from '../../../core/index.js';
 import { normalsOf } from '../../devices/compute/normals.js';
 import { Builder } from '../layers/builder.js';
 import { autoencoderBlocks } from './blocks.js';
@@ -61,7 +61,7 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
 
   /** Mean and logvar along the last axis: what `codec.moments` gives. */
   const packed = (context: Context, pixels: Tensor4D): Tensor4D =>
-    constant(() =>
+    withoutGradient(() =>
       inPieces(pixels, { side: tile, kept: latentTile - fade.latents, blend: fade.latents, pixels: 1 }, (part) =>
         tf.tidy(() => {
           const h = encoder(context, part);
@@ -90,7 +90,7 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
   };
 
   const sample = (context: Context, moments: Tensor4D, ids: readonly number[]): Tensor4D =>
-    constant(() => {
+    withoutGradient(() => {
       const { mean, logvar } = unpacked(moments);
       const noise = normalsOf(
         ids.map((id) => context.draw('vae', id)),
@@ -104,9 +104,9 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
     isLearned: true,
     moments: packed,
     sample,
-    encode: (context, pixels, ids) => constant(() => sample(context, packed(context, pixels), ids)) as Tensor4D,
+    encode: (context, pixels, ids) => withoutGradient(() => sample(context, packed(context, pixels), ids)) as Tensor4D,
     decode: (context, latents) =>
-      constant(() =>
+      withoutGradient(() =>
         inPieces(unscaled(latents), { side: latentTile, kept: tile - fade.pixels, blend: fade.pixels, pixels: factor * factor }, (part) =>
           tf.tidy(() => decoder(context, postQuant ? postQuant(context, part) : part) as Tensor4D),
         ),

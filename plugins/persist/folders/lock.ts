@@ -96,14 +96,14 @@ async function bury(path: string, dead: string | null): Promise<void> {
     return;
   }
   try {
-    if (dead !== null && (await textOf(path)) === dead) await rm(path, { force: true });
+    if (dead !== null && (await lockText(path)) === dead) await rm(path, { force: true });
   } finally {
     await rmdir(turn);
   }
 }
 
 /** A lock's text; null where there is none. */
-const textOf = (path: string): Promise<string | null> =>
+const lockText = (path: string): Promise<string | null> =>
   readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;
     throw error;
@@ -120,7 +120,7 @@ export async function takeLock(path: string): Promise<{ release(): Promise<void>
       break;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      const there = await textOf(path);
+      const there = await lockText(path);
       const holder = await holderOf(path);
       if (holder) return { holder };
       await bury(path, there);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fail, messageOf, type Snapshot } from '../../../core/index.js';
 import { skippedSteps } from '../../gradients/guard/skipped-steps.js';
 import { replacedName } from '../formats/atomic-folder.js';
-import { CHECKSUMS, STATE } from '../formats/snapshot-files.js';
+import { CHECKSUMS, STATE_FILE } from '../formats/snapshot-files.js';
 
 /** Whether a folder holds a snapshot of ours: one of that name alone may be anyone's. */
 export const isSnapshotFolder = async (path: string): Promise<boolean> =>
@@ -15,7 +15,7 @@ export const isSnapshotFolder = async (path: string): Promise<boolean> =>
 /** What a snapshot says of itself, beside its tensors; null where it cannot be read. */
 async function stateOf(path: string): Promise<Pick<Snapshot, 'runId' | 'step' | 'plugins'> | null> {
   try {
-    return JSON.parse(await readFile(join(path, STATE), 'utf8'));
+    return JSON.parse(await readFile(join(path, STATE_FILE), 'utf8'));
   } catch {
     return null;
   }

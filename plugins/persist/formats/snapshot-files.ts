@@ -5,7 +5,7 @@ import { sha256 } from './sha256.js';
 
 const TENSORS = 'state.safetensors';
 /** Everything but its tensors. */
-export const STATE = 'state.json';
+export const STATE_FILE = 'state.json';
 /** Written last: a folder without it is none of ours, or was never finished. */
 export const CHECKSUMS = 'checksums.json';
 
@@ -22,7 +22,7 @@ export async function writeSnapshot(files: Files, { parameters, plugins, ...rest
   }
   const contents = {
     [TENSORS]: writeSafetensors(tensors),
-    [STATE]: new TextEncoder().encode(`${JSON.stringify({ ...rest, plugins: states }, null, 2)}\n`),
+    [STATE_FILE]: new TextEncoder().encode(`${JSON.stringify({ ...rest, plugins: states }, null, 2)}\n`),
   };
   const sums: Record<string, string> = {};
   for (const [name, bytes] of Object.entries(contents)) {
@@ -37,14 +37,14 @@ export async function readSnapshot(files: Files): Promise<Snapshot> {
   const bad = (what: string): never =>
     fail('BAD_SNAPSHOT', 'checkpoint', `${files.where}/${what}`, 'Give the folder of a checkpoint that was written to its end.');
   const sums = await readJson(files, CHECKSUMS);
-  for (const name of [TENSORS, STATE]) {
+  for (const name of [TENSORS, STATE_FILE]) {
     const bytes = await readFile(files, name);
     if ((await sha256(bytes)) !== sums[name]) bad(`${name} is not what was written: its checksum differs`);
   }
-  const rest = (await readJson(files, STATE)) as unknown as Snapshot;
+  const rest = (await readJson(files, STATE_FILE)) as unknown as Snapshot;
   const { tensors } = readSafetensors(await readFile(files, TENSORS), `${files.where}/${TENSORS}`);
   const isStep = Number.isSafeInteger(rest.step) && rest.step >= 0;
-  if (!isStep || typeof rest.plugins !== 'object' || rest.plugins === null) bad(`${STATE} is no snapshot`);
+  if (!isStep || typeof rest.plugins !== 'object' || rest.plugins === null) bad(`${STATE_FILE} is no snapshot`);
   // Names come from a file: an object would take some of them for its prototype's.
   const parameters = new Map<string, TensorData>();
   const plugins = new Map(Object.entries(rest.plugins).map(([name, state]) => [name, new Map(Object.entries(state as State))]));

@@ -52,5 +52,5 @@ export function schedule(
 }
 
 /** How far a run is after warm-up, (s - W) / max(1, T - W): 0 at W, 1 at T. */
-export const progress = ({ step, warmupSteps, totalSteps }: ScheduleInput): number =>
+export const afterWarmup = ({ step, warmupSteps, totalSteps }: ScheduleInput): number =>
   (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);

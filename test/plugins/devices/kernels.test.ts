@@ -4,10 +4,11 @@ import { backward, seededRandom, type Tensor, type Tensors } from '../../../core
 import { geglu, gelu, quickGelu, silu } from '../../../plugins/devices/compute/activations.js';
 import { attention } from '../../../plugins/devices/compute/attention.js';
 import { conv2d, upsample2x } from '../../../plugins/devices/compute/convolution.js';
-import { columnSum, embedding, linear } from '../../../plugins/devices/compute/linear.js';
+import { columnSum, dense, embedding } from '../../../plugins/devices/compute/dense.js';
+import { deviceOf } from '../../../plugins/devices/compute/installed.js';
 import { normalsOf } from '../../../plugins/devices/compute/normals.js';
 import { groupNorm, layerNorm } from '../../../plugins/devices/compute/norms.js';
-import { deviceOf } from '../../../plugins/devices/wasm/device.js';
+import type { WasmDevice } from '../../../plugins/devices/wasm/device.js';
 import { webgpu } from '../../../plugins/devices/webgpu.js';
 import { relativeGap, testDevices, use } from '../../support/devices.js';
 
@@ -59,8 +60,8 @@ async function differences(
 
 type Shapes = Record<string, number[]>;
 const cases: [name: string, shapes: Shapes, f: (t: Tensors) => Tensor][] = [
-  ['linear', { x: [2, 3, 5], w: [5, 4], b: [4] }, ({ x, w, b }) => linear(x, w, b)],
-  ['linear with few columns', { x: [20, 18], w: [18, 20] }, ({ x, w }) => linear(x, w)],
+  ['linear', { x: [2, 3, 5], w: [5, 4], b: [4] }, ({ x, w, b }) => dense(x, w, b)],
+  ['linear with few columns', { x: [20, 18], w: [18, 20] }, ({ x, w }) => dense(x, w)],
   ['conv2d 3 x 3', { x: [2, 5, 6, 3], w: [3, 3, 3, 4], b: [4] }, ({ x, w, b }) => conv2d(x, w, b, 1, 1)],
   ['conv2d 3 x 3, more channels than are narrow', { x: [1, 3, 3, 2], w: [3, 3, 2, 18] }, ({ x, w }) => conv2d(x, w, undefined, 1, 1)],
   ['conv2d 3 x 3 by 2', { x: [2, 6, 6, 3], w: [3, 3, 3, 9] }, ({ x, w }) => conv2d(x, w, undefined, 2, 1)],
@@ -272,7 +273,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
 
   test('our module works in the backend’s own memory', async () => {
     await use('wasm');
-    expect(typeof deviceOf(tf.backend()).module.multiply).toBe('function');
+    expect(typeof deviceOf<WasmDevice>(tf.backend()).module.multiply).toBe('function');
   });
 });
 

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { tryDevice } from '../../../plugins/devices/choice/candidates.js';
 import { silu } from '../../../plugins/devices/compute/activations.js';
 import { sumOfSquares } from '../../../plugins/devices/compute/reduce.js';
+import { Effects } from '../../../plugins/devices/compute/undo.js';
 import { findAdapter, findGPU, requestDevice } from '../../../plugins/devices/webgpu/adapter.js';
 import { install } from '../../../plugins/devices/webgpu/backend.js';
 import { dispatch } from '../../../plugins/devices/webgpu/dispatch.js';
@@ -111,8 +112,8 @@ test.runIf('report' in found)('the backend that was current before WebGPU is cur
 });
 
 test.runIf('report' in found)('a WebGPU backend that was there before keeps its tensors, and its factory comes back', async () => {
-  const gpu = await findGPU();
-  const adapter = await findAdapter(gpu.gpu);
+  const effects = new Effects();
+  const adapter = await findAdapter(await findGPU(effects));
   const theirs = new WebGPUBackend(await requestDevice(adapter), adapter.info as never);
   const factory = () => theirs as never;
   tf.registerBackend('webgpu', factory);
@@ -126,7 +127,7 @@ test.runIf('report' in found)('a WebGPU backend that was there before keeps its 
   (await install()).undo();
   expect(tf.findBackendFactory('webgpu')).toBe(factory);
   tf.removeBackend('webgpu');
-  gpu.undo();
+  effects.undo();
   expect(changes(before, surroundings())).toEqual([]);
 });
 

@@ -10,7 +10,7 @@ export interface CompiledProgram {
 }
 
 /** Programs, each compiled once. */
-export class Programs {
+export class CompiledPrograms {
   private readonly known = new Map<string, CompiledProgram>();
 
   constructor(

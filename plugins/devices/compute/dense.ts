@@ -1,18 +1,17 @@
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
-import { FUSED } from './contract.js';
 import { fused } from './fused.js';
 
 /** The sum over all but the last axis: [..., c] to [c]. */
 export function columnSum(x: Tensor): Tensor {
   const c = x.shape[x.rank - 1];
   const flat = x.reshape([-1, c]);
-  return fused(FUSED.columnSum, { x: flat })?.[0] ?? tf.matMul(tf.ones([1, flat.shape[0]]), flat as Tensor2D).reshape([c]);
+  return fused('columnSum', { x: flat })?.[0] ?? tf.matMul(tf.ones([1, flat.shape[0]]), flat as Tensor2D).reshape([c]);
 }
 
 /** x [..., in] times w [in, out], plus bias [out]. */
-export function linear(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
+export function dense(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
   const [size, out] = w.shape;
   const shape = [...x.shape.slice(0, -1), out];
   return differentiable(

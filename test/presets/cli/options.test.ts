@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { fromText, underscored } from '../../../presets/cli/options.js';
+import { snake } from '../../../presets/common/option-facts.js';
+
+test('options are spelt as in diffusers’ scripts', () => {
+  expect(['learningRate', 'adamBeta1', 'use8bitAdam', 'rank'].map(snake)).toEqual(['learning_rate', 'adam_beta1', 'use_8bit_adam', 'rank']);
+});
+
+test('flags may have dashes, and the names that they had once', () => {
+  expect(['--learning-rate=a-b', '--use-8bit-adam', '--use8bit_adam', '--use8bit-adam=true', '-x', 'a-b'].map(underscored)).toEqual([
+    '--learning_rate=a-b',
+    '--use_8bit_adam',
+    '--use_8bit_adam',
+    '--use_8bit_adam=true',
+    '-x',
+    'a-b',
+  ]);
+});
+
+test('a text that is no number is left for the schema to refuse', () => {
+  expect(['1e-3', '.5', '5.', '-2', '', '0x10', '1,5', 'Infinity'].map((text) => fromText('number', text))).toEqual([
+    0.001,
+    0.5,
+    5,
+    -2,
+    '',
+    '0x10',
+    '1,5',
+    'Infinity',
+  ]);
+});
