@@ -12,10 +12,12 @@ export const webgpu = () => ({
     deviceOf(tf.backend()).upload(tensor);
   },
   async setUp(): Promise<DeviceReport> {
-    const { adapter } = await install();
+    const { adapter, backend } = await install();
+    const { maxBufferSize, maxStorageBufferBindingSize } = backend.device.limits;
     return {
       name: 'webgpu',
       detail: describeAdapter(adapter),
+      limits: { tensorBytes: Math.min(maxBufferSize, maxStorageBufferBindingSize) },
       memory: `buffers up to ${(adapter.limits.maxBufferSize / 2 ** 30).toFixed(1)} GiB`,
     };
   },

@@ -34,6 +34,8 @@ export interface TextToImage extends Model {
   /** Channels of a latent, and its usual side. */
   readonly channels: number;
   readonly latentSize: number;
+  /** The side of latents that the denoiser halves down to one pixel. */
+  readonly leastSize: number;
   /** Texts to states [n, tokens, width]. */
   encode(context: Context, texts: readonly string[]): Tensor3D;
   /** The denoiser's prediction for latents [n, h, w, c] at n timesteps. */
@@ -112,6 +114,7 @@ export async function buildTextToImage({ from, train }: TextToImageModelOptions,
     codec,
     tokenizer,
     channels: unet.config.in_channels,
+    leastSize: 2 ** (unet.config.block_out_channels.length - 1),
     latentSize: typeof size === 'number' ? size : 64,
     encode,
     predict,

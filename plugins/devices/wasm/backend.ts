@@ -4,6 +4,7 @@ import * as tf from '@tensorflow/tfjs';
 import { fail, messageOf } from '../../../core/index.js';
 import { Effects, keepCurrentBackend, override, type Undo } from '../compute/undo.js';
 import { installedIn, WasmDevice } from './device.js';
+import { guardHeap } from './heap.js';
 import type { BackendInternals } from './internals.js';
 import { register } from './register.js';
 
@@ -63,6 +64,8 @@ export async function install(threads: number): Promise<WasmDevice> {
     const device = new WasmDevice(tf.backend() as unknown as BackendInternals, backend.getThreadsCount());
     effects.add(() => device.dispose());
     effects.add(register(device));
+    // The module's malloc, which TensorFlow.js does not ask whether it gave anything.
+    effects.add(guardHeap(device.backend.wasm));
     device.undo = effects.undo;
     return device;
   } catch (error) {
