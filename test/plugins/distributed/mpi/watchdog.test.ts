@@ -70,7 +70,7 @@ test('a rank that is silent is named, and the job ended; one that reports is not
 });
 
 test('a step of the machine’s clock ends nobody', async () => {
-  const zero = await watchdog(0, 'here', ['--import', file('clock-step.mjs')]);
+  const zero = await watchdog(0, 'here', ['--require', file('clock-step.cjs')]);
   await rankOne(Number(zero.answer));
   await wait(2 * TIMEOUT * 1000);
   expect(zero.errors()).toBe('');
