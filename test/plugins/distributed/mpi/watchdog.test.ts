@@ -17,8 +17,8 @@ afterEach(() => {
 });
 
 /** Starts one; what it said first, what it has printed as an error, and whether its process is still there. */
-async function watchdog(rank: number, meeting: string, preload: readonly string[] = []) {
-  const args = [...preload, file('watchdog.mjs'), JSON.stringify({ rank, timeout: TIMEOUT, token: 'secret' }), meeting];
+async function watchdog(rank: number, meeting: string, ...more: readonly string[]) {
+  const args = [file('watchdog.mjs'), JSON.stringify({ rank, timeout: TIMEOUT, token: 'secret' }), meeting, ...more];
   const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   children.push(child);
   let [errors, answer] = ['', ''];
@@ -46,13 +46,13 @@ async function call(port: number, host = '127.0.0.1') {
 const line = (value: unknown) => `${JSON.stringify(value)}\n`;
 const REPORT = { calls: 0, inside: false, finished: false };
 
-/** Rank 1, which reports ten times a second while `beats` is true. */
-async function rankOne(port: number) {
+/** Rank 1, which reports every so many milliseconds while `beats` is true. */
+async function rankOne(port: number, every = 100) {
   const caller = await call(port);
   const rank = { ...caller, beats: true, heard: '' };
   caller.socket.on('data', (text) => (rank.heard += text));
   caller.socket.write(line({ token: 'secret', rank: 1 }));
-  const timer = setInterval(() => rank.beats && caller.socket.write(line(REPORT)), 100);
+  const timer = setInterval(() => rank.beats && caller.socket.write(line(REPORT)), every);
   caller.socket.once('close', () => clearInterval(timer));
   return rank;
 }
@@ -70,8 +70,9 @@ test('a rank that is silent is named, and the job ended; one that reports is not
 });
 
 test('a step of the machine’s clock ends nobody', async () => {
-  const zero = await watchdog(0, 'here', ['--require', file('clock-step.cjs')]);
-  await rankOne(Number(zero.answer));
+  const zero = await watchdog(0, 'here', 'clock-step');
+  // Seldom enough that rank 0 looks between the step and the next report.
+  await rankOne(Number(zero.answer), 900);
   await wait(2 * TIMEOUT * 1000);
   expect(zero.errors()).toBe('');
   expect(zero.lives()).toBe(true);
