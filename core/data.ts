@@ -18,6 +18,8 @@ export interface Source {
   /** How many examples one epoch holds for this rank. */
   readonly items: number;
   readonly batchSize: number;
+  /** The shape of an example in each of a batch's tensors, where all examples have the same. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>>;
   /** The columns of text of all examples, where they are known beforehand. */
   readonly strings?: Readonly<Record<string, readonly string[]>>;
   /** This rank's examples in the order of `epoch`; pure. */

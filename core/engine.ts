@@ -16,9 +16,12 @@ interface Engine {
   readonly state: {
     activeTape: TapeNode[] | null;
     gradientDepth: number;
-    /** Which backend holds a tensor's values. */
-    readonly tensorInfo: WeakMap<object, { readonly backend: unknown }>;
+    /** Which backend holds a tensor's values, and how many bytes they are. */
+    readonly tensorInfo: WeakMap<object, { readonly backend: unknown; readonly bytes: number }>;
   };
+  /** Told of every tensor, and of values that go. */
+  trackTensor(tensor: Tensor, backend: unknown): void;
+  removeDataId(id: object, backend: unknown): void;
   startScope(name: string): void;
   endScope(result: Tensor[]): void;
   startTape(): void;

@@ -4,6 +4,7 @@ import type { Metrics } from './metrics.js';
 import { Composition } from './plugin/compose.js';
 import type { Requests } from './plugin/hooks.js';
 import type { AnyPlugin } from './plugin/plugin.js';
+import { DEVICE } from './plugin/roles.js';
 import { type Explanation, explainRun } from './run/explain.js';
 import { prepare } from './run/prepare.js';
 import type { SessionOptions } from './run/prepared.js';
@@ -71,7 +72,8 @@ export class Trainer {
     try {
       const session = await this.setUp();
       this.running = session;
-      const result = await this.run(session).catch(async (error: unknown) => {
+      const result = await this.run(session).catch(async (thrown: unknown) => {
+        const error = session.prepared.assembled.resolve(DEVICE).inWords?.(thrown) ?? thrown;
         let first = await afterError(error, () => session.rescue(error));
         first = await afterError(first, () => session.hooks.onError.promise(error));
         throw await afterError(first, () => session.dispose());

@@ -1,6 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import type { Collective } from '../collective.js';
-import type { Batch, Data } from '../data.js';
+import type { Batch, Data, Source } from '../data.js';
 import type { Context, Model, Parameter, Tensors } from '../model.js';
 import type { Random } from '../random.js';
 import type { Snapshot } from '../snapshot.js';
@@ -83,6 +83,8 @@ export interface Device {
    * goes on have it: for them the core loads and sends the next batch while the present one is worked on.
    */
   upload?(tensor: Tensor): void;
+  /** An error in words where what was thrown is a raw one of the device's own; otherwise undefined. */
+  inWords?(thrown: unknown): Error | undefined;
 }
 
 export interface DeviceReport {
@@ -91,6 +93,8 @@ export interface DeviceReport {
   readonly detail: string;
   /** How much memory it has, or the most it can use. */
   readonly memory?: string;
+  /** What cannot be had beyond, in bytes: all that is kept at one time, and one tensor. Absent where nobody knows. */
+  readonly limits?: { readonly bytes?: number; readonly tensorBytes?: number };
 }
 
 /** Role MODEL: builds the model once the device is up. */
@@ -103,6 +107,19 @@ export interface ModelProvider {
 export interface Objective {
   /** The loss of a batch through `context`: a mean over `batch.items`, so that onAccumulate can weigh it. */
   loss(context: Context, model: Model, batch: Batch): Scalar;
+  /** For an objective of pictures: how a step can be tried on smaller ones, to know beforehand what memory the run's own takes. */
+  trial?(model: Model, source: Source): Trial | null;
+}
+
+/** Losses of made-up examples, whose work grows with the picture's area and that area's square, and with the number of examples. */
+export interface Trial {
+  /** The side of the run's own examples, in units of the model's (latents). */
+  readonly side: number;
+  /** The least side that can be tried; twice and four times as much can be as well. */
+  readonly least: number;
+  /** Pixels along a unit. */
+  readonly pixels: number;
+  loss(context: Context, model: Model, items: number, side: number): Scalar;
 }
 
 /** What the loop hands to an optimizer: sums of gradients, the factor that makes them means, and whether to apply them. */

@@ -23,6 +23,7 @@ import { checkModel, checkPlan, checkRun, reportProblems } from './checks.js';
 import { disposeRun } from './dispose.js';
 import { type HostContext, hostFor } from './host.js';
 import { Members } from './members.js';
+import { checkMemory } from './memory.js';
 import type { Prepared, SessionOptions } from './prepared.js';
 import { Profile } from './profile.js';
 import type { PendingRequests } from './requests.js';
@@ -87,6 +88,9 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
     checkModel(model, resolve, late);
     await reportProblems(late, collective, warn);
     const optimizer = startOptimizer(assembled, members, model);
+    const memory = new Problems();
+    checkMemory({ assembled, model, optimizer, plan, source, limits: device.limits ?? {} }, memory);
+    await reportProblems(memory, collective, warn);
 
     const saved = has(STORE) && collective.rank === 0 ? await resolve(STORE).read() : null;
     const snapshot = await hooks.shareModel.promise(saved, model);

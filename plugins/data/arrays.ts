@@ -43,6 +43,7 @@ export const arrays = (columns: Readonly<Record<string, TensorData>>, options: A
         items,
         batchSize,
         strings,
+        shapes: Object.fromEntries(Object.entries(columns).map(([name, { shape }]) => [name, shape.slice(1)])),
         ids: (epoch) => epochOrder(random, total, epoch, shuffle),
         fingerprint: () => {
           const shapes = Object.entries(columns).map(([name, { dtype, shape }]) => `${name} ${dtype} [${shape}]`);

@@ -112,6 +112,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       return {
         items: entries.length,
         batchSize,
+        shapes: { images: [resolution, resolution, 3] },
         strings: { text: entries.map(({ caption }) => caption) },
         ids: (epoch) => epochOrder(random, entries.length, epoch, shuffle),
         fingerprint: async () => {

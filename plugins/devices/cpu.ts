@@ -1,4 +1,5 @@
 import { DEVICE, type DeviceReport } from '../../core/index.js';
+import { hostMemory } from './compute/host-memory.js';
 import { install } from './cpu/backend.js';
 
 /** TensorFlow.js's plain JavaScript backend: works everywhere, slowly. */
@@ -7,6 +8,7 @@ export const cpu = () => ({
   fills: DEVICE,
   async setUp(): Promise<DeviceReport> {
     await install();
-    return { name: 'cpu', detail: 'plain JavaScript' };
+    const bytes = hostMemory();
+    return { name: 'cpu', detail: 'plain JavaScript', ...(bytes === undefined ? {} : { limits: { bytes } }) };
   },
 });

@@ -22,6 +22,7 @@ export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions 
     get upload() {
       return found?.upload;
     },
+    inWords: (thrown) => found?.inWords?.(thrown),
     async setUp(): Promise<DeviceReport> {
       if (candidates.length === 1) {
         found = candidates[0];

@@ -1,6 +1,8 @@
 import os from 'node:os';
 import { COLLECTIVE, DEVICE, type DeviceReport, type Host, type Problems, refuseInvalid } from '../../core/index.js';
+import { hostMemory } from './compute/host-memory.js';
 import { install } from './wasm/backend.js';
+import { heapError, MOST_HEAP } from './wasm/heap.js';
 
 export interface WasmOptions {
   /** Threads of matrix products and convolutions, 1 for the plain build; by default all cores, divided among the ranks of this machine. */
@@ -24,12 +26,14 @@ export const wasm = (options: WasmOptions = {}) => {
       ({ localSize } = resolve(COLLECTIVE));
       hooks.validate.tap(check);
     },
+    inWords: heapError,
     async setUp(): Promise<DeviceReport> {
       // Outside of a run nobody has asked for it.
       refuseInvalid(check);
       const wanted = options.threads ?? Math.max(1, Math.floor(os.availableParallelism() / localSize));
       const { threads } = await install(wanted);
-      return { name: 'wasm', detail: `SIMD, ${threads} thread${threads === 1 ? '' : 's'}`, memory: 'up to 4 GiB' };
+      const limits = { bytes: Math.min(MOST_HEAP, hostMemory() ?? MOST_HEAP) };
+      return { name: 'wasm', detail: `SIMD, ${threads} thread${threads === 1 ? '' : 's'}`, memory: 'up to 4 GiB', limits };
     },
   };
 };

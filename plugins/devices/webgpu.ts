@@ -13,10 +13,12 @@ export const webgpu = () => ({
     deviceOf<WebGPUDevice>(tf.backend()).upload(tensor);
   },
   async setUp(): Promise<DeviceReport> {
-    const { adapter } = await install();
+    const { adapter, backend } = await install();
+    const { maxBufferSize, maxStorageBufferBindingSize } = backend.device.limits;
     return {
       name: 'webgpu',
       detail: describeAdapter(adapter),
+      limits: { tensorBytes: Math.min(maxBufferSize, maxStorageBufferBindingSize) },
       memory: `buffers up to ${(adapter.limits.maxBufferSize / 2 ** 30).toFixed(1)} GiB`,
     };
   },

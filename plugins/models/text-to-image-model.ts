@@ -43,6 +43,8 @@ export interface TextToImage extends Model {
   /** Channels of a latent, and its usual side. */
   readonly channels: number;
   readonly latentSize: number;
+  /** The side of latents that the denoiser halves down to one pixel. */
+  readonly leastSize: number;
   /** What the denoiser is told of texts; null is no text at all, which some families tell from an empty one. */
   encode(context: Context, texts: readonly (string | null)[]): TextConditions;
   /**
@@ -188,6 +190,7 @@ export async function buildTextToImage({ from, train, vae, clipSkip = 0 }: TextT
     codec,
     tokenizer,
     channels: unet.config.in_channels,
+    leastSize: 2 ** (unet.config.block_out_channels.length - 1),
     latentSize: typeof size === 'number' ? size : 64,
     encode,
     predict,

@@ -1,6 +1,16 @@
 import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
+import {
+  type Batch,
+  type Context,
+  fail,
+  type Host,
+  type Model,
+  OBJECTIVE,
+  type Objective,
+  type Source,
+  type Trial,
+} from '../../core/index.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/squared-errors.js';
 import { lostText } from '../models/clip/lost-text.js';
@@ -85,6 +95,23 @@ export const denoising = (options: DenoisingOptions = {}) => {
     },
     settings: () => ({ snrGamma: snrGamma ?? null, noiseOffset, captionDropout }),
     loss: (context: Context, model: Model, batch: Batch) => lossAt(context, model, batch),
+    trial(model: Model, { shapes }: Source): Trial | null {
+      const side = shapes?.images?.[0];
+      if (!isTextToImage(model) || side === undefined) return null;
+      const { codec, leastSize, channels } = model;
+      return {
+        side: side / codec.factor,
+        least: leastSize,
+        pixels: codec.factor,
+        loss(context, _, items, side) {
+          // Without the codec, which keeps nothing for the way back.
+          const latents = tf.zeros<tf.Rank.R4>([items, side, side, channels]);
+          const texts = new Array<string>(items).fill('');
+          const predicted = model.predict(context, latents, new Array<number>(items).fill(0), model.encode(context, texts));
+          return squaredErrors(predicted, latents).mean() as Scalar;
+        },
+      };
+    },
     lossAt,
   } satisfies Objective & Record<string, unknown>;
 };

@@ -1,7 +1,9 @@
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { defineRole, type FinishedRecord, type Host } from '../../core/index.js';
+import { defineRole, type Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
+import { Records } from './page/records.js';
+import { formerRecords } from './page/runs.js';
 import { serveRuns } from './page/server.js';
 
 /** Role PAGE: shows the run to whoever watches it. */
@@ -29,13 +31,12 @@ export interface UiOptions {
   readonly say?: (text: string) => void;
 }
 
-/** Records kept for the page. */
-const MOST = 4000;
-
-/** A page on this machine that shows the run while it trains, and a button that stops it after the step. Needs Node. */
+/**
+ * A page on this machine that shows the run while it trains, and a button that stops it after the step. Of a resumed run the part before is read from its
+ * log. Needs Node.
+ */
 export const ui = ({ host, port, folder, every = 10, say = (text) => console.error(text) }: UiOptions = {}) => {
-  let records: FinishedRecord[] = [];
-  let generation = 0;
+  const records = new Records();
   let server: Awaited<ReturnType<typeof serveRuns>> | null = null;
   let explanation: string | undefined;
   return {
@@ -44,20 +45,24 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
     describe(text: string) {
       explanation = text;
     },
-    apply({ hooks, isFirstRank, request, plan }: Host) {
+    apply({ hooks, isFirstRank, request, plan, startStep, runId }: Host) {
       let started = 0;
       let ended = false;
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         started = performance.now();
+        if (folder && startStep() > 0)
+          for (const record of await formerRecords(join(folder, 'log.jsonl'), { step: startStep(), runId: runId() })) records.add(record);
+        const seconds = Number(records.list.at(-1)?.seconds);
+        if (Number.isFinite(seconds)) started -= 1000 * seconds;
         server = await serveRuns({
           ...(host === undefined ? {} : { host }),
           ...(port === undefined ? {} : { port }),
           runs: async () => [
             {
               name: folder ? basename(folder) : 'run',
-              records,
-              generation,
+              records: records.list,
+              generation: records.generation,
               folder: folder ?? '',
               live: true,
               ended,
@@ -73,12 +78,7 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
       hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));
       hooks.onRecord.tap((record) => {
         if (!server) return;
-        records.push({ ...record, seconds: (performance.now() - started) / 1000 });
-        if (records.length > MOST) {
-          // Half of the points draw the same line; a run of any length then takes the same memory.
-          records = records.filter((_, i) => i % 2 === 0);
-          generation++;
-        }
+        records.add({ ...record, seconds: (performance.now() - started) / 1000 });
       });
       hooks.onEnd.tap(() => {
         ended = true;

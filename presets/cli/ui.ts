@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { fail, messageOf } from '../../core/index.js';
-import { runsBelow, serveRuns } from '../../plugins/observe/page/server.js';
+import { runsBelow } from '../../plugins/observe/page/runs.js';
+import { serveRuns } from '../../plugins/observe/page/server.js';
 import { runOptions } from '../common/options.js';
 import { addOptions, optionsOf } from './options.js';
 

@@ -5,6 +5,7 @@ import { afterError, fail, messageOf } from '../../../core/index.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend, override, type Undo } from '../compute/undo.js';
 import { WasmDevice } from './device.js';
+import { guardHeap } from './heap.js';
 import type { BackendInternals } from './internals.js';
 import { register } from './register.js';
 
@@ -64,6 +65,8 @@ export async function install(threads: number): Promise<WasmDevice> {
     const device = new WasmDevice(tf.backend() as unknown as BackendInternals, backend.getThreadsCount());
     effects.add(() => device.dispose());
     register(device, effects);
+    // The module's malloc, which TensorFlow.js does not ask whether it gave anything.
+    effects.add(guardHeap(device.backend.wasm));
     device.undo = effects.undo;
     return device;
   } catch (error) {

@@ -1,4 +1,3 @@
-import { fail } from '../../../core/index.js';
 import type { BackendInternals } from './internals.js';
 
 /** Memory in the backend's heap for tables and threads, kept by its use and grown where that is not enough. */
@@ -13,8 +12,6 @@ export class Scratch {
     if (found && found.bytes >= bytes) return found.at;
     if (found) this.wasm._free(found.at);
     const at = this.wasm._malloc(bytes);
-    if (at === 0)
-      fail('OUT_OF_MEMORY', 'wasm', `the wasm backend has no ${bytes} bytes left`, 'Lower the batch or the resolution, or use a GPU.');
     this.known.set(use, { bytes, at });
     return at;
   }

@@ -1,6 +1,7 @@
 import { isAbsolute, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type ErrorCode, problemText, type SteploomError } from '../../../core/errors.js';
+import type { ErrorCode } from '../../../core/error-codes.js';
+import { problemText, type SteploomError } from '../../../core/errors.js';
 
 /** The folders of steploom's code, in dist/ or the sources. */
 const steploom = ['core', 'plugins', 'presets'].map((room) => join(fileURLToPath(new URL('../../..', import.meta.url)), room, sep));

@@ -30,8 +30,6 @@ export const PAGE_HTML = `<!doctype html>
 const COLOURS = ['#1f6fd0', '#d0541f', '#2a9d4a', '#8d44c7', '#c7a511', '#13a3a3', '#c72c6b', '#777'];
 const runs = new Map();
 const hidden = new Set();
-const token = new URLSearchParams(location.search).get('token');
-const at = (path) => path + (token ? (path.includes('?') ? '&' : '?') + 'token=' + encodeURIComponent(token) : '');
 const short = (x) => typeof x === 'number' ? (Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(2) : String(+x.toPrecision(4))) : String(x);
 const node = (name, attributes = {}, text) => {
   const made = document.createElement(name);
@@ -97,12 +95,12 @@ function draw() {
     if (run.live && !run.ended) {
       const stop = node('button', {}, run.stopping ? 'stopping' : 'Stop after this step');
       stop.disabled = run.stopping === true;
-      stop.onclick = () => { run.stopping = true; draw(); fetch(at('./stop'), { method: 'POST', headers: { 'x-steploom': '1' } }); };
+      stop.onclick = () => { run.stopping = true; draw(); fetch('./stop', { method: 'POST', headers: { 'x-steploom': '1' } }); };
       part.append(stop);
     }
     for (const picture of [...run.pictures].reverse()) {
       const figure = node('figure');
-      figure.append(node('figcaption', {}, picture.name), node('img', { src: at('./picture?run=' + encodeURIComponent(run.name) + '&name=' + encodeURIComponent(picture.name) + '&time=' + picture.time), alt: picture.name }));
+      figure.append(node('figcaption', {}, picture.name), node('img', { src: './picture?run=' + encodeURIComponent(run.name) + '&name=' + encodeURIComponent(picture.name) + '&time=' + picture.time, alt: picture.name }));
       part.append(figure);
     }
     if (run.explanation) {
@@ -118,7 +116,7 @@ function draw() {
 async function ask() {
   try {
     const since = Object.fromEntries([...runs.values()].map((run) => [run.name, [run.generation ?? 0, run.records.length]]));
-    const answer = await fetch(at('./data?since=' + encodeURIComponent(JSON.stringify(since))));
+    const answer = await fetch('./data?since=' + encodeURIComponent(JSON.stringify(since)));
     if (!answer.ok) throw new Error(await answer.text());
     let changed = false;
     for (const { name, from, records, ...rest } of await answer.json()) {

@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Plugin, Trainer } from '../../../core/index.js';
-import { runsBelow, serveRuns } from '../../../plugins/observe/page/server.js';
+import { runsBelow } from '../../../plugins/observe/page/runs.js';
+import { serveRuns } from '../../../plugins/observe/page/server.js';
 import { ui } from '../../../plugins/observe/ui.js';
 import { writeGrid } from '../../../plugins/persist/formats/png.js';
-import { smallRun } from '../../support/small-run.js';
+import { memoryStore, smallRun } from '../../support/small-run.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -105,15 +106,68 @@ describe('the page’s server', () => {
     }
   });
 
-  test('is shown in no other page’s frame, and answers no more than there is time for', async () => {
+  test('after the first visit the token is in a cookie that no script sees, and no longer in the address', async () => {
     const { address, close } = await serveRuns({ runs: runsBelow(folder) });
+    try {
+      const { port, searchParams } = new URL(address);
+      const token = searchParams.get('token');
+      const first = await asked(address, '/');
+      expect([first.code, first.headers.location]).toEqual([303, './']);
+      const [set] = first.headers['set-cookie'] as string[];
+      expect(set).toBe(`steploom-${port}=${token}; HttpOnly; SameSite=Strict; Path=/`);
+      // What a browser sends from then on.
+      const bare = (path: string, cookie: string) =>
+        fetch(`http://127.0.0.1:${port}${path}`, { headers: { cookie }, redirect: 'manual' }).then(({ status }) => status);
+      const [cookie] = set.split(';');
+      for (const path of ['/', '/data', '/picture?run=first&name=grid-after.png']) expect(await bare(path, cookie)).toBe(200);
+      expect(await bare('/', `theme=dark; ${cookie}`)).toBe(200);
+      for (const other of ['', `steploom-1=${token}`, `steploom-${port}=${'0'.repeat(32)}`, `x${cookie}`, 'steploom'])
+        expect(await bare('/data', other)).toBe(403);
+      // Along a redirect that another site's link began a strict cookie is not sent: that browser is led on by a page.
+      const foreign = await asked(address, '/', { headers: { 'sec-fetch-site': 'cross-site' } });
+      expect([foreign.code, foreign.headers['set-cookie']]).toEqual([200, [set]]);
+      expect(foreign.body).toContain('content="0;url=./"');
+      expect(foreign.body).not.toContain(token);
+    } finally {
+      await close();
+    }
+  });
+
+  test('is shown in no other page’s frame, and answers no more than there is time for', async () => {
+    let looks = 0;
+    const { address, close } = await serveRuns({
+      runs: async () => {
+        looks++;
+        return [];
+      },
+    });
     try {
       const { headers } = await asked(address, '/');
       expect(headers['content-security-policy']).toContain("frame-ancestors 'none'");
       expect(headers['x-frame-options']).toBe('DENY');
-      const codes: (number | undefined)[] = [];
-      for (let i = 0; i < 250; i++) codes.push((await asked(address, '/favicon.ico')).code);
-      expect(codes).toContain(429);
+      // 50 who ask again as soon as they are answered, for two seconds: who has no token, and who has it.
+      const loops = async (path: string) => {
+        const codes = new Map<number | undefined, number>();
+        const end = performance.now() + 2000;
+        const loop = async () => {
+          while (performance.now() < end) {
+            const { code } = await asked(address, path);
+            codes.set(code, (codes.get(code) ?? 0) + 1);
+          }
+        };
+        await Promise.all(Array.from({ length: 50 }, loop));
+        return codes;
+      };
+      const strangers = await loops('/data?token=guess');
+      expect(strangers.get(403)).toBeLessThan(60);
+      // Each is told so after a second.
+      expect(strangers.get(429)).toBeLessThanOrEqual(150);
+      // They take nothing of what the owner has.
+      expect((await asked(address, '/data')).code).toBe(200);
+      const owners = await loops('/data');
+      expect(owners.get(200)).toBeGreaterThan(100);
+      expect(looks).toBeLessThan(180);
+      expect(owners.get(429)).toBeLessThanOrEqual(150);
     } finally {
       await close();
     }
@@ -126,7 +180,7 @@ describe('the page’s server', () => {
     const closed = idle.map((socket) => new Promise((done) => socket.on('error', () => undefined).once('close', done)));
     // Beyond 64 they are closed at once, the others after five seconds.
     await Promise.all(closed);
-    expect((await asked(address, '/')).code).toBe(200);
+    expect((await asked(address, '/data')).code).toBe(200);
     await close();
   }, 20_000);
 
@@ -184,6 +238,38 @@ describe('the page’s server', () => {
     );
     await close();
   });
+});
+
+test('the page of a resumed run has the part before, and goes on in steps and seconds', async () => {
+  const output = await mkdtemp(join(tmpdir(), 'steploom-page-'));
+  const line = (step: number, run: string) => `${JSON.stringify({ step, loss: 1 / step, seconds: 10 * step, run })}\n`;
+  // As it was left: with steps after the checkpoint, and those of another run.
+  await writeFile(join(output, 'log.jsonl'), line(1, 'other') + line(1, 'same') + line(2, 'same') + line(3, 'same'));
+  const first = memoryStore(2);
+  await new Trainer(smallRun({ steps: 2 }).with(first.plugin), { runId: 'same' }).train();
+  let records: { step: number; seconds: number }[] = [];
+  let address = '';
+  const look: Plugin = {
+    name: 'look',
+    apply: ({ hooks }) =>
+      hooks.onEnd.tapPromise(async () => {
+        [{ records }] = JSON.parse((await asked(address, '/data')).body);
+      }),
+  };
+  const page = ui({
+    every: 1,
+    folder: output,
+    say: (text) => {
+      address = text.slice(text.indexOf('http'));
+    },
+  });
+  const store = memoryStore(100, { ...first.snapshots[0], runId: 'same' });
+  await new Trainer(smallRun({ steps: 4 }).with(store.plugin, page, look)).train();
+  expect(records.map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+  expect(records[1].seconds).toBe(20);
+  expect(records[2].seconds).toBeGreaterThanOrEqual(20);
+  expect(records[2].seconds).toBeLessThan(30);
+  await rm(output, { recursive: true });
 });
 
 const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
