@@ -55,6 +55,19 @@ describe('diffusers’ folder layout', () => {
     }
   });
 
+  test('a scheduler of another class stays what it was, Python’s infinities too', async () => {
+    const { map } = await written();
+    const config =
+      '{"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "sample", "lambda_min_clipped": -Infinity, "note": "Infinity"}';
+    map.set('scheduler/scheduler_config.json', new TextEncoder().encode(config));
+    const model = await buildTextToImage({ from: inMemory(map), train: 'nothing' }, seededRandom(0));
+    expect(model.noise.config.prediction_type).toBe('sample');
+    const again = new Map<string, Uint8Array>();
+    await model.save(inMemory(again), weightsOf(model));
+    const { _class_name, _diffusers_version, ...rest } = decode(again.get('scheduler/scheduler_config.json'));
+    expect([_class_name, rest]).toEqual(['DPMSolverMultistepScheduler', { prediction_type: 'sample', note: 'Infinity' }]);
+  });
+
   test('text encoders are read with and without text_model., position_ids left out', async () => {
     const { map } = await written();
     const path = 'text_encoder/model.safetensors';

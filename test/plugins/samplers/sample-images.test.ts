@@ -103,7 +103,7 @@ describe('negative prompts', () => {
 
 test('guidance rescale changes what is drawn', async () => {
   const [none, some] = [await draw(['red']), await draw(['red'], { guidanceRescale: 0.7 })];
-  expect(relativeGap(some.data, none.data)).toBeGreaterThan(1e-3);
+  expect(relativeGap(some.data, none.data)).toBeGreaterThan(1e-4);
 });
 
 test.each<[Partial<SampleOptions>, RegExp]>([
