@@ -17,15 +17,10 @@ export { clipTokenizer, type Tokenizer, wordTokenizer } from './models/clip/toke
 export { type FunctionModelOptions, functionModel } from './models/function-model.js';
 export type { Outputs } from './models/layers/outputs.js';
 export { type LayersModelOptions, layersModel } from './models/layers-model.js';
+export { buildTextToImage, type FreshTextToImage } from './models/stable-diffusion/build.js';
 export type { NoiseConfig } from './models/stable-diffusion/noise-schedule.js';
-export {
-  buildTextToImage,
-  type FreshTextToImage,
-  isTextToImage,
-  type TextToImage,
-  type TextToImageModelOptions,
-  textToImageModel,
-} from './models/text-to-image-model.js';
+export { isTextToImage, type TextToImage } from './models/stable-diffusion/text-to-image.js';
+export { type TextToImageModelOptions, textToImageModel } from './models/text-to-image-model.js';
 export type { UNetConfig } from './models/unet/config.js';
 export { type DenoisingOptions, denoising } from './objectives/denoising.js';
 export type { Comparison, LossName } from './objectives/losses/losses.js';

@@ -1,7 +1,7 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
-import { isTextToImage } from '../models/text-to-image-model.js';
+import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';
 import { leaveDevice } from './cached-latents/leave-device.js';

@@ -14,7 +14,7 @@ import {
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/squared-errors.js';
 import { lostText } from '../models/clip/lost-text.js';
-import { isTextToImage } from '../models/text-to-image-model.js';
+import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 
 export interface DenoisingOptions {

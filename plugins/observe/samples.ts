@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { COLLECTIVE, type Filling, fail, type Host, RANDOM } from '../../core/index.js';
 import { lostText } from '../models/clip/lost-text.js';
-import { isTextToImage } from '../models/text-to-image-model.js';
+import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import { writeGrid } from '../persist/formats/png.js';
 import { columnsOf, picturesOf, sampleImages } from '../samplers/walk/sample-images.js';
 import { checkSampling, checkSize, type SampleOptions } from '../samplers/walk/sample-options.js';

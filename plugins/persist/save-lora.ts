@@ -1,6 +1,6 @@
 import { type Host, type Model, type Tensors, weightsOf } from '../../core/index.js';
 import { type LoraScaling, loraMatrices } from '../adapters/lora/serialize.js';
-import { isTextToImage } from '../models/text-to-image-model.js';
+import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import { runName } from './folders/run-name.js';
 import { folder } from './formats/folder.js';
 import { writeLoraFile } from './formats/lora/diffusers.js';

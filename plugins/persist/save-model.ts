@@ -1,5 +1,5 @@
 import { type Host, weightsOf } from '../../core/index.js';
-import { isTextToImage } from '../models/text-to-image-model.js';
+import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from './formats/files.js';
 import { refuseRuined, trainedOf } from './weights/finite.js';
 

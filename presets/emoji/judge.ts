@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
 import type { Emoji } from '../../plugins/data/emoji/noto.js';
-import type { TextToImage } from '../../plugins/models/text-to-image-model.js';
+import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';

@@ -1,7 +1,7 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { makeContext, type TensorData, toHost, weightsOf } from '../../../core/index.js';
-import type { TextToImage } from '../../models/text-to-image-model.js';
+import type { TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import { requireFiniteLatents } from '../../models/vae/finite-latents.js';
 import type { PictureSource, View } from '../image-folder/picture-source.js';
 import type { Store } from './store.js';

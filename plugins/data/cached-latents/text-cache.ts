@@ -1,7 +1,7 @@
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { type Model, makeContext, type Tensor, type TensorData, toHost, weightsOf } from '../../../core/index.js';
-import type { TextConditions, TextToImage } from '../../models/text-to-image-model.js';
+import type { TextConditions, TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import type { Kept, Store } from './store.js';
 
 /** Whether texts give the same states at every step. */

@@ -4,6 +4,8 @@ import { lowered, unicode16 } from './letters.js';
 
 /** Text to a fixed number of int32 ids: begin, the text, end, padding. */
 export interface Tokenizer {
+  /** transformers' class of it; a WordTokenizer is steploom's own. */
+  readonly kind: 'CLIPTokenizer' | 'WordTokenizer';
   readonly length: number;
   readonly size: number;
   /** A text's ids; what is past the length is cut. */
@@ -44,6 +46,7 @@ const framed = (idsOf: (text: string) => number[], length: number, begin: number
 export function wordTokenizer(words: readonly string[], length: number): Tokenizer {
   const index = new Map(words.map((word, i) => [word, i + 2]));
   return {
+    kind: 'WordTokenizer',
     length,
     size: words.length + 2,
     ...framed((text) => splitWords(text).flatMap((word) => index.get(word) ?? []), length, 0, 1, 1),
@@ -97,6 +100,7 @@ export function clipTokenizer(
       );
     });
   return {
+    kind: 'CLIPTokenizer',
     length,
     size: Object.keys(vocabulary).length,
     ...framed(idsOf, length, begin, end, vocabulary[padding] ?? end),

@@ -1,4 +1,6 @@
+import type { Family as PublishedName } from '../../persist/formats/lora/family.js';
 import type { TextOutputOptions } from '../clip/text-encoder.js';
+import type { NoiseConfig } from './noise-schedule.js';
 
 /** A text encoder of a family: where it stands, and which of its states the denoiser is given. */
 export interface EncoderFacts {
@@ -8,6 +10,17 @@ export interface EncoderFacts {
   /** transformers' class of it. */
   readonly kind: 'CLIPTextModel' | 'CLIPTextModelWithProjection';
   readonly outputs: TextOutputOptions;
+}
+
+/** What the configurations of a published model say, from which nearly all others are made: single files and adapters leave it out. */
+export interface PublishedModel {
+  readonly unet: object;
+  /** One for each text encoder of the family. */
+  readonly encoders: readonly object[];
+  /** What their tokenizers fill texts up with. */
+  readonly paddings: readonly string[];
+  readonly vae: object;
+  readonly noise: NoiseConfig;
 }
 
 /** Models that are made of the same parts, joined in the same way. */
@@ -22,4 +35,5 @@ export interface Family {
   readonly sizes: boolean;
   /** Whether zeros stand for no text at all; model_index.json may say otherwise (force_zeros_for_empty_prompt). */
   readonly zerosForNoText: boolean;
+  readonly published: Readonly<Partial<Record<PublishedName, PublishedModel>>>;
 }

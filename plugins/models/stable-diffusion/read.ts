@@ -7,15 +7,17 @@ import { parseConfig } from '../layers/parse-config.js';
 import { type Components, type Network, weightsStem } from './components.js';
 import { FAMILIES } from './families/all.js';
 import type { Family } from './family.js';
-import type { NoiseConfig } from './noise-schedule.js';
+import type { NoiseConfig, PredictionType } from './noise-schedule.js';
 
 export interface ReadOptions extends OpenComponentOptions {
   /** Another model's folder, or an autoencoder's own, whose autoencoder is used in place of the model's. */
   readonly vae?: Files;
+  /** What the denoiser predicts, where it is another thing than the files say, or they do not say it. */
+  readonly predictionType?: PredictionType;
 }
 
 /** Finds and reads the components of a folder in diffusers' layout; every fault is an error that names file and option. */
-export async function readComponents(files: Files, { vae: otherVae, ...options }: ReadOptions = {}): Promise<Components> {
+export async function readComponents(files: Files, { vae: otherVae, predictionType, ...options }: ReadOptions = {}): Promise<Components> {
   const index = await readJson(files, 'model_index.json');
   const family = familyOf(index, files.where);
   const encoders: Components['encoders'][number][] = [];
@@ -27,7 +29,10 @@ export async function readComponents(files: Files, { vae: otherVae, ...options }
     unet: await readNetwork(files, 'unet', options),
     encoders,
     vae: otherVae ? await readAutoencoder(otherVae, options) : await readCodec(files, index, options),
-    noise: (await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig,
+    noise: {
+      ...((await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig),
+      ...(predictionType ? { prediction_type: predictionType } : {}),
+    },
     index,
   };
 }
@@ -68,7 +73,7 @@ async function readCodec(
 }
 
 /** An autoencoder: what stands in the folder itself, or in its vae/. */
-const readAutoencoder = async (files: Files, options: OpenComponentOptions): Promise<Network> =>
+export const readAutoencoder = async (files: Files, options: OpenComponentOptions): Promise<Network> =>
   readNetwork(files, (await files.size('vae/config.json')) === null ? '' : 'vae', options);
 
 /** One network's config.json and weights; `component` is its folder, '' where that is the place itself. */

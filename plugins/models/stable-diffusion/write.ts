@@ -55,15 +55,15 @@ function configOf(name: string, config: object, { components: { family }, unet }
 
 /** The model_index.json of a model that had none. */
 const indexOf = (joined: Joined): object => {
-  const { family, vae } = joined.components;
+  const { family, vae, encoders } = joined.components;
   return {
     _class_name: family.pipelines[0],
     ...VERSION,
     scheduler: ['diffusers', schedulerOf(joined)],
     ...Object.fromEntries(
-      family.encoders.flatMap(({ folder, tokenizer, kind }) => [
+      family.encoders.flatMap(({ folder, tokenizer, kind }, i) => [
         [folder, ['transformers', kind]],
-        [tokenizer, ['steploom', 'Tokenizer']],
+        [tokenizer, encoders[i].tokenizer.kind === 'CLIPTokenizer' ? ['transformers', 'CLIPTokenizer'] : ['steploom', 'Tokenizer']],
       ]),
     ),
     unet: ['diffusers', 'UNet2DConditionModel'],

@@ -1,5 +1,5 @@
 import type { OptionChecks } from '../../../core/index.js';
-import type { TextToImage } from '../../models/text-to-image-model.js';
+import type { TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import type { Sampler } from './sampler.js';
 
 export interface SampleOptions {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { makeContext, seededRandom, type TensorData, weightsOf } from '../../../core/index.js';
 import { clipTokenizer, splitWords, wordTokenizer } from '../../../plugins/models/clip/tokenizer.js';
-import { buildTextToImage, type FreshTextToImage } from '../../../plugins/models/text-to-image-model.js';
+import { buildTextToImage, type FreshTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
 import { parseUNetConfig } from '../../../plugins/models/unet/config.js';
 import { spaceToDepth } from '../../../plugins/models/vae/codec.js';
 import { inMemory } from '../../../plugins/persist/formats/files.js';

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import { type Batch, makeContext, seededRandom, weightsOf } from '../../../core/index.js';
-import { buildTextToImage, type TextToImage } from '../../../plugins/models/text-to-image-model.js';
+import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
+import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
 import { denoising } from '../../../plugins/objectives/denoising.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { sampleImages } from '../../../plugins/samplers/walk/sample-images.js';

@@ -9,7 +9,8 @@ import { lora, TEXT_ATTENTION_TARGETS } from '../../../plugins/adapters/lora.js'
 import { arrays } from '../../../plugins/data/arrays.js';
 import { cpu } from '../../../plugins/devices/cpu.js';
 import { wordTokenizer } from '../../../plugins/models/clip/tokenizer.js';
-import { type TextToImage, type TextToImageModelOptions, textToImageModel } from '../../../plugins/models/text-to-image-model.js';
+import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
+import { type TextToImageModelOptions, textToImageModel } from '../../../plugins/models/text-to-image-model.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { folder } from '../../../plugins/persist/formats/folder.js';
 import { readLoraFile } from '../../../plugins/persist/formats/lora-file.js';

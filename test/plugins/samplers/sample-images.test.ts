@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { seededRandom, weightsOf } from '../../../core/index.js';
-import { buildTextToImage, type TextToImage } from '../../../plugins/models/text-to-image-model.js';
+import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
+import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { euler } from '../../../plugins/samplers/euler.js';
 import { eulerAncestral } from '../../../plugins/samplers/euler-ancestral.js';

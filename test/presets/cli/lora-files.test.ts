@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { seededRandom, type TensorData, weightsOf } from '../../../core/index.js';
-import { buildTextToImage } from '../../../plugins/models/text-to-image-model.js';
+import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
 import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { emojiModel } from '../../../presets/emoji/model.js';

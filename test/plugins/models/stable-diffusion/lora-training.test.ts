@@ -15,7 +15,8 @@ import {
 import { lora } from '../../../../plugins/adapters/lora.js';
 import { arrays } from '../../../../plugins/data/arrays.js';
 import { wasm } from '../../../../plugins/devices/wasm.js';
-import { type TextToImage, textToImageModel } from '../../../../plugins/models/text-to-image-model.js';
+import type { TextToImage } from '../../../../plugins/models/stable-diffusion/text-to-image.js';
+import { textToImageModel } from '../../../../plugins/models/text-to-image-model.js';
 import { adamw } from '../../../../plugins/optimizers/adamw.js';
 import { folder } from '../../../../plugins/persist/formats/folder.js';
 import { fromFile, shapeOfFile } from '../../../../plugins/persist/formats/pytorch-layout.js';

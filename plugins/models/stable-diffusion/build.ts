@@ -1,0 +1,108 @@
+import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
+import { type Context, hashOfText, type Inputs, type Random, type Tensor } from '../../../core/index.js';
+import { type Files, writeTogether } from '../../persist/formats/files.js';
+import type { CLIPTextConfig } from '../clip/text-encoder.js';
+import type { Tokenizer } from '../clip/tokenizer.js';
+import type { UNetConfig } from '../unet/config.js';
+import type { Components } from './components.js';
+import { outputsOf, textEncoding } from './encode-texts.js';
+import { stableDiffusion } from './families/stable-diffusion.js';
+import { type Joined, joinComponents, parametersOf } from './join.js';
+import type { NoiseConfig } from './noise-schedule.js';
+import { type ReadOptions, readComponents } from './read.js';
+import { readSingleFile, type SingleFileModel } from './single-file.js';
+import type { TextToImage } from './text-to-image.js';
+import { writeComponents } from './write.js';
+
+export interface FreshTextToImage {
+  readonly unet: UNetConfig;
+  readonly textEncoder: CLIPTextConfig;
+  /** Standard deviations the embeddings start with. */
+  readonly textStart?: { readonly token?: number; readonly position?: number };
+  readonly tokenizer: Tokenizer;
+  readonly noise: NoiseConfig;
+  /** Side of a block of pixels that becomes one latent pixel. */
+  readonly block: number;
+}
+
+export interface TextToImageModelOptions extends ReadOptions {
+  /** A folder in diffusers' layout, one file with all of it, or the configurations of a new model. */
+  readonly from: Files | SingleFileModel | FreshTextToImage;
+  /** Which components are trained; an adapter's weights are trained in any case. */
+  readonly train: 'nothing' | 'unet' | 'everything';
+  /** Layers at the end of text encoders that the states do not pass through, more than the family leaves out; 0 by default. */
+  readonly clipSkip?: number;
+  /** What becomes of texts that are longer than the encoders take: cut, the default, or encoded in pieces whose states are joined. */
+  readonly longCaptions?: 'cut' | 'chunk';
+}
+
+const componentsOf = ({ textEncoder, tokenizer, unet, noise, block, textStart }: FreshTextToImage): Components => ({
+  where: 'a new model',
+  family: stableDiffusion,
+  unet: { config: unet },
+  encoders: [{ config: textEncoder, tokenizer }],
+  vae: { block },
+  noise,
+  ...(textStart ? { textStart } : {}),
+});
+
+/** Reads what there is to read. */
+const componentsFrom = async (from: TextToImageModelOptions['from'], options: ReadOptions): Promise<Components> => {
+  if ('merges' in from) return readSingleFile(from, options);
+  return 'read' in from ? readComponents(from, options) : componentsOf(from);
+};
+
+/** A hash of all that says how the weights are used. */
+const configurationOf = ({ unet, encoders, components, noise }: Joined, settings: readonly (string | number)[]): string =>
+  hashOfText(
+    JSON.stringify([
+      unet.config,
+      ...encoders.map(({ config }) => config),
+      'config' in components.vae ? components.vae.config : components.vae,
+      noise.config,
+      ...settings,
+    ]),
+  );
+
+/** Reads or makes the model; every fault of a folder is an error that names file and option. */
+export async function buildTextToImage(options: TextToImageModelOptions, random: Random): Promise<TextToImage> {
+  const { from, train, clipSkip = 0, longCaptions = 'cut' } = options;
+  const joined = joinComponents(await componentsFrom(from, options));
+  const { components, unet, encoders, noise, codec } = joined;
+  const { family } = components;
+  const trained = (network: string) => train === 'everything' || (train === 'unet' && network === 'unet');
+  const { parameters, base } = await parametersOf(joined, trained, random);
+  const { tokenizer } = components.encoders[0];
+  const encode = textEncoding(joined, { clipSkip, longCaptions });
+
+  const predict: TextToImage['predict'] = (context, latents, timesteps, { states, pooled }, timeIds) => {
+    if (!family.sizes) return unet.forward(context, latents, timesteps, states) as Tensor4D;
+    const [n, h, w] = latents.shape;
+    const size = [h * codec.factor, w * codec.factor];
+    const whole = () => new Array<number[]>(n).fill([...size, 0, 0, ...size]);
+    return unet.forward(context, latents, timesteps, states, { pooled: pooled as Tensor2D, timeIds: timeIds ?? whole() }) as Tensor4D;
+  };
+
+  const size = unet.config.sample_size;
+  return {
+    base,
+    configuration: configurationOf(joined, [clipSkip, longCaptions]),
+    parameters,
+    modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(outputsOf(family, clipSkip)[i])])]),
+    wraps: new Map(),
+    noise,
+    codec,
+    tokenizer: longCaptions === 'chunk' ? { ...tokenizer, lost: (text) => ({ ...tokenizer.lost(text), beyond: 0 }) } : tokenizer,
+    channels: unet.config.in_channels,
+    leastSize: 2 ** (unet.config.block_out_channels.length - 1),
+    latentSize: typeof size === 'number' ? size : 64,
+    encode,
+    predict,
+    forward(context: Context, inputs: Inputs): Tensor {
+      const states = inputs.states as Tensor3D | undefined;
+      const told = states ? { states } : encode(context, inputs.texts as string[]);
+      return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], told);
+    },
+    save: (files, weights, { half = false } = {}) => writeTogether(files, (into) => writeComponents(into, weights, joined, half)),
+  };
+}
