@@ -6,9 +6,14 @@ import type { WeightSpec } from '../layers/builder.js';
 import { weightsStem } from './components.js';
 import type { Joined } from './join.js';
 
+/** Options of transformers that must not be whole numbers in its eyes: it refuses 1 where it expects 1.0, which are the same here. */
+const FLOATS = /^( *"(?:initializer_factor|initializer_range|layer_norm_eps)": \d+)(?=,?$)/gm;
+
 /** What JSON has no word for (Python's infinities) is left out: it is a default there. */
-const json = (value: object): string =>
-  `${JSON.stringify(value, (_, one) => (one === Number.POSITIVE_INFINITY || one === Number.NEGATIVE_INFINITY ? undefined : one), 2)}\n`;
+const json = (value: object): string => {
+  const finite = (_: string, one: unknown) => (one === Number.POSITIVE_INFINITY || one === Number.NEGATIVE_INFINITY ? undefined : one);
+  return `${JSON.stringify(value, finite, 2).replace(FLOATS, '$1.0')}\n`;
+};
 
 const VERSION = { _diffusers_version: '0.42.1' };
 
@@ -41,7 +46,7 @@ const nameInFile = (network: string, path: string): string => {
 function configOf(name: string, config: object, { components: { family }, unet }: Joined, half: boolean): object {
   if (name === 'vae') return { _class_name: 'AutoencoderKL', ...VERSION, ...config };
   if (name === 'unet') return { _class_name: 'UNet2DConditionModel', ...VERSION, ...unet.config, ...config };
-  // As it was given: transformers refuses 1 where it expects 1.0, and JSON here cannot tell them apart.
+  const dtype = half ? 'float16' : 'float32';
   return {
     architectures: [family.encoders.find(({ folder }) => folder === name)?.kind],
     model_type: 'clip_text_model',
@@ -49,7 +54,8 @@ function configOf(name: string, config: object, { components: { family }, unet }
     eos_token_id: 1,
     pad_token_id: 1,
     ...config,
-    dtype: half ? 'float16' : 'float32',
+    // transformers before 4.56 calls it torch_dtype.
+    ...('torch_dtype' in config ? { torch_dtype: dtype } : { dtype }),
   };
 }
 
