@@ -1,7 +1,7 @@
 import { type TensorData, type Tensors, toHost } from '../../../core/index.js';
 import type { Files } from '../../persist/formats/files.js';
 import { fileShape, toFile } from '../../persist/formats/pytorch-layout.js';
-import { writeSafetensors } from '../../persist/formats/safetensors.js';
+import { type TensorToWrite, writeSafetensorsTo } from '../../persist/formats/safetensors.js';
 import type { WeightSpec } from '../layers/builder.js';
 import { weightsStem } from './components.js';
 import type { Joined } from './join.js';
@@ -22,10 +22,8 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
   const { components, networks } = joined;
   for (const [name, { config, specs }] of networks) {
     await files.write(`${name}/config.json`, json(configOf(name, config, joined, half)));
-    await files.write(
-      `${name}/${weightsStem(name)}.safetensors`,
-      await weightsFile(weights, specs, half, (path) => nameInFile(name, path)),
-    );
+    const tensors = toWrite(weights, specs, (path) => nameInFile(name, path));
+    await writeSafetensorsTo(files, `${name}/${weightsStem(name)}.safetensors`, tensors, { half });
   }
   if ('block' in components.vae)
     await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.vae.block }));
@@ -77,16 +75,14 @@ const indexOf = (joined: Joined): object => {
   };
 };
 
-async function weightsFile(
-  weights: Tensors,
-  specs: readonly WeightSpec[],
-  half: boolean,
-  rename: (path: string) => string,
-): Promise<Uint8Array> {
-  const tensors: Record<string, TensorData> = {};
-  for (const spec of specs) {
-    const { data } = await toHost(weights[spec.path]);
-    tensors[rename(spec.path)] = { dtype: 'float32', shape: fileShape(spec), data: toFile(data as Float32Array, spec) };
-  }
-  return writeSafetensors(tensors, { half });
-}
+/** A network's weights as a file has them; each comes from the device when its turn comes. */
+const toWrite = (weights: Tensors, specs: readonly WeightSpec[], rename: (path: string) => string): TensorToWrite[] =>
+  specs.map((spec) => {
+    const shape = fileShape(spec);
+    const read = async (): Promise<TensorData> => ({
+      dtype: 'float32',
+      shape,
+      data: toFile((await toHost(weights[spec.path])).data as Float32Array, spec),
+    });
+    return { name: rename(spec.path), shape, read };
+  });

@@ -1,6 +1,6 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { fail, messageOf } from '../../../core/index.js';
+import { fail, messageOf, SteploomError } from '../../../core/index.js';
 
 /** The name of what is being written, beside its own. */
 export const unfinished = (name: string): string => `.${name}.unfinished`;
@@ -15,14 +15,14 @@ export async function flush(path: string, flags: string): Promise<void> {
   }
 }
 
-/** A file whose old content stays until the new one is whole. */
-export async function writeAtomically(path: string, content: string | Uint8Array): Promise<void> {
+/** A file whose old content stays until the new one is whole; of one in parts, no more than one is in memory. */
+export async function writeAtomically(path: string, content: string | Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
   const temporary = join(dirname(path), unfinished(basename(path)));
   await guarded(path, async () => {
     await mkdir(dirname(path), { recursive: true });
     const handle = await open(temporary, 'w');
     try {
-      await handle.writeFile(content);
+      await writeFile(handle, content);
       await handle.sync();
     } finally {
       await handle.close();
@@ -35,11 +35,12 @@ export async function writeAtomically(path: string, content: string | Uint8Array
   });
 }
 
-/** Does what writes `path`; a failure is FILE_UNWRITABLE, and names it. */
+/** Does what writes `path`; a failure is FILE_UNWRITABLE, and names it, unless it has a code of its own (of what was to be written). */
 export async function guarded(path: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
+    if (error instanceof SteploomError) throw error;
     fail('FILE_UNWRITABLE', 'files', `${path}: ${messageOf(error)}`, 'Check the path, its permissions and the space left.', error);
   }
 }

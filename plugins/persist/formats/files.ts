@@ -12,6 +12,8 @@ export interface Files {
   /** A copy of a file's bytes, from `from` up to the one before `to`; an error where the file is missing or ends before. */
   range(path: string, from: number, to: number): Promise<Uint8Array>;
   write(path: string, content: Uint8Array | string): Promise<void>;
+  /** Writes a file part by part, with as little of it in memory; absent where the place has no means to, see the function of this name. */
+  writeParts?(path: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
   /** Writes several files, of which a reader finds all or none. Absent where the place has no means to; see {@link writeTogether}. */
   together?(write: (files: Files) => Promise<void>): Promise<void>;
 }
@@ -46,6 +48,20 @@ export const cutShort = (files: Pick<Files, 'where'>, path: string, end: number,
 /** Writes files that belong together: where the place has the means, a reader finds all of the new ones or all of the old. */
 export const writeTogether = (files: Files, write: (files: Files) => Promise<void>): Promise<void> =>
   files.together ? files.together(write) : write(files);
+
+/** Writes a file part by part, where the place has the means; elsewhere they are put together first. */
+export async function writeParts(files: Files, path: string, parts: AsyncIterable<Uint8Array>): Promise<void> {
+  if (files.writeParts) return files.writeParts(path, parts);
+  const all: Uint8Array[] = [];
+  for await (const part of parts) all.push(part);
+  const whole = new Uint8Array(all.reduce((size, { byteLength }) => size + byteLength, 0));
+  let at = 0;
+  for (const part of all) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  await files.write(path, whole);
+}
 
 /** A file that must be there. */
 export async function readFile(files: Files, path: string): Promise<Uint8Array> {

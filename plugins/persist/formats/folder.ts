@@ -52,5 +52,6 @@ export const folder = (path: string): Files => ({
   async write(name, content) {
     await writeAtomically(join(path, name), content);
   },
+  writeParts: (name, parts) => writeAtomically(join(path, name), parts),
   together: (write) => writeFilesTogether(path, (stage) => write(folder(stage))),
 });

@@ -1,9 +1,9 @@
 import { fail, type TensorData } from '../../../core/index.js';
-import { type Files, missing } from './files.js';
+import { type Files, missing, writeParts } from './files.js';
 import { toFloat16 } from './float16.js';
 import { headerEnd, LENGTH_BYTES, parseHeader } from './safetensors/header.js';
-import { decode } from './safetensors/number-types.js';
-import type { StoredTensors } from './stored-tensors.js';
+import { BYTES, decode } from './safetensors/number-types.js';
+import type { StoredTensor, StoredTensors } from './stored-tensors.js';
 
 /** The safetensors format: 8 bytes of header length, a JSON header, then the tensors' bytes (huggingface/safetensors, README). */
 export interface SafetensorsFile {
@@ -60,35 +60,90 @@ function halves(name: string, data: Float32Array): Uint16Array {
   return stored;
 }
 
-/** Writes tensors in the order of their names; float32 ones as float16 where `half` is set. */
-export function writeSafetensors(
-  tensors: Readonly<Record<string, TensorData>>,
-  { metadata = { format: 'pt' }, half = false }: { metadata?: Record<string, string>; half?: boolean } = {},
-): Uint8Array {
+export interface WriteSafetensorsOptions {
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Writes float32 as float16; FLOAT16_OVERFLOW where a number is too large for it. */
+  readonly half?: boolean;
+}
+
+interface Part {
+  readonly name: string;
+  readonly dtype: TensorData['dtype'];
+  readonly shape: readonly number[];
+}
+
+/** A file's bytes up to its first tensor, and the tensors in the order of the file: by name, and wider types first, so that each begins at a multiple of its width. */
+function laidOut<T extends Part>(parts: Iterable<T>, { metadata = { format: 'pt' }, half = false }: WriteSafetensorsOptions) {
+  const typeOf = ({ dtype }: Part) => (dtype === 'float32' ? (half ? 'F16' : 'F32') : dtype === 'int32' ? 'I32' : 'U8');
+  const widthOf = (part: Part) => BYTES[typeOf(part)];
+  const inOrder = [...parts].sort((a, b) => widthOf(b) - widthOf(a) || (a.name < b.name ? -1 : 1));
   const header: Record<string, unknown> = { __metadata__: metadata };
-  const parts: Uint8Array[] = [];
-  let offset = 0;
-  // Wider types first: each tensor then begins at a multiple of its width.
-  const width = ({ dtype }: TensorData) => (dtype === 'uint8' ? 1 : dtype === 'float32' && half ? 2 : 4);
-  const names = Object.keys(tensors).sort((a, b) => width(tensors[b]) - width(tensors[a]) || (a < b ? -1 : 1));
-  for (const name of names) {
-    const { dtype, shape, data } = tensors[name];
-    const stored = dtype === 'float32' && half ? halves(name, data as Float32Array) : data;
-    const part = new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
-    const type = dtype === 'float32' ? (half ? 'F16' : 'F32') : dtype === 'int32' ? 'I32' : 'U8';
-    header[name] = { dtype: type, shape, data_offsets: [offset, offset + part.byteLength] };
-    parts.push(part);
-    offset += part.byteLength;
+  let size = 0;
+  for (const part of inOrder) {
+    const from = size;
+    size += part.shape.reduce((a, b) => a * b, widthOf(part));
+    header[part.name] = { dtype: typeOf(part), shape: part.shape, data_offsets: [from, size] };
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const padded = Math.ceil(json.byteLength / 8) * 8;
-  const file = new Uint8Array(8 + padded + offset).fill(0x20, 8, 8 + padded);
-  new DataView(file.buffer).setBigUint64(0, BigInt(padded), true);
-  file.set(json, 8);
-  let at = 8 + padded;
-  for (const part of parts) {
-    file.set(part, at);
-    at += part.byteLength;
+  const head = new Uint8Array(LENGTH_BYTES + padded).fill(0x20, LENGTH_BYTES);
+  new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
+  head.set(json, LENGTH_BYTES);
+  return { head, inOrder, size };
+}
+
+/** A tensor's bytes in a file. */
+function bytesOf(name: string, { dtype, data }: TensorData, half: boolean): Uint8Array {
+  const stored = dtype === 'float32' && half ? halves(name, data as Float32Array) : data;
+  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+}
+
+/** A small file's bytes; {@link writeSafetensorsTo} is for large ones. Tensors stand in the order of their names. */
+export function writeSafetensors(tensors: Readonly<Record<string, TensorData>>, options: WriteSafetensorsOptions = {}): Uint8Array {
+  const { head, inOrder, size } = laidOut(
+    Object.entries(tensors).map(([name, tensor]) => ({ name, ...tensor })),
+    options,
+  );
+  const file = new Uint8Array(head.byteLength + size);
+  file.set(head);
+  let at = head.byteLength;
+  for (const { name, ...tensor } of inOrder) {
+    const bytes = bytesOf(name, tensor, options.half ?? false);
+    file.set(bytes, at);
+    at += bytes.byteLength;
   }
   return file;
+}
+
+/** A tensor of float32 that is read when its turn to be written comes. */
+export interface TensorToWrite extends Pick<StoredTensor, 'shape' | 'read'> {
+  readonly name: string;
+}
+
+/** Writes a file of any size: the same bytes as {@link writeSafetensors}, but one tensor after another, of which no more than one is held. */
+export async function writeSafetensorsTo(
+  files: Files,
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  options: WriteSafetensorsOptions = {},
+): Promise<void> {
+  const { head, inOrder } = laidOut(
+    [...tensors].map((tensor) => ({ ...tensor, dtype: 'float32' as const })),
+    options,
+  );
+  async function* parts() {
+    yield head;
+    for (const { name, shape, read } of inOrder) {
+      const tensor = await read();
+      if (tensor.dtype !== 'float32' || tensor.data.length !== shape.reduce((a, b) => a * b, 1))
+        fail(
+          'WEIGHTS_MISMATCH',
+          'safetensors',
+          `${name} is [${tensor.shape}] of ${tensor.dtype}, expected [${shape}] of float32`,
+          'Save the model again.',
+        );
+      yield bytesOf(name, tensor, options.half ?? false);
+    }
+  }
+  await writeParts(files, path, parts());
 }

@@ -1,10 +1,11 @@
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { TensorData } from '../../../../core/index.js';
 import { inMemory } from '../../../../plugins/persist/formats/files.js';
 import { folder } from '../../../../plugins/persist/formats/folder.js';
-import { openSafetensors, readSafetensors, writeSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
+import { openSafetensors, readSafetensors, writeSafetensors, writeSafetensorsTo } from '../../../../plugins/persist/formats/safetensors.js';
 
 describe('safetensors', () => {
   const tensors = {
@@ -74,6 +75,63 @@ describe('safetensors', () => {
     const names = ['a":{', '}b', 'c\\', '{"d":"d"'];
     const file = writeSafetensors(Object.fromEntries(names.map((name) => [name, tensors.a])), { metadata: { '{': '}' } });
     expect([...readSafetensors(file).tensors.keys()].sort()).toEqual([...names].sort());
+  });
+});
+
+describe('a safetensors file that is written in parts', () => {
+  const data: Record<string, TensorData> = {
+    b: { dtype: 'float32', shape: [2, 2], data: new Float32Array([1, -2, 0.5, 1 / 3]) },
+    a: { dtype: 'float32', shape: [3], data: new Float32Array([4, 5, 6]) },
+    empty: { dtype: 'float32', shape: [0, 2], data: new Float32Array(0) },
+  };
+  const entries = (tensors = data, onRead = (_: string): void => undefined) =>
+    Object.entries(tensors).map(([name, tensor]) => ({
+      name,
+      shape: tensor.shape,
+      read: async () => {
+        onRead(name);
+        return tensor;
+      },
+    }));
+
+  test.each([false, true])('has the bytes of one that is written at once, whatever the place (half: %s)', async (half) => {
+    const options = { half, metadata: { format: 'pt', x: 'y' } };
+    const wanted = writeSafetensors(data, options);
+    const memory = new Map<string, Uint8Array>();
+    await writeSafetensorsTo(inMemory(memory), 'x', entries(), options);
+    expect(memory.get('x')).toEqual(wanted);
+    const path = await mkdtemp(join(tmpdir(), 'steploom-'));
+    try {
+      await writeSafetensorsTo(folder(path), 'deep/x', entries(), options);
+      expect(await folder(path).read('deep/x')).toEqual(wanted);
+      expect(await readdir(join(path, 'deep'))).toEqual(['x']);
+      // What was there stays where a tensor cannot be written.
+      const broken = { ...data, b: { ...data.b, data: Float32Array.of(1, 2, 3, 1e9) } } as typeof data;
+      if (half)
+        await expect(writeSafetensorsTo(folder(path), 'deep/x', entries(broken), options)).rejects.toThrow(/^FLOAT16_OVERFLOW.*b holds/);
+      const other = { ...data, b: { ...data.b, data: Float32Array.of(1) } } as typeof data;
+      await expect(writeSafetensorsTo(folder(path), 'deep/x', entries(other), options)).rejects.toThrow(/^WEIGHTS_MISMATCH.*b is/);
+      expect(await folder(path).read('deep/x')).toEqual(wanted);
+      expect(await readdir(join(path, 'deep'))).toEqual(['x']);
+    } finally {
+      await rm(path, { recursive: true });
+    }
+  });
+
+  test('reads a tensor when the one before is written', async () => {
+    const order: string[] = [];
+    const files = {
+      ...inMemory(),
+      async writeParts(_: string, parts: AsyncIterable<Uint8Array>) {
+        for await (const part of parts) order.push(`${part.byteLength} bytes`);
+      },
+    };
+    await writeSafetensorsTo(
+      files,
+      'x',
+      entries(data, (name) => order.push(name)),
+    );
+    expect(order.slice(1)).toEqual(['a', '12 bytes', 'b', '16 bytes', 'empty', '0 bytes']);
   });
 });
 
