@@ -35,7 +35,9 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
   ])
     expect(paths).toContain(wanted);
   expect(
-    paths.filter((path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|CHANGELOG\.md|CONTRIBUTING\.md|LICENSE)$/.test(path)),
+    paths.filter(
+      (path) => !/^(dist|presets\/emoji\/base|docs)\/|^(package\.json|README\.md|CHANGELOG\.md|CONTRIBUTING\.md|LICENSE)$/.test(path),
+    ),
   ).toEqual([]);
   expect(paths.filter((path) => /test|\.map$/.test(path))).toEqual([]);
   // What a page links to comes with it.
