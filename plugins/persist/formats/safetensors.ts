@@ -63,7 +63,7 @@ export function writeSafetensors(
   { metadata = { format: 'pt' }, half = false }: { metadata?: Record<string, string>; half?: boolean } = {},
 ): Uint8Array {
   const header: Record<string, unknown> = { __metadata__: metadata };
-  const parts: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   let offset = 0;
   // Wider types first: each tensor then begins at a multiple of its width.
   const width = ({ dtype }: TensorData) => (dtype === 'uint8' ? 1 : dtype === 'float32' && half ? 2 : 4);
@@ -71,11 +71,11 @@ export function writeSafetensors(
   for (const name of names) {
     const { dtype, shape, data } = tensors[name];
     const stored = dtype === 'float32' && half ? halves(name, data as Float32Array) : data;
-    const part = new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+    const chunk = new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
     const type = dtype === 'float32' ? (half ? 'F16' : 'F32') : dtype === 'int32' ? 'I32' : 'U8';
-    header[name] = { dtype: type, shape, data_offsets: [offset, offset + part.byteLength] };
-    parts.push(part);
-    offset += part.byteLength;
+    header[name] = { dtype: type, shape, data_offsets: [offset, offset + chunk.byteLength] };
+    chunks.push(chunk);
+    offset += chunk.byteLength;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const padded = Math.ceil(json.byteLength / 8) * 8;
@@ -83,9 +83,9 @@ export function writeSafetensors(
   new DataView(file.buffer).setBigUint64(0, BigInt(padded), true);
   file.set(json, 8);
   let at = 8 + padded;
-  for (const part of parts) {
-    file.set(part, at);
-    at += part.byteLength;
+  for (const chunk of chunks) {
+    file.set(chunk, at);
+    at += chunk.byteLength;
   }
   return file;
 }
