@@ -41,6 +41,10 @@ export function fail(code: ErrorCode, plugin: string, what: string, fix: string,
   throw new SteploomError({ code, plugin, what, fix }, { cause });
 }
 
+/** The first of many names, and how many there are. */
+export const abridged = (names: readonly string[], most = 3): string =>
+  `${names.slice(0, most).join(', ')}${names.length > most ? `, ... (${names.length})` : ''}`;
+
 /** The text of whatever was thrown. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -4,6 +4,7 @@ export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
 export {
+  abridged,
   afterError,
   attachLater,
   fail,

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
-import { renderEmoji, splitEmoji } from '../plugins/data/emoji/noto.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
@@ -16,6 +15,7 @@ import { samplingOf } from './common/sampling.js';
 import { emojiData, SIDE, STYLE_SPLIT, vocabulary } from './emoji/data.js';
 import { emojiFigures } from './emoji/figures.js';
 import { emojiModel } from './emoji/model.js';
+import { renderEmoji, splitEmoji } from './emoji/noto.js';
 
 export type { EmojiBaseOptions };
 

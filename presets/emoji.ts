@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { lora } from '../plugins/adapters/lora.js';
-import { delft, renderEmoji, splitEmoji } from '../plugins/data/emoji/noto.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
@@ -16,6 +15,7 @@ import { samplingOf } from './common/sampling.js';
 import { emojiData, STYLE_SPLIT } from './emoji/data.js';
 import { emojiFigures } from './emoji/figures.js';
 import type { Figures } from './emoji/judge.js';
+import { delft, renderEmoji, splitEmoji } from './emoji/noto.js';
 
 export type { EmojiOptions };
 

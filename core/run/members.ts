@@ -54,9 +54,9 @@ export class Members {
     const bytesOf = (member: PluginBase) => (member as Partial<Optimizer>).stateBytes?.() ?? 0;
     const adopted = this.adoptedBy(facts.name);
     // What a plugin reports holds what it has adopted; the rest is its own.
-    const own = bytesOf(plugin) - adopted.reduce((sum, member) => sum + bytesOf(member), 0);
+    const ownBytes = bytesOf(plugin) - adopted.reduce((sum, member) => sum + bytesOf(member), 0);
     return [
-      { name: facts.name, member: plugin, bytes: own },
+      { name: facts.name, member: plugin, bytes: ownBytes },
       ...adopted.map((member) => ({ name: member.name, member, bytes: bytesOf(member) })),
     ]
       .filter(({ member, bytes }) => bytes > 0 && !(member.capture && member.restore))

@@ -79,10 +79,10 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
       });
       hooks.onRecord.tap((record) => {
         if (!isFirstRank()) return;
-        const parts = text(record);
-        if (bar && 'loss' in record) bar.update(Number(record.step), parts);
+        const shown = text(record);
+        if (bar && 'loss' in record) bar.update(Number(record.step), shown);
         else if ('loss' in record)
-          stream.write(`step ${record.step}/${total}  loss ${parts.loss}  rate ${parts.rate}  ${parts.speed}  ${parts.left} left\n`);
+          stream.write(`step ${record.step}/${total}  loss ${shown.loss}  rate ${shown.rate}  ${shown.speed}  ${shown.left} left\n`);
         else
           stream.write(
             `step ${record.step}/${total}  ${Object.entries(record)

@@ -140,8 +140,8 @@ export const prodigy = (options: ProdigyOptions = {}) => {
         state.set('largestD', largest, moved);
         state.set('d', next, moved);
         for (const [group, members] of training) {
-          const part = members.map(({ path, p }) => ({ p, m: of('m', path), v: of('v', path) }));
-          applyUpdate(step, part, { rate, decay: rates[group].weightDecay, small: next.mul(epsilon) as Scalar }, moved);
+          const arrays = members.map(({ path, p }) => ({ p, m: of('m', path), v: of('v', path) }));
+          applyUpdate(step, arrays, { rate, decay: rates[group].weightDecay, small: next.mul(epsilon) as Scalar }, moved);
         }
       });
     },

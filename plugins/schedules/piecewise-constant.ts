@@ -29,12 +29,12 @@ function parse(rules: string): Rules {
     if (text === '' || !Number.isFinite(Number(text))) found.push(`hold "${text}", which is no number`);
     return Number(text);
   };
-  const parts = rules.split(',').map((part) => part.trim());
-  const tail = parts.pop() as string;
+  const texts = rules.split(',').map((text) => text.trim());
+  const tail = texts.pop() as string;
   if (tail === '' || tail.includes(':')) found.push('end without a value for the rest');
-  const pieces = parts.map((part) => {
-    const [value, boundary = '', ...more] = part.split(':');
-    if (boundary === '' || more.length > 0) found.push(`hold "${part}", which is no pair`);
+  const pieces = texts.map((text) => {
+    const [value, boundary = '', ...more] = text.split(':');
+    if (boundary === '' || more.length > 0) found.push(`hold "${text}", which is no pair`);
     return [number(boundary), number(value)] as const;
   });
   for (let i = 1; i < pieces.length; i++) if (pieces[i][0] <= pieces[i - 1][0]) found.push('have steps that do not rise');

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type AnyPlugin, type Filling, fail, type Plugin, run } from '../../core/index.js';
+import { type AnyPlugin, type Filling, fail, run } from '../../core/index.js';
 import { device } from '../../plugins/devices/device.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
@@ -15,6 +15,7 @@ import { ui } from '../../plugins/observe/ui.js';
 import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
+import { notice } from './notice.js';
 import { optimizerByName } from './optimizers.js';
 import type { diffusionOptions, OptionValues, optimizerOptions, runOptions } from './options.js';
 import { packageVersion } from './package-root.js';
@@ -119,12 +120,3 @@ export function commonPlugins(o: CommonOptions & Reads): AnyPlugin[] {
     }),
   ];
 }
-
-/** Says what an option was turned into, when training starts. */
-const notice = (texts: readonly string[]): Plugin => ({
-  name: 'notice',
-  apply: ({ hooks, warn, isFirstRank }) =>
-    hooks.onStart.tap(() => {
-      if (isFirstRank()) for (const text of texts) warn(text);
-    }),
-});

@@ -1,6 +1,6 @@
 import { arrays } from '../../plugins/data/arrays.js';
-import type { Emoji } from '../../plugins/data/emoji/noto.js';
 import { splitWords } from '../../plugins/models/clip/tokenizer.js';
+import type { Emoji } from './noto.js';
 
 /** Width and height of the images, in pixels. */
 export const SIDE = 32;

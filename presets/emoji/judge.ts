@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
-import type { Emoji } from '../../plugins/data/emoji/noto.js';
 import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
 import { SIDE } from './data.js';
+import type { Emoji } from './noto.js';
 
 /** A set of images to be compared with: which emoji, in which style. */
 export interface Gallery {

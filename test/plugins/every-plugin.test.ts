@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -64,6 +64,8 @@ import { sequence } from '../../plugins/schedules/sequence.js';
 import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
 import { ema } from '../../plugins/weights/ema.js';
+import { notice } from '../../presets/common/notice.js';
+import { emojiFigures } from '../../presets/emoji/figures.js';
 import { emojiModel } from '../../presets/emoji/model.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
 import '../support/devices.js';
@@ -93,9 +95,9 @@ const images = () => ({
 });
 
 /** A small diffusion job; every plugin is put into it in turn. */
-function job(): ReturnType<typeof compose> {
+function job(more: object = {}): ReturnType<typeof compose> {
   const model = emojiModel(['red', 'heart'], 1);
-  const unet = { ...model.unet, block_out_channels: [4, 8, 8], norm_num_groups: 2, sample_size: 8, cross_attention_dim: 128 };
+  const unet = { ...model.unet, block_out_channels: [4, 8, 8], norm_num_groups: 2, sample_size: 8, cross_attention_dim: 128, ...more };
   return compose(
     run({ learningRate: 1e-2, steps: 6, warmupSteps: 2, seed: 4 }),
     wasm({ threads: 2 }),
@@ -167,6 +169,28 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'schedules/warmup-stable-decay.ts': () => [warmupStableDecay({ decay: 3 })],
   'weights/ema.ts': () => [ema({ decay: 0.5 })],
 };
+
+/** Plugins that presets bring for themselves. */
+const presetPlugins: Record<string, () => Composition> = {
+  'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
+  'presets/emoji/figures.ts': () =>
+    // Its pictures are 32 x 32: a smaller model for them.
+    job({ sample_size: 16, block_out_channels: [4], down_block_types: ['DownBlock2D'], up_block_types: ['UpBlock2D'] }).with(
+      emojiFigures({
+        outputDir: out,
+        captions: ['heart'],
+        galleries: async () => [{ style: 'plain', emoji: things, pixels: things.map(({ pixels }) => pixels) }],
+        sampling,
+        before: true,
+      }),
+    ),
+};
+const things = ['red', 'heart'].map((caption, i) => ({
+  name: caption,
+  caption,
+  category: 'things',
+  pixels: new Float32Array(32 * 32 * 3).fill(0.3 + 0.4 * i),
+}));
 
 /** Plugins for models other than denoisers, in a small job of their own. */
 const digits = (): Columns => ({
@@ -242,6 +266,7 @@ for (const [name, make] of Object.entries(deviceJobs)) {
 const jobs: [string, () => Composition][] = [
   ...Object.entries(plugins).map(([name, make]): [string, () => Composition] => [name, () => job().with(...make())]),
   ...Object.entries(supervisedJobs),
+  ...Object.entries(presetPlugins),
 ];
 
 describe.skipIf(HANDED)('a file of a kind defines one plugin', async () => {
@@ -253,8 +278,14 @@ describe.skipIf(HANDED)('a file of a kind defines one plugin', async () => {
     .flat()
     .filter((name) => name.endsWith('.ts'));
 
-  test('each is in a job, and no job is of another', () => {
-    expect([...jobs.map(([name]) => name), ...elsewhere].sort()).toEqual(files.sort());
+  const presets = new URL('../../presets/', import.meta.url);
+  const ofPresets: string[] = [];
+  for (const name of await readdir(presets, { recursive: true }))
+    if (name.endsWith('.ts') && /^ +apply(?:\(|: )/m.test(await readFile(new URL(name, presets), 'utf8')))
+      ofPresets.push(`presets/${name.replaceAll('\\', '/')}`);
+
+  test('each is in a job, and those that presets define, and no job is of another', () => {
+    expect([...jobs.map(([name]) => name), ...elsewhere].sort()).toEqual([...files, ...ofPresets].sort());
   });
 
   test.each(files)('%s exports a factory of its name', async (file) => {

@@ -21,7 +21,7 @@ export function loraOfSnapshot(
   const paths = Object.keys(parameters).flatMap((name) => (name.endsWith(end) ? [name.slice(0, -end.length)] : []));
   return paths.map((path) => {
     const names = loraPaths(path);
-    const parts = { a: toPyTorch(parameters[names.a]), b: parameters[names.b] && toPyTorch(parameters[names.b]) };
-    return { ...fitLora(path, parts, modules.get(path), where), ...scaling };
+    const matrices = { a: toPyTorch(parameters[names.a]), b: parameters[names.b] && toPyTorch(parameters[names.b]) };
+    return { ...fitLora(path, matrices, modules.get(path), where), ...scaling };
   });
 }

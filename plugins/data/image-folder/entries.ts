@@ -22,7 +22,7 @@ export interface Listing {
   readonly leftOut: readonly string[];
 }
 
-const some = (names: readonly string[]): string => `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
+const firstNames = (names: readonly string[]): string => `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
 const isImage = (name: string): boolean => IMAGES.has(extname(name).toLowerCase());
 
 /** The images with captions; every fault is noted with file and line. */
@@ -44,7 +44,7 @@ export async function listEntries(folder: string, column: string, problems: Prob
       if (isFile) files.push(entry.name);
       else if (!entry.isDirectory() && isImage(entry.name)) odd.push(entry.name);
     }
-    if (odd.length > 0) bad(`${odd.length} images in ${folder} are no files: ${some(odd)}`, 'Remove them.');
+    if (odd.length > 0) bad(`${odd.length} images in ${folder} are no files: ${firstNames(odd)}`, 'Remove them.');
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     bad(missing ? `there is no folder ${folder}` : `${folder}: ${messageOf(error)}`, 'Give a folder of images.');
@@ -53,17 +53,17 @@ export async function listEntries(folder: string, column: string, problems: Prob
   const images = files.filter(isImage);
   const others = files.filter((name) => OTHER_IMAGES.has(extname(name).toLowerCase()));
   const leftOut =
-    others.length > 0 ? [`${others.length} images of kinds that are not read (.png, .jpg and .webp are): ${some(others)}`] : [];
+    others.length > 0 ? [`${others.length} images of kinds that are not read (.png, .jpg and .webp are): ${firstNames(others)}`] : [];
   if (files.includes('metadata.jsonl')) {
     const entries = await fromMetadata(folder, column, bad);
     const named = new Set(entries.map(({ path }) => path));
     const unnamed = images.filter((name) => !named.has(join(folder, name)));
-    if (unnamed.length > 0) leftOut.push(`${unnamed.length} images that metadata.jsonl does not name: ${some(unnamed)}`);
+    if (unnamed.length > 0) leftOut.push(`${unnamed.length} images that metadata.jsonl does not name: ${firstNames(unnamed)}`);
     return { entries, leftOut };
   }
   for (const name of ['metadata.csv', 'metadata.parquet'])
     if (files.includes(name)) leftOut.push(`${name}: captions are read from metadata.jsonl`);
-  if (folders.length > 0) leftOut.push(`${folders.length} folders below it, whose images need a metadata.jsonl: ${some(folders)}`);
+  if (folders.length > 0) leftOut.push(`${folders.length} folders below it, whose images need a metadata.jsonl: ${firstNames(folders)}`);
   if (images.length === 0)
     bad(`${folder} holds no .png, .jpg or .webp${leftOut.length > 0 ? `, but ${leftOut.join('; ')}` : ''}`, 'Give a folder of images.');
   const entries: Entry[] = [];
@@ -78,7 +78,7 @@ export async function listEntries(folder: string, column: string, problems: Prob
   }
   if (without.length > 0)
     bad(
-      `${without.length} images in ${folder} have no caption: ${some(without)}`,
+      `${without.length} images in ${folder} have no caption: ${firstNames(without)}`,
       'Write metadata.jsonl with file_name and text, or a .txt beside each image.',
     );
   return { entries, leftOut };

@@ -77,10 +77,10 @@ export function attentionBySlices(q: Tensor, k: Tensor, v: Tensor, heads: number
   const [n, length, c] = q.shape;
   const rows = Math.max(1, Math.floor(SCORES / (n * heads * (k.shape[1] as number))));
   if (rows >= length || operation('attention')) return attention(q, k, v, heads);
-  const parts: Tensor[] = [];
+  const rowsOfResult: Tensor[] = [];
   for (let from = 0; from < length; from += rows)
-    parts.push(tf.tidy(() => attention(q.slice([0, from, 0], [n, Math.min(rows, length - from), c]), k, v, heads)));
-  const whole = tf.concat(parts, 1);
-  tf.dispose(parts);
+    rowsOfResult.push(tf.tidy(() => attention(q.slice([0, from, 0], [n, Math.min(rows, length - from), c]), k, v, heads)));
+  const whole = tf.concat(rowsOfResult, 1);
+  tf.dispose(rowsOfResult);
   return whole;
 }

@@ -83,13 +83,13 @@ export function conv2dFilterGradient(device: WasmDevice, x: TensorInfo, dy: Tens
   for (let n = 0; n < c.batchSize; n += perChunk) {
     const count = Math.min(perChunk, c.batchSize - n);
     const pixels = device.newTensor([count * area, taps]);
-    const some = device.newTensor([count * area, c.outChannels]);
+    const gradients = device.newTensor([count * area, c.outChannels]);
     const memory = device.floats();
     const start = device.startOf(dy) + n * area * c.outChannels;
-    memory.copyWithin(device.startOf(some), start, start + count * area * c.outChannels);
+    memory.copyWithin(device.startOf(gradients), start, start + count * area * c.outChannels);
     gather(memory, device.startOf(x) + n * c.inHeight * c.inWidth * c.inChannels, device.startOf(pixels), count, c);
-    const part = matMul(device, some, pixels, true, false);
-    device.free(pixels, some);
+    const part = matMul(device, gradients, pixels, true, false);
+    device.free(pixels, gradients);
     if (sum) {
       const [into, from] = [device.startOf(sum), device.startOf(part)];
       const memory = device.floats();

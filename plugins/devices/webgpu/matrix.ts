@@ -100,9 +100,9 @@ export function product(device: WebGPUDevice, p: Product, inputs: readonly Tenso
     dispatch(device, { ...shader(p, 1), tensors: [...inputs, out] });
     return out;
   }
-  const parts = device.newTensor([batch, slices, p.m, p.n]);
-  dispatch(device, { ...shader(p, slices), tensors: [...inputs, parts] });
-  addSlices(device, parts, out, { batch, slices });
+  const partial = device.newTensor([batch, slices, p.m, p.n]);
+  dispatch(device, { ...shader(p, slices), tensors: [...inputs, partial] });
+  addSlices(device, partial, out, { batch, slices });
   return out;
 }
 

@@ -12,7 +12,7 @@ export const size = z
 export const oneOrList = z.union([size, z.array(size).max(64)]);
 
 /** Layers, in the same way: a level has not many. */
-export const few = z.union([size.max(64), z.array(size.max(64)).max(64)]);
+export const layerCounts = z.union([size.max(64), z.array(size.max(64)).max(64)]);
 
 /** An option that may be left out or have one of these values: others would change the computation. */
 export const only = <T extends string | number | boolean | null>(...values: T[]) =>

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { fail } from '../../../core/index.js';
-import { few, flag, off, oneOrList, only, parseDiffusersConfig, size } from '../layers/parse-config.js';
+import { flag, layerCounts, off, oneOrList, only, parseDiffusersConfig, size } from '../layers/parse-config.js';
 
 /** The options of diffusers' UNet2DConditionModel that are supported; any other value is an error that names the option. */
 const schema = z.strictObject({
@@ -19,7 +19,7 @@ const schema = z.strictObject({
     .default(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
   only_cross_attention: off(),
   block_out_channels: z.array(size).max(64).default([320, 640, 1280, 1280]),
-  layers_per_block: few.default(2),
+  layers_per_block: layerCounts.default(2),
   downsample_padding: only(1),
   mid_block_scale_factor: z.number().default(1),
   dropout: only(0),
@@ -27,7 +27,7 @@ const schema = z.strictObject({
   norm_num_groups: size.default(32),
   norm_eps: z.number().positive().default(1e-5),
   cross_attention_dim: oneOrList.default(1280),
-  transformer_layers_per_block: few.default(1),
+  transformer_layers_per_block: layerCounts.default(1),
   reverse_transformer_layers_per_block: only(null),
   encoder_hid_dim: only(null),
   encoder_hid_dim_type: only(null),

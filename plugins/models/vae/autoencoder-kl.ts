@@ -52,7 +52,7 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
   ) {
     const [, h, w] = x.shape;
     const tiling = { side, step: Math.floor(side * (1 - OVERLAP)), kept, blend };
-    const one = (some: Tensor4D) => (h > side || w > side ? tiled(some, tiling, compute) : compute(some));
+    const one = (image: Tensor4D) => (h > side || w > side ? tiled(image, tiling, compute) : compute(image));
     return sliced(x, Math.max(1, Math.floor(TOGETHER / (h * w * pixels))), one);
   }
 
@@ -121,9 +121,9 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
     codec,
     moments: (context: Context, pixels: Tensor4D): LatentDistribution => {
       const both = packed(context, pixels);
-      const parts = unpacked(both);
+      const moments = unpacked(both);
       both.dispose();
-      return parts;
+      return moments;
     },
   };
 }

@@ -66,15 +66,15 @@ export function tiled(x: Tensor4D, { side, step, kept, blend }: Tiling, compute:
 }
 
 /** `compute` over so many examples of x at a time. */
-export function sliced(x: Tensor4D, together: number, compute: (some: Tensor4D) => Tensor4D): Tensor4D {
+export function sliced(x: Tensor4D, together: number, compute: (slice: Tensor4D) => Tensor4D): Tensor4D {
   const n = x.shape[0];
   if (n <= together) return compute(x);
   return tf.tidy(() => {
     const done: Tensor4D[] = [];
     for (let from = 0; from < n; from += together) {
-      const some = x.slice([from, 0, 0, 0], [Math.min(together, n - from), ...x.shape.slice(1)] as [number, number, number, number]);
-      done.push(compute(some));
-      some.dispose();
+      const slice = x.slice([from, 0, 0, 0], [Math.min(together, n - from), ...x.shape.slice(1)] as [number, number, number, number]);
+      done.push(compute(slice));
+      slice.dispose();
     }
     return tf.concat(done);
   });

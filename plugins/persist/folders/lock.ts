@@ -65,9 +65,9 @@ async function written(path: string): Promise<Holder | null> {
 }
 
 /** Makes a lock, filled from its first moment; fails with EEXIST where there is one. */
-async function make(path: string, own: Holder): Promise<void> {
-  const beside = `${path}.${own.token}`;
-  await writeFile(beside, `${JSON.stringify(own)}\n`);
+async function make(path: string, mine: Holder): Promise<void> {
+  const beside = `${path}.${mine.token}`;
+  await writeFile(beside, `${JSON.stringify(mine)}\n`);
   try {
     await link(beside, path).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EEXIST') throw error;
@@ -112,11 +112,11 @@ const lockText = (path: string): Promise<string | null> =>
 /** Takes a lock, over a dead holder's if there is one. Returns what gives it back; or its holder, where that lives. */
 export async function takeLock(path: string): Promise<{ release(): Promise<void> } | { holder: Holder }> {
   const started = startOf(process.pid);
-  const own: Holder = { pid: process.pid, host: hostname(), ...(started === undefined ? {} : { started }), token: randomUUID() };
+  const mine: Holder = { pid: process.pid, host: hostname(), ...(started === undefined ? {} : { started }), token: randomUUID() };
   await mkdir(dirname(path), { recursive: true });
   for (;;) {
     try {
-      await make(path, own);
+      await make(path, mine);
       break;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
@@ -132,7 +132,7 @@ export async function takeLock(path: string): Promise<{ release(): Promise<void>
     release: async () => {
       clearInterval(beat);
       // One that was given up meanwhile is somebody else's.
-      if ((await written(path))?.token === own.token) await rm(path, { force: true });
+      if ((await written(path))?.token === mine.token) await rm(path, { force: true });
     },
   };
 }

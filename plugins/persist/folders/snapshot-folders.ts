@@ -32,8 +32,9 @@ export async function candidates(into: string): Promise<Candidate[]> {
   const found: Candidate[] = [];
   for (const step of await checkpointSteps(into)) found.push({ step, path: join(into, `checkpoint-${step}`) });
   for (const name of await readdir(into).catch(() => [])) {
-    const own = /^\.(checkpoint-(\d+))\.old\.unfinished$/.exec(name);
-    if (own && !found.some(({ path }) => path === join(into, own[1]))) found.push({ step: Number(own[2]), path: join(into, name) });
+    const replaced = /^\.(checkpoint-(\d+))\.old\.unfinished$/.exec(name);
+    if (replaced && !found.some(({ path }) => path === join(into, replaced[1])))
+      found.push({ step: Number(replaced[2]), path: join(into, name) });
   }
   return found.sort((a, b) => b.step - a.step);
 }
@@ -95,10 +96,10 @@ export async function foreignSteps(into: string): Promise<number[]> {
 export async function tidyCheckpoints(into: string): Promise<void> {
   const names: readonly string[] = await readdir(into).catch(() => []);
   for (const name of names) {
-    const [, own] = /^\.(checkpoint-\d+)(\.old|\.rank-\d+)?\.unfinished$/.exec(name) ?? [];
-    if (!own) continue;
+    const [, checkpoint] = /^\.(checkpoint-\d+)(\.old|\.rank-\d+)?\.unfinished$/.exec(name) ?? [];
+    if (!checkpoint) continue;
     const path = join(into, name);
-    if (name === replacedName(own) && !names.includes(own)) await rename(path, join(into, own));
+    if (name === replacedName(checkpoint) && !names.includes(checkpoint)) await rename(path, join(into, checkpoint));
     else await rm(path, { recursive: true, force: true });
   }
 }

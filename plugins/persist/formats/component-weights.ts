@@ -1,4 +1,4 @@
-import { fail } from '../../../core/index.js';
+import { abridged, fail } from '../../../core/index.js';
 import { todaysAttentionName } from './attention-names.js';
 import { type Files, readJson } from './files.js';
 import { openSafetensors } from './safetensors.js';
@@ -75,7 +75,7 @@ async function openShards(files: Files, folder: string, path: string): Promise<S
   for (const shard of [...byShard.keys()].sort()) {
     const names = byShard.get(shard) as string[];
     if ((await files.size(inFolder(folder, shard))) === null) {
-      missing.push(`${shard} (${some(names)})`);
+      missing.push(`${shard} (${abridged(names)})`);
       continue;
     }
     const { tensors: found } = await openSafetensors(files, inFolder(folder, shard));
@@ -84,7 +84,7 @@ async function openShards(files: Files, folder: string, path: string): Promise<S
       fail(
         'WEIGHTS_MISMATCH',
         'files',
-        `${where} says that ${shard} holds ${some(absent)}: it does not`,
+        `${where} says that ${shard} holds ${abridged(absent)}: it does not`,
         'Fetch the index and its files again.',
       );
     // What the index does not name is loaded too, and what it says to stand elsewhere is not.
@@ -98,9 +98,6 @@ async function openShards(files: Files, folder: string, path: string): Promise<S
 
 /** A path below a folder, '' being the place itself. */
 const inFolder = (folder: string, name: string): string => (folder === '' || name === '' ? folder + name : `${folder}/${name}`);
-
-/** A few of many names. */
-const some = (names: readonly string[]): string => `${names.slice(0, 3).join(', ')}${names.length > 3 ? `, ... (${names.length})` : ''}`;
 
 function todaysNames(tensors: StoredTensors): StoredTensors {
   const named = new Map<string, StoredTensor>();

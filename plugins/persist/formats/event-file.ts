@@ -17,7 +17,7 @@ const encoder = new TextEncoder();
 
 /** A protocol buffer that is being written. */
 class Message {
-  private readonly parts: Uint8Array[] = [];
+  private readonly chunks: Uint8Array[] = [];
 
   private varint(value: number): this {
     const bytes: number[] = [];
@@ -27,7 +27,7 @@ class Message {
       rest = Math.floor(rest / 128);
     }
     bytes.push(rest);
-    this.parts.push(Uint8Array.from(bytes));
+    this.chunks.push(Uint8Array.from(bytes));
     return this;
   }
 
@@ -38,14 +38,14 @@ class Message {
   double(field: number, value: number): this {
     const bytes = new Uint8Array(8);
     new DataView(bytes.buffer).setFloat64(0, value, true);
-    this.varint(field * 8 + 1).parts.push(bytes);
+    this.varint(field * 8 + 1).chunks.push(bytes);
     return this;
   }
 
   float(field: number, value: number): this {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setFloat32(0, value, true);
-    this.varint(field * 8 + 5).parts.push(bytes);
+    this.varint(field * 8 + 5).chunks.push(bytes);
     return this;
   }
 
@@ -53,16 +53,16 @@ class Message {
     const content = typeof value === 'string' ? encoder.encode(value) : value instanceof Message ? value.finish() : value;
     this.varint(field * 8 + 2)
       .varint(content.length)
-      .parts.push(content);
+      .chunks.push(content);
     return this;
   }
 
   finish(): Uint8Array {
-    const out = new Uint8Array(this.parts.reduce((sum, part) => sum + part.length, 0));
+    const out = new Uint8Array(this.chunks.reduce((sum, chunk) => sum + chunk.length, 0));
     let at = 0;
-    for (const part of this.parts) {
-      out.set(part, at);
-      at += part.length;
+    for (const chunk of this.chunks) {
+      out.set(chunk, at);
+      at += chunk.length;
     }
     return out;
   }

@@ -29,13 +29,13 @@ export const layersFiles = (files: Files): tf.io.IOHandler => ({
     if (!Array.isArray(json.weightsManifest) || !json.modelTopology)
       fail('BAD_JSON', 'layers-files', `${files.where}/model.json is no saved LayersModel`, 'It needs modelTopology and weightsManifest.');
     return tf.io.getModelArtifactsForJSON(json, async (manifest) => {
-      const parts: ArrayBuffer[] = [];
+      const buffers: ArrayBuffer[] = [];
       for (const path of manifest.flatMap(({ paths }) => paths)) {
         const bytes =
           (await files.read(path)) ?? fail('FILE_MISSING', 'layers-files', `${files.where}/${path} is not there`, 'Copy the whole folder.');
-        parts.push(bytes.slice().buffer as ArrayBuffer);
+        buffers.push(bytes.slice().buffer as ArrayBuffer);
       }
-      return [manifest.flatMap(({ weights }) => weights), tf.io.concatenateArrayBuffers(parts)];
+      return [manifest.flatMap(({ weights }) => weights), tf.io.concatenateArrayBuffers(buffers)];
     });
   },
 });

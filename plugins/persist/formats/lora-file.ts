@@ -1,4 +1,4 @@
-import type { ModuleFacts, TensorData } from '../../../core/index.js';
+import { abridged, type ModuleFacts, type TensorData } from '../../../core/index.js';
 import { type AdapterConfig, configOfPeft, configsOf } from './lora/config.js';
 import { FAMILY_NAMES, familyOfAdapter, familyOfMetadata, familyOfModel } from './lora/family.js';
 import { otherKind, type Part, parseKey } from './lora/keys.js';
@@ -20,9 +20,6 @@ export interface ReadLoraOptions {
 }
 
 type Parts = Partial<Record<Part, TensorData>>;
-
-/** A few of many names. */
-const some = (names: readonly string[]): string => `${names.slice(0, 4).join(', ')}${names.length > 4 ? `, ... (${names.length})` : ''}`;
 
 /** A file of adapters that no model's modules were looked at for yet. */
 export interface LoraFile {
@@ -77,10 +74,10 @@ function fitFile(
     loraMismatch(where, `its metadata do not fit the model${theirs}`);
   const configs = configsOf(metadata, where);
   const peft = peftConfig ? configOfPeft(peftConfig, `${where}: the adapter_config.json beside it`) : undefined;
-  return [...found].map(([path, parts]) => {
+  return [...found].map(([path, values]) => {
     const { component, rest } = splitPath(path);
-    const matrices = fitLora(path, parts, modules.get(path), where, theirs);
-    const { alpha, rslora } = scaling(path, rest, parts.alpha, configs.get(component) ?? peft, matrices.rank, where);
+    const matrices = fitLora(path, values, modules.get(path), where, theirs);
+    const { alpha, rslora } = scaling(path, rest, values.alpha, configs.get(component) ?? peft, matrices.rank, where);
     return { ...matrices, alpha, rslora, scale: loraScale(matrices.rank, alpha, rslora) };
   });
 }
@@ -101,13 +98,13 @@ function collect(
     if (!known) foreign.push(key);
     else if (!path) missing.add(known.module);
     else {
-      const parts = found.get(path) ?? {};
-      if (parts[known.part]) loraMismatch(where, `${key} is there a second time, under another name`, 'Leave one of the two out.');
-      found.set(path, { ...parts, [known.part]: value });
+      const values = found.get(path) ?? {};
+      if (values[known.part]) loraMismatch(where, `${key} is there a second time, under another name`, 'Leave one of the two out.');
+      found.set(path, { ...values, [known.part]: value });
     }
   }
-  if (foreign.length > 0) loraMismatch(where, `these keys belong to no adapter: ${some(foreign)}${theirs}`);
-  if (missing.size > 0) loraMismatch(where, `the model has no module ${some([...missing])}${theirs}`);
+  if (foreign.length > 0) loraMismatch(where, `these keys belong to no adapter: ${abridged(foreign, 4)}${theirs}`);
+  if (missing.size > 0) loraMismatch(where, `the model has no module ${abridged([...missing], 4)}${theirs}`);
   if (found.size === 0) loraMismatch(where, 'it holds no adapter');
   return found;
 }

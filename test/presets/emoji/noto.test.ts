@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { delft, renderEmoji, splitEmoji } from '../../../../plugins/data/emoji/noto.js';
+import { delft, renderEmoji, splitEmoji } from '../../../presets/emoji/noto.js';
 
 describe('emoji', () => {
   test('are rendered on white, with captions; the split is stratified and fixed', async () => {

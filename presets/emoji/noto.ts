@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { fail, messageOf, type Random, seededRandom } from '../../../core/index.js';
+import { fail, messageOf, type Random, seededRandom } from '../../core/index.js';
 
 /** One emoji: its name as a caption, its pixels in [0, 1], and its category. */
 export interface Emoji {
