@@ -43,31 +43,42 @@ describe('the text of a flag', () => {
   );
 
   test.each([
-    [['--learning_rate', 'fast'], /--learning_rate is "fast": expected a number/],
-    [['--learning_rate='], /--learning_rate is "": expected a number/],
-    [['--max_train_steps', '1abc'], /--max_train_steps is "1abc": expected a whole number/],
-    [['--max_train_steps', '1.5'], /--max_train_steps is 1.5: expected a whole number/],
-    [['--max_train_steps', '0'], /--max_train_steps is 0: expected at least 1/],
-    [['--quiet', 'perhaps'], /--quiet is "perhaps": expected true or false/],
-    [['--report_to', 'csv,'], /--report_to is \["csv",""\]: expected one of csv, tensorboard, all, none/],
-  ])('%j is refused by the flag’s name', async (args, message) => {
-    const { code, err } = await steploom('train', 'emoji', ...args);
-    expect(err).toMatch(message);
-    expect(code).toBe(2);
-  });
-
-  test.each([
-    [['sample', '--prompt', 'x', '--seed', 'x'], /--seed is "x": expected a whole number/],
-    [['sample', '--prompt', 'x', '--guidance_scale', '0.5'], /--guidance_scale is 0.5: expected at least 1/],
-    [['sample', '--prompt', 'x', '--sampler', 'heun'], /--sampler is "heun": expected one of ddim, dpm-solver\+\+/],
-    [['sample', '--prompt', 'x', '--guidance_rescale', '2'], /--guidance_rescale is 2: expected at most 1/],
-    [['sample', '--prompt', 'x', '--num_images_per_prompt', '0'], /--num_images_per_prompt is 0: expected at least 1/],
-    [['launch', '--processes', '2.5', '--', 'devices'], /--processes is 2.5: expected a whole number/],
-    [['ui', '.', '--port', 'a'], /--port is "a": expected a whole number/],
-    [['devices', '--only', 'abacus'], /--only is "abacus": expected one of/],
-  ])('the same of every command: %j', async (args, message) => {
+    [
+      ['train', 'emoji', '--learning_rate', 'fast', '--max_train_steps', '1abc', '--quiet', 'perhaps', '--report_to', 'csv,'],
+      [
+        '--learning_rate is "fast": expected a number',
+        '--max_train_steps is "1abc": expected a whole number',
+        '--quiet is "perhaps": expected true or false',
+        '--report_to is ["csv",""]: expected one of csv, tensorboard, all, none',
+      ],
+    ],
+    [
+      ['train', 'emoji', '--learning_rate=', '--max_train_steps', '1.5', '--train_batch_size', '0'],
+      [
+        '--learning_rate is "": expected a number',
+        '--max_train_steps is 1.5: expected a whole number',
+        '--train_batch_size is 0: expected at least 1',
+      ],
+    ],
+    [
+      [
+        ...['sample', '--prompt', 'x', '--seed', 'x', '--guidance_scale', '0.5', '--sampler', 'heun'],
+        ...['--guidance_rescale', '2', '--num_images_per_prompt', '0'],
+      ],
+      [
+        '--seed is "x": expected a whole number',
+        '--guidance_scale is 0.5: expected at least 1',
+        '--sampler is "heun": expected one of ddim, dpm-solver++',
+        '--guidance_rescale is 2: expected at most 1',
+        '--num_images_per_prompt is 0: expected at least 1',
+      ],
+    ],
+    [['launch', '--processes', '2.5', '--', 'devices'], ['--processes is 2.5: expected a whole number']],
+    [['ui', '.', '--port', 'a'], ['--port is "a": expected a whole number']],
+    [['devices', '--only', 'abacus'], ['--only is "abacus": expected one of']],
+  ])('is refused by the flag’s name, with all others that are wrong: %j', async (args, messages) => {
     const { code, err } = await steploom(...args);
-    expect(err).toMatch(message);
+    for (const message of messages) expect(err).toContain(message);
     expect(code).toBe(2);
   });
 });
