@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { Trainer } from '../../core/index.js';
+import { printable, Trainer } from '../../core/index.js';
 import { addPresetCommands } from './preset-commands.js';
 
 /** `steploom explain <preset>`. */
@@ -9,7 +9,7 @@ export function addExplain(program: Command): void {
     async (composition) => {
       const trainer = new Trainer(composition);
       try {
-        console.log((await trainer.explain()).text);
+        console.log(printable((await trainer.explain()).text));
       } finally {
         await trainer.dispose();
       }
