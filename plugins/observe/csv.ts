@@ -1,8 +1,7 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { continueLog } from './logs/continue-log.js';
-import { openLog } from './logs/open-log.js';
+import { type OpenLog, openLog } from './logs/open-log.js';
 
 export interface CsvOptions {
   /** Every so many steps. */
@@ -22,7 +21,7 @@ const cell = (value: unknown): string => {
  * other fields and are left out. A resumed run goes on in the same table. Needs Node.
  */
 export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
-  let file: FileHandle | null = null;
+  let file: OpenLog | null = null;
   let columns: string[] | null = null;
   return {
     name: 'csv',
@@ -48,9 +47,9 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
         if (!file || record.loss === undefined) return;
         if (!columns) {
           columns = [...Object.keys(record), RUN_COLUMN];
-          await file.appendFile(`${columns.map(cell).join(',')}\n`);
+          await file.append(`${columns.map(cell).join(',')}\n`);
         }
-        await file.appendFile(`${columns.map((name) => cell(name === RUN_COLUMN ? runId() : record[name])).join(',')}\n`);
+        await file.append(`${columns.map((name) => cell(name === RUN_COLUMN ? runId() : record[name])).join(',')}\n`);
       });
     },
     async dispose() {

@@ -1,8 +1,7 @@
-import type { FileHandle } from 'node:fs/promises';
 import type { Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { continueLog } from './logs/continue-log.js';
-import { openLog } from './logs/open-log.js';
+import { type OpenLog, openLog } from './logs/open-log.js';
 
 export interface JsonlOptions {
   /** Every so many steps. */
@@ -14,7 +13,7 @@ export interface JsonlOptions {
  * taken, in steps and seconds: lines of steps that it makes again are dropped. The log of another run is kept beside it. Needs Node.
  */
 export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
-  let file: FileHandle | null = null;
+  let file: OpenLog | null = null;
   let started = 0;
   return {
     name: 'jsonl',
@@ -35,7 +34,7 @@ export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
           { ...record, seconds: Number(((performance.now() - started) / 1000).toFixed(3)), run: runId() },
           (_, value) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : value),
         );
-        await file?.appendFile(`${line}\n`);
+        await file?.append(`${line}\n`);
       });
     },
     async dispose() {

@@ -1,5 +1,5 @@
 import cliProgress from 'cli-progress';
-import type { FinishedRecord, Host } from '../../core/index.js';
+import { type FinishedRecord, type Host, printable } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 
 /** What is asked of a stream: process.stderr is one. */
@@ -87,7 +87,7 @@ export const progress = ({ every, stream = process.stderr }: ProgressOptions = {
           stream.write(
             `step ${record.step}/${total}  ${Object.entries(record)
               .filter(([key]) => key !== 'step' && key !== 'epoch')
-              .map(([key, value]) => `${key} ${typeof value === 'number' ? value.toPrecision(4) : value}`)
+              .map(([key, value]) => printable(`${key} ${typeof value === 'number' ? value.toPrecision(4) : value}`))
               .join('  ')}\n`,
           );
       });

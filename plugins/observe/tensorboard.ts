@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
-import { access, type FileHandle, mkdir, readdir, readFile, rename, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Host } from '../../core/index.js';
 import { type EventContent, eventRecord, type SummaryValue } from '../persist/formats/event-file.js';
 import { isDue } from './logs/cadence.js';
-import { openLog } from './logs/open-log.js';
+import { nextFreeName } from './logs/next-name.js';
+import { type OpenLog, openLog } from './logs/open-log.js';
 
 export interface TensorBoardOptions {
   /** Every so many steps. */
@@ -25,12 +26,6 @@ function eventPath(folder: string, seconds: number, runId: string): string {
   return `${begin}.${number}`;
 }
 
-const isThere = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
 /**
  * Moves event files of other runs into a folder beside theirs, the next free one of the kind tensorboard-1: TensorBoard takes all files of one
  * folder for one run.
@@ -40,10 +35,9 @@ async function moveOthers(folder: string, runId: string): Promise<void> {
     (name) => name.includes('.tfevents.') && !name.includes(`.${encodeURIComponent(runId)}.`),
   );
   if (others.length === 0) return;
-  let n = 1;
-  while (await isThere(`${folder}-${n}`)) n++;
-  await mkdir(`${folder}-${n}`);
-  for (const name of others) await rename(join(folder, name), join(`${folder}-${n}`, name));
+  const beside = await nextFreeName(folder);
+  await mkdir(beside);
+  for (const name of others) await rename(join(folder, name), join(beside, name));
 }
 
 /**
@@ -52,10 +46,10 @@ async function moveOthers(folder: string, runId: string): Promise<void> {
  * is in the files' names and among the options. Needs Node.
  */
 export const tensorboard = (folder: string, { every = 10, options = {}, pictures }: TensorBoardOptions = {}) => {
-  let file: FileHandle | null = null;
+  let file: OpenLog | null = null;
   /** Pictures shown already, by name and time. */
   const shown = new Set<string>();
-  const add = async (step: number, content: EventContent) => file?.appendFile(eventRecord(Date.now() / 1000, step, content));
+  const add = async (step: number, content: EventContent) => file?.append(eventRecord(Date.now() / 1000, step, content));
   /** Pictures that are there and not shown yet. */
   const fresh = async (place: string): Promise<{ path: string; key: string }[]> => {
     const found: { path: string; key: string }[] = [];

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { afterError, Trainer } from '../../core/index.js';
+import { afterError, printable, Trainer } from '../../core/index.js';
 import { addPresetCommands } from './preset-commands.js';
 
 /** `steploom explain <preset>`. */
@@ -11,7 +11,7 @@ export function addExplain(program: Command): void {
       const { text } = await trainer.explain().catch(async (error) => {
         throw await afterError(error, () => trainer.dispose());
       });
-      console.log(text);
+      console.log(printable(text));
       await trainer.dispose();
     },
   );

@@ -22,7 +22,7 @@ const launchOptions = z.strictObject({
 
 const SCRIPT = fileURLToPath(new URL('./main.js', import.meta.url));
 
-/** Milliseconds after which processes that were asked to stop are asked again: one that had just begun may not have heard. */
+/** Milliseconds after which processes that were asked to stop are asked again, and again: one that was not there yet has not heard. */
 const AGAIN = 3000;
 
 /** Milliseconds from telling the processes to end at once until what started them is killed. */
@@ -59,6 +59,7 @@ async function launch(args: readonly string[], { processes, hosts, mpirun, grace
     from.on('data', (chunk) => void to.write(chunk));
   let stoppedBy: StopSignal | null = null;
   const timers: NodeJS.Timeout[] = [];
+  let again: NodeJS.Timeout | undefined;
   const after = (milliseconds: number, act: () => void) => timers.push(setTimeout(act, milliseconds));
   const endAtOnce = () => {
     child.kill(END_SIGNAL);
@@ -69,7 +70,7 @@ async function launch(args: readonly string[], { processes, hosts, mpirun, grace
     stoppedBy = signal;
     sayStopping(signal);
     child.kill(STOP_SIGNAL);
-    after(AGAIN, () => child.kill(STOP_SIGNAL));
+    again = setInterval(() => child.kill(STOP_SIGNAL), AGAIN);
     after(grace * 1000, () => {
       console.error(`the processes have not ended within ${grace} s: they are killed`);
       endAtOnce();
@@ -86,7 +87,10 @@ async function launch(args: readonly string[], { processes, hosts, mpirun, grace
       child.once('exit', (code, signal) => after(500, () => ended(code, signal)));
     });
   } finally {
+    clearInterval(again);
     for (const timer of timers) clearTimeout(timer);
+    // Where what starts them was gone before it had started all, one may hold them open.
+    for (const stream of [child.stdout, child.stderr]) stream.destroy();
     for (const signal of STOP_SIGNALS) process.off(signal, pass);
   }
 }

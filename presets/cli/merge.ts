@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { fail, weightsOf } from '../../core/index.js';
+import { fail, printable, weightsOf } from '../../core/index.js';
 import { isLeftOver } from '../../plugins/persist/formats/atomic-files.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { openModel, openOptions } from './open-model.js';
@@ -30,6 +30,6 @@ export function addMerge(program: Command): void {
       fail('OPTION_INVALID', 'merge', `${o.outputDir} holds something already`, 'Give another output_dir, or add overwriteOutputDir.');
     const model = await openModel(o);
     await model.save(folder(o.outputDir), weightsOf(model), { half: o.half });
-    console.log(`wrote ${o.outputDir}`);
+    console.log(printable(`wrote ${o.outputDir}`));
   });
 }

@@ -11,7 +11,7 @@ const FLAGS: Partial<Record<ErrorCode, string>> = {
 
 /** Options of several words by their names in code, as plugins speak of them, and the flags that they are here. */
 const flagOf = new Map(
-  [...Object.values(PRESETS).map(({ options }) => Object.keys(options.shape)), ['overwriteOutputDir']].flatMap((names) =>
+  [...Object.values(PRESETS).map(({ options }) => Object.keys(options.shape)), ['overwriteOutput', 'overwriteOutputDir']].flatMap((names) =>
     names.flatMap((name) => (snake(name) === name ? [] : [[name, `--${snake(name)}`] as const])),
   ),
 );

@@ -1,13 +1,17 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { fail, printable, seededRandom, weightsOf } from '../../core/index.js';
 import { lostText } from '../../plugins/models/clip/lost-text.js';
+import { nextFreeName } from '../../plugins/observe/logs/next-name.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { columnsOf, picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import { count, samplingOptions } from '../common/options.js';
 import { samplingOf } from '../common/sampling.js';
 import { openModel, openOptions } from './open-model.js';
 import { addOptions, optionsOf } from './options.js';
+
+const DEFAULT = 'sample.png';
 
 const sampleOptions = z.strictObject({
   prompt: z.union([z.string(), z.array(z.string()).readonly()]).describe('What to draw; several give a grid.'),
@@ -22,7 +26,8 @@ const sampleOptions = z.strictObject({
   height: count().optional().describe('In pixels; the model’s own by default.'),
   width: count().optional().describe('The same.'),
   seed: z.number().int().default(0).describe('Another seed gives another picture.'),
-  output: z.string().default('sample.png').describe('The PNG to write.'),
+  output: z.string().min(1).optional().describe('The PNG to write; by default sample.png, or the next free name of the kind sample-1.png.'),
+  overwriteOutput: z.boolean().default(false).describe('Write output also where there is such a file already.'),
 });
 
 /** `steploom sample`: draws prompts into one PNG. */
@@ -31,6 +36,10 @@ export function addSample(program: Command): void {
   command.action(async () => {
     const o = optionsOf(command, sampleOptions);
     const prompts = [o.prompt].flat();
+    // Before the work, not after it.
+    if (o.output !== undefined && !o.overwriteOutput && existsSync(o.output))
+      fail('OPTION_INVALID', 'sample', `${o.output} is there already`, 'Give another output, or add overwriteOutput.');
+    const output = o.output ?? (existsSync(DEFAULT) ? await nextFreeName(DEFAULT) : DEFAULT);
     const model = await openModel(o);
     const away = [o.negativePrompt ?? []].flat();
     for (const what of [...lostText(model.tokenizer, prompts, 'prompts'), ...lostText(model.tokenizer, away, 'negative prompts')])
@@ -51,7 +60,7 @@ export function addSample(program: Command): void {
     const [, height, width] = drawn.shape;
     const columns = columnsOf(prompts.length, o.numImagesPerPrompt);
     // Small pictures are enlarged, so that they can be looked at.
-    await writeGrid(o.output, picturesOf(drawn), { height, width }, columns, height < 128 ? 8 : 1);
-    console.log(`wrote ${o.output}`);
+    await writeGrid(output, picturesOf(drawn), { height, width }, columns, height < 128 ? 8 : 1);
+    console.log(printable(`wrote ${output}`));
   });
 }

@@ -9,6 +9,21 @@ export const STATE_FILE = 'state.json';
 /** Written last: a folder without it is none of ours, or was never finished. */
 export const CHECKSUMS = 'checksums.json';
 
+/** JSON has no NaN and no infinities, and would make null of them: they stand in it under this name. */
+const NUMBER = '$number';
+const withEveryNumber = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isFinite(value) ? { [NUMBER]: String(value) } : value;
+
+/** The numbers that {@link withEveryNumber} wrote, back in their places. */
+function everyNumber(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(everyNumber);
+  const entries = Object.entries(value);
+  const [first] = entries;
+  if (entries.length === 1 && first[0] === NUMBER) return Number(first[1]);
+  return Object.fromEntries(entries.map(([name, inner]) => [name, everyNumber(inner)]));
+}
+
 /** Writes a snapshot as three files: its tensors, the rest as JSON, and the SHA-256 of both. */
 export async function writeSnapshot(files: Files, { parameters, plugins, ...rest }: Snapshot): Promise<void> {
   const tensors: Record<string, TensorData> = {};
@@ -22,7 +37,7 @@ export async function writeSnapshot(files: Files, { parameters, plugins, ...rest
   }
   const contents = {
     [TENSORS]: writeSafetensors(tensors),
-    [STATE_FILE]: new TextEncoder().encode(`${JSON.stringify({ ...rest, plugins: states }, null, 2)}\n`),
+    [STATE_FILE]: new TextEncoder().encode(`${JSON.stringify({ ...rest, plugins: states }, withEveryNumber, 2)}\n`),
   };
   const sums: Record<string, string> = {};
   for (const [name, bytes] of Object.entries(contents)) {
@@ -41,7 +56,7 @@ export async function readSnapshot(files: Files): Promise<Snapshot> {
     const bytes = await readFile(files, name);
     if ((await sha256(bytes)) !== sums[name]) bad(`${name} is not what was written: its checksum differs`);
   }
-  const rest = (await readJson(files, STATE_FILE)) as unknown as Snapshot;
+  const rest = everyNumber(await readJson(files, STATE_FILE)) as unknown as Snapshot;
   const { tensors } = readSafetensors(await readFile(files, TENSORS), `${files.where}/${TENSORS}`);
   const isStep = Number.isSafeInteger(rest.step) && rest.step >= 0;
   if (!isStep || typeof rest.plugins !== 'object' || rest.plugins === null) bad(`${STATE_FILE} is no snapshot`);

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -197,4 +197,20 @@ export const plugins = [mine()];
     expect(userFrame(stack(`h (${join(process.cwd(), 'my', 'plugin.ts')}:7:1)`))).toBe(join('my', 'plugin.ts:7'));
     expect(userFrame(stack('node:fs:1:2', 'eval (eval at create (/a/node_modules/tapable/lib/x.js:1:2), <anonymous>:1:1)'))).toBeNull();
   });
+});
+
+test('sample writes over no picture, unless it is asked to', async () => {
+  const draw = (...more: string[]) => steploom('sample', '--prompt', 'a ghost', '--num_inference_steps', '1', '--device', 'wasm', ...more);
+  const content = (name: string) => readFile(join(folder, name), 'latin1');
+  await writeFile(join(folder, 'mine.png'), 'a picture of mine');
+  const refused = await draw('--output', 'mine.png');
+  expect(refused.err).toMatch(/OPTION_INVALID \(sample\): mine\.png is there already\. Give another output, or add --overwrite_output/);
+  expect([refused.code, await content('mine.png')]).toEqual([2, 'a picture of mine']);
+  expect((await draw('--output', 'mine.png', '--overwrite_output')).code).toBe(0);
+  expect(await content('mine.png')).toContain('PNG');
+  // Without a name the next free one is taken.
+  await writeFile(join(folder, 'sample.png'), 'another');
+  expect((await draw()).code).toBe(0);
+  expect(await content('sample.png')).toBe('another');
+  expect(await content('sample-1.png')).toContain('PNG');
 });

@@ -77,3 +77,13 @@ test.each([-5, 1e308, 1.5, '4', null])('a step of %s is refused', async (step) =
   });
   await expect(readSnapshot(files)).rejects.toThrow(/BAD_SNAPSHOT.*state\.json is no snapshot/);
 });
+
+test('numbers that JSON does not have come back as what they were', async () => {
+  const files = inMemory();
+  const metrics = { 'loss.held': Number.NaN, a: Number.POSITIVE_INFINITY, b: Number.NEGATIVE_INFINITY, c: 0.5 };
+  const plugins = { summary: { records: [{ step: 1, loss: Number.NaN }], best: null, names: ['NaN', 'Infinity'] } };
+  await writeSnapshot(files, { ...snapshot, metrics, plugins });
+  const read = await readSnapshot(files);
+  expect(read.metrics).toEqual(metrics);
+  expect(read.plugins).toEqual(plugins);
+});
