@@ -168,7 +168,7 @@ describe('training', () => {
     const many = ['--sampler', 'euler', '--num_images_per_prompt', '2', '--height', '16', '--width', '24'];
     await drawn('many.png', [], ...many);
     const { width, height } = await sharp(join(folder, 'many.png')).metadata();
-    expect([width, height]).toEqual([(2 * 25 + 1) * 8, 17 * 8]);
+    expect([width, height]).toEqual([(2 * 25 + 1) * 8, (17 + 1) * 8]);
     const odd = await steploom(...draw, '--height', '33');
     expect([odd.code, odd.err]).toEqual([2, expect.stringMatching(/height is 33, and the model draws in blocks of 2 x 2 pixels/)]);
     const useless = await steploom(...draw, '--guidance_scale', '1', '--negative_prompt', 'red');
