@@ -3,7 +3,8 @@ import { type Composition, compose } from '../core/index.js';
 import { ATTENTION_TARGETS, lora, TEXT_ATTENTION_TARGETS } from '../plugins/adapters/lora.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
-import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
+import { diffusionPlugins } from './common/diffusion-plugins.js';
+import { modelSource } from './common/model-source.js';
 import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
 import {
   count,
@@ -56,7 +57,7 @@ export async function loraTextToImage(options: LoraTextToImageOptions): Promise<
     textTargets: o.trainTextEncoder ? TEXT_ATTENTION_TARGETS : [],
   });
   return compose(
-    textToImageModel({ from: modelFolder(o), train: 'nothing' }),
+    textToImageModel({ ...modelSource(o), train: 'nothing' }),
     adapter,
     ...commonPlugins(o),
     saveLora(o.outputDir, adapter, { resolution: o.resolution }),

@@ -5,7 +5,8 @@ import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
-import { diffusionPlugins, modelFolder } from './common/diffusion-plugins.js';
+import { diffusionPlugins } from './common/diffusion-plugins.js';
+import { modelSource } from './common/model-source.js';
 import type { TextToImageOptions } from './common/option-types/text-to-image.js';
 import { diffusionOptions, imageOptions, modelOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
@@ -36,7 +37,7 @@ export const textToImageOptions = z.strictObject({
 export async function textToImage(options: TextToImageOptions): Promise<Composition> {
   const o = parseOptions('text-to-image', textToImageOptions, options);
   return compose(
-    textToImageModel({ from: modelFolder(o), train: o.trainTextEncoder ? 'everything' : 'unet' }),
+    textToImageModel({ ...modelSource(o), train: o.trainTextEncoder ? 'everything' : 'unet' }),
     ...commonPlugins(o),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
     saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),

@@ -1,30 +1,30 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import { fail, seededRandom } from '../../core/index.js';
+import { fail, printable, seededRandom } from '../../core/index.js';
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { toTensors } from '../../plugins/adapters/lora/serialize.js';
 import { DEVICES, type DeviceName } from '../../plugins/devices/choice/candidates.js';
 import { device } from '../../plugins/devices/device.js';
 import { buildTextToImage } from '../../plugins/models/stable-diffusion/build.js';
 import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
-import { folder } from '../../plugins/persist/formats/folder.js';
 import type { LoraFile } from '../../plugins/persist/formats/lora-file.js';
-import { emojiBaseFolder } from '../common/package-root.js';
+import { modelSource } from '../common/model-source.js';
+import { sourceOptions } from '../common/options.js';
 import { findAdapter, parseAdapter } from './adapters.js';
 
 /** The options of commands that open a model. */
 export const openOptions = {
-  pretrainedModelNameOrPath: z.string().optional().describe('A model in diffusers’ folder layout; the packaged emoji base by default.'),
+  ...sourceOptions,
   device: z.string().default('auto').describe('Where to compute.'),
   lora: z
     .union([z.string(), z.array(z.string()).readonly()])
     .describe('Adapters, each a .safetensors file, the folder of a run or of a checkpoint, with :0.8 behind it for less than its whole.'),
 };
 
-type OpenOptions = Partial<z.output<z.ZodObject<typeof openOptions>>>;
+type OpenOptions = Omit<z.output<z.ZodObject<typeof openOptions>>, 'lora'> & { readonly lora?: string | readonly string[] | undefined };
 
 /** A model on a device, with adapters merged into its weights, one after another, if any are given. */
-export async function openModel({ pretrainedModelNameOrPath, device: name = 'auto', lora = [] }: OpenOptions): Promise<TextToImage> {
+export async function openModel({ device: name, lora = [], ...source }: OpenOptions): Promise<TextToImage> {
   if (name !== 'auto' && !DEVICES.includes(name as DeviceName))
     fail('OPTION_INVALID', 'device', `there is no device "${name}"`, `There are: auto, ${DEVICES.join(', ')}.`);
   // What is no adapter is refused before the work.
@@ -34,7 +34,8 @@ export async function openModel({ pretrainedModelNameOrPath, device: name = 'aut
     adapters.push({ adapter: await findAdapter(path), share });
   }
   await device(name as DeviceName | 'auto').setUp();
-  const model = await buildTextToImage({ from: folder(pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }, seededRandom(0));
+  const note = (what: string) => console.error(printable(what));
+  const model = await buildTextToImage({ ...modelSource(source), train: 'nothing', note }, seededRandom(0));
   for (const { adapter, share } of adapters) {
     const modules = toTensors(adapter.read(model.modules), model);
     await mergeLora(

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DEVICES } from '../../plugins/devices/choice/candidates.js';
+import { PREDICTION_TYPES } from '../../plugins/models/stable-diffusion/noise-schedule.js';
 import { OPTIMIZERS } from './optimizers.js';
 import { SAMPLERS, type SamplerName } from './sampling.js';
 import { SCHEDULES } from './schedules.js';
@@ -93,6 +94,11 @@ export const imageOptions = {
   maxPixels: count().default(64_000_000).describe('Images with more pixels are refused.'),
   skipBadImages: z.boolean().default(false).describe('Leave out images that cannot be decoded, and say which.'),
   maxTrainSamples: count().optional().describe('Use only the first so many images.'),
+  cacheLatents: z
+    .boolean()
+    .default(true)
+    .describe('Compute latents and text states that do not change once, before training, where the model has an autoencoder.'),
+  cacheDir: z.string().min(1).optional().describe('A folder to keep these in, for later runs too; in memory by default.'),
 };
 
 export const samplingOptions = {
@@ -108,12 +114,33 @@ export const samplingOptions = {
     .describe('How noise is taken away.'),
 };
 
-/** Where the text-to-image presets take their model from, and how they look at it while it is trained. */
-export const modelOptions = {
+/** Where a model comes from, and how it is read. */
+export const sourceOptions = {
   pretrainedModelNameOrPath: z
     .string()
     .optional()
-    .describe('A model in diffusers’ folder layout; the emoji base that comes with the package by default.'),
+    .describe(
+      'A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that comes with the package by default.',
+    ),
+  pretrainedVaeModelNameOrPath: z
+    .string()
+    .optional()
+    .describe('Another autoencoder than the model’s own: the folder of a model, or of an autoencoder.'),
+  variant: z.string().min(1).optional().describe('The variant of weights to load where a component has it, as fp16.'),
+  predictionType: z
+    .enum(PREDICTION_TYPES)
+    .optional()
+    .describe('What the denoiser predicts, where the files do not say it: single files of Stable Diffusion 2.'),
+  clipSkip: count(0).default(0).describe('Layers at the end of the text encoders to leave out, more than the model does.'),
+  longCaptions: z
+    .enum(['cut', 'chunk'])
+    .default('cut')
+    .describe('Captions and prompts that are longer than the text encoders take: cut, or encoded in pieces.'),
+};
+
+/** Where the text-to-image presets take their model from, and how they look at it while it is trained. */
+export const modelOptions = {
+  ...sourceOptions,
   validationDataDir: z
     .string()
     .optional()

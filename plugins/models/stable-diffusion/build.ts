@@ -12,7 +12,7 @@ import type { NoiseConfig } from './noise-schedule.js';
 import { type ReadOptions, readComponents } from './read.js';
 import { readSingleFile, type SingleFileModel } from './single-file.js';
 import type { TextToImage } from './text-to-image.js';
-import { writeComponents } from './write.js';
+import { writeComponents, writeSingleFile } from './write.js';
 
 export interface FreshTextToImage {
   readonly unet: UNetConfig;
@@ -103,6 +103,7 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
       const told = states ? { states } : encode(context, inputs.texts as string[]);
       return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], told);
     },
+    saveSingleFile: (files, path, weights, { half = false } = {}) => writeSingleFile(files, path, weights, joined, half),
     save: (files, weights, { half = false } = {}) => writeTogether(files, (into) => writeComponents(into, weights, joined, half)),
   };
 }

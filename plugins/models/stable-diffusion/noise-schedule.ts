@@ -30,6 +30,9 @@ const MOST_TIMESTEPS = 100_000;
 const orDefault = <T extends z.ZodType, D extends z.output<T> | undefined>(schema: T, value: D) =>
   schema.nullish().transform((given) => (given ?? value) as z.output<T> | D);
 
+/** What a denoiser may predict. */
+export const PREDICTION_TYPES = ['epsilon', 'v_prediction', 'sample'] as const;
+
 const schema = z.object({
   num_train_timesteps: orDefault(z.number().int().positive().max(MOST_TIMESTEPS), 1000),
   beta_start: z.number().positive().max(1),
@@ -37,7 +40,7 @@ const schema = z.object({
   beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']),
   /** In place of a beta_schedule. */
   trained_betas: orDefault(z.array(z.number().positive().max(1)).min(1).max(MOST_TIMESTEPS), undefined),
-  prediction_type: orDefault(z.enum(['epsilon', 'v_prediction', 'sample']), 'epsilon'),
+  prediction_type: orDefault(z.enum(PREDICTION_TYPES), 'epsilon'),
   rescale_betas_zero_snr: flag(false),
   clip_sample: flag(false),
   clip_sample_range: orDefault(z.number().positive(), 1),
@@ -65,7 +68,7 @@ const schema = z.object({
 
 /** The entries of a scheduler_config.json that are understood; others are left alone. */
 export type NoiseConfig = Partial<z.input<typeof schema>> & { readonly _class_name?: string };
-export type PredictionType = z.output<typeof schema>['prediction_type'];
+export type PredictionType = (typeof PREDICTION_TYPES)[number];
 
 /** A diffusion process: how much signal is left at each step t. */
 export interface NoiseSchedule {

@@ -42,6 +42,8 @@ export interface TextToImage extends Model {
   leaveDevice?(): Promise<void>;
   /** Writes diffusers' folder layout with these weights: all of it, or what was there stays. */
   save(files: Files, parameters: Tensors, options?: { half?: boolean }): Promise<void>;
+  /** Writes them into one file of CompVis's form (of Stability's for SDXL); UNSUPPORTED_MODEL where there is none for such a model. */
+  saveSingleFile(files: Files, path: string, parameters: Tensors, options?: { half?: boolean }): Promise<void>;
 }
 
 /** A model that the denoising objective and the samplers can work with. */

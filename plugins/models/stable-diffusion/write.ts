@@ -1,7 +1,10 @@
-import { type TensorData, type Tensors, toHost } from '../../../core/index.js';
+import { fail, type TensorData, type Tensors, toHost } from '../../../core/index.js';
 import type { Files } from '../../persist/formats/files.js';
+import { familyOfModel } from '../../persist/formats/lora/family.js';
 import { fileShape, toFile } from '../../persist/formats/pytorch-layout.js';
 import { type TensorToWrite, writeSafetensorsTo } from '../../persist/formats/safetensors.js';
+import { toSingleFile } from '../../persist/formats/single-file/write.js';
+import type { StoredTensors } from '../../persist/formats/stored-tensors.js';
 import type { WeightSpec } from '../layers/builder.js';
 import { weightsStem } from './components.js';
 import type { Joined } from './join.js';
@@ -30,6 +33,34 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
   await files.write('scheduler/scheduler_config.json', json({ _class_name: schedulerOf(joined), ...VERSION, ...components.noise }));
   await files.write('model_index.json', json(components.index ?? indexOf(joined)));
   for (const [i, { tokenizer }] of components.family.encoders.entries()) await components.encoders[i].tokenizer.save(files, tokenizer);
+}
+
+/**
+ * Writes a model into one file, as AUTOMATIC1111 and ComfyUI read it. UNSUPPORTED_MODEL for models that have no such form: those without an
+ * autoencoder, and of other shapes than Stable Diffusion 1, 2 and XL.
+ */
+export async function writeSingleFile(files: Files, path: string, weights: Tensors, joined: Joined, half: boolean): Promise<void> {
+  const { components, networks, unet } = joined;
+  const family = familyOfModel(new Map([...unet.modules, ...joined.encoders.flatMap(({ modules }) => [...modules])]));
+  const stored = (folder: string): StoredTensors => {
+    const tensors = toWrite(weights, networks.get(folder)?.specs ?? [], (name) => name.slice(folder.length + 1));
+    return new Map(tensors.map(({ name, ...tensor }) => [name, { ...tensor, where: `${components.where}/${folder}` }]));
+  };
+  if (!family || !networks.has('vae'))
+    return fail(
+      'UNSUPPORTED_MODEL',
+      'text-to-image-model',
+      `${components.where} is no Stable Diffusion with an autoencoder, and has no form of one file`,
+      'Save it as a folder.',
+    );
+  const tensors = toSingleFile({
+    family,
+    unet: stored('unet'),
+    vae: stored('vae'),
+    encoders: components.family.encoders.map(({ folder }) => stored(folder)),
+  });
+  const named = [...tensors].map(([name, { shape, read }]) => ({ name, shape, read }));
+  await writeSafetensorsTo(files, path, named, { half });
 }
 
 const schedulerOf = ({ components: { noise } }: Joined): string => noise._class_name ?? 'DDIMScheduler';

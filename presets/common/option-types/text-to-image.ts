@@ -49,8 +49,21 @@ export interface TextToImageOptions {
   readonly gradientCompression?: 'none' | 'float16' | undefined;
   /** No progress bar. Default: false. */
   readonly quiet?: boolean | undefined;
-  /** A model in diffusers’ folder layout; the emoji base that comes with the package by default. */
+  /**
+   * A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that
+   * comes with the package by default.
+   */
   readonly pretrainedModelNameOrPath?: string | undefined;
+  /** Another autoencoder than the model’s own: the folder of a model, or of an autoencoder. */
+  readonly pretrainedVaeModelNameOrPath?: string | undefined;
+  /** The variant of weights to load where a component has it, as fp16. */
+  readonly variant?: string | undefined;
+  /** What the denoiser predicts, where the files do not say it: single files of Stable Diffusion 2. */
+  readonly predictionType?: 'epsilon' | 'v_prediction' | 'sample' | undefined;
+  /** Layers at the end of the text encoders to leave out, more than the model does. Default: 0. */
+  readonly clipSkip?: number | undefined;
+  /** Captions and prompts that are longer than the text encoders take: cut, or encoded in pieces. Default: cut. */
+  readonly longCaptions?: 'cut' | 'chunk' | undefined;
   /** Images that are not trained on, to evaluate the loss with; a folder like train_data_dir. */
   readonly validationDataDir?: string | undefined;
   /** Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default. */
@@ -75,6 +88,13 @@ export interface TextToImageOptions {
   readonly skipBadImages?: boolean | undefined;
   /** Use only the first so many images. */
   readonly maxTrainSamples?: number | undefined;
+  /**
+   * Compute latents and text states that do not change once, before training, where the model has an autoencoder. Default:
+   * true.
+   */
+  readonly cacheLatents?: boolean | undefined;
+  /** A folder to keep these in, for later runs too; in memory by default. */
+  readonly cacheDir?: string | undefined;
   /** The base learning rate. Default: 0.0001. */
   readonly learningRate?: number | undefined;
   /** Multiply the learning rate by accumulation x batch x processes, once. Default: false. */

@@ -1,0 +1,80 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+const pipeline = (name: string) => fileURLToPath(new URL(`../../fixtures/pipelines/${name}`, import.meta.url));
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'steploom-'));
+  for (const [i, background] of ['red', 'green', 'blue'].entries()) {
+    await sharp({ create: { width: 16, height: 16, channels: 3, background } }).toFile(join(folder, `${i}.png`));
+    await writeFile(join(folder, `${i}.txt`), 'the cat');
+  }
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const steploom = (...args: string[]) =>
+  new Promise<{ code: number; out: string; err: string }>((resolve) =>
+    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, out, err) =>
+      resolve({ code: error ? Number(error.code) : 0, out, err }),
+    ),
+  );
+
+test('an SDXL is trained with LoRA, drawn and saved as a folder and as one file, which are models again', async () => {
+  const model = ['--pretrained_model_name_or_path', pipeline('sdxl'), '--device', 'wasm'];
+  const trained = await steploom(
+    ...[
+      'train',
+      'lora-text-to-image',
+      ...model,
+      '--variant',
+      'fp16',
+      '--train_data_dir',
+      '.',
+      '--output_dir',
+      'run',
+      '--cache_dir',
+      'cache',
+    ],
+    ...['--max_train_steps', '3', '--train_batch_size', '2', '--lr_warmup_steps', '0', '--quiet', '--long_captions', 'chunk'],
+    ...['--validation_prompt', 'a red cat', '--num_inference_steps', '2'],
+  );
+  expect(trained).toMatchObject({ code: 0 });
+  expect(trained.err).toMatch(/text_encoder has no variant fp16/);
+  const left = await readdir(join(folder, 'run'));
+  for (const name of ['pytorch_lora_weights.safetensors', 'run.kohya.safetensors', 'grid-after.png']) expect(left).toContain(name);
+  expect((await readdir(join(folder, 'cache'), { recursive: true })).filter((name) => name.endsWith('.safetensors'))).toHaveLength(5);
+
+  const sample = (output: string, ...more: string[]) =>
+    steploom('sample', '--device', 'wasm', '--prompt', 'a red cat', '--num_inference_steps', '2', '--output', output, ...more);
+  expect(await sample('a.png', '--pretrained_model_name_or_path', pipeline('sdxl'), '--lora', 'run')).toMatchObject({ code: 0 });
+  expect(await steploom('merge', ...model, '--lora', 'run', '--output_dir', 'merged')).toMatchObject({ code: 0 });
+  expect(await sample('b.png', '--pretrained_model_name_or_path', 'merged')).toMatchObject({ code: 0 });
+  expect((await readFile(join(folder, 'a.png'))).equals(await readFile(join(folder, 'b.png')))).toBe(true);
+});
+
+test('what cannot be read is refused by name before anything is written', async () => {
+  await writeFile(join(folder, 'model.ckpt'), 'PK');
+  const args = ['--train_data_dir', '.', '--output_dir', 'never', '--max_train_steps', '1', '--device', 'wasm'];
+  const ckpt = await steploom('train', 'lora-text-to-image', ...args, '--pretrained_model_name_or_path', 'model.ckpt');
+  expect([ckpt.code, ckpt.err]).toEqual([2, expect.stringMatching(/model\.ckpt/)]);
+  const odd = await steploom(
+    'train',
+    'lora-text-to-image',
+    ...args,
+    '--pretrained_model_name_or_path',
+    pipeline('sd15'),
+    '--resolution',
+    '33',
+  );
+  expect([odd.code, odd.err]).toEqual([
+    2,
+    expect.stringMatching(/OPTION_INVALID \(resolution\): the model works on blocks of 2 x 2 pixels, resolution is 33/),
+  ]);
+  expect(await readdir(folder)).not.toContain('never');
+});
