@@ -112,6 +112,7 @@ test('diffusers’ and kohya’s form draw the same, also mixed; nothing is writ
       'wasm',
       '--output',
       'drawn.png',
+      '--overwrite_output',
     ];
     expect(await steploom('sample', ...options, ...given)).toMatchObject({ code: 0, err: '' });
     return sharp(at('drawn.png')).raw().toBuffer();
