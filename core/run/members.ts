@@ -2,7 +2,7 @@ import { SteploomError } from '../errors.js';
 import type { Ready } from '../plugin/container.js';
 import type { HookName } from '../plugin/hooks.js';
 import type { PluginBase } from '../plugin/plugin.js';
-import { OPTIMIZER, type Optimizer, type Role } from '../plugin/roles.js';
+import { DATA, OPTIMIZER, type Optimizer, type Role } from '../plugin/roles.js';
 import type { Json, Settings, State } from '../snapshot.js';
 
 /** The plugins of a run in their order, with those that each has adopted: whose state is saved, and who is disposed when. */
@@ -87,8 +87,11 @@ export class Members {
     const all: Record<string, Settings> = {};
     for (const { facts, plugin } of this.ready) {
       const settings: Record<string, Json> = { ...(await plugin.settings?.()) };
-      for (const adopted of this.adoptedBy(facts.name))
+      for (const adopted of this.adoptedBy(facts.name)) {
+        // Data that is not trained on: a resumed run may begin to evaluate.
+        if (adopted.fills === DATA && facts.fills !== DATA) continue;
         for (const [name, value] of Object.entries((await adopted.settings?.()) ?? {})) settings[`${adopted.name}/${name}`] = value;
+      }
       if (Object.keys(settings).length > 0) all[facts.name] = settings;
     }
     return all;

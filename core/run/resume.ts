@@ -3,7 +3,7 @@ import type { Metrics } from '../metrics.js';
 import type { Model } from '../model.js';
 import type { Plan } from '../plan.js';
 import type { Assembled, Resolve } from '../plugin/container.js';
-import { COLLECTIVE, RUN, STORE } from '../plugin/roles.js';
+import { COLLECTIVE, OPTIMIZER, RUN, STORE } from '../plugin/roles.js';
 import {
   allToHost,
   assignAll,
@@ -22,7 +22,8 @@ import type { Prepared } from './prepared.js';
 /** What a resumed run may change, as snapshots hold it. */
 function changeable(resolve: Resolve, { steps, warmupSteps }: Plan): Snapshot['run'] {
   const { learningRate, weightDecay, groups } = resolve(RUN);
-  return { learningRate, weightDecay, steps, warmupSteps, groups: groups as unknown as Json };
+  const all = { ...groups, ...resolve(OPTIMIZER).groups };
+  return { learningRate, weightDecay, steps, warmupSteps, groups: all as unknown as Json };
 }
 
 /** The run as it is between steps, with so many steps made. */

@@ -79,6 +79,8 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         if (entries.length === 0) problems.add('DATA_INVALID', 'image-folder', `no image of ${folder} can be decoded`, 'Give others.');
       });
     },
+    // What the source's fingerprint does not tell.
+    settings: () => ({ centerCrop, randomFlip, shuffle }),
     async open(): Promise<PictureSource> {
       const size = resolution * resolution * 3;
       const isFlipped = (id: number, epoch: number): boolean => randomFlip && random.item('flip', epoch, id).uniform() < 0.5;

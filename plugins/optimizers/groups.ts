@@ -96,6 +96,8 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
     update(update: Update, groupRates: Parameters<Optimizer['update']>[1], step: number): void {
       for (const optimizer of all) optimizer.update(update, groupRates, step);
     },
+    // Rates may change from one resumption to the next, as the run's may; who is in which group may not.
+    settings: () => Object.fromEntries(Object.entries(options).map(([group, { match }]) => [group, [match].flat().map(String)])),
     stateBytes: () => all.reduce((sum, optimizer) => sum + optimizer.stateBytes(), 0),
   };
 }

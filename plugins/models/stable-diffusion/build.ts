@@ -1,6 +1,6 @@
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
-import { type Context, hashOfText, type Inputs, type Random, type Tensor } from '../../../core/index.js';
-import { type Files, writeTogether } from '../../persist/formats/files.js';
+import { type Context, hashOf, hashOfText, type Inputs, type Random, type Tensor } from '../../../core/index.js';
+import { type Files, inMemory, writeTogether } from '../../persist/formats/files.js';
 import type { CLIPTextConfig } from '../clip/text-encoder.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
 import type { UNetConfig } from '../unet/config.js';
@@ -52,10 +52,13 @@ const componentsFrom = async (from: TextToImageModelOptions['from'], options: Re
   return 'read' in from ? readComponents(from, options) : componentsOf(from);
 };
 
-/** A hash of all that says how the weights are used. */
-const configurationOf = ({ unet, encoders, components, noise }: Joined, settings: readonly (string | number)[]): string =>
-  hashOfText(
+/** A hash of all that says how the weights are used, and which numbers words have. */
+async function configurationOf({ unet, encoders, components, noise }: Joined, settings: readonly (string | number)[]): Promise<string> {
+  const words = new Map<string, Uint8Array>();
+  for (const [i, { tokenizer }] of components.encoders.entries()) await tokenizer.save(inMemory(words), String(i));
+  return hashOfText(
     JSON.stringify([
+      [...words.values()].map((bytes) => hashOf(bytes)),
       unet.config,
       ...encoders.map(({ config }) => config),
       'config' in components.vae ? components.vae.config : components.vae,
@@ -63,6 +66,7 @@ const configurationOf = ({ unet, encoders, components, noise }: Joined, settings
       ...settings,
     ]),
   );
+}
 
 /** Reads or makes the model; every fault of a folder is an error that names file and option. */
 export async function buildTextToImage(options: TextToImageModelOptions, random: Random): Promise<TextToImage> {
@@ -86,7 +90,7 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
   const size = unet.config.sample_size;
   return {
     base,
-    configuration: configurationOf(joined, [clipSkip, longCaptions]),
+    configuration: await configurationOf(joined, [clipSkip, longCaptions]),
     parameters,
     modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(outputsOf(family, clipSkip)[i])])]),
     wraps: new Map(),

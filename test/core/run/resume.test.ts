@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Plugin, type Snapshot, STORE, Trainer } from '../../../core/index.js';
+import { DATA, type Plugin, type Snapshot, STORE, Trainer } from '../../../core/index.js';
 import { smallRun } from '../../support/small-run.js';
 
 const withOptions = (options: Record<string, number | string>, adopts?: Record<string, number>): Plugin => ({
@@ -61,5 +61,14 @@ describe('options that change what numbers mean', () => {
     const { settings: _, ...old } = snapshot;
     expect((await run(withOptions({ alpha: 4 }), { ...old, version: 2 })).warnings).toEqual([]);
     await expect(run(null, { ...old, version: 1 })).rejects.toThrow(/format version was 1, is 3/);
+  });
+
+  test('of data that is evaluated on are not compared: a resumed run may begin to evaluate', async () => {
+    const held: Plugin = {
+      name: 'held',
+      apply: (host) => host.adopt({ name: 'folder', fills: DATA, settings: () => ({ crop: 1 }) } as never),
+    };
+    const { snapshot } = await run(null, null);
+    expect((await run(held, snapshot)).warnings).toEqual([]);
   });
 });

@@ -237,3 +237,38 @@ test('fixtures’ own weights fit their config', async () => {
   const raw = readSafetensors(await readFile(new URL('../../fixtures/unet-tiny/diffusion_pytorch_model.safetensors', import.meta.url)));
   expect(raw.tensors.size).toBeGreaterThan(100);
 });
+
+test('a model is told from others by its weights, configurations, tokenizer and codec, and not by notes in its files', async () => {
+  const map = new Map<string, Uint8Array>();
+  const model = await buildTextToImage({ from: fresh(), train: 'everything' }, seededRandom(1));
+  await model.save(inMemory(map), weightsOf(model));
+  const toldBy = ({ base, configuration }: typeof model) => `${base} ${configuration}`;
+  /** What tells a model one of whose files was changed. */
+  const baseWith = async (path?: string, change: (json: Record<string, unknown>) => void = () => undefined) => {
+    const files = new Map(map);
+    if (path) {
+      const json = decode(files.get(path));
+      change(json);
+      files.set(path, new TextEncoder().encode(JSON.stringify(json)));
+    }
+    return toldBy(await buildTextToImage({ from: inMemory(files), train: 'nothing' }, seededRandom(1)));
+  };
+  const base = await baseWith();
+  expect(await baseWith()).toBe(base);
+  expect(await baseWith('unet/config.json', (json) => void (json._diffusers_version = '9'))).toBe(base);
+  const changes: [string, (json: Record<string, unknown>) => void][] = [
+    ['scheduler/scheduler_config.json', (json) => void (json.prediction_type = 'epsilon')],
+    ['scheduler/scheduler_config.json', (json) => void (json.beta_end = 0.5)],
+    ['unet/config.json', (json) => void (json.attention_head_dim = 2)],
+    ['unet/config.json', (json) => void (json.flip_sin_to_cos = false)],
+    ['text_encoder/config.json', (json) => void (json.num_attention_heads = 2)],
+    ['tokenizer/vocab.json', (json) => void ([json.red, json.heart] = [json.heart, json.red])],
+  ];
+  const seen = new Set([base]);
+  for (const [path, change] of changes) seen.add(await baseWith(path, change));
+  expect(seen.size).toBe(changes.length + 1);
+  // New ones, which have no weights yet.
+  const baseOf = async (noise: FreshTextToImage['noise']) =>
+    toldBy(await buildTextToImage({ from: { ...fresh(), noise }, train: 'everything' }, seededRandom(1)));
+  expect(await baseOf({ prediction_type: 'epsilon' })).not.toBe(await baseOf({ prediction_type: 'v_prediction' }));
+});

@@ -5,7 +5,7 @@ import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { groups } from '../../../plugins/optimizers/groups.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { cosine } from '../../../plugins/schedules/cosine.js';
-import { smallRun, weightsRecorder } from '../../support/small-run.js';
+import { memoryStore, smallRun, weightsRecorder } from '../../support/small-run.js';
 
 const train = async (preset: ReturnType<typeof smallRun>) => {
   const recorder = weightsRecorder();
@@ -68,5 +68,20 @@ describe('parameter groups', () => {
     await expect(new Trainer(wrong).train()).rejects.toThrow(/OPTION_INVALID.*other has a learningRate and a rateFactor/);
     const unmatched = smallRun().with(groups(adamw(), { flat: { match: ['b', 'bias'] } }));
     await expect(new Trainer(unmatched).train()).rejects.toThrow(/PATTERN_UNMATCHED.*bias of the group flat.*such as w, b/);
+  });
+
+  test('of a resumed run may have other rates, which is said, and no other members', async () => {
+    const decay = (match: string, weightDecay: number) => groups(adamw(), { flat: { match, weightDecay } });
+    const first = memoryStore(2);
+    await train(smallRun({ steps: 2 }).with(decay('b', 0), first.plugin));
+    const resumed = async (plugin: ReturnType<typeof groups>) => {
+      const warnings: string[] = [];
+      const run = smallRun({ steps: 2 }).with(plugin, memoryStore(9, first.snapshots[0]).plugin);
+      await new Trainer(run, { warn: (text) => warnings.push(text) }).train();
+      return warnings.filter((text) => text.startsWith('resume'));
+    };
+    expect(await resumed(decay('b', 0))).toEqual([]);
+    expect(await resumed(decay('b', 0.5))).toEqual([expect.stringMatching(/groups was .*"weightDecay":0\}.* is .*"weightDecay":0\.5/)]);
+    await expect(resumed(decay('w', 0))).rejects.toThrow(/SNAPSHOT_OTHER_RUN.*groups\.flat was \["b"\], is \["w"\]/);
   });
 });

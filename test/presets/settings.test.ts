@@ -1,0 +1,107 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Composition, RUN } from '../../core/index.js';
+import { loraTextToImage, loraTextToImageOptions } from '../../presets/lora-text-to-image.js';
+import { textToImage, textToImageOptions } from '../../presets/text-to-image.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'steploom-settings-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+/** What a snapshot compares of plugins, and of the run, before a model is built. */
+const comparedOf = async (composition: Composition) => {
+  const all: Record<string, unknown> = {};
+  for (const plugin of composition.plugins as readonly { name: string; fills?: symbol; settings?(): unknown }[]) {
+    const settings = await plugin.settings?.();
+    if (settings !== undefined) all[plugin.name] = settings;
+    if (plugin.fills === RUN) all.run = plugin;
+  }
+  return JSON.stringify(all);
+};
+
+/** Options that change what is computed, each with another value, and with what makes it matter. */
+const COMPARED: Record<string, Record<string, unknown>> = {
+  seed: { seed: 5 },
+  maxTrainSteps: { maxTrainSteps: 7 },
+  numTrainEpochs: { numTrainEpochs: 7 },
+  learningRate: { learningRate: 0.5 },
+  scaleLr: { scaleLr: true },
+  lrScheduler: { lrScheduler: 'linear' },
+  lrWarmupSteps: { lrScheduler: 'linear', lrWarmupSteps: 3 },
+  lrNumCycles: { lrScheduler: 'cosine', lrNumCycles: 3 },
+  lrPower: { lrScheduler: 'polynomial', lrPower: 3 },
+  lrEnd: { lrScheduler: 'polynomial', lrEnd: 1e-9 },
+  lrStepRules: { lrScheduler: 'piecewise_constant', lrStepRules: '1:5,0.5' },
+  optimizer: { optimizer: 'lion' },
+  use8bitAdam: { use8bitAdam: true },
+  decayExclude: { decayExclude: ['bias'] },
+  adamBeta1: { adamBeta1: 0.5 },
+  adamBeta2: { adamBeta2: 0.5 },
+  adamEpsilon: { adamEpsilon: 0.5 },
+  adamWeightDecay: { adamWeightDecay: 0.5 },
+  maxGradNorm: { maxGradNorm: 0.5 },
+  snrGamma: { snrGamma: 5 },
+  noiseOffset: { noiseOffset: 0.5 },
+  captionDropout: { captionDropout: 0.5 },
+  centerCrop: { centerCrop: true },
+  randomFlip: { randomFlip: true },
+  rank: { rank: 7 },
+  loraAlpha: { loraAlpha: 77 },
+  loraDropout: { loraDropout: 0.5 },
+  loraTargets: { loraTargets: ['to_q'] },
+  rslora: { rslora: true },
+  trainTextEncoder: { trainTextEncoder: true },
+  useEma: { useEma: true },
+  emaWarmup: { useEma: true, emaWarmup: 'power' },
+  emaDecay: { useEma: true, emaDecay: 0.5 },
+};
+
+/** What must be given all the same. */
+const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
+
+/** Compared as lengths of the plan, or as content: of the data set (its fingerprint), of the base model. */
+const BY_CONTENT = [
+  'gradientAccumulationSteps',
+  'trainBatchSize',
+  'splitBatches',
+  'trainDataDir',
+  'captionColumn',
+  'maxTrainSamples',
+].concat(['skipBadImages', 'resolution', 'pretrainedModelNameOrPath']);
+
+/** Where and how it is computed, watched, saved, evaluated or drawn: what is learnt stays the same. */
+const HARMLESS = [
+  'outputDir',
+  'device',
+  'threads',
+  'loggingSteps',
+  'reportTo',
+  'checkpointingSteps',
+  'checkpointingSeconds',
+  'quiet',
+].concat(
+  ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
+  ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
+  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler'],
+);
+
+test.each([
+  ['text-to-image', textToImageOptions, textToImage],
+  ['lora-text-to-image', loraTextToImageOptions, loraTextToImage],
+] as const)('every option of %s that changes what is computed is among what a resumed run compares', async (_, { shape }, preset) => {
+  const made = async (options: object) => comparedOf(await preset({ trainDataDir: folder, outputDir: folder, ...options } as never));
+  for (const name of Object.keys(shape)) {
+    const lists = [name in COMPARED, BY_CONTENT.includes(name), HARMLESS.includes(name)];
+    expect([name, lists.filter(Boolean).length]).toEqual([name, 1]);
+    if (!(name in COMPARED)) continue;
+    const { [name]: value, ...context } = COMPARED[name];
+    // Beside the same without it.
+    expect(await made({ ...context, [name]: value }), name).not.toBe(
+      await made(name in OTHERWISE ? { ...context, [name]: OTHERWISE[name] } : context),
+    );
+  }
+});
