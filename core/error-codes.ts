@@ -38,7 +38,7 @@ export const ERRORS = {
   NAME_TAKEN: 'two plugins have one name',
   NON_FINITE: 'too many steps in a row had gradients that are not finite',
   NOTHING_TO_TRAIN: 'no parameter is trainable',
-  NO_GRADIENT: 'TensorFlow.js has no gradient for an operation',
+  NO_GRADIENT: 'TensorFlow.js has no gradient for an operation, or the loss does not depend on something that is to be trained; named',
   NO_GRADIENTS: 'clipping was given nothing',
   OPTION_INVALID: 'an option has a value it cannot have',
   OPTION_MISSING: 'an option is needed',

@@ -33,14 +33,14 @@ const releaseSaved = (node: TapeNode): void => {
  * activation and gradient until it ends; this frees each as soon as the walk has passed it (about half the peak), and
  * visits only what depends on `parameters`. `ready` is told of each gradient as soon as nothing will be added to it.
  *
- * @returns the loss and one gradient per path, zeros where the loss does not depend on it. The caller owns them.
+ * @returns the loss and one gradient per path, zeros where the loss does not depend on it (`missing` names these). The caller owns them.
  */
 export function backward(
   forward: () => Scalar,
   parameters: Tensors,
   seed: () => number | Scalar,
   ready?: (path: string, gradient: Tensor) => void,
-): { loss: Scalar; gradients: Tensors } {
+): { loss: Scalar; gradients: Tensors; missing: readonly string[] } {
   const engine = engineInternals();
   const { state } = engine;
   engine.startScope('backward');
@@ -77,10 +77,13 @@ export function backward(
       }
     }
     const gradients: Tensors = {};
-    for (const [name, parameter] of Object.entries(parameters))
+    const missing: string[] = [];
+    for (const [name, parameter] of Object.entries(parameters)) {
+      if (!gradientOf.has(parameter.id)) missing.push(name);
       results.push((gradients[name] = gradientOf.get(parameter.id) ?? tf.zerosLike(parameter)));
+    }
     results.push(loss);
-    return { loss, gradients };
+    return { loss, gradients, missing };
   } finally {
     for (const node of tape) releaseSaved(node);
     engine.endScope(results);

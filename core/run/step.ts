@@ -1,4 +1,5 @@
 import type { Batch } from '../data.js';
+import { abridged, fail } from '../errors.js';
 import type { Metrics } from '../metrics.js';
 import { makeContext } from '../model.js';
 import type { Micro } from '../plan.js';
@@ -32,12 +33,25 @@ export function microBatchSum(run: Prepared, batch: Batch | null, micro: Micro):
         () => hooks.scaleLoss.call(items),
         hooks.onGradient.isUsed() ? (path, gradient) => hooks.onGradient.call(path, gradient, micro) : undefined,
       );
-    const { loss, gradients } = profile ? profile.measure('core', 'forward and backward', passes) : passes();
+    const { loss, gradients, missing } = profile ? profile.measure('core', 'forward and backward', passes) : passes();
+    if (missing.length > 0 && micro.step === run.startStep && micro.index === 0) {
+      disposeAll({ ...gradients, loss });
+      refuseIdle(missing);
+    }
     return hooks.afterBackward.call({ gradients, loss: timesItems(loss, items), items }, micro);
   } finally {
     disposeAll(used.tensors);
   }
 }
+
+/** What is trained and takes no part in the loss would stay as it is, without a word. */
+const refuseIdle = (paths: readonly string[]): never =>
+  fail(
+    'NO_GRADIENT',
+    'core',
+    `the loss does not depend on what is to be trained: ${abridged(paths)}`,
+    'Freeze it (trainable false), adapt other modules, or use it in the loss.',
+  );
 
 /** Learning rate and decay of every group at a step. */
 export function ratesAt({ hooks, assembled, groups, optimizer, plan }: Prepared, step: number, metrics: Metrics): Record<string, Rates> {

@@ -78,6 +78,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
       ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
+      upload: ({ dataId }) => device.backend.uploadToGPU(dataId),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),
     }),

@@ -142,17 +142,23 @@ export function clipText(
     return Math.max(0, all.indexOf(typeof ends === 'number' ? ends : ends[0]));
   }
 
+  /** Whether nothing depends on what stands at a path, where `outputs` is asked for nothing but this. */
+  function isIdle(path: string, { skip = 0, normalized = true, pooled = false }: TextOutputOptions = {}): boolean {
+    if (pooled) return false;
+    const idle = [`${prefix}text_projection`, ...(normalized ? [] : [`${prefix}final_layer_norm`])];
+    for (let i = layers.length - skip; i < layers.length; i++) idle.push(`${prefix}encoder.layers.${i}.`);
+    return idle.some((start) => path.startsWith(start));
+  }
+
   return {
     config,
     specs: build.specs,
     modules: build.modules,
     /** The modules, where `outputs` is asked for nothing but this: some may be unused then. */
-    modulesFor({ skip = 0, pooled = false }: TextOutputOptions = {}): Map<string, ModuleFacts> {
-      const idle = pooled ? [] : [`${prefix}text_projection`];
-      if (!pooled) for (let i = layers.length - skip; i < layers.length; i++) idle.push(`${prefix}encoder.layers.${i}.`);
-      const isIdle = (path: string) => idle.some((start) => path.startsWith(start));
-      return new Map([...build.modules].map(([path, facts]) => [path, isIdle(path) ? { ...facts, unused: true } : facts]));
+    modulesFor(options?: TextOutputOptions): Map<string, ModuleFacts> {
+      return new Map([...build.modules].map(([path, facts]) => [path, isIdle(path, options) ? { ...facts, unused: true } : facts]));
     },
+    isIdle,
     /** The last layer's states, with the final norm. */
     forward: (context: Context, ids: Tensor): Tensor => final(context, through(context, embedded(context, ids), 0, layers.length)),
     /** The states that a family of models asks for, of ids on the host; all of one length. */

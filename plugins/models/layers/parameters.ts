@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Hash, type Parameter, type Random } from '../../../core/index.js';
+import { operation } from '../../devices/compute/contract.js';
 import { fileShape, fromFile } from '../../persist/formats/pytorch-layout.js';
 import type { StoredTensor, StoredTensors } from '../../persist/formats/stored-tensors.js';
 import type { WeightSpec } from './builder.js';
 
 export interface MakeParametersOptions {
-  readonly trainable: boolean;
+  readonly trainable: boolean | ((path: string) => boolean);
   readonly group: string;
   readonly random: Random;
   /** Of a file, by the specs' paths; a new model has none. */
@@ -19,7 +20,9 @@ export interface MakeParametersOptions {
  * after another is read, so that the host holds no more of the file than one of them.
  */
 export async function makeParameters(specs: readonly WeightSpec[], options: MakeParametersOptions): Promise<Map<string, Parameter>> {
-  const { trainable, group, random, tensors } = options;
+  const { group, random, tensors } = options;
+  const isTrained = (path: string) => (typeof options.trainable === 'function' ? options.trainable(path) : options.trainable);
+  const upload = operation('upload');
   if (tensors) requireFit(specs, tensors);
   // In the order of the specs, whatever the file's order, in which they are read.
   const variables = new Map<string, tf.Variable | null>(specs.map(({ path }) => [path, null]));
@@ -33,14 +36,18 @@ export async function makeParameters(specs: readonly WeightSpec[], options: Make
         : spec.start(random.named(`start:${path}`), new Float32Array(spec.shape.reduce((a, b) => a * b, 1)));
       const value = tf.tensor(data, spec.shape as number[], 'float32');
       // Variables are anonymous: a second one of a name would throw, and paths are the only names here.
-      variables.set(path, tf.variable(value as tf.Tensor<tf.Rank>, trainable));
+      const variable = tf.variable(value as tf.Tensor<tf.Rank>, isTrained(path));
       value.dispose();
+      upload?.(variable);
+      variables.set(path, variable);
     }
   } catch (error) {
     for (const variable of variables.values()) variable?.dispose();
     throw error;
   }
-  return new Map([...variables].map(([path, variable]) => [path, { variable: variable as tf.Variable, trainable, group }]));
+  return new Map(
+    [...variables].map(([path, variable]) => [path, { variable: variable as tf.Variable, trainable: isTrained(path), group }]),
+  );
 }
 
 async function numbersOf(path: string, stored: StoredTensor, hash?: Hash): Promise<Float32Array> {

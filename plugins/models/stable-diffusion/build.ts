@@ -74,7 +74,14 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
   const joined = joinComponents(await componentsFrom(from, options));
   const { components, unet, encoders, noise, codec } = joined;
   const { family } = components;
-  const trained = (network: string) => train === 'everything' || (train === 'unet' && network === 'unet');
+  const outputs = outputsOf(family, clipSkip);
+  // What nothing depends on (the last layer of an encoder whose penultimate states are taken) would get no gradient.
+  const isIdle = (network: string, path: string) => {
+    const i = family.encoders.findIndex(({ folder }) => folder === network);
+    return i >= 0 && encoders[i].isIdle(path, outputs[i]);
+  };
+  const trained = (network: string, path: string) =>
+    (train === 'everything' && !isIdle(network, path)) || (train === 'unet' && network === 'unet');
   const { parameters, base } = await parametersOf(joined, trained, random);
   const { tokenizer } = components.encoders[0];
   const encode = textEncoding(joined, { clipSkip, longCaptions });
@@ -92,7 +99,7 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
     base,
     configuration: await configurationOf(joined, [clipSkip, longCaptions]),
     parameters,
-    modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(outputsOf(family, clipSkip)[i])])]),
+    modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(outputs[i])])]),
     wraps: new Map(),
     noise,
     codec,

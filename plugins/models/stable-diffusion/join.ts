@@ -63,12 +63,12 @@ export function joinComponents(components: Components): Joined {
 }
 
 /**
- * The variables of all networks: a file's values, or new ones from the seed. `trained` says which networks learn; an autoencoder never does. `base` tells
+ * The variables of all networks: a file's values, or new ones from the seed. `trained` says what learns; an autoencoder never does. `base` tells
  * the values that were read from others: a hash of them in the order of the files, or `new`.
  */
 export async function parametersOf(
   { networks }: Joined,
-  trained: (network: string) => boolean,
+  trained: (network: string, path: string) => boolean,
   random: Random,
 ): Promise<{ readonly parameters: Map<string, Parameter>; readonly base: string }> {
   for (const { specs, tensors } of networks.values()) if (tensors) requireFit(specs, tensors);
@@ -77,7 +77,7 @@ export async function parametersOf(
   try {
     for (const [name, { specs, tensors }] of networks) {
       const made = await makeParameters(specs, {
-        trainable: name !== 'vae' && trained(name),
+        trainable: (path) => name !== 'vae' && trained(name, path),
         group: name,
         random,
         ...(tensors ? { tensors } : {}),
