@@ -1,5 +1,5 @@
 import type { Batch } from '../data.js';
-import { SteploomError } from '../errors.js';
+import { afterError, SteploomError } from '../errors.js';
 import type { Machinery } from '../loop.js';
 import type { Metrics } from '../metrics.js';
 import { type Micro, type Position, positionOf } from '../plan.js';
@@ -121,16 +121,18 @@ export class Session implements Machinery {
     const everyRank = error instanceof SteploomError && error.everyRank;
     if (!has(STORE) || (everyRank && resolve(COLLECTIVE).rank !== 0)) return;
     const { stepsMade } = this;
-    let saved = false;
-    try {
-      if (!this.intact || stepsMade === this.startStep) return;
-      await this.hooks.onCheckpoint.promise(await this.capture(stepsMade), this.metrics);
-      saved = true;
-    } finally {
+    const sayWhere = (saved: boolean): void => {
       const where = resolve(STORE).kept?.() ?? null;
       if (saved) this.prepared.warn(`core: what the run had learnt after step ${stepsMade} is kept${where ? ` in ${where}` : ''}`);
       else if (where) this.prepared.warn(`core: the last checkpoint is ${where}`);
+    };
+    if (!this.intact || stepsMade === this.startStep) return sayWhere(false);
+    try {
+      await this.hooks.onCheckpoint.promise(await this.capture(stepsMade), this.metrics);
+    } catch (second) {
+      throw await afterError(second, () => sayWhere(false));
     }
+    sayWhere(true);
   }
 
   /** The run as it is between steps, with so many made. */

@@ -25,7 +25,7 @@ const EFFECTS = [
   /\benv(?:\.\w+|\[\w+\]) *(?:\?\?)?=[^=]/,
   /\bprocess\.(?:exitCode *=[^=]|exit\()/,
   /\b(?:env\(\)\.set|setThreadsCount|koffi\.config)\([^)]/,
-  /\blayer\.(?:call|activation) = /,
+  /\b(?:engine\.\w+|layer\.(?:call|activation)) = /,
 ];
 
 test('every global effect is in the table of docs/architecture.md', () => {
@@ -33,7 +33,7 @@ test('every global effect is in the table of docs/architecture.md', () => {
   const rows = [...page.slice(page.indexOf('## Global effects')).matchAll(/^\|.*\| *(\S.*\.ts)\s*\|$/gm)];
   const named = rows
     .flatMap(([, where]) => where.split(', '))
-    .map((path) => (/^(?:plugins|presets)\//.test(path) ? path : `plugins/devices/${path}`));
+    .map((path) => (/^(?:core|plugins|presets)\//.test(path) ? path : `plugins/devices/${path}`));
   const files = ['core', 'plugins', 'presets'].flatMap((folder) =>
     readdirSync(new URL(folder, root), { recursive: true }).map((name) => `${folder}/${String(name).replaceAll('\\', '/')}`),
   );

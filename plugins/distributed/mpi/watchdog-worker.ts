@@ -24,13 +24,13 @@ const LONGEST = 4096;
 const INTRODUCTION = 5000;
 const CALLERS = 64;
 
-interface Report {
+interface RankState {
   readonly calls: number;
   readonly inside: boolean;
   readonly finished: boolean;
 }
 
-const report = (): Report => ({
+const report = (): RankState => ({
   calls: Atomics.load(shared, CALLS),
   inside: Atomics.load(shared, INSIDE) === 1,
   finished: Atomics.load(shared, STATE) === FINISHED,
@@ -79,9 +79,9 @@ function lines(socket: Socket, onValue: (value: never) => void): void {
 const sockets = new Set<Socket>();
 
 /** What rank 0 knows of the others. */
-const seen = new Map<number, { report: Report; at: number; changed: number; gone?: number }>();
+const seen = new Map<number, { report: RankState; at: number; changed: number; gone?: number }>();
 
-function note(from: number, given: Report): void {
+function note(from: number, given: RankState): void {
   const before = seen.get(from);
   const at = now();
   const changed = before && before.report.calls === given.calls && before.report.inside === given.inside ? before.changed : at;
@@ -138,7 +138,7 @@ function listen(local: boolean): void {
       clearTimeout(introduction);
       if (from < 0) strangers--;
     });
-    lines(socket, (value: Report & { token?: string; rank?: number }) => {
+    lines(socket, (value: RankState & { token?: string; rank?: number }) => {
       if (from < 0) {
         if (value.token !== token || !Number.isInteger(value.rank)) return void socket.destroy();
         from = value.rank as number;
@@ -197,7 +197,7 @@ function join(meeting: Meeting): void {
           end(`rank 0 did not answer rank ${rank} for ${timeout} s: stopped, or the machine is lost`);
       }, BEAT);
       sockets.add(socket);
-      lines(socket, (value: Report) => {
+      lines(socket, (value: RankState) => {
         if (!answered) answer(true);
         last = now();
         zeroFinished = value.finished;

@@ -1,7 +1,7 @@
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fail, messageOf, type Snapshot, SteploomError } from '../../../core/index.js';
+import { attachLater, fail, messageOf, type Snapshot, SteploomError } from '../../../core/index.js';
 import { writeFolderAtomically } from '../formats/atomic-folder.js';
 import { writeSnapshot } from '../formats/snapshot-files.js';
 import { ruinedAmong } from '../weights/finite.js';
@@ -26,8 +26,9 @@ export async function writeCheckpoint(into: string, snapshot: Snapshot, rank: nu
     return { path };
   } catch (error) {
     if (rank > 0 && (await isSnapshotFolder(path))) return { path };
-    const other = await elsewhere(snapshot.step, fill);
-    if (other === null) throw error;
+    const other = await elsewhere(snapshot.step, fill).catch((second) => {
+      throw attachLater(error, second);
+    });
     const what = `${error instanceof SteploomError ? error.problems[0].what : messageOf(error)}; the checkpoint was written to ${other}`;
     const fix = 'Free space, and resume from that folder.';
     return { path: other, error: new SteploomError({ code: 'FILE_UNWRITABLE', plugin: 'checkpoint', what, fix }, { cause: error }) };
@@ -49,13 +50,9 @@ async function refuseRuined({ step, parameters, runId }: Snapshot, into: string)
   );
 }
 
-/** Fills a folder among the temporary files, which is nobody else's, whatever its neighbours are. Null where that fails, too. */
-async function elsewhere(step: number, fill: (to: string) => Promise<void>): Promise<string | null> {
-  try {
-    const other = join(await mkdtemp(join(tmpdir(), 'steploom-')), `checkpoint-${step}`);
-    await fill(other);
-    return other;
-  } catch {
-    return null;
-  }
+/** Fills a folder among the temporary files, which is nobody else's, whatever its neighbours are. */
+async function elsewhere(step: number, fill: (to: string) => Promise<void>): Promise<string> {
+  const other = join(await mkdtemp(join(tmpdir(), 'steploom-')), `checkpoint-${step}`);
+  await fill(other);
+  return other;
 }

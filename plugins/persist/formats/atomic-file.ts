@@ -30,7 +30,7 @@ export async function writeAtomically(path: string, content: string | Uint8Array
     await rename(temporary, path);
     await flush(dirname(path), 'r');
   }).catch(async (error) => {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
   });
 }
