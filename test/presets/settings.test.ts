@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Composition, RUN } from '../../core/index.js';
+import { PRESETS } from '../../presets/cli/registry.js';
 import { loraTextToImage, loraTextToImageOptions } from '../../presets/lora-text-to-image.js';
 import { textToImage, textToImageOptions } from '../../presets/text-to-image.js';
 
@@ -86,7 +87,7 @@ const HARMLESS = [
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler'],
+  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler', 'cacheLatents', 'cacheDir'],
 );
 
 test.each([
@@ -104,4 +105,12 @@ test.each([
       await made(name in OTHERWISE ? { ...context, [name]: OTHERWISE[name] } : context),
     );
   }
+});
+
+test.each(Object.entries(PRESETS))('%s gives the objective every option that it has for it', async (_, { options, make }) => {
+  const { trainDataDir } = options.shape as Record<string, unknown>;
+  const made = async (given: object) =>
+    comparedOf(await make({ ...(trainDataDir ? { trainDataDir: folder } : {}), outputDir: folder, ...given } as never));
+  const usual = await made({});
+  for (const name of ['snrGamma', 'noiseOffset', 'captionDropout']) expect(await made(COMPARED[name]), name).not.toBe(usual);
 });
