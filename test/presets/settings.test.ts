@@ -48,8 +48,9 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   snrGamma: { snrGamma: 5 },
   noiseOffset: { noiseOffset: 0.5 },
   captionDropout: { captionDropout: 0.5 },
-  centerCrop: { centerCrop: true },
-  randomFlip: { randomFlip: true },
+  // Without what is put around the folder, which asks it for its settings in a run only.
+  centerCrop: { cacheLatents: false, centerCrop: true },
+  randomFlip: { cacheLatents: false, randomFlip: true },
   rank: { rank: 7 },
   loraAlpha: { loraAlpha: 77 },
   loraDropout: { loraDropout: 0.5 },
@@ -66,13 +67,10 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 
 /** Compared as lengths of the plan, or as content: of the data set (its fingerprint), of the base model. */
 const BY_CONTENT = [
-  'gradientAccumulationSteps',
-  'trainBatchSize',
-  'splitBatches',
-  'trainDataDir',
-  'captionColumn',
-  'maxTrainSamples',
-].concat(['skipBadImages', 'resolution', 'pretrainedModelNameOrPath']);
+  ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
+  ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
+  ...['pretrainedModelNameOrPath', 'pretrainedVaeModelNameOrPath', 'predictionType', 'variant', 'clipSkip', 'longCaptions'],
+];
 
 /** Where and how it is computed, watched, saved, evaluated or drawn: what is learnt stays the same. */
 const HARMLESS = [
