@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
-import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
+import { denoisingOf } from './common/denoising-of.js';
 import type { EmojiBaseOptions } from './common/option-types/emoji-base.js';
 import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
@@ -45,7 +45,7 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
   return compose(
     textToImageModel({ from: emojiModel(words, o.textLayers, o.rescaleZeroSnr), train: 'everything' }),
     emojiData(icons, o.trainBatchSize),
-    denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
+    denoisingOf(o),
     ...commonPlugins(o),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
     saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),

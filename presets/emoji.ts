@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { lora } from '../plugins/adapters/lora.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
-import { denoising } from '../plugins/objectives/denoising.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
+import { denoisingOf } from './common/denoising-of.js';
 import type { EmojiOptions } from './common/option-types/emoji.js';
 import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
 import { emojiBaseFolder } from './common/package-root.js';
@@ -66,7 +66,7 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
     textToImageModel({ from: folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }),
     adapter,
     emojiData(train, o.trainBatchSize, delft),
-    denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
+    denoisingOf(o),
     ...commonPlugins(o),
     saveLora(o.outputDir, adapter),
     summary(o.outputDir),

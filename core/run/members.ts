@@ -88,9 +88,13 @@ export class Members {
     for (const { facts, plugin } of this.ready) {
       const settings: Record<string, Json> = { ...(await plugin.settings?.()) };
       for (const adopted of this.adoptedBy(facts.name)) {
-        // Data that is not trained on: a resumed run may begin to evaluate.
-        if (adopted.fills === DATA && facts.fills !== DATA) continue;
-        for (const [name, value] of Object.entries((await adopted.settings?.()) ?? {})) settings[`${adopted.name}/${name}`] = value;
+        const own = (await adopted.settings?.()) ?? {};
+        if (adopted.fills === DATA) {
+          // The run's data are the same with something around them; what is not trained on says nothing: a resumed run may begin to evaluate.
+          if (facts.fills === DATA && Object.keys(own).length > 0) all[adopted.name] = own;
+          continue;
+        }
+        for (const [name, value] of Object.entries(own)) settings[`${adopted.name}/${name}`] = value;
       }
       if (Object.keys(settings).length > 0) all[facts.name] = settings;
     }

@@ -1,12 +1,12 @@
 import type { AnyPlugin } from '../../core/index.js';
 import { cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
-import { denoising } from '../../plugins/objectives/denoising.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
 import type { diffusionOptions, imageOptions, modelOptions, OptionValues, samplingOptions } from './options.js';
 import type { CommonOptions } from './plugins.js';
@@ -38,7 +38,7 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
         ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
       }),
     ),
-    denoising({ snrGamma: o.snrGamma, noiseOffset: o.noiseOffset, captionDropout: o.captionDropout }),
+    denoisingOf(o),
     summary(o.outputDir),
     ...(prompts.length > 0
       ? [samples(prompts, o.outputDir, { ...samplingOf(o), ...(o.validationSteps ? { every: o.validationSteps } : {}) })]

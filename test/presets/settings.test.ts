@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Composition, RUN } from '../../core/index.js';
+import { PRESETS } from '../../presets/cli/registry.js';
 import { loraTextToImage, loraTextToImageOptions } from '../../presets/lora-text-to-image.js';
 import { textToImage, textToImageOptions } from '../../presets/text-to-image.js';
 
@@ -47,8 +48,9 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   snrGamma: { snrGamma: 5 },
   noiseOffset: { noiseOffset: 0.5 },
   captionDropout: { captionDropout: 0.5 },
-  centerCrop: { centerCrop: true },
-  randomFlip: { randomFlip: true },
+  // Without what is put around the folder, which asks it for its settings in a run only.
+  centerCrop: { cacheLatents: false, centerCrop: true },
+  randomFlip: { cacheLatents: false, randomFlip: true },
   rank: { rank: 7 },
   loraAlpha: { loraAlpha: 77 },
   loraDropout: { loraDropout: 0.5 },
@@ -65,13 +67,10 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 
 /** Compared as lengths of the plan, or as content: of the data set (its fingerprint), of the base model. */
 const BY_CONTENT = [
-  'gradientAccumulationSteps',
-  'trainBatchSize',
-  'splitBatches',
-  'trainDataDir',
-  'captionColumn',
-  'maxTrainSamples',
-].concat(['skipBadImages', 'resolution', 'pretrainedModelNameOrPath']);
+  ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
+  ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
+  ...['pretrainedModelNameOrPath', 'pretrainedVaeModelNameOrPath', 'predictionType', 'variant', 'clipSkip', 'longCaptions'],
+];
 
 /** Where and how it is computed, watched, saved, evaluated or drawn: what is learnt stays the same. */
 const HARMLESS = [
@@ -86,7 +85,7 @@ const HARMLESS = [
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler'],
+  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler', 'cacheLatents', 'cacheDir'],
 );
 
 test.each([
@@ -104,4 +103,12 @@ test.each([
       await made(name in OTHERWISE ? { ...context, [name]: OTHERWISE[name] } : context),
     );
   }
+});
+
+test.each(Object.entries(PRESETS))('%s gives the objective every option that it has for it', async (_, { options, make }) => {
+  const { trainDataDir } = options.shape as Record<string, unknown>;
+  const made = async (given: object) =>
+    comparedOf(await make({ ...(trainDataDir ? { trainDataDir: folder } : {}), outputDir: folder, ...given } as never));
+  const usual = await made({});
+  for (const name of ['snrGamma', 'noiseOffset', 'captionDropout']) expect(await made(COMPARED[name]), name).not.toBe(usual);
 });

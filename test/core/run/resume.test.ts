@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { DATA, type Plugin, type Snapshot, STORE, Trainer } from '../../../core/index.js';
-import { smallRun } from '../../support/small-run.js';
+import { DATA, type Host, type Plugin, type Snapshot, STORE, Trainer } from '../../../core/index.js';
+import { arrays } from '../../../plugins/data/arrays.js';
+import { examples, smallRun } from '../../support/small-run.js';
 
 const withOptions = (options: Record<string, number | string>, adopts?: Record<string, number>): Plugin => ({
   name: 'mine',
@@ -70,5 +71,13 @@ describe('options that change what numbers mean', () => {
     };
     const { snapshot } = await run(null, null);
     expect((await run(held, snapshot)).warnings).toEqual([]);
+  });
+
+  test('of the run’s data are the same with another plugin around them', async () => {
+    const folder = { ...arrays(examples(12), { batchSize: 4 }), name: 'folder', settings: () => ({ crop: 1 }) };
+    const around = { ...folder, name: 'around', settings: () => ({}), apply: (host: Host) => host.adopt(folder) };
+    const { snapshot } = await run({ ...folder } as never, null);
+    expect(snapshot.settings).toMatchObject({ folder: { crop: 1 } });
+    expect((await run(around as never, snapshot)).warnings).toEqual([]);
   });
 });
