@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { afterError, attachLater, fail, type Plugin, SteploomError, Trainer } from '../../core/index.js';
+import { afterError, attachLater, fail, type Plugin, printable, SteploomError, Trainer } from '../../core/index.js';
 import { smallRun } from '../support/small-run.js';
 
 const second = new Error('the second');
@@ -77,4 +77,11 @@ test('a run that fails with an error that is frozen is ended like any other', as
   expect(called).toEqual(['onError', 'dispose']);
   expect(error.cause).toBe(frozen);
   expect(error.later).toEqual([expect.objectContaining({ cause: second }), new Error('the third')]);
+});
+
+test('what would move a cursor, colour or turn round a terminal’s letters is printed as its number; emoji, line ends and tabs stay', () => {
+  expect(printable('a\u001b[2J\u0007b.png')).toBe('a\\u001b[2J\\u0007b.png');
+  // C1's own beginning of a sequence, and letters turned round.
+  expect(printable('\u009b31m x\u202egnp.')).toBe('\\u009b31m x\\u202egnp.');
+  expect(printable('one\n\ttwo é 雪 👩‍🚀')).toBe('one\n\ttwo é 雪 👩‍🚀');
 });

@@ -88,7 +88,7 @@ describe('explain', () => {
   test('loraTextToImage', async () => {
     const e = await explained(await loraTextToImage({ ...options, trainDataDir: images, numTrainEpochs: 3, rank: 2 }));
     expect([e.plan.steps, e.plan.epochs, e.plan.stepsPerEpoch]).toEqual([9, 3, 3]);
-    expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'denoising']);
+    expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'cached-latents', 'denoising']);
     expect(e.plan.windowLength).toBe(1);
   });
 
@@ -115,7 +115,7 @@ describe('explain', () => {
 
   test('parameters without decay are named by an option', async () => {
     const e = await explained(await textToImage({ ...options, trainDataDir: images, maxTrainSteps: 4, decayExclude: ['bias', '*norm*'] }));
-    expect(taps(e, 'prepareModel')).toEqual(['groups', 'checkpoint', 'denoising']);
+    expect(taps(e, 'prepareModel')).toEqual(['groups', 'checkpoint', 'cached-latents', 'denoising']);
     expect(Object.keys(e.learningRates?.[0].rates ?? {}).sort()).toEqual(['undecayed', 'unet']);
   });
 
