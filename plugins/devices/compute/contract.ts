@@ -112,8 +112,8 @@ export interface DeviceOperations {
   /** 8-bit AdamW in place, over packed codes. */
   adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
   readonly attention: AttentionOperation;
-  /** Sends a tensor's values to the device's memory at once, where that would otherwise keep them on the host until they are used. */
-  upload(tensor: Tensor): void;
+  /** Sends a tensor's values to the device's memory at once, where they would otherwise stay on the host until they are used. */
+  upload(tensor: Tensor): Promise<void>;
   /** Standard normal numbers [generators, size]. */
   normals(generators: readonly RandomGenerator[], size: number): Tensor;
   /** Adds up tensors over ranks without a detour through the host's arrays. */

@@ -14,6 +14,7 @@ import * as norms from './norms.js';
 import { reducer, summer } from './reduce.js';
 import * as softmaxes from './softmax.js';
 import { updater } from './update.js';
+import { uploader } from './upload.js';
 
 /** Whether our convolutions can do it. */
 const isPlainConvolution = (attrs: Readonly<Record<string, unknown>>): boolean =>
@@ -78,7 +79,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
       ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
-      upload: ({ dataId }) => device.backend.uploadToGPU(dataId),
+      upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),
     }),

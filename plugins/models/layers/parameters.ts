@@ -38,8 +38,8 @@ export async function makeParameters(specs: readonly WeightSpec[], options: Make
       // Variables are anonymous: a second one of a name would throw, and paths are the only names here.
       const variable = tf.variable(value as tf.Tensor<tf.Rank>, isTrained(path));
       value.dispose();
-      upload?.(variable);
       variables.set(path, variable);
+      await upload?.(variable);
     }
   } catch (error) {
     for (const variable of variables.values()) variable?.dispose();
