@@ -45,6 +45,13 @@ test('steps of the main job on several devices', async () => {
   expect(await run('../parity/main-job.mjs', ['8', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
 });
 
+test('a Stable Diffusion', async () => {
+  const path = fileURLToPath(new URL('../fixtures/pipelines/sd15', import.meta.url));
+  const output = await run('stable-diffusion.mjs', [path, 'wasm', '16', '4', '2']);
+  for (const what of ['loaded', 'a picture of 16 px encoded', 'a picture drawn in 2 guided steps', 'a step of training, one picture'])
+    expect(output).toMatch(new RegExp(`${what}.*: [\\d.]+ m?s; host at most \\d+ MiB`));
+});
+
 test('kills', async () => {
   expect(await run('../support/kill.mjs', ['1'])).toContain('every run ended with the bytes of the undisturbed one');
 });

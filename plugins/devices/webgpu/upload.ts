@@ -1,20 +1,32 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
+import { bindingOf } from './slabs.js';
 
-/** Bytes on their way after which loading waits: what is sent lies in the host's memory, too, until it has arrived. */
-const ON_THE_WAY = 128 * 2 ** 20;
+/** Bytes that are sent before loading waits for the device: what is on its way lies in the host's memory, too. */
+const ON_THE_WAY = 64 * 2 ** 20;
 
-/** Sends tensors to the GPU as they are made, so that a model never stands on the host as a whole. */
-export function uploader({ backend }: WebGPUDevice): (tensor: TensorInfo) => Promise<void> {
+/** Sends tensors to the GPU as they are made, large ones in pieces, so that a model never stands on the host as a whole. */
+export function uploader(device: WebGPUDevice): (tensor: TensorInfo) => Promise<void> {
+  const { backend } = device;
   let sent = 0;
-  return async ({ dataId, shape }) => {
-    backend.uploadToGPU(dataId);
-    sent += 4 * tf.util.sizeFromShape(shape);
-    if (sent < ON_THE_WAY) return;
-    sent = 0;
-    // What was written goes out with the next submission, also of nothing.
-    backend.queue.submit([]);
-    await backend.queue.onSubmittedWorkDone();
+  return async (tensor) => {
+    const entry = device.entryOf(tensor);
+    const { values } = entry;
+    if (entry.resource || !(values instanceof Float32Array)) return backend.uploadToGPU(tensor.dataId);
+    // Without values it only makes the buffer.
+    entry.values = null;
+    backend.uploadToGPU(tensor.dataId);
+    const { queue } = backend;
+    const { buffer } = bindingOf(entry);
+    for (let from = 0; from < values.byteLength; from += ON_THE_WAY) {
+      const bytes = Math.min(ON_THE_WAY, values.byteLength - from);
+      queue.writeBuffer(buffer, from, values.buffer as ArrayBuffer, values.byteOffset + from, bytes);
+      sent += bytes;
+      if (sent < ON_THE_WAY) continue;
+      sent = 0;
+      // What was written goes out with the next submission, also of nothing.
+      queue.submit([]);
+      await queue.onSubmittedWorkDone();
+    }
   };
 }

@@ -23,23 +23,48 @@ export function shapeOfFile({ shape, layout }: Laid): number[] {
   return [...shape];
 }
 
-/** Turns a weight from PyTorch's layout to TensorFlow.js's; `shape` is the one here. */
-export function fromFile(data: Float32Array, { shape, layout }: Laid): Float32Array {
-  if (layout === 'plain') return data;
+/** Side of the squares that are turned at a time: a row of one and a column of the other stay in the processor's cache. */
+const SQUARE = 32;
+
+/** What a weight's sizes are for both: outputs, inputs, and pixels of a kernel. */
+const sizesOf = ({ shape, layout }: Laid): readonly [out: number, size: number, pixels: number] => {
   const [kh, kw, size, out] = layout === 'linear' ? [1, 1, shape[0], shape[1]] : shape;
+  return [out, size, kh * kw];
+};
+
+/** Turns a weight from PyTorch's layout to TensorFlow.js's; `shape` is the one here. */
+export function fromFile(data: Float32Array, laid: Laid): Float32Array {
+  if (laid.layout === 'plain') return data;
+  const [out, size, pixels] = sizesOf(laid);
+  const row = size * pixels;
   const result = new Float32Array(data.length);
-  for (let o = 0; o < out; o++)
-    for (let i = 0; i < size; i++) for (let k = 0; k < kh * kw; k++) result[(k * size + i) * out + o] = data[(o * size + i) * kh * kw + k];
+  for (let o0 = 0; o0 < out; o0 += SQUARE)
+    for (let i0 = 0; i0 < size; i0 += SQUARE) {
+      const [o1, i1] = [Math.min(out, o0 + SQUARE), Math.min(size, i0 + SQUARE)];
+      for (let k = 0; k < pixels; k++)
+        for (let i = i0; i < i1; i++) {
+          const to = (k * size + i) * out;
+          for (let o = o0, from = (o0 * size + i) * pixels + k; o < o1; o++, from += row) result[to + o] = data[from];
+        }
+    }
   return result;
 }
 
 /** Turns a weight from TensorFlow.js's layout to PyTorch's; `shape` is the one here. */
-export function toFile(data: Float32Array, { shape, layout }: Laid): Float32Array {
-  if (layout === 'plain') return data;
-  const [kh, kw, size, out] = layout === 'linear' ? [1, 1, shape[0], shape[1]] : shape;
+export function toFile(data: Float32Array, laid: Laid): Float32Array {
+  if (laid.layout === 'plain') return data;
+  const [out, size, pixels] = sizesOf(laid);
+  const row = size * pixels;
   const result = new Float32Array(data.length);
-  for (let o = 0; o < out; o++)
-    for (let i = 0; i < size; i++) for (let k = 0; k < kh * kw; k++) result[(o * size + i) * kh * kw + k] = data[(k * size + i) * out + o];
+  for (let o0 = 0; o0 < out; o0 += SQUARE)
+    for (let i0 = 0; i0 < size; i0 += SQUARE) {
+      const [o1, i1] = [Math.min(out, o0 + SQUARE), Math.min(size, i0 + SQUARE)];
+      for (let k = 0; k < pixels; k++)
+        for (let i = i0; i < i1; i++) {
+          const from = (k * size + i) * out;
+          for (let o = o0, to = (o0 * size + i) * pixels + k; o < o1; o++, to += row) result[to] = data[from + o];
+        }
+    }
   return result;
 }
 
