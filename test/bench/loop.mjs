@@ -144,7 +144,15 @@ const { guardHooks, hooksFor } = await import('../../dist/core/plugin/guard.js')
 const { makePlan } = await import('../../dist/core/plan.js');
 const hooks = makeHooks();
 guardHooks(hooks, null);
-for (const plugin of stubbed) plugin.apply({ hooks: hooksFor(hooks, plugin.name, () => false) });
+for (const plugin of stubbed)
+  plugin.apply({
+    hooks: hooksFor(
+      hooks,
+      plugin.name,
+      () => false,
+      () => undefined,
+    ),
+  });
 const sum = { gradients: {}, loss: empty, items: 4 };
 const steps = 20_000;
 const stub = {

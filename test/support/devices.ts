@@ -19,9 +19,9 @@ export async function testDevices(): Promise<DeviceName[]> {
   return ['cpu', 'wasm'];
 }
 
-/** Makes a device the current one. */
-export async function use(name: DeviceName): Promise<void> {
-  const found = await tryDevice(name, { threads: 2 });
+/** Makes a device the current one. Tests run side by side: one thread each is fastest, where threads are not what is tested. */
+export async function use(name: DeviceName, threads = 1): Promise<void> {
+  const found = await tryDevice(name, { threads });
   if ('why' in found) throw new Error(found.why);
 }
 

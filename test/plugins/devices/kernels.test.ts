@@ -105,7 +105,7 @@ for (const device of devices) {
       const slopes: Record<string, Float32Array> = {};
       for (const key of Object.keys(values)) slopes[key] = await differences(f, values, key, 1e-2);
 
-      await use(device);
+      await use(device, 2);
       const variables: Tensors = Object.fromEntries(
         Object.entries(values).map(([key, { data, shape }]) => [key, tf.variable(tf.tensor(data, shape))]),
       );
@@ -125,7 +125,7 @@ for (const device of devices) {
     });
 
     test('columnSum of many rows', async () => {
-      await use(device);
+      await use(device, 2);
       const x = draw('rows', [1000, 6]);
       expect(relativeGap(await columnSum(x).data(), await x.sum(0).data())).toBeLessThan(1e-5);
     });
@@ -142,7 +142,7 @@ if (devices.includes('webgpu'))
     const shapes = { q: [n, lq, heads * d], k: [n, lk, heads * d], v: [n, lk, heads * d] };
     const names = Object.keys(shapes) as (keyof typeof shapes)[];
     const compute = async (name: 'cpu' | 'webgpu') => {
-      await use(name);
+      await use(name, 2);
       const inputs: Tensors = Object.fromEntries(names.map((key) => [key, tf.variable(draw(`tiles:${key}`, shapes[key]))]));
       const output = tf.tidy(() => attention(inputs.q, inputs.k, inputs.v, heads));
       const { loss, gradients } = backward(
@@ -227,7 +227,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
     const expected = await tf
       .tidy(() => f(Object.fromEntries(Object.entries(values).map(([key, { data, shape }]) => [key, tf.tensor(data, shape)]))))
       .data();
-    await use('wasm');
+    await use('wasm', 2);
     const variables: Tensors = Object.fromEntries(
       Object.entries(values).map(([key, { data, shape }]) => [key, tf.variable(tf.tensor(data, shape))]),
     );
@@ -242,12 +242,12 @@ describe('kernels supplied to wasm, against finite differences', () => {
 
   test('einsum, which wasm lacks', async () => {
     const run = () => tf.einsum('ij,jk->ik', tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])).data();
-    await use('wasm');
+    await use('wasm', 2);
     expect([...(await run())]).toEqual([19, 22, 43, 50]);
   });
 
   test('a weight changed in place is used, not what XNNPACK packed of the old one', async () => {
-    await use('wasm');
+    await use('wasm', 2);
     const { adamw } = await import('../../../plugins/optimizers/adamw.js');
     const x = draw('x', [64, 64]);
     const image = draw('image', [1, 4, 4, 32]);
@@ -272,13 +272,13 @@ describe('kernels supplied to wasm, against finite differences', () => {
   });
 
   test('our module works in the backend’s own memory', async () => {
-    await use('wasm');
+    await use('wasm', 2);
     expect(typeof deviceOf<WasmDevice>(tf.backend()).module.multiply).toBe('function');
   });
 });
 
 test.each(devices)('normal numbers drawn on %s are those drawn on the host', async (device) => {
-  await use(device);
+  await use(device, 2);
   const ids = [0, 3, 70000];
   const generators = () => ids.map((id) => seededRandom(2 ** 40 + 5).item('noise', 2, id));
   // Not a multiple of four, and enough for a few thousand radii near 0.

@@ -122,7 +122,8 @@ for (const device of await testDevices()) {
       expect(compared).toBe(21);
     });
 
-    test('attention_head_dim counts heads', async () => {
+    // What decides it is the same on all devices; making shaders in software takes long.
+    test.runIf(device !== 'webgpu')('attention_head_dim counts heads', async () => {
       await use(device);
       for (const heads of [2, 8]) {
         const { model } = await tinyUNet({ attention_head_dim: heads });

@@ -104,7 +104,7 @@ const gradient = (k: number) => [Math.sin(k), Math.cos(2 * k), 0.3 * k - 1];
 for (const device of await testDevices()) {
   describe(`on ${device}`, () => {
     test('adamw gives the golden values of torch', async () => {
-      await use(device);
+      await use(device, 2);
       const run = single(adamw, [1, -2, 0.5], { learningRate: 0.1, weightDecay: 0.01 });
       run.step([0.1, -0.2, 0.3]);
       expect(relativeGap(await run.variable.data(), [0.899, -1.898, 0.3995])).toBeLessThan(1e-6);
@@ -124,7 +124,7 @@ for (const device of await testDevices()) {
     });
 
     test('adamw stays within 1e-5 of float64 over 1,000 steps', async () => {
-      await use(device);
+      await use(device, 2);
       const n = 64;
       const random = seededRandom(1).named('drift');
       const start = random.normals(new Float32Array(n)).map((x) => 0.1 * x);
@@ -144,7 +144,7 @@ for (const device of await testDevices()) {
     });
 
     test('sgd, with momentum and nesterov, gives what torch gives', async () => {
-      await use(device);
+      await use(device, 2);
       for (const { options, rows } of golden.sgd) {
         const run = single(() => sgd({ momentum: options.momentum, nesterov: options.nesterov }) as Ours, [1, -2, 0.5], {
           learningRate: options.lr,
@@ -158,7 +158,7 @@ for (const device of await testDevices()) {
     });
 
     test('lion, prodigy and adafactor give what their references give', async () => {
-      await use(device);
+      await use(device, 2);
       const compare = async (name: string, make: () => Ours, lr: number, decay: number, rows: number[][]) => {
         const ours = await twoParameters(make, { learningRate: lr, weightDecay: decay }, rows.length);
         for (const [i, row] of rows.entries()) expect(relativeGap(ours[i], row), `${name}, step ${i + 1}`).toBeLessThan(5e-6);
@@ -183,7 +183,7 @@ for (const device of await testDevices()) {
     });
 
     test('adamw8bit has bitsandbytes’ codes', async () => {
-      await use(device);
+      await use(device, 2);
       const demand = device === 'webgpu' ? 'nearly' : 'all';
       await goldenCodes(demand);
       // Whole blocks, a multiple of four: some kernels take four at a time then.
@@ -191,7 +191,7 @@ for (const device of await testDevices()) {
     });
 
     test('adamw8bit holds 2 + 8/256 bytes an element, small and named tensors 8', async () => {
-      await use(device);
+      await use(device, 2);
       const variables = { large: [64, 256], named: [64, 256], small: [100] };
       const parameters = new Map<string, Parameter>(
         Object.entries(variables).map(([path, shape]) => [path, { variable: tf.variable(tf.zeros(shape)), trainable: true, group: 'g' }]),
@@ -223,7 +223,7 @@ for (const device of await testDevices()) {
     });
 
     test('adamw8bit: a gradient 1e4 times its neighbours does not make them explode', async () => {
-      await use(device);
+      await use(device, 2);
       const run = single(() => adamw8bit({ min8bitSize: 0 }), new Array(256).fill(0), { learningRate: 1e-3, weightDecay: 0 });
       const g = new Array(256).fill(0).map((_, i) => 1e-3 * Math.sin(i + 1));
       run.step(g);
@@ -233,7 +233,7 @@ for (const device of await testDevices()) {
     });
 
     test('many small tensors step as each alone does, are read, replaced and given back', async () => {
-      await use(device);
+      await use(device, 2);
       const random = seededRandom(5);
       const shapes = Array.from({ length: 45 }, (_, i) => (i % 4 === 3 ? [7, 1 + (i % 3)] : [4, 8 * (1 + (i % 5))]));
       const drawn = (name: string, shape: number[], scale: number) => {
@@ -288,7 +288,7 @@ for (const device of await testDevices()) {
     });
 
     test('more small tensors than one slab holds', async () => {
-      await use(device);
+      await use(device, 2);
       const size = 1 << 20;
       const count = device === 'webgpu' ? 18 : 2;
       const variables = Array.from({ length: count }, (_, i) => tf.tidy(() => tf.variable(tf.fill([size], i))));
@@ -308,7 +308,7 @@ for (const device of await testDevices()) {
     });
 
     test.each(OPTIMIZERS)('%s applies the scale, and keeps every old value where finite is 0', async (_, make) => {
-      await use(device);
+      await use(device, 2);
       const rates = { learningRate: 0.1, weightDecay: 0.01 };
       const [whole, scaled] = [single(make, [1, -2, 0.5], rates), single(make, [1, -2, 0.5], rates)];
       const half = tf.scalar(0.5);
@@ -327,7 +327,7 @@ for (const device of await testDevices()) {
     });
 
     test.each(OPTIMIZERS)('%s resumes bit for bit, and leaks no tensor', async (_, make) => {
-      await use(device);
+      await use(device, 2);
       const rates = { learningRate: 0.1, weightDecay: 0.01 };
       const first = single(make, [1, -2, 0.5], rates);
       for (let k = 1; k < 4; k++) first.step(gradient(k));
@@ -396,7 +396,7 @@ describe('8-bit codes', () => {
     ['adamw', adamw],
     ['lion', lion],
   ] as [string, () => Ours][])('%s: a tensor that several threads share comes out as its parts do on one', async (_, make) => {
-    await use('wasm');
+    await use('wasm', 2);
     const part = 200 * 256;
     const parts = 3;
     const rates = { learningRate: 1e-3, weightDecay: 1e-2 };
@@ -415,7 +415,7 @@ describe('8-bit codes', () => {
   });
 
   test('the tables of codes are made once, not in each step', async () => {
-    await use('wasm');
+    await use('wasm', 2);
     // As many as 8-bit states are kept for.
     const gradient = new Float32Array(4096).fill(1);
     const run = single(adamw8bit, [...gradient], { learningRate: 1e-3, weightDecay: 0 });
@@ -428,7 +428,7 @@ describe('8-bit codes', () => {
   });
 
   test('drifts from AdamW as far as bitsandbytes does', async () => {
-    await use('wasm');
+    await use('wasm', 2);
     const n = 8192;
     const random = seededRandom(3).named('drift');
     const start = random.normals(new Float32Array(n)).map((x) => 0.1 * x);
