@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { fail, type ModuleFacts } from '../../core/index.js';
+import { fail, type ModuleFacts, printable } from '../../core/index.js';
 import { modulesOfFolder, standardModules } from '../../plugins/models/stable-diffusion/modules.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { readJson } from '../../plugins/persist/formats/files.js';
@@ -12,13 +12,26 @@ import { FAMILY_NAMES, type Family, familyOfModel } from '../../plugins/persist/
 import { kohyaFile, writeKohyaLora } from '../../plugins/persist/formats/lora/kohya.js';
 import { saysVPrediction } from '../../plugins/persist/formats/lora/model-metadata.js';
 import { LORA_FILE, type LoraFile } from '../../plugins/persist/formats/lora-file.js';
+import { sourceOptions } from '../common/options.js';
+import { parseOptions } from '../common/parse-options.js';
 import { findAdapter } from './adapters.js';
+import { openModel, openOptions } from './open-model.js';
 import { addOptions, optionsOf } from './options.js';
+import { requireFree, writeModel } from './write-model.js';
 
 const convertOptions = z.strictObject({
-  input: z.string().min(1).describe('An adapter: a .safetensors file of any form, the folder of a run, of peft’s or of a checkpoint.'),
+  input: z
+    .string()
+    .min(1)
+    .describe('An adapter: a .safetensors file of any form, the folder of a run, of peft’s or of a checkpoint; or a model.'),
   output: z.string().min(1).describe('The .safetensors file to write, or the folder to write it into.'),
-  to: z.enum(['diffusers', 'kohya']).describe('The form to write: diffusers’, or kohya’s, which ComfyUI and AUTOMATIC1111 read.'),
+  to: z
+    .enum(['diffusers', 'kohya', 'model-folder', 'single-file'])
+    .describe(
+      'The form to write: of an adapter diffusers’, or kohya’s, which ComfyUI and AUTOMATIC1111 read; of a model, with adapters in its weights if lora is given, diffusers’ folder or one file.',
+    ),
+  lora: openOptions.lora.optional(),
+  device: openOptions.device,
   pretrainedModelNameOrPath: z
     .string()
     .optional()
@@ -53,11 +66,24 @@ async function modelOf(
 const carried = (metadata: LoraFile['metadata']): Record<string, string> =>
   Object.fromEntries(Object.entries(metadata).filter(([name]) => !/^(sshs_|modelspec\.hash|lora_adapter_metadata$)/.test(name)));
 
-/** `steploom convert`: turns an adapter of one form into another. */
+/** Writes a model in another form, with adapters in its weights if there are any. */
+async function convertModel({ input, output, to, half, overwrite, lora, device }: z.output<typeof convertOptions>): Promise<void> {
+  if ((extname(output).toLowerCase() === '.safetensors') !== (to === 'single-file'))
+    fail('OPTION_INVALID', 'convert', `${output} is no name for a ${to}`, 'One file ends in .safetensors, a folder does not.');
+  if (!overwrite) await requireFree('convert', output, 'Give another output, or add --overwrite.');
+  const source = { ...parseOptions('convert', z.strictObject(sourceOptions), {}), pretrainedModelNameOrPath: input };
+  await writeModel(await openModel({ ...source, device, lora }), output, half);
+  console.log(printable(`wrote ${output}`));
+}
+
+/** `steploom convert`: turns an adapter, or a model, of one form into another. */
 export function addConvert(program: Command): void {
-  const command = program.command('convert').description('Turn an adapter of one form into another.');
+  const command = program.command('convert').description('Turn an adapter or a model of one form into another.');
   addOptions(command, convertOptions, { mandatory: true }).action(async () => {
     const o = optionsOf(command, convertOptions);
+    if (o.to === 'model-folder' || o.to === 'single-file') return convertModel(o);
+    if (o.lora !== undefined)
+      fail('OPTION_INVALID', 'convert', 'lora is given, and what is written is an adapter', 'Write a model: model-folder or single-file.');
     const isFile = extname(o.output).toLowerCase() === '.safetensors';
     const title = basename(o.output).replace(/(\.kohya)?\.safetensors$/i, '');
     const output = isFile ? o.output : join(o.output, o.to === 'kohya' ? kohyaFile(title) : LORA_FILE);

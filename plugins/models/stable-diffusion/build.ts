@@ -6,7 +6,7 @@ import type { Tokenizer } from '../clip/tokenizer.js';
 import type { UNetConfig } from '../unet/config.js';
 import type { Components } from './components.js';
 import { outputsOf, textEncoding } from './encode-texts.js';
-import { stableDiffusion } from './families/stable-diffusion.js';
+import { family as stableDiffusion } from './families/stable-diffusion.js';
 import { type Joined, joinComponents, parametersOf } from './join.js';
 import type { NoiseConfig } from './noise-schedule.js';
 import { type ReadOptions, readComponents } from './read.js';

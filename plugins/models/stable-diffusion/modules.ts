@@ -3,8 +3,8 @@ import { type Files, readJson } from '../../persist/formats/files.js';
 import type { Family as LoraFamily } from '../../persist/formats/lora/family.js';
 import { clipText } from '../clip/text-encoder.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
-import { publishedModel } from './families/all.js';
 import type { Family } from './family.js';
+import { publishedModel } from './published-model.js';
 import { familyOf } from './read.js';
 
 /** A family, and what unet/config.json and those of its text encoders say. */

@@ -2,7 +2,7 @@ import { type Files, readJson } from '../../persist/formats/files.js';
 import { openSingleFile } from '../../persist/formats/single-file/read.js';
 import { parseUNetConfig } from '../unet/config.js';
 import { parseAutoencoderKLConfig } from '../vae/config.js';
-import { publishedModel } from './families/all.js';
+import { publishedModel } from './published-model.js';
 import type { SingleFileModel } from './single-file.js';
 
 /** What a model's pictures are like. */

@@ -5,7 +5,7 @@ import { type Files, readJson } from '../../persist/formats/files.js';
 import { loadTokenizer } from '../clip/load-tokenizer.js';
 import { parseConfig } from '../layers/parse-config.js';
 import { type Components, type Network, weightsStem } from './components.js';
-import { FAMILIES } from './families/all.js';
+import { FAMILIES } from './families.js';
 import type { Family } from './family.js';
 import type { NoiseConfig, PredictionType } from './noise-schedule.js';
 

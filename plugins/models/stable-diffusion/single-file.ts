@@ -4,8 +4,8 @@ import { openSingleFile } from '../../persist/formats/single-file/read.js';
 import type { StoredTensors } from '../../persist/formats/stored-tensors.js';
 import { publishedTokenizer } from '../clip/published-tokenizer.js';
 import type { Components, Network } from './components.js';
-import { publishedModel } from './families/all.js';
 import type { PredictionType } from './noise-schedule.js';
+import { publishedModel } from './published-model.js';
 import { type ReadOptions, readAutoencoder } from './read.js';
 
 /** A model in one .safetensors file, under CompVis's or Stability's names. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 
 const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
 const pipeline = (name: string) => fileURLToPath(new URL(`../../fixtures/pipelines/${name}`, import.meta.url));
@@ -56,6 +57,24 @@ test('an SDXL is trained with LoRA, drawn and saved as a folder and as one file,
   expect(await steploom('merge', ...model, '--lora', 'run', '--output_dir', 'merged')).toMatchObject({ code: 0 });
   expect(await sample('b.png', '--pretrained_model_name_or_path', 'merged')).toMatchObject({ code: 0 });
   expect((await readFile(join(folder, 'a.png'))).equals(await readFile(join(folder, 'b.png')))).toBe(true);
+
+  const convert = (...more: string[]) => steploom('convert', '--device', 'wasm', '--input', 'merged', ...more);
+  expect(await convert('--output', 'whole.safetensors', '--to', 'single-file')).toMatchObject({ code: 0 });
+  const file = readSafetensors(await readFile(join(folder, 'whole.safetensors'))).tensors;
+  for (const name of [
+    'model.diffusion_model.label_emb.0.0.weight',
+    'first_stage_model.quant_conv.weight',
+    'conditioner.embedders.1.model.text_projection',
+  ])
+    expect([...file.keys()]).toContain(name);
+  expect(await convert('--output', 'whole.safetensors', '--to', 'single-file')).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/holds something/),
+  });
+  expect(await convert('--output', 'folder', '--to', 'single-file')).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/no name for a single-file/),
+  });
 });
 
 test('what cannot be read is refused by name before anything is written', async () => {

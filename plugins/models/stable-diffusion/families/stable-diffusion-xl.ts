@@ -1,8 +1,8 @@
 import type { Family } from '../family.js';
-import { CLIP_L, PUBLISHED_NOISE, PUBLISHED_VAE } from './stable-diffusion.js';
+import { CLIP_L, PUBLISHED_NOISE, PUBLISHED_VAE } from '../published.js';
 
 /** Stable Diffusion XL (Podell et al. 2023): the penultimate states of two text encoders, without their norm, and the second's pooled state, projected. */
-export const stableDiffusionXL: Family = {
+export const family: Family = {
   name: 'Stable Diffusion XL',
   pipelines: ['StableDiffusionXLPipeline', 'StableDiffusionXLImg2ImgPipeline'],
   encoders: [

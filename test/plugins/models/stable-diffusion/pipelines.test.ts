@@ -136,4 +136,22 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
     expect(String(Buffer.from((await files.read('text_encoder/config.json')) as Uint8Array))).toContain('"initializer_factor": 1.0,');
     for (const { variable } of back.parameters.values()) variable.dispose();
   });
+
+  test('a long text is encoded in pieces, where that is asked for; others beside it are filled up', async () => {
+    const from = folder(root + name);
+    const long = await buildTextToImage({ from, train: 'nothing', longCaptions: 'chunk' }, seededRandom(0));
+    const the = (count: number) => new Array(count).fill('the').join(' ');
+    tf.tidy(() => {
+      // 75 tokens, and 15.
+      const both = long.encode(context(), [the(90), 'the cat']);
+      const [first, second, short, nothing] = [the(75), the(15), 'the cat', ''].map((text) => model.encode(context(), [text]).states);
+      const expected = tf.concat([tf.concat([first, second], 1), tf.concat([short, nothing], 1)]);
+      expect(both.states.shape).toEqual(expected.shape);
+      expect(relative(both.states.dataSync(), expected.dataSync())).toBeLessThan(1e-6);
+      const pooled = model.encode(context(), [the(75), 'the cat']).pooled;
+      if (both.pooled && pooled) expect(relative(both.pooled.dataSync(), pooled.dataSync())).toBeLessThan(1e-6);
+    });
+    expect([long, model].map(({ tokenizer }) => tokenizer.lost(the(90)).beyond)).toEqual([0, 15]);
+    for (const { variable } of long.parameters.values()) variable.dispose();
+  });
 });
