@@ -24,8 +24,8 @@ export interface Pictures extends Filling<'DATA'> {
 /**
  * Pictures whose latents are computed once, before the first step, and the states of their captions where the text encoders are not trained. Batches
  * hold `moments` [n, h, w, channels] in place of images, from which latents are drawn at each visit: training is the same, bit for bit. The
- * autoencoder and frozen text encoders then leave the device, until pictures are drawn. Examples that each epoch cuts at another place, and models
- * without an autoencoder, are left as they are. LATENTS_NOT_FINITE names the picture of which the autoencoder makes no numbers.
+ * autoencoder and frozen text encoders then leave the device, until pictures are drawn. Examples that each epoch cuts at another place are encoded each time; models
+ * without an autoencoder are left as they are. LATENTS_NOT_FINITE names the picture of which the autoencoder makes no numbers.
  */
 export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLatentsOptions = {}) => {
   const kept = store(files);
@@ -65,8 +65,9 @@ export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLaten
       return {
         ...source,
         async load(ids, more) {
-          const found = latents && (await latents.of(ids, more.epoch));
-          if (!found) return source.load(ids, more);
+          if (!latents) return source.load(ids, more);
+          const found = await latents.of(ids, more.epoch);
+          if (!found) return latents.encoded(await source.load(ids, more));
           const [h, w, c] = found[0].moments.shape.slice(1);
           const all = new Float32Array(ids.length * h * w * c);
           for (const [i, { moments }] of found.entries()) all.set(moments.data as Float32Array, i * h * w * c);

@@ -134,6 +134,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           for (const id of upcoming) void decoded.get(id);
           return batch;
         },
+        nameOf: (id) => entries[id].path,
         shown: (id, epoch) => (isFlipped(id, epoch) ? 1 : 0),
         async views(id) {
           const { path } = entries[id];
@@ -143,7 +144,6 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           const content = await sha256(await readFile(path));
           return (randomFlip ? [false, true] : [false]).map((flip) => ({
             key: `${content} ${resolution} ${flip ? 'mirrored' : ''}`,
-            name: path,
             load: () => batchOf([id], 0, centre, () => flip),
           }));
         },

@@ -1,6 +1,6 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { makeContext, type TensorData, toHost, weightsOf } from '../../../core/index.js';
+import { type Batch, makeContext, type TensorData, toHost, weightsOf } from '../../../core/index.js';
 import type { TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import { requireFiniteLatents } from '../../models/vae/finite-latents.js';
 import type { PictureSource, View } from '../image-folder/picture-source.js';
@@ -16,6 +16,8 @@ export interface KeptLatents {
 /** The latents of pictures, computed when they are first asked for. */
 export class LatentCache {
   private readonly views = new Map<number, Promise<readonly View[] | null>>();
+  /** Examples that are not kept, and whose latents were numbers when they were first shown. */
+  private readonly seen = new Set<number>();
 
   constructor(
     private readonly model: TextToImage,
@@ -25,7 +27,7 @@ export class LatentCache {
 
   /** Computes all that epochs will show of an example. */
   async fill(id: number): Promise<void> {
-    for (const view of (await this.viewsOf(id)) ?? []) await this.latentsOf(view);
+    for (const view of (await this.viewsOf(id)) ?? []) await this.latentsOf(id, view);
   }
 
   /** What an epoch shows of examples; null where one of them is shown in too many ways to keep. */
@@ -34,9 +36,34 @@ export class LatentCache {
     for (const id of ids) {
       const view = (await this.viewsOf(id))?.[this.source.shown(id, epoch)];
       if (!view) return null;
-      found.push(await this.latentsOf(view));
+      found.push(await this.latentsOf(id, view));
     }
     return found;
+  }
+
+  /** The batch with what the autoencoder makes of its images, which are disposed. Each example is looked at the first time. */
+  async encoded(batch: Batch): Promise<Batch> {
+    const { images, ...others } = batch.tensors;
+    const moments = this.momentsOf(images as Tensor4D);
+    if (batch.ids.some((id) => !this.seen.has(id))) {
+      const names = batch.ids.map((id) => this.source.nameOf(id));
+      try {
+        requireFiniteLatents((await toHost(moments)).data as Float32Array, names);
+      } catch (error) {
+        tf.dispose([moments, others]);
+        throw error;
+      }
+      for (const id of batch.ids) this.seen.add(id);
+    }
+    return { ...batch, tensors: { ...others, moments } };
+  }
+
+  /** Disposes the images. */
+  private momentsOf(images: Tensor4D): Tensor4D {
+    const context = makeContext(this.model, { mode: 'evaluate', parameters: weightsOf(this.model) });
+    const moments = tf.tidy(() => this.model.codec.moments(context, images));
+    images.dispose();
+    return moments;
   }
 
   private viewsOf(id: number): Promise<readonly View[] | null> {
@@ -45,17 +72,15 @@ export class LatentCache {
     return known;
   }
 
-  private async latentsOf({ key, name, load }: View): Promise<KeptLatents> {
+  private async latentsOf(id: number, { key, load }: View): Promise<KeptLatents> {
     const path = `latents ${this.model.base} ${this.model.configuration} ${key}`;
     const known = await this.store.get(path);
     if (known) return known as unknown as KeptLatents;
     const { tensors, numbers } = await load();
-    const context = makeContext(this.model, { mode: 'evaluate', parameters: weightsOf(this.model) });
-    const computed = tf.tidy(() => this.model.codec.moments(context, tensors.images as Tensor4D));
+    const computed = this.momentsOf(tensors.images as Tensor4D);
     const moments = await toHost(computed);
     computed.dispose();
-    tf.dispose(tensors);
-    requireFiniteLatents(moments.data as Float32Array, [name]);
+    requireFiniteLatents(moments.data as Float32Array, [this.source.nameOf(id)]);
     const timeIds = Int32Array.from(numbers?.timeIds?.[0] ?? []);
     const value = { moments, timeIds: { dtype: 'int32' as const, shape: [timeIds.length], data: timeIds } };
     await this.store.set(path, value);

@@ -4,14 +4,14 @@ import type { Batch, Source } from '../../../core/index.js';
 export interface View {
   /** Tells it from all others: the file's bytes, the size, the place and the mirroring. */
   readonly key: string;
-  /** How messages name the example. */
-  readonly name: string;
   /** A batch of this alone. */
   load(): Promise<Batch>;
 }
 
 /** Pictures, with what a cache of what is computed from them needs to know. */
 export interface PictureSource extends Source {
+  /** How messages name an example. */
+  nameOf(id: number): string;
   /** All ways in which epochs will show an example; null where each may cut it elsewhere. */
   views(id: number): Promise<readonly View[] | null>;
   /** Which of these an epoch shows. */

@@ -150,5 +150,7 @@ describe('latents and states that do not change are computed once', () => {
       },
     };
     await expect(trained(cachedLatents(images()), { name: 'sd15', more: [spoilt] })).rejects.toThrow(/LATENTS_NOT_FINITE.*0\.png/);
+    const cut = trained(cachedLatents(images({ centerCrop: false, batchSize: 3 })), { name: 'sd15', more: [spoilt] });
+    await expect(cut).rejects.toThrow(/LATENTS_NOT_FINITE.*[12]\.png/);
   });
 });
