@@ -137,7 +137,7 @@ describe('latents and states that do not change are computed once', () => {
   });
 
   test('a picture of which the autoencoder makes no numbers is named', async () => {
-    const spoilt: Plugin = {
+    const spoilt = (): Plugin => ({
       name: 'spoilt',
       apply({ hooks }) {
         hooks.prepareModel.tap((model) => {
@@ -148,9 +148,9 @@ describe('latents and states that do not change are computed once', () => {
           return model;
         });
       },
-    };
-    await expect(trained(cachedLatents(images()), { name: 'sd15', more: [spoilt] })).rejects.toThrow(/LATENTS_NOT_FINITE.*0\.png/);
-    const cut = trained(cachedLatents(images({ centerCrop: false, batchSize: 3 })), { name: 'sd15', more: [spoilt] });
+    });
+    await expect(trained(cachedLatents(images()), { name: 'sd15', more: [spoilt()] })).rejects.toThrow(/LATENTS_NOT_FINITE.*0\.png/);
+    const cut = trained(cachedLatents(images({ centerCrop: false, batchSize: 3 })), { name: 'sd15', more: [spoilt()] });
     await expect(cut).rejects.toThrow(/LATENTS_NOT_FINITE.*[12]\.png/);
   });
 });
