@@ -107,18 +107,20 @@ export interface ModelProvider {
 export interface Objective {
   /** The loss of a batch through `context`: a mean over `batch.items`, so that onAccumulate can weigh it. */
   loss(context: Context, model: Model, batch: Batch): Scalar;
-  /** For an objective of pictures: how a step can be tried on smaller ones, to know beforehand what memory the run's own takes. */
+  /** How a step can be tried on smaller examples, to know beforehand what memory the run's own takes; null where that can't be. */
   trial?(model: Model, source: Source): Trial | null;
 }
 
-/** Losses of made-up examples, whose work grows with the picture's area and that area's square, and with the number of examples. */
+/** Losses of made-up square examples, whose work grows with their area and that area's square, and with the number of examples. */
 export interface Trial {
-  /** The side of the run's own examples, in units of the model's (latents). */
+  /** The side of the run's own examples, in units of the model's. */
   readonly side: number;
   /** The least side that can be tried; twice and four times as much can be as well. */
   readonly least: number;
-  /** Pixels along a unit. */
-  readonly pixels: number;
+  /** How a side is called. */
+  named(side: number): string;
+  /** What one of the run's own examples takes at the very most, in bytes: all that is kept at a time, and its largest tensor. Nothing is tried where that fits. */
+  readonly atMost: { readonly kept: number; readonly largest: number };
   loss(context: Context, model: Model, items: number, side: number): Scalar;
 }
 

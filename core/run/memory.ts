@@ -87,13 +87,6 @@ interface Given {
 /** The four trials together are so many smallest examples: 2 + 3 + 8 + 32. */
 const TRIALS = 45;
 
-/**
- * Where even such multiples of the pictures fit, nothing is tried: it would take a GPU the making of many shaders, and others a second. A denoiser's largest
- * tensor is less (attention of 64 x 64 latents with 8 heads: 170 times its pictures), and so is all that it keeps (Stable Diffusion at 512 pixels: 4,000).
- */
-const MOST_MADE = 256;
-const MOST_KEPT = 10_000;
-
 /** Of the device's memory, what a proposal may take: a heap has gaps, and operations take room of their own. */
 const PROPOSED = 0.8;
 
@@ -106,11 +99,11 @@ export function checkMemory(given: Given, problems: Problems): void {
   const trial = assembled.resolve(OBJECTIVE).trial?.(model, source);
   if (!trial || (limits.bytes === undefined && limits.tensorBytes === undefined)) return;
   const { batchSize } = plan;
-  const { side, least, pixels } = trial;
+  const { side, least, atMost } = trial;
   const { bytes = Number.POSITIVE_INFINITY, tensorBytes = Number.POSITIVE_INFINITY } = limits;
   const before = bytesBefore(given);
-  const pictures = 3 * 4 * batchSize * (side * pixels) ** 2;
-  if (before + MOST_KEPT * pictures < bytes && MOST_MADE * pictures < tensorBytes) return;
+  // A trial would take a GPU the making of many shaders, and others a second.
+  if (before + batchSize * atMost.kept < bytes && batchSize * atMost.largest < tensorBytes) return;
   const tried = (base: number) =>
     batchSize * (side / base) ** 2 < 2 * TRIALS ? null : needsOf((items, at) => momentsOf(() => tryOut(given, trial, items, at)), base);
   // Devices have other ways of computing what is very small.
@@ -122,7 +115,7 @@ export function checkMemory(given: Given, problems: Problems): void {
   };
   if (fits(batchSize, side)) return;
   const { peak, largest } = needs(batchSize, side);
-  const what = `a microBatch of ${batchSize} at ${side * pixels} pixels needs at least ${gib(before + peak)} at one time (its largest tensor ${gib(largest)})`;
+  const what = `a microBatch of ${batchSize} at ${trial.named(side)} needs at least ${gib(before + peak)} at one time (its largest tensor ${gib(largest)})`;
   const there = [
     ...(before + peak > bytes ? [`the device has ${gib(bytes)}`] : []),
     ...(largest > tensorBytes ? [`a tensor on it has at most ${gib(tensorBytes)}`] : []),
@@ -131,7 +124,7 @@ export function checkMemory(given: Given, problems: Problems): void {
   const sides = mostThat((n) => fits(batchSize, n * least, PROPOSED), Math.floor(side / least));
   const ways = [
     ...(items > 0 ? [`a batch of ${items} with gradient accumulation of ${Math.ceil(batchSize / items)}`] : []),
-    ...(sides > 0 ? [`a resolution of ${sides * least * pixels}`] : []),
+    ...(sides > 0 ? [`a resolution of ${trial.named(sides * least)}`] : []),
   ];
   problems.add(
     'OUT_OF_MEMORY',

@@ -17,6 +17,13 @@ import { lostText } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 
+/**
+ * What a denoiser takes at the most, in multiples of a picture's own bytes: its largest tensor (attention of 64 x 64 latents with 8 heads: 170), and all
+ * that it keeps at a time (Stable Diffusion at 512 pixels: 4,000).
+ */
+const MOST_MADE = 256;
+const MOST_KEPT = 10_000;
+
 export interface DenoisingOptions {
   /** gamma of min-SNR weighting (Hang et al. 2023); off by default. */
   readonly snrGamma?: number;
@@ -102,7 +109,8 @@ export const denoising = (options: DenoisingOptions = {}) => {
       return {
         side: side / codec.factor,
         least: leastSize,
-        pixels: codec.factor,
+        named: (units) => `${units * codec.factor} pixels`,
+        atMost: { kept: MOST_KEPT * 3 * 4 * side ** 2, largest: MOST_MADE * 3 * 4 * side ** 2 },
         loss(context, _, items, side) {
           // Without the codec, which keeps nothing for the way back.
           const latents = tf.zeros<tf.Rank.R4>([items, side, side, channels]);

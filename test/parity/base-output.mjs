@@ -10,7 +10,9 @@ const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(mod
 const wave = (n, a) => Float32Array.from({ length: n }, (_, i) => Math.sin(a * i));
 const prompts = ['ghost', 'grinning face'];
 const latents = tf.tensor4d(wave(2 * 12 * 16 * 16, 0.37), [2, 12, 16, 16]).transpose([0, 2, 3, 1]);
-const states = model.encode(context, prompts);
-const out = model.predict(context, latents, [17, 801], states).transpose([0, 3, 1, 2]);
+const told = model.encode(context, prompts);
+const out = model.predict(context, latents, [17, 801], told).transpose([0, 3, 1, 2]);
 const ids = prompts.map((p) => [...model.tokenizer.encode(p)]);
-process.stdout.write(JSON.stringify({ ids, states: [...(await states.data())], output: [...(await out.data())] }), () => process.exit());
+process.stdout.write(JSON.stringify({ ids, states: [...(await told.states.data())], output: [...(await out.data())] }), () =>
+  process.exit(),
+);

@@ -1,6 +1,6 @@
 import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type Model, makeContext, type Tensor, type TensorData, toHost, weightsOf } from '../../../core/index.js';
+import { type Model, makeContext, type Tensor, toHost, weightsOf } from '../../../core/index.js';
 import type { TextConditions, TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import type { Kept, Store } from './store.js';
 
@@ -18,13 +18,13 @@ export class TextCache {
   encoder(model: TextToImage): TextToImage['encode'] {
     return (context, texts) => {
       const found: Kept[] = [];
-      for (const text of texts) {
+      for (const text of [...texts, '']) {
         const known = text === null ? undefined : this.known.get(text);
-        // Long captions may have more states than others.
-        if (!known || known.states.shape[1] !== (found[0] ?? known).states.shape[1]) return model.encode(context, texts);
+        if (!known) return model.encode(context, texts);
         found.push(known);
       }
-      return together(found);
+      const nothing = found.pop() as Kept;
+      return together(found, nothing);
     };
   }
 
@@ -46,14 +46,20 @@ export class TextCache {
   }
 }
 
-/** The states of several texts as one batch. */
-function together(found: readonly Kept[]): TextConditions {
+/** The states of several texts as one batch. Texts that fill fewer pieces than the longest are followed by pieces of `nothing`, as a model encodes them. */
+function together(found: readonly Kept[], nothing: Kept): TextConditions {
   const joined = (name: string): Tensor => {
-    const parts: TensorData[] = found.map((one) => one[name]);
-    const size = parts[0].data.length;
-    const all = new Float32Array(parts.length * size);
-    for (const [i, { data }] of parts.entries()) all.set(data as Float32Array, i * size);
-    return tf.tensor(all, [parts.length, ...parts[0].shape.slice(1)]);
+    const size = Math.max(...found.map((one) => one[name].data.length));
+    const [, ...shape] = (found.find((one) => one[name].data.length === size) as Kept)[name].shape;
+    const all = new Float32Array(found.length * size);
+    for (const [i, one] of found.entries()) {
+      const row = all.subarray(i * size, (i + 1) * size);
+      for (let at = 0, next = one[name]; at < size; next = nothing[name]) {
+        row.set(next.data as Float32Array, at);
+        at += next.data.length;
+      }
+    }
+    return tf.tensor(all, [found.length, ...shape]);
   };
   return { states: joined('states') as Tensor3D, ...('pooled' in found[0] ? { pooled: joined('pooled') as Tensor2D } : {}) };
 }

@@ -12,7 +12,7 @@ import type { NoiseConfig } from './noise-schedule.js';
 import { type ReadOptions, readComponents } from './read.js';
 import { readSingleFile, type SingleFileModel } from './single-file.js';
 import type { TextToImage } from './text-to-image.js';
-import { writeComponents, writeSingleFile } from './write.js';
+import { leftOut, writeComponents, writeSingleFile } from './write.js';
 
 export interface FreshTextToImage {
   readonly unet: UNetConfig;
@@ -103,7 +103,14 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
     wraps: new Map(),
     noise,
     codec,
-    tokenizer: longCaptions === 'chunk' ? { ...tokenizer, lost: (text) => ({ ...tokenizer.lost(text), beyond: 0 }) } : tokenizer,
+    tokenizer: {
+      ...tokenizer,
+      // What is past the length of any: tokenizers of one model may make more or fewer tokens of a text.
+      lost: (text) => ({
+        unknown: tokenizer.lost(text).unknown,
+        beyond: longCaptions === 'chunk' ? 0 : Math.max(...components.encoders.map((one) => one.tokenizer.lost(text).beyond)),
+      }),
+    },
     channels: unet.config.in_channels,
     leastSize: 2 ** (unet.config.block_out_channels.length - 1),
     latentSize: typeof size === 'number' ? size : 64,
@@ -115,6 +122,13 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
       return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], told);
     },
     saveSingleFile: (files, path, weights, { half = false } = {}) => writeSingleFile(files, path, weights, joined, half),
-    save: (files, weights, { half = false } = {}) => writeTogether(files, (into) => writeComponents(into, weights, joined, half)),
+    async save(files, weights, { half = false } = {}) {
+      await writeTogether(files, (into) => writeComponents(into, weights, joined, half));
+      const missing = leftOut(joined);
+      if (missing.length > 0)
+        options.note?.(
+          `${files.where} is without ${missing.join(' and ')} of ${components.where}, which draw nothing: copy them if you want them`,
+        );
+    },
   };
 }

@@ -32,14 +32,15 @@ export function textEncoding(joined: Joined, { clipSkip, longCaptions }: TextEnc
   });
 
   return (context, texts) => {
+    const pieces = encoders.map((_, i) => texts.map((text) => piecesOf[i](text ?? '')));
+    // Tokenizers may make more or fewer tokens of a text (of `!!!`, say), and the states of all encoders are joined.
+    const count = Math.max(...pieces.flat().map(({ length }) => length));
     const all = encoders.map((encoder, i) => {
-      const pieces = texts.map((text) => piecesOf[i](text ?? ''));
       const [nothing] = piecesOf[i]('');
-      const count = Math.max(...pieces.map(({ length }) => length));
       const parts = Array.from({ length: count }, (_, k) =>
         encoder.outputs(
           context,
-          pieces.map((list) => list[k] ?? nothing),
+          pieces[i].map((list) => list[k] ?? nothing),
           { ...outputs[i], pooled: outputs[i].pooled === true && k === 0 },
         ),
       );

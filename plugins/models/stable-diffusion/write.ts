@@ -31,7 +31,7 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
   if ('block' in components.vae)
     await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.vae.block }));
   await files.write('scheduler/scheduler_config.json', json({ _class_name: schedulerOf(joined), ...VERSION, ...components.noise }));
-  await files.write('model_index.json', json(components.index ?? indexOf(joined)));
+  await files.write('model_index.json', json(indexOf(joined)));
   for (const [i, { tokenizer }] of components.family.encoders.entries()) await components.encoders[i].tokenizer.save(files, tokenizer);
 }
 
@@ -88,23 +88,40 @@ function configOf(name: string, config: object, { components: { family }, unet }
   };
 }
 
-/** The model_index.json of a model that had none. */
-const indexOf = (joined: Joined): object => {
-  const { family, vae, encoders } = joined.components;
+/** A part of a pipeline, as a model_index.json names it. */
+const isPart = (value: unknown): value is readonly [library: string | null, kind: string | null] =>
+  Array.isArray(value) && value.length === 2;
+
+/** The model_index.json of what is written. */
+function indexOf(joined: Joined): object {
+  const { family, vae, encoders, index = {} } = joined.components;
+  const given = (part: string, otherwise: readonly [string, string]) => (isPart(index[part]) ? index[part] : otherwise);
   return {
     _class_name: family.pipelines[0],
     ...VERSION,
-    scheduler: ['diffusers', schedulerOf(joined)],
+    ...index,
+    ...Object.fromEntries(leftOut(joined).map((part) => [part, [null, null]])),
+    ...(isPart(index.safety_checker) ? { requires_safety_checker: false } : {}),
+    scheduler: given('scheduler', ['diffusers', schedulerOf(joined)]),
     ...Object.fromEntries(
       family.encoders.flatMap(({ folder, tokenizer, kind }, i) => [
-        [folder, ['transformers', kind]],
-        [tokenizer, encoders[i].tokenizer.kind === 'CLIPTokenizer' ? ['transformers', 'CLIPTokenizer'] : ['steploom', 'Tokenizer']],
+        [folder, given(folder, ['transformers', kind])],
+        [
+          tokenizer,
+          given(tokenizer, encoders[i].tokenizer.kind === 'CLIPTokenizer' ? ['transformers', 'CLIPTokenizer'] : ['steploom', 'Tokenizer']),
+        ],
       ]),
     ),
-    unet: ['diffusers', 'UNet2DConditionModel'],
+    unet: given('unet', ['diffusers', 'UNet2DConditionModel']),
     vae: 'config' in vae ? ['diffusers', 'AutoencoderKL'] : ['steploom', 'SpaceToDepth'],
   };
-};
+}
+
+/** Parts of a model's pipeline that are not read, and so not written: a safety checker, say. Without them it draws the same. */
+export function leftOut({ components: { index = {}, family } }: Joined): string[] {
+  const written = new Set(['scheduler', 'unet', 'vae', ...family.encoders.flatMap(({ folder, tokenizer }) => [folder, tokenizer])]);
+  return Object.entries(index).flatMap(([part, value]) => (isPart(value) && value[1] !== null && !written.has(part) ? [part] : []));
+}
 
 /** A network's weights as a file has them; each comes from the device when its turn comes. */
 const toWrite = (weights: Tensors, specs: readonly WeightSpec[], rename: (path: string) => string): TensorToWrite[] =>

@@ -23,50 +23,36 @@ export function shapeOfFile({ shape, layout }: Laid): number[] {
   return [...shape];
 }
 
-/** Side of the squares that are turned at a time: a row of one and a column of the other stay in the processor's cache. */
-const SQUARE = 32;
+/** Side of the blocks that are turned at a time: a row of what is read and a column of what is written stay in the processor's cache. */
+const BLOCK = 32;
 
-/** What a weight's sizes are for both: outputs, inputs, and pixels of a kernel. */
-const sizesOf = ({ shape, layout }: Laid): readonly [out: number, size: number, pixels: number] => {
-  const [kh, kw, size, out] = layout === 'linear' ? [1, 1, shape[0], shape[1]] : shape;
-  return [out, size, kh * kw];
-};
+/** [a, b, c] as [c, b, a]. */
+function reversed(data: Float32Array, [a, b, c]: readonly [a: number, b: number, c: number]): Float32Array {
+  const result = new Float32Array(data.length);
+  for (let i0 = 0; i0 < a; i0 += BLOCK)
+    for (let j0 = 0; j0 < b; j0 += BLOCK)
+      for (let k0 = 0; k0 < c; k0 += BLOCK) {
+        const [i1, j1, k1] = [Math.min(a, i0 + BLOCK), Math.min(b, j0 + BLOCK), Math.min(c, k0 + BLOCK)];
+        for (let j = j0; j < j1; j++)
+          for (let k = k0; k < k1; k++)
+            for (let i = i0, from = (i0 * b + j) * c + k, to = (k * b + j) * a + i0; i < i1; i++, from += b * c) result[to++] = data[from];
+      }
+  return result;
+}
+
+/** A kernel's pixels, inputs and outputs, in the order in which they lie here: a file has them the other way round. */
+const sizesOf = ({ shape, layout }: Laid): [pixels: number, size: number, out: number] =>
+  layout === 'linear' ? [1, shape[0], shape[1]] : [shape[0] * shape[1], shape[2], shape[3]];
 
 /** Turns a weight from PyTorch's layout to TensorFlow.js's; `shape` is the one here. */
-export function fromFile(data: Float32Array, laid: Laid): Float32Array {
+export const fromFile = (data: Float32Array, laid: Laid): Float32Array => {
   if (laid.layout === 'plain') return data;
-  const [out, size, pixels] = sizesOf(laid);
-  const row = size * pixels;
-  const result = new Float32Array(data.length);
-  for (let o0 = 0; o0 < out; o0 += SQUARE)
-    for (let i0 = 0; i0 < size; i0 += SQUARE) {
-      const [o1, i1] = [Math.min(out, o0 + SQUARE), Math.min(size, i0 + SQUARE)];
-      for (let k = 0; k < pixels; k++)
-        for (let i = i0; i < i1; i++) {
-          const to = (k * size + i) * out;
-          for (let o = o0, from = (o0 * size + i) * pixels + k; o < o1; o++, from += row) result[to + o] = data[from];
-        }
-    }
-  return result;
-}
+  const [pixels, size, out] = sizesOf(laid);
+  return reversed(data, [out, size, pixels]);
+};
 
 /** Turns a weight from TensorFlow.js's layout to PyTorch's; `shape` is the one here. */
-export function toFile(data: Float32Array, laid: Laid): Float32Array {
-  if (laid.layout === 'plain') return data;
-  const [out, size, pixels] = sizesOf(laid);
-  const row = size * pixels;
-  const result = new Float32Array(data.length);
-  for (let o0 = 0; o0 < out; o0 += SQUARE)
-    for (let i0 = 0; i0 < size; i0 += SQUARE) {
-      const [o1, i1] = [Math.min(out, o0 + SQUARE), Math.min(size, i0 + SQUARE)];
-      for (let k = 0; k < pixels; k++)
-        for (let i = i0; i < i1; i++) {
-          const from = (k * size + i) * out;
-          for (let o = o0, to = (o0 * size + i) * pixels + k; o < o1; o++, to += row) result[to] = data[from + o];
-        }
-    }
-  return result;
-}
+export const toFile = (data: Float32Array, laid: Laid): Float32Array => (laid.layout === 'plain' ? data : reversed(data, sizesOf(laid)));
 
 /** An adapter's matrix, or its convolution, in PyTorch's layout. */
 export function toPyTorch({ shape, data }: TensorData): TensorData {

@@ -37,7 +37,16 @@ afterAll(() => rm(folder, { recursive: true }));
 const images = (more: object = {}) => imageFolder(folder, { batchSize: 2, resolution: 16, centerCrop: true, randomFlip: true, ...more });
 
 /** Trains a few steps; gives the weights that learnt, how often networks that may be spared were used, and what the model says afterwards. */
-async function trained(data: AnyPlugin, { name = 'sdxl', more = [] as AnyPlugin[], textTargets = [] as string[] } = {}) {
+async function trained(
+  data: AnyPlugin,
+  {
+    name = 'sdxl',
+    more = [] as AnyPlugin[],
+    textTargets = [] as string[],
+    longCaptions = 'cut' as 'cut' | 'chunk',
+    on = wasm as () => AnyPlugin,
+  } = {},
+) {
   const used = { codec: 0, text: 0, during: 0 };
   let steps = 0;
   const spy: Plugin = {
@@ -79,8 +88,8 @@ async function trained(data: AnyPlugin, { name = 'sdxl', more = [] as AnyPlugin[
   };
   const composition = compose(
     run({ steps: 4, learningRate: 1e-2, weightDecay: 0, seed: 3 }),
-    wasm(),
-    textToImageModel({ from: pipeline(name), train: 'nothing' }),
+    on(),
+    textToImageModel({ from: pipeline(name), train: 'nothing', longCaptions }),
     spy,
     lora({ rank: 2, textTargets }),
     data,
@@ -104,6 +113,19 @@ describe('latents and states that do not change are computed once', () => {
     expect(cached.weights).toEqual(plain.weights);
     // Three pictures, plain and mirrored; their captions, and none.
     expect(cached.used).toEqual({ codec: 6, text: 4, during: 0 });
+  });
+
+  test('captions in one piece and in several beside each other', async () => {
+    const path = join(folder, '1.txt');
+    await writeFile(path, new Array(90).fill('the').join(' '));
+    try {
+      const plain = await trained(images(), { longCaptions: 'chunk' });
+      const cached = await trained(cachedLatents(images()), { longCaptions: 'chunk' });
+      expect(cached.weights).toEqual(plain.weights);
+      expect(cached.used).toEqual({ codec: 6, text: 4, during: 0 });
+    } finally {
+      await writeFile(path, 'a red heart');
+    }
   });
 
   test('but not the states of text encoders whose adapters learn', async () => {

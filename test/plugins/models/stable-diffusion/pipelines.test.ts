@@ -154,4 +154,58 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
     expect([long, model].map(({ tokenizer }) => tokenizer.lost(the(90)).beyond)).toEqual([0, 15]);
     for (const { variable } of long.parameters.values()) variable.dispose();
   });
+
+  test('parts that draw nothing are left out of what is saved, and named', async () => {
+    const files = inMemory();
+    for (const path of ['model_index.json', 'scheduler/scheduler_config.json']) {
+      const bytes = await folder(root + name).read(path);
+      await files.write(path, bytes as Uint8Array);
+    }
+    const index = JSON.parse(Buffer.from((await files.read('model_index.json')) as Uint8Array).toString('utf8'));
+    await files.write(
+      'model_index.json',
+      JSON.stringify({
+        ...index,
+        safety_checker: ['stable_diffusion', 'StableDiffusionSafetyChecker'],
+        feature_extractor: ['transformers', 'CLIPImageProcessor'],
+        requires_safety_checker: true,
+      }),
+    );
+    const from = { ...folder(root + name), read: async (path: string) => (await files.read(path)) ?? folder(root + name).read(path) };
+    const notes: string[] = [];
+    const checked = await buildTextToImage({ from, train: 'nothing', note: (what) => notes.push(what) }, seededRandom(0));
+    expect(notes).toEqual([]);
+    const saved = inMemory();
+    await checked.save(saved, weightsOf(checked));
+    expect(notes).toEqual([expect.stringMatching(/is without feature_extractor and safety_checker of /)]);
+    expect(JSON.parse(Buffer.from((await saved.read('model_index.json')) as Uint8Array).toString('utf8'))).toEqual({
+      ...index,
+      safety_checker: [null, null],
+      feature_extractor: [null, null],
+      requires_safety_checker: false,
+    });
+    for (const { variable } of checked.parameters.values()) variable.dispose();
+  });
+});
+
+test('tokenizers of one model that make more or fewer tokens of a text get as many pieces', async () => {
+  const own = folder(`${root}sdxl`);
+  const path = 'tokenizer/tokenizer.json';
+  const json = JSON.parse(Buffer.from((await own.read(path)) as Uint8Array).toString('utf8'));
+  // As in CLIP's own vocabulary `!!` is one token; to the second tokenizer, which pads with it, each `!` is one.
+  json.model.vocab = Object.fromEntries(Object.entries(json.model.vocab).map(([piece, id]) => [piece === 'art</w>' ? '!!' : piece, id]));
+  json.model.merges = json.model.merges.map((pair: string[]) => (pair.join('') === 'art</w>' ? ['!', '!'] : pair));
+  const changed = new TextEncoder().encode(JSON.stringify(json));
+  const from = { ...own, read: async (name: string) => (name === path ? changed : own.read(name)) };
+  const marks = '!'.repeat(100);
+  for (const [longCaptions, pieces, beyond] of [
+    ['cut', 1, 25],
+    ['chunk', 2, 0],
+  ] as const) {
+    const model = await buildTextToImage({ from, train: 'nothing', longCaptions }, seededRandom(0));
+    const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });
+    expect(tf.tidy(() => model.encode(context, [marks]).states.shape)).toEqual([1, 77 * pieces, 28]);
+    expect(model.tokenizer.lost(marks)).toEqual({ unknown: [], beyond });
+    for (const { variable } of model.parameters.values()) variable.dispose();
+  }
 });
