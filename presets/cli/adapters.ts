@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import { fail, messageOf } from '../../core/index.js';
 import { loraOfSnapshot } from '../../plugins/adapters/lora/snapshot.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { LORA_FILE, type LoraFile, openLoraFile, PEFT_FILES } from '../../plugins/persist/formats/lora-file.js';
+import { refusePickle } from '../../plugins/persist/formats/pickle.js';
 import { CHECKSUMS, readSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
 import { asNumber } from './options.js';
 
@@ -25,12 +26,8 @@ export function parseAdapter(given: string): { path: string; share: number } {
   return { path: given, share: 1 };
 }
 
-/** Files that hold Python objects: reading them would run what they say. */
-const PICKLES = ['.bin', '.ckpt', '.pkl', '.pt', '.pth'];
-
 async function bytesOf(path: string): Promise<Uint8Array> {
-  if (PICKLES.includes(extname(path).toLowerCase()))
-    return fail('BAD_SAFETENSORS', 'lora', `${path} is a pickle file, in which code could be`, 'Give a .safetensors file.');
+  refusePickle(path, 'lora');
   try {
     return await readFile(path);
   } catch (error) {

@@ -1,39 +1,37 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
-import { fail, printable, seededRandom } from '../../core/index.js';
+import { printable, seededRandom } from '../../core/index.js';
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { toTensors } from '../../plugins/adapters/lora/serialize.js';
-import { DEVICES, type DeviceName } from '../../plugins/devices/choice/candidates.js';
 import { device } from '../../plugins/devices/device.js';
 import { buildTextToImage } from '../../plugins/models/stable-diffusion/build.js';
 import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import type { LoraFile } from '../../plugins/persist/formats/lora-file.js';
-import { modelSource } from '../common/model-source.js';
-import { sourceOptions } from '../common/options.js';
+import { modelSource, type SourceOptions } from '../common/model-source.js';
+import { runOptions, weightsOptions } from '../common/options.js';
 import { findAdapter, parseAdapter } from './adapters.js';
 
 /** The options of commands that open a model. */
 export const openOptions = {
-  ...sourceOptions,
-  device: z.string().default('auto').describe('Where to compute.'),
+  ...weightsOptions,
+  device: runOptions.device,
   lora: z
     .union([z.string(), z.array(z.string()).readonly()])
     .describe('Adapters, each a .safetensors file, the folder of a run or of a checkpoint, with :0.8 behind it for less than its whole.'),
 };
 
-type OpenOptions = Omit<z.output<z.ZodObject<typeof openOptions>>, 'lora'> & { readonly lora?: string | readonly string[] | undefined };
+type OpenOptions = Omit<z.output<z.ZodObject<typeof openOptions>>, 'lora'> &
+  Partial<SourceOptions> & { readonly lora?: string | readonly string[] | undefined };
 
 /** A model on a device, with adapters merged into its weights, one after another, if any are given. */
 export async function openModel({ device: name, lora = [], ...source }: OpenOptions): Promise<TextToImage> {
-  if (name !== 'auto' && !DEVICES.includes(name as DeviceName))
-    fail('OPTION_INVALID', 'device', `there is no device "${name}"`, `There are: auto, ${DEVICES.join(', ')}.`);
   // What is no adapter is refused before the work.
   const adapters: { adapter: LoraFile; share: number }[] = [];
   for (const given of [lora].flat()) {
     const { path, share } = parseAdapter(given);
     adapters.push({ adapter: await findAdapter(path), share });
   }
-  await device(name as DeviceName | 'auto').setUp();
+  await device(name).setUp();
   const note = (what: string) => console.error(printable(what));
   const model = await buildTextToImage({ ...modelSource(source), train: 'nothing', note }, seededRandom(0));
   for (const { adapter, share } of adapters) {

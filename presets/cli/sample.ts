@@ -6,7 +6,7 @@ import { lostText } from '../../plugins/models/clip/lost-text.js';
 import { nextFreeName } from '../../plugins/observe/logs/next-name.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { columnsOf, picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
-import { count, samplingOptions } from '../common/options.js';
+import { count, samplingOptions, sourceOptions } from '../common/options.js';
 import { samplingOf } from '../common/sampling.js';
 import { openModel, openOptions } from './open-model.js';
 import { addOptions, optionsOf } from './options.js';
@@ -16,6 +16,7 @@ const DEFAULT = 'sample.png';
 const sampleOptions = z.strictObject({
   prompt: z.union([z.string(), z.array(z.string()).readonly()]).describe('What to draw; several give a grid.'),
   ...openOptions,
+  ...sourceOptions,
   lora: openOptions.lora.optional(),
   ...samplingOptions,
   negativePrompt: z

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -5,10 +6,15 @@ import { gunzip } from 'node:zlib';
 import { fail } from '../../core/index.js';
 import type { TextToImageModelOptions } from '../../plugins/models/stable-diffusion/build.js';
 import { pictureSizes } from '../../plugins/models/stable-diffusion/picture-sizes.js';
+import type { FileOf, ReadOptions } from '../../plugins/models/stable-diffusion/read.js';
+import type { SingleFileModel } from '../../plugins/models/stable-diffusion/single-file.js';
+import type { Files } from '../../plugins/persist/formats/files.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
-import type { OptionValues, sourceOptions } from './options.js';
+import { refusePickle } from '../../plugins/persist/formats/pickle.js';
+import type { OptionValues, sourceOptions, weightsOptions } from './options.js';
 import { emojiBaseFolder, packageRoot } from './package-root.js';
 
+type WeightsOptions = OptionValues<typeof weightsOptions>;
 export type SourceOptions = OptionValues<typeof sourceOptions>;
 
 /** The merges of CLIP's tokenizer, which come with the package. */
@@ -17,26 +23,34 @@ const merges = async (): Promise<string[]> => {
   return bytes.toString('utf8').trimEnd().split('\n');
 };
 
-/** Where a model's files are: a folder, or one file. */
-const filesOf = (path: string | undefined) =>
-  path !== undefined && /^\.(safetensors|ckpt|pt|pth|bin)$/i.test(extname(path))
-    ? { files: folder(dirname(path)), path: basename(path), merges }
-    : folder(path ?? emojiBaseFolder());
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
-/** What the options say of a model's source, for textToImageModel. */
-export const modelSource = (o: SourceOptions): Omit<TextToImageModelOptions, 'train'> => ({
-  from: filesOf(o.pretrainedModelNameOrPath),
-  ...(o.pretrainedVaeModelNameOrPath === undefined ? {} : { vae: folder(o.pretrainedVaeModelNameOrPath) }),
-  ...(o.variant === undefined ? {} : { variant: o.variant }),
-  ...(o.predictionType === undefined ? {} : { predictionType: o.predictionType }),
-  clipSkip: o.clipSkip,
-  longCaptions: o.longCaptions,
-});
+/** Where files are: a folder, or one .safetensors file; BAD_SAFETENSORS for pickle files. */
+function filesOf(path: string): Files | FileOf {
+  if (isFolder(path)) return folder(path);
+  refusePickle(path, 'text-to-image-model');
+  return extname(path).toLowerCase() === '.safetensors' ? { files: folder(dirname(path)), path: basename(path) } : folder(path);
+}
+
+/** What the options say of a model's source, for textToImageModel and whoever looks at its configurations. */
+export function modelSource(
+  o: WeightsOptions & Partial<SourceOptions>,
+): Pick<TextToImageModelOptions, 'clipSkip' | 'longCaptions'> & ReadOptions & { readonly from: Files | SingleFileModel } {
+  const from = filesOf(o.pretrainedModelNameOrPath ?? emojiBaseFolder());
+  return {
+    from: 'path' in from ? { ...from, merges } : from,
+    ...(o.pretrainedVaeModelNameOrPath === undefined ? {} : { vae: filesOf(o.pretrainedVaeModelNameOrPath) }),
+    ...(o.variant === undefined ? {} : { variant: o.variant }),
+    ...(o.predictionType === undefined ? {} : { predictionType: o.predictionType }),
+    ...(o.clipSkip === undefined ? {} : { clipSkip: o.clipSkip }),
+    ...(o.longCaptions === undefined ? {} : { longCaptions: o.longCaptions }),
+  };
+}
 
 /** The side of the images to train on, in pixels: what is wanted if the model can work on it, else what it was made for. */
 export async function resolutionFor(o: SourceOptions & { readonly resolution?: number | undefined }): Promise<number> {
-  const from = filesOf(o.pretrainedModelNameOrPath);
-  const { factor, usual } = await pictureSizes(from);
+  const { from, ...options } = modelSource(o);
+  const { factor, usual } = await pictureSizes(from, options);
   const wanted = o.resolution ?? usual;
   if (wanted === null)
     return fail(

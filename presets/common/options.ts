@@ -114,8 +114,8 @@ export const samplingOptions = {
     .describe('How noise is taken away.'),
 };
 
-/** Where a model comes from, and how it is read. */
-export const sourceOptions = {
+/** Where a model's weights come from. */
+export const weightsOptions = {
   pretrainedModelNameOrPath: z
     .string()
     .optional()
@@ -125,12 +125,17 @@ export const sourceOptions = {
   pretrainedVaeModelNameOrPath: z
     .string()
     .optional()
-    .describe('Another autoencoder than the model’s own: the folder of a model, or of an autoencoder.'),
+    .describe('Another autoencoder than the model’s own: the folder of a model or of an autoencoder, or its .safetensors file.'),
   variant: z.string().min(1).optional().describe('The variant of weights to load where a component has it, as fp16.'),
   predictionType: z
     .enum(PREDICTION_TYPES)
     .optional()
-    .describe('What the denoiser predicts, where the files do not say it: single files of Stable Diffusion 2.'),
+    .describe('What the denoiser predicts, where the files do not say it (single files of Stable Diffusion 2) or say another thing.'),
+};
+
+/** The same, and how its text encoders are used. */
+export const sourceOptions = {
+  ...weightsOptions,
   clipSkip: count(0).default(0).describe('Layers at the end of the text encoders to leave out, more than the model does.'),
   longCaptions: z
     .enum(['cut', 'chunk'])

@@ -43,6 +43,9 @@ const RANK_LOCAL = new Set([
   'resumeFromCheckpoint',
   'trainDataDir',
   'pretrainedModelNameOrPath',
+  'pretrainedVaeModelNameOrPath',
+  'validationDataDir',
+  'cacheDir',
   'timeout',
 ]);
 
@@ -58,6 +61,8 @@ function optimizerOf(o: CommonOptions): Filling<'OPTIMIZER'> {
 /** What some presets read. */
 interface Reads {
   readonly pretrainedModelNameOrPath?: string | undefined;
+  readonly pretrainedVaeModelNameOrPath?: string | undefined;
+  readonly cacheDir?: string | undefined;
   readonly trainDataDir?: string | undefined;
   readonly validationDataDir?: string | undefined;
 }
@@ -84,7 +89,9 @@ export function commonPlugins(o: CommonOptions & Reads): AnyPlugin[] {
     }),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
-      reads: [o.pretrainedModelNameOrPath, o.trainDataDir, o.validationDataDir].filter((path) => path !== undefined),
+      reads: [o.pretrainedModelNameOrPath, o.pretrainedVaeModelNameOrPath, o.trainDataDir, o.validationDataDir, o.cacheDir].filter(
+        (path) => path !== undefined,
+      ),
     }),
     distributed({
       options: sharedOptions(o),

@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { openComponent } from '../../plugins/persist/formats/component-weights.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
-import type { SingleFileFamily } from '../../plugins/persist/formats/single-file/family.js';
+import type { Family } from '../../plugins/persist/formats/lora/family.js';
 import type { SingleFileParts } from '../../plugins/persist/formats/single-file/read.js';
 
 /** The tiny pipelines of test/fixtures/pipelines, by their families. */
-export const PIPELINES = { sd15: 'sd1', sd21: 'sd2', sdxl: 'sdxl' } as const satisfies Record<string, SingleFileFamily>;
+export const PIPELINES = { sd15: 'sd1', sd21: 'sd2', sdxl: 'sdxl' } as const satisfies Record<string, Family>;
 
 /** The networks of a pipeline in diffusers' layout. */
 export async function pipelineParts(name: keyof typeof PIPELINES): Promise<SingleFileParts> {

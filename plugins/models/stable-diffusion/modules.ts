@@ -1,36 +1,34 @@
 import type { ModuleFacts } from '../../../core/index.js';
-import { type Files, readJson } from '../../persist/formats/files.js';
-import type { Family as LoraFamily } from '../../persist/formats/lora/family.js';
+import type { Files } from '../../persist/formats/files.js';
+import type { Family as PublishedName } from '../../persist/formats/lora/family.js';
 import { clipText } from '../clip/text-encoder.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
-import type { Family } from './family.js';
+import { type Configurations, readConfigurations } from './configurations.js';
 import { publishedModel } from './published-model.js';
-import { familyOf } from './read.js';
+import type { ReadOptions } from './read.js';
+import { configurationsOfSingleFile, type SingleFileModel } from './single-file.js';
 
-/** A family, and what unet/config.json and those of its text encoders say. */
-interface Configs {
-  readonly family: Family;
-  readonly unet: object;
-  readonly texts: readonly object[];
+/** What there is to know of a model without its weights. */
+export interface ModelModules {
+  readonly modules: Map<string, ModuleFacts>;
+  readonly predicts: string;
 }
 
-function modulesOf({ family, unet, texts }: Configs): Map<string, ModuleFacts> {
-  const encoders = family.encoders.map(({ folder, kind }, i) =>
-    clipText(texts[i], `${folder}.`, {}, kind === 'CLIPTextModelWithProjection'),
+const modulesOf = ({ family, unet, encoders }: Pick<Configurations, 'family' | 'unet' | 'encoders'>): Map<string, ModuleFacts> => {
+  const texts = family.encoders.map(({ folder, kind }, i) =>
+    clipText(encoders[i], `${folder}.`, {}, kind === 'CLIPTextModelWithProjection'),
   );
-  return new Map([unet2DCondition(unet), ...encoders].flatMap(({ modules }) => [...modules]));
-}
+  return new Map([unet2DCondition(unet), ...texts].flatMap(({ modules }) => [...modules]));
+};
 
 /** The modules of a family's published models, which nearly all others are made from. No weights are made. */
-export function standardModules(name: LoraFamily): Map<string, ModuleFacts> {
+export function standardModules(name: PublishedName): Map<string, ModuleFacts> {
   const { family, published } = publishedModel(name);
-  return modulesOf({ family, unet: published.unet, texts: published.encoders });
+  return modulesOf({ family, ...published });
 }
 
-/** The modules of a model in diffusers' layout, by its configurations alone: no weights are read. */
-export async function modulesOfFolder(files: Files): Promise<Map<string, ModuleFacts>> {
-  const family = familyOf(await readJson(files, 'model_index.json'), files.where);
-  const texts: object[] = [];
-  for (const { folder } of family.encoders) texts.push(await readJson(files, `${folder}/config.json`));
-  return modulesOf({ family, unet: await readJson(files, 'unet/config.json'), texts });
+/** The modules of a model, and what it predicts, by its configurations alone: no weights are read. */
+export async function modulesOfModel(from: Files | SingleFileModel, options: ReadOptions = {}): Promise<ModelModules> {
+  const said = 'merges' in from ? await configurationsOfSingleFile(from, options) : await readConfigurations(from);
+  return { modules: modulesOf(said), predicts: options.predictionType ?? said.noise.prediction_type ?? 'epsilon' };
 }

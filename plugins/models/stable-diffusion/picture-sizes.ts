@@ -1,9 +1,9 @@
-import { type Files, readJson } from '../../persist/formats/files.js';
-import { openSingleFile } from '../../persist/formats/single-file/read.js';
+import type { Files } from '../../persist/formats/files.js';
 import { parseUNetConfig } from '../unet/config.js';
 import { parseAutoencoderKLConfig } from '../vae/config.js';
-import { publishedModel } from './published-model.js';
-import type { SingleFileModel } from './single-file.js';
+import { isBlock, readConfigurations } from './configurations.js';
+import type { ReadOptions } from './read.js';
+import { configurationsOfSingleFile, type SingleFileModel } from './single-file.js';
 
 /** What a model's pictures are like. */
 export interface PictureSizes {
@@ -14,19 +14,9 @@ export interface PictureSizes {
 }
 
 /** The sizes of a model's pictures by its configurations alone: no weights are read. */
-export async function pictureSizes(from: Files | SingleFileModel): Promise<PictureSizes> {
-  if ('merges' in from) {
-    const { family } = await openSingleFile(from.files, from.path);
-    const { vae, unet } = publishedModel(family).published;
-    return sizesOf(vae, unet);
-  }
-  const codec = (await from.size('vae/config.json')) === null ? { block_size: 1 } : await readJson(from, 'vae/config.json');
-  return sizesOf(codec, await readJson(from, 'unet/config.json'));
-}
-
-function sizesOf(codec: object, unet: object): PictureSizes {
-  const { block_size: block } = codec as { block_size?: number };
-  const factor = block ?? 2 ** (parseAutoencoderKLConfig(codec).block_out_channels.length - 1);
+export async function pictureSizes(from: Files | SingleFileModel, options: ReadOptions = {}): Promise<PictureSizes> {
+  const { vae, unet } = 'merges' in from ? await configurationsOfSingleFile(from, options) : await readConfigurations(from);
+  const factor = isBlock(vae) ? vae.block : 2 ** (parseAutoencoderKLConfig(vae).block_out_channels.length - 1);
   const { sample_size: size } = parseUNetConfig(unet);
   return { factor, usual: typeof size === 'number' ? size * factor : null };
 }

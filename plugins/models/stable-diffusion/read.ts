@@ -1,84 +1,83 @@
-import { z } from 'zod';
 import { fail } from '../../../core/index.js';
 import { type OpenComponentOptions, openComponent } from '../../persist/formats/component-weights.js';
 import { type Files, readJson } from '../../persist/formats/files.js';
-import { loadTokenizer } from '../clip/load-tokenizer.js';
-import { parseConfig } from '../layers/parse-config.js';
+import { openVaeFile } from '../../persist/formats/single-file/read.js';
+import type { StoredTensors } from '../../persist/formats/stored-tensors.js';
 import { type Components, type Network, weightsStem } from './components.js';
-import { FAMILIES } from './families.js';
-import type { Family } from './family.js';
-import type { NoiseConfig, PredictionType } from './noise-schedule.js';
+import { type Configurations, isBlock, readConfigurations } from './configurations.js';
+import type { PredictionType } from './noise-schedule.js';
+
+/** A file of a place. */
+export interface FileOf {
+  readonly files: Files;
+  readonly path: string;
+}
 
 export interface ReadOptions extends OpenComponentOptions {
-  /** Another model's folder, or an autoencoder's own, whose autoencoder is used in place of the model's. */
-  readonly vae?: Files;
+  /** Another autoencoder than the model's own: a model's folder, an autoencoder's, or its .safetensors file, which is used as the model's own config says. */
+  readonly vae?: Files | FileOf;
   /** What the denoiser predicts, where it is another thing than the files say, or they do not say it. */
   readonly predictionType?: PredictionType;
 }
 
-/** Finds and reads the components of a folder in diffusers' layout; every fault is an error that names file and option. */
-export async function readComponents(files: Files, { vae: otherVae, predictionType, ...options }: ReadOptions = {}): Promise<Components> {
-  const index = await readJson(files, 'model_index.json');
-  const family = familyOf(index, files.where);
+/** Reads the components of a folder in diffusers' layout; every fault is an error that names file and option. */
+export async function readComponents(files: Files, options: ReadOptions = {}): Promise<Components> {
+  const configurations = await readConfigurations(files);
+  const { prediction_type: told } = configurations.noise;
+  const { predictionType: predicts, note } = options;
+  if (predicts && told && told !== predicts) note?.(`${files.where} says that it predicts ${told}: ${predicts} is used, as is asked for`);
+  const weights = (component: string) => openComponent(files, component, weightsStem(component), options);
+  return assemble(files.where, predicts ? withPrediction(configurations, predicts) : configurations, weights, options);
+}
+
+/** Configurations that say what is predicted. */
+const withPrediction = (configurations: Configurations, predicts: PredictionType): Configurations => ({
+  ...configurations,
+  noise: { ...configurations.noise, prediction_type: predicts },
+});
+
+/** The components of a model, of its configurations and of the weights of each. */
+export async function assemble(
+  where: string,
+  { tokenizers, ...said }: Configurations,
+  weights: (component: string) => Promise<StoredTensors> | StoredTensors,
+  options: ReadOptions,
+): Promise<Components> {
+  const network = async (component: string, config: object): Promise<Network> => named(component, config, await weights(component));
+  const words = await tokenizers();
   const encoders: Components['encoders'][number][] = [];
-  for (const { folder, tokenizer } of family.encoders)
-    encoders.push({ ...(await readNetwork(files, folder, options)), tokenizer: await loadTokenizer(files, tokenizer) });
+  for (const [i, { folder }] of said.family.encoders.entries())
+    encoders.push({ ...(await network(folder, said.encoders[i])), tokenizer: words[i] });
+  const own = async () => (isBlock(said.vae) ? said.vae : network('vae', said.vae));
   return {
-    where: files.where,
-    family,
-    unet: await readNetwork(files, 'unet', options),
+    where,
+    family: said.family,
+    unet: await network('unet', said.unet),
     encoders,
-    vae: otherVae ? await readAutoencoder(otherVae, options) : await readCodec(files, index, options),
-    noise: {
-      ...((await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig),
-      ...(predictionType ? { prediction_type: predictionType } : {}),
-    },
-    index,
+    vae: options.vae ? await readAutoencoder(options.vae, said.vae, options) : await own(),
+    noise: said.noise,
+    ...(said.index ? { index: said.index } : {}),
   };
 }
 
-/** The family whose pipeline a model_index.json names; UNSUPPORTED_MODEL for others, by name. */
-export function familyOf(index: Readonly<Record<string, unknown>>, where: string): Family {
-  const name = index._class_name;
-  const refuse = (what: string, fix: string): never => fail('UNSUPPORTED_MODEL', 'text-to-image-model', `${where} ${what}`, fix);
-  const supported = `Use a model of ${FAMILIES.map((family) => family.name).join(', or ')}.`;
-  if (typeof name !== 'string') return refuse('has a model_index.json without a _class_name', supported);
-  if (name.includes('Inpaint')) return refuse(`is a model for inpainting (${name})`, 'Use the model that it was made from.');
-  const family = FAMILIES.find(({ pipelines }) => pipelines.includes(name));
-  if (!family) return refuse(`is a ${name}`, supported);
-  const missing = family.encoders.find(({ folder }) => Array.isArray(index[folder]) && index[folder][1] === null);
-  if (missing) return refuse(`has no ${missing.folder}: it is a refiner, or was saved in parts`, 'Use the base model, saved whole.');
-  return family;
-}
+const named = (component: string, config: object, tensors: StoredTensors): Network => ({
+  config,
+  tensors: new Map([...tensors].map(([name, stored]) => [`${component}.${name}`, stored])),
+});
 
-const blocks = z.object({ block_size: z.number().int().positive().max(64).default(1) });
-
-/** The codec of a model's own folder: an autoencoder, or steploom's rearrangement of pixels; without any, the denoiser works on pixels. */
-async function readCodec(
-  files: Files,
-  index: Readonly<Record<string, unknown>>,
-  options: OpenComponentOptions,
-): Promise<Components['vae']> {
-  const name = (index.vae as readonly unknown[] | undefined)?.[1] ?? null;
-  if (name === 'AutoencoderKL') return readNetwork(files, 'vae', options);
-  if (name === 'SpaceToDepth')
-    return { block: parseConfig(blocks, await readJson(files, 'vae/config.json'), 'text-to-image-model', 'vae/config.json').block_size };
-  if (name === null) return { block: 1 };
-  return fail(
-    'UNSUPPORTED_MODEL',
-    'text-to-image-model',
-    `${files.where}/model_index.json: the autoencoder ${name} is not supported`,
-    'AutoencoderKL is; so are models that work on pixels.',
-  );
-}
-
-/** An autoencoder: what stands in the folder itself, or in its vae/. */
-export const readAutoencoder = async (files: Files, options: OpenComponentOptions): Promise<Network> =>
-  readNetwork(files, (await files.size('vae/config.json')) === null ? '' : 'vae', options);
-
-/** One network's config.json and weights; `component` is its folder, '' where that is the place itself. */
-async function readNetwork(files: Files, component: string, options: OpenComponentOptions): Promise<Network> {
-  const config = await readJson(files, component === '' ? 'config.json' : `${component}/config.json`);
-  const tensors = await openComponent(files, component, weightsStem(component), options);
-  return { config, tensors: new Map([...tensors].map(([name, stored]) => [`${component || 'vae'}.${name}`, stored])) };
+/** An autoencoder: what stands in a folder itself, or in its vae/; or a file's, which has no configuration beside it and is taken for one like `own`. */
+async function readAutoencoder(from: Files | FileOf, own: object, options: OpenComponentOptions): Promise<Network> {
+  if ('path' in from) {
+    if (isBlock(own))
+      return fail(
+        'MODEL_PARTS_DIFFER',
+        'text-to-image-model',
+        `the model works on pixels: ${from.files.where}/${from.path} is no part of it`,
+        'Leave the other autoencoder out.',
+      );
+    return named('vae', own, await openVaeFile(from.files, from.path));
+  }
+  const folder = (await from.size('vae/config.json')) === null ? '' : 'vae';
+  const config = await readJson(from, folder === '' ? 'config.json' : `${folder}/config.json`);
+  return named('vae', config, await openComponent(from, folder, weightsStem('vae'), options));
 }

@@ -1,6 +1,7 @@
 import { abridged, fail } from '../../../core/index.js';
 import { todaysAttentionName } from './attention-names.js';
 import { type Files, readJson } from './files.js';
+import { PICKLES } from './pickle.js';
 import { openSafetensors } from './safetensors.js';
 import type { StoredTensor, StoredTensors } from './stored-tensors.js';
 
@@ -117,7 +118,7 @@ async function refuse(files: Files, folder: string, stem: string, variant: strin
   const at = inFolder(files.where, folder);
   const stems = stem === 'model' ? [stem, 'pytorch_model'] : [stem];
   for (const name of stems.flatMap((one) => ['', '.fp16', ...(variant ? [`.${variant}`] : [])].map((middle) => one + middle)))
-    for (const ending of ['.bin', '.pt', '.ckpt', '.bin.index.json'])
+    for (const ending of [...PICKLES, '.bin.index.json'])
       if ((await files.size(inFolder(folder, name + ending))) !== null)
         fail(
           'BAD_SAFETENSORS',

@@ -54,11 +54,11 @@ export interface TextToImageOptions {
    * comes with the package by default.
    */
   readonly pretrainedModelNameOrPath?: string | undefined;
-  /** Another autoencoder than the model’s own: the folder of a model, or of an autoencoder. */
+  /** Another autoencoder than the model’s own: the folder of a model or of an autoencoder, or its .safetensors file. */
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
   /** The variant of weights to load where a component has it, as fp16. */
   readonly variant?: string | undefined;
-  /** What the denoiser predicts, where the files do not say it: single files of Stable Diffusion 2. */
+  /** What the denoiser predicts, where the files do not say it (single files of Stable Diffusion 2) or say another thing. */
   readonly predictionType?: 'epsilon' | 'v_prediction' | 'sample' | undefined;
   /** Layers at the end of the text encoders to leave out, more than the model does. Default: 0. */
   readonly clipSkip?: number | undefined;

@@ -35,6 +35,9 @@ export function modelMetadata({ family, vPrediction = false, resolution, name }:
   };
 }
 
+/** Whether such metadata say that the base model predicts the noise. */
+export const saysEpsilon = (metadata: Readonly<Record<string, string>>): boolean => metadata['modelspec.prediction_type'] === 'epsilon';
+
 /** Whether such metadata say that the base model predicts v. */
 export const saysVPrediction = (metadata: Readonly<Record<string, string>>): boolean =>
   metadata['modelspec.prediction_type'] === 'v' || /^sd_v2.*_v$/.test(metadata.ss_base_model_version ?? '');

@@ -1,14 +1,12 @@
 import { fail } from '../../../../core/index.js';
+import type { Family } from '../lora/family.js';
 import type { StoredTensors } from '../stored-tensors.js';
-
-/** The families whose single files are read: Stable Diffusion 1, 2 and XL. */
-export type SingleFileFamily = 'sd1' | 'sd2' | 'sdxl';
 
 export const UNET = 'model.diffusion_model.';
 /** An autoencoder stands behind one of these. */
 export const VAES = ['first_stage_model.', 'vae.'];
 /** Where a family has its text encoders. */
-export const ENCODERS: Readonly<Record<SingleFileFamily, readonly string[]>> = {
+export const ENCODERS: Readonly<Record<Family, readonly string[]>> = {
   sd1: ['cond_stage_model.transformer.'],
   sd2: ['cond_stage_model.model.'],
   sdxl: ['conditioner.embedders.0.transformer.', 'conditioner.embedders.1.model.'],
@@ -44,7 +42,7 @@ const PARTS: readonly (readonly [RegExp, string])[] = [
 const INPUTS: Readonly<Record<number, string>> = { 5: 'of depth', 7: 'for upscaling', 8: 'for edits by instruction', 9: 'for inpainting' };
 
 /** The family of a single file under CompVis's or Stability's names; UNSUPPORTED_MODEL, by name, for any other file. */
-export function familyOfSingleFile(tensors: StoredTensors, where: string): SingleFileFamily {
+export function familyOfSingleFile(tensors: StoredTensors, where: string): Family {
   const refuse = (what: string): never =>
     fail('UNSUPPORTED_MODEL', 'single-file', `${where} is ${what}`, 'Single files of Stable Diffusion 1, 2 and XL are read.');
   const names = [...tensors.keys()];

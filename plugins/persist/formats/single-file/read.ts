@@ -1,15 +1,17 @@
 import { todaysAttentionName } from '../attention-names.js';
 import type { Files } from '../files.js';
+import type { Family } from '../lora/family.js';
+import { saysEpsilon, saysVPrediction } from '../lora/model-metadata.js';
 import { openSafetensors } from '../safetensors.js';
 import type { StoredTensors } from '../stored-tensors.js';
-import { ENCODERS, familyOfSingleFile, type SingleFileFamily, UNET, VAES } from './family.js';
+import { ENCODERS, familyOfSingleFile, UNET, VAES } from './family.js';
 import { clipFromSingleFile, openClipFromSingleFile } from './text-encoders.js';
 import { unetFromSingleFile } from './unet.js';
 import { vaeFromSingleFile } from './vae.js';
 
 /** The networks of a model, each under diffusers' names without prefix. */
 export interface SingleFileParts {
-  readonly family: SingleFileFamily;
+  readonly family: Family;
   readonly unet: StoredTensors;
   /** Empty where the file has none. */
   readonly vae: StoredTensors;
@@ -19,16 +21,15 @@ export interface SingleFileParts {
 
 /** What a single file says beside its weights. */
 export interface SingleFile extends SingleFileParts {
-  readonly metadata: Readonly<Record<string, string>>;
-  /** Where the file says that the denoiser predicts v, and that the last step has no signal: by entries that some programs add. Most files are silent. */
-  readonly predictsV: boolean;
+  /** What the denoiser predicts, and whether the last step has no signal, where the file says so: by entries that some programs add, or by ModelSpec. Most are silent. */
+  readonly predicts: 'v_prediction' | 'epsilon' | undefined;
   readonly zeroSnr: boolean;
 }
 
 /** Buffers of training, which are no weights: of the schedule of noise, of averages, of an autoencoder's loss. */
 const BUFFERS =
   /^(model_ema\.|((model|denoiser)\.)?(betas|alphas\w*|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights|logvar|scale_factor|(log_)?sigmas)$|(first_stage_model|vae)\.(loss|model_ema)\.)/;
-const MARKS = { predictsV: 'v_pred', zeroSnr: 'ztsnr' } as const;
+export const MARKS = { predictsV: 'v_pred', zeroSnr: 'ztsnr' } as const;
 
 /** The tensors behind a prefix, without it. */
 const behind = (tensors: StoredTensors, prefix: string): StoredTensors =>
@@ -61,8 +62,7 @@ export async function openSingleFile(files: Files, path: string, { note }: { not
       const encoder = behind(tensors, prefix);
       return prefix.endsWith('transformer.') ? clipFromSingleFile(encoder) : openClipFromSingleFile(encoder, family === 'sdxl');
     }),
-    metadata,
-    predictsV: all.has(MARKS.predictsV),
+    predicts: all.has(MARKS.predictsV) || saysVPrediction(metadata) ? 'v_prediction' : saysEpsilon(metadata) ? 'epsilon' : undefined,
     zeroSnr: all.has(MARKS.zeroSnr),
   };
 }
