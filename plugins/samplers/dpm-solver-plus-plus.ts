@@ -12,7 +12,7 @@ export interface DPMSolverOptions {
   readonly spacing?: Spacing;
   /** Noise levels as Karras et al. 2022 space them; by default as the noise schedule's use_karras_sigmas says. */
   readonly karras?: boolean;
-  /** Clip the predicted image where the noise schedule says clip_sample; diffusers' solver does not. */
+  /** Clip the image that a model of pixels predicts, where the noise schedule says clip_sample; diffusers' solver does not. */
   readonly clip?: boolean;
 }
 
@@ -41,7 +41,7 @@ export const dpmSolverPlusPlus = ({ spacing, karras, clip = false }: DPMSolverOp
         inputScale: () => 1,
         step(prediction, index, sample) {
           const [here, next] = [points[index], points[index + 1]];
-          const { image } = decompose(config, prediction, sample, here, clip);
+          const { image } = decompose(config, prediction, sample, here, clip && schedule.ofPixels);
           const h = next.lambda - here.lambda;
           const factor = next.signal * (1 - Math.exp(-h));
           let direction: tf.Tensor = image;

@@ -5,7 +5,7 @@ import type { Spacing } from './walk/timesteps.js';
 export interface EulerAncestralOptions {
   /** Overrides the noise schedule's timestep_spacing. */
   readonly spacing?: Spacing;
-  /** Clip the predicted image where the noise schedule says clip_sample; diffusers' does not. */
+  /** Clip the image that a model of pixels predicts, where the noise schedule says clip_sample; diffusers' does not. */
   readonly clip?: boolean;
 }
 

@@ -8,7 +8,7 @@ export interface EulerOptions {
   readonly spacing?: Spacing;
   /** Noise levels as Karras et al. 2022 space them; by default as the noise schedule's use_karras_sigmas says. */
   readonly karras?: boolean;
-  /** Clip the predicted image where the noise schedule says clip_sample; diffusers' does not. */
+  /** Clip the image that a model of pixels predicts, where the noise schedule says clip_sample; diffusers' does not. */
   readonly clip?: boolean;
 }
 

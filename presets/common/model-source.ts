@@ -18,7 +18,7 @@ type WeightsOptions = OptionValues<typeof weightsOptions>;
 export type SourceOptions = OptionValues<typeof sourceOptions>;
 
 /** The merges of CLIP's tokenizer, which come with the package. */
-const merges = async (): Promise<string[]> => {
+export const clipMerges = async (): Promise<string[]> => {
   const bytes = await promisify(gunzip)(await readFile(join(packageRoot(), 'presets', 'clip', 'merges.txt.gz')));
   return bytes.toString('utf8').trimEnd().split('\n');
 };
@@ -38,7 +38,7 @@ export function modelSource(
 ): Pick<TextToImageModelOptions, 'clipSkip' | 'longCaptions'> & ReadOptions & { readonly from: Files | SingleFileModel } {
   const from = filesOf(o.pretrainedModelNameOrPath ?? emojiBaseFolder());
   return {
-    from: 'path' in from ? { ...from, merges } : from,
+    from: 'path' in from ? { ...from, merges: clipMerges } : from,
     ...(o.pretrainedVaeModelNameOrPath === undefined ? {} : { vae: filesOf(o.pretrainedVaeModelNameOrPath) }),
     ...(o.variant === undefined ? {} : { variant: o.variant }),
     ...(o.predictionType === undefined ? {} : { predictionType: o.predictionType }),

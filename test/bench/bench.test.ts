@@ -52,6 +52,13 @@ test('a Stable Diffusion', async () => {
     expect(output).toMatch(new RegExp(`${what}.*: [\\d.]+ m?s; host at most \\d+ MiB`));
 });
 
+test('loading a Stable Diffusion', async () => {
+  const path = fileURLToPath(new URL('../fixtures/pipelines/sdxl', import.meta.url));
+  expect(await run('loading.mjs', [path, 'cpu', 'f16'])).toMatch(
+    /a file of \d+ MB in [\d.]+ s; beside its weights of \d+ MB the host held at most -?\d+ MB more/,
+  );
+});
+
 test('kills', async () => {
   expect(await run('../support/kill.mjs', ['1'])).toContain('every run ended with the bytes of the undisturbed one');
 });

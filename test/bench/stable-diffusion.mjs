@@ -37,7 +37,7 @@ const timed = async (work) => {
 };
 
 const report = await device(deviceName).setUp();
-console.log(`${path} on ${report.name}${report.detail ? ` (${report.detail})` : ''}`);
+console.log(`${path} on ${report.name}${report.detail ? ` (${report.detail})` : ''}; host at the start at most ${most()} MiB`);
 const [model, loading] = await timed(() => buildTextToImage({ from: folder(path), train: 'nothing' }, seededRandom(0)));
 const side = Number(wanted ?? model.latentSize * model.codec.factor);
 say('loaded', loading);

@@ -129,12 +129,12 @@ def samplers():
     }
 
 
-def conditions(pipe, prompts):
+def conditions(pipe, prompts, clip_skip=None):
     """States, and the pooled one of SDXL; for gradients, so with them."""
     if hasattr(pipe, "text_encoder_2"):
-        states, _, pooled, _ = pipe.encode_prompt(prompts, prompts, "cpu", 1, False)
+        states, _, pooled, _ = pipe.encode_prompt(prompts, prompts, "cpu", 1, False, clip_skip=clip_skip)
         return states, pooled
-    return pipe.encode_prompt(prompts, "cpu", 1, False)[0], None
+    return pipe.encode_prompt(prompts, "cpu", 1, False, clip_skip=clip_skip)[0], None
 
 
 def predicted(pipe, latents, timesteps, states, pooled):
@@ -160,6 +160,9 @@ def walks(pipe, g):
             drawn = iter(noises)
             images = pipe(PROMPTS, latents=start.clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="pt", **more).images
             out[f"walk.{name}{kind}"] = images
+    # A schedule that clips: DDIM clips latents, too, and the others know of no such thing.
+    pipe.scheduler = samplers()["ddim"][0].from_config(usual.config, clip_sample=True)
+    out["walk.clipped"] = pipe(PROMPTS, latents=start.clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="pt").images
     # Another size than the model's own.
     pipe.scheduler = samplers()["ddim"][0].from_config(usual.config, clip_sample=False)
     wide = draw(g, 1, 4, 8, 12)
@@ -257,6 +260,11 @@ def make(name):
         out["states"] = states
         if pooled is not None:
             out["pooled"] = pooled
+        # transformers 5 has no text_model any more, in which diffusers looks for the last norm.
+        from transformers import CLIPTextModel
+        CLIPTextModel.text_model = property(lambda self: self)
+        out["states.skipped"] = conditions(pipe, PROMPTS, 1)[0]
+        del CLIPTextModel.text_model
         latents, t = draw(g, 2, 4, 8, 8), torch.tensor([17, 801])
         out.update(latents=latents, timesteps=t.int(), output=predicted(pipe, latents, t, states, pooled))
         pixels = draw(g, 2, 3, 16, 16, scale=0.5).clamp(-1, 1)

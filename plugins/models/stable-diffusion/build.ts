@@ -12,7 +12,8 @@ import type { NoiseConfig } from './noise-schedule.js';
 import { type ReadOptions, readComponents } from './read.js';
 import { readSingleFile, type SingleFileModel } from './single-file.js';
 import type { TextToImage } from './text-to-image.js';
-import { leftOut, writeComponents, writeSingleFile } from './write.js';
+import { leftOut, writeComponents } from './write.js';
+import { writeSingleFile } from './write-single-file.js';
 
 export interface FreshTextToImage {
   readonly unet: UNetConfig;
@@ -121,7 +122,8 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
       const told = states ? { states } : encode(context, inputs.texts as string[]);
       return predict(context, inputs.latents as Tensor4D, inputs.timesteps as number[], told);
     },
-    saveSingleFile: (files, path, weights, { half = false } = {}) => writeSingleFile(files, path, weights, joined, half),
+    saveSingleFile: (files, path, weights, { half = false } = {}) =>
+      writeSingleFile(files, path, weights, joined, { half, ...(options.note ? { note: options.note } : {}) }),
     async save(files, weights, { half = false } = {}) {
       await writeTogether(files, (into) => writeComponents(into, weights, joined, half));
       const missing = leftOut(joined);

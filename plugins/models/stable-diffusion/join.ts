@@ -59,7 +59,7 @@ export function joinComponents(components: Components): Joined {
     ]),
   ];
   if (autoencoder && 'config' in vae) networks.push(['vae', { ...vae, specs: autoencoder.specs }]);
-  return { components, unet, encoders, noise: noiseSchedule(components.noise), codec, networks: new Map(networks) };
+  return { components, unet, encoders, noise: noiseSchedule(components.noise, !autoencoder), codec, networks: new Map(networks) };
 }
 
 /**

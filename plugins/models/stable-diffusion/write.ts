@@ -1,13 +1,9 @@
-import { fail, type TensorData, type Tensors, toHost } from '../../../core/index.js';
+import type { Tensors } from '../../../core/index.js';
 import type { Files } from '../../persist/formats/files.js';
-import { familyOfModel } from '../../persist/formats/lora/family.js';
-import { fileShape, toFile } from '../../persist/formats/pytorch-layout.js';
-import { type TensorToWrite, writeSafetensorsTo } from '../../persist/formats/safetensors.js';
-import { toSingleFile } from '../../persist/formats/single-file/write.js';
-import type { StoredTensors } from '../../persist/formats/stored-tensors.js';
-import type { WeightSpec } from '../layers/builder.js';
+import { writeSafetensorsTo } from '../../persist/formats/safetensors.js';
 import { weightsStem } from './components.js';
 import type { Joined } from './join.js';
+import { weightsToWrite } from './weights-to-write.js';
 
 /** Options of transformers that must not be whole numbers in its eyes: it refuses 1 where it expects 1.0, which are the same here. */
 const FLOATS = /^( *"(?:initializer_factor|initializer_range|layer_norm_eps)": \d+)(?=,?$)/gm;
@@ -25,7 +21,7 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
   const { components, networks } = joined;
   for (const [name, { config, specs }] of networks) {
     await files.write(`${name}/config.json`, json(configOf(name, config, joined, half)));
-    const tensors = toWrite(weights, specs, (path) => nameInFile(name, path));
+    const tensors = weightsToWrite(weights, specs, (path) => nameInFile(name, path));
     await writeSafetensorsTo(files, `${name}/${weightsStem(name)}.safetensors`, tensors, { half });
   }
   if ('block' in components.vae)
@@ -33,34 +29,6 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
   await files.write('scheduler/scheduler_config.json', json({ _class_name: schedulerOf(joined), ...VERSION, ...components.noise }));
   await files.write('model_index.json', json(indexOf(joined)));
   for (const [i, { tokenizer }] of components.family.encoders.entries()) await components.encoders[i].tokenizer.save(files, tokenizer);
-}
-
-/**
- * Writes a model into one file, as AUTOMATIC1111 and ComfyUI read it. UNSUPPORTED_MODEL for models that have no such form: those without an
- * autoencoder, and of other shapes than Stable Diffusion 1, 2 and XL.
- */
-export async function writeSingleFile(files: Files, path: string, weights: Tensors, joined: Joined, half: boolean): Promise<void> {
-  const { components, networks, unet } = joined;
-  const family = familyOfModel(new Map([...unet.modules, ...joined.encoders.flatMap(({ modules }) => [...modules])]));
-  const stored = (folder: string): StoredTensors => {
-    const tensors = toWrite(weights, networks.get(folder)?.specs ?? [], (name) => name.slice(folder.length + 1));
-    return new Map(tensors.map(({ name, ...tensor }) => [name, { ...tensor, where: `${components.where}/${folder}` }]));
-  };
-  if (!family || !networks.has('vae'))
-    return fail(
-      'UNSUPPORTED_MODEL',
-      'text-to-image-model',
-      `${components.where} is no Stable Diffusion with an autoencoder, and has no form of one file`,
-      'Save it as a folder.',
-    );
-  const tensors = toSingleFile({
-    family,
-    unet: stored('unet'),
-    vae: stored('vae'),
-    encoders: components.family.encoders.map(({ folder }) => stored(folder)),
-  });
-  const named = [...tensors].map(([name, { shape, read }]) => ({ name, shape, read }));
-  await writeSafetensorsTo(files, path, named, { half });
 }
 
 const schedulerOf = ({ components: { noise } }: Joined): string => noise._class_name ?? 'DDIMScheduler';
@@ -122,15 +90,3 @@ export function leftOut({ components: { index = {}, family } }: Joined): string[
   const written = new Set(['scheduler', 'unet', 'vae', ...family.encoders.flatMap(({ folder, tokenizer }) => [folder, tokenizer])]);
   return Object.entries(index).flatMap(([part, value]) => (isPart(value) && value[1] !== null && !written.has(part) ? [part] : []));
 }
-
-/** A network's weights as a file has them; each comes from the device when its turn comes. */
-const toWrite = (weights: Tensors, specs: readonly WeightSpec[], rename: (path: string) => string): TensorToWrite[] =>
-  specs.map((spec) => {
-    const shape = fileShape(spec);
-    const read = async (): Promise<TensorData> => ({
-      dtype: 'float32',
-      shape,
-      data: toFile((await toHost(weights[spec.path])).data as Float32Array, spec),
-    });
-    return { name: rename(spec.path), shape, read };
-  });

@@ -1,9 +1,9 @@
 import { abridged, fail } from '../../../core/index.js';
-import { todaysAttentionName } from './attention-names.js';
 import { type Files, readJson } from './files.js';
 import { PICKLES } from './pickle.js';
 import { openSafetensors } from './safetensors.js';
 import type { StoredTensor, StoredTensors } from './stored-tensors.js';
+import { todaysName } from './todays-names.js';
 
 /** Variants that people have, in the order in which they are looked for where there is nothing else. */
 const VARIANTS = ['fp16', 'bf16', 'fp32', 'non_ema', 'ema'];
@@ -103,9 +103,8 @@ const inFolder = (folder: string, name: string): string => (folder === '' || nam
 function todaysNames(tensors: StoredTensors): StoredTensors {
   const named = new Map<string, StoredTensor>();
   for (const [name, stored] of tensors) {
-    if (name.endsWith('position_ids')) continue;
-    // Stable Diffusion 1.x writes text_model.embeddings..., transformers 5 embeddings...
-    const today = todaysAttentionName(name.replace(/^text_model\./, ''));
+    const today = todaysName(name);
+    if (today === null) continue;
     if (named.has(today))
       fail('WEIGHTS_MISMATCH', 'files', `${stored.where} holds ${today} twice, once under the old name ${name}`, 'Save the model again.');
     named.set(today, stored);

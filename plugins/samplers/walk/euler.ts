@@ -34,7 +34,7 @@ export function eulerWalk(schedule: NoiseSchedule, steps: number, { spacing, kar
     step(prediction, index, sample, noise) {
       const [from, to] = [sigmas[index], sigmas[index + 1]];
       const mixture = mixtureAt(from);
-      const { image } = decompose(schedule.config, prediction, sample.mul(mixture.signal), mixture, clip);
+      const { image } = decompose(schedule.config, prediction, sample.mul(mixture.signal), mixture, clip && schedule.ofPixels);
       const up = ancestral ? Math.sqrt((to ** 2 * (from ** 2 - to ** 2)) / from ** 2) : 0;
       const down = Math.sqrt(to ** 2 - up ** 2);
       const next = image.add(sample.sub(image).mul(down / from));

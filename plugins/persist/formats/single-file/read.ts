@@ -1,9 +1,9 @@
-import { todaysAttentionName } from '../attention-names.js';
 import type { Files } from '../files.js';
 import type { Family } from '../lora/family.js';
 import { saysEpsilon, saysVPrediction } from '../lora/model-metadata.js';
 import { openSafetensors } from '../safetensors.js';
 import type { StoredTensors } from '../stored-tensors.js';
+import { todaysName } from '../todays-names.js';
 import { ENCODERS, familyOfSingleFile, UNET, VAES } from './family.js';
 import { clipFromSingleFile, openClipFromSingleFile } from './text-encoders.js';
 import { unetFromSingleFile } from './unet.js';
@@ -29,6 +29,7 @@ export interface SingleFile extends SingleFileParts {
 /** Buffers of training, which are no weights: of the schedule of noise, of averages, of an autoencoder's loss. */
 const BUFFERS =
   /^(model_ema\.|((model|denoiser)\.)?(betas|alphas\w*|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights|logvar|scale_factor|(log_)?sigmas)$|(first_stage_model|vae)\.(loss|model_ema)\.)/;
+/** Entries by which files say, to ComfyUI and others, what else cannot be seen. */
 export const MARKS = { predictsV: 'v_pred', zeroSnr: 'ztsnr' } as const;
 
 /** The tensors behind a prefix, without it. */
@@ -72,5 +73,5 @@ export async function openVaeFile(files: Files, path: string): Promise<StoredTen
   const { tensors: all } = await openSafetensors(files, path);
   const prefix = VAES.find((one) => [...all.keys()].some((name) => name.startsWith(one))) ?? '';
   const tensors = [...vaeFromSingleFile(behind(all, prefix))].filter(([name]) => !/^(loss|model_ema)\./.test(name));
-  return new Map(tensors.map(([name, stored]) => [todaysAttentionName(name), stored]));
+  return new Map(tensors.map(([name, stored]) => [todaysName(name) ?? name, stored]));
 }

@@ -1,15 +1,16 @@
 import type { StoredTensor, StoredTensors } from '../stored-tensors.js';
+import { todaysName } from '../todays-names.js';
 import { homeless } from './homeless.js';
 import { joined, partOf, transposed } from './transforms.js';
 
 /** Of OpenCLIP's 24 blocks, Stable Diffusion 2 uses the states behind the 23rd: the last one is in its files, and in no config. */
 const LAYERS_OF_SD2 = 23;
 
-/** transformers' CLIP, without `text_model.`: single files have it under its names. position_ids, a constant, is left out. */
+/** transformers' CLIP: single files have it under its names, those of before 5. */
 export const clipFromSingleFile = (tensors: StoredTensors): StoredTensors =>
-  new Map(
-    [...tensors].filter(([name]) => !name.endsWith('position_ids')).map(([name, stored]) => [name.replace(/^text_model\./, ''), stored]),
-  );
+  new Map([...tensors].map(([name, stored]): [string | null, typeof stored] => [todaysName(name), stored]).filter(isNamed));
+
+const isNamed = <T>(entry: [string | null, T]): entry is [string, T] => entry[0] !== null;
 
 /** The other way. */
 export const clipToSingleFile = (tensors: StoredTensors): StoredTensors =>

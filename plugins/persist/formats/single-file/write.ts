@@ -6,8 +6,8 @@ import { unetToSingleFile } from './unet.js';
 import { vaeToSingleFile } from './vae.js';
 
 /**
- * A model's tensors under the names of a single file, from those of its networks under diffusers' names: what AUTOMATIC1111 and ComfyUI read. The last
- * block of Stable Diffusion 2's text encoder, which no config has, is not in it. WEIGHTS_MISMATCH for a tensor that has no place there.
+ * A model's tensors under the names of a single file, from those of its networks under diffusers' names: what AUTOMATIC1111 and ComfyUI read. Of Stable
+ * Diffusion 2's text encoder they hold one block more, which nothing uses and folders do not have. WEIGHTS_MISMATCH for a tensor that has no place there.
  */
 export function toSingleFile({ family, unet, vae, encoders }: SingleFileParts): StoredTensors {
   const all = new Map<string, StoredTensor>();

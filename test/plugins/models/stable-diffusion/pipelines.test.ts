@@ -8,13 +8,11 @@ import { inMemory } from '../../../../plugins/persist/formats/files.js';
 import { folder } from '../../../../plugins/persist/formats/folder.js';
 import { readSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
 import { ddim } from '../../../../plugins/samplers/ddim.js';
-import { dpmSolverPlusPlus } from '../../../../plugins/samplers/dpm-solver-plus-plus.js';
-import { euler } from '../../../../plugins/samplers/euler.js';
-import { eulerAncestral } from '../../../../plugins/samplers/euler-ancestral.js';
 import { sampleImages } from '../../../../plugins/samplers/walk/sample-images.js';
 import type { SampleOptions } from '../../../../plugins/samplers/walk/sample-options.js';
-import type { Sampler } from '../../../../plugins/samplers/walk/sampler.js';
+import { SAMPLERS, type SamplerName } from '../../../../presets/common/sampling.js';
 import { tf, use } from '../../../support/devices.js';
+import { changed } from '../../../support/files.js';
 
 const PROMPTS = ['a Red heart, 2 cats!', 'the cat'];
 const root = fileURLToPath(new URL('../../../fixtures/pipelines/', import.meta.url));
@@ -51,14 +49,6 @@ const givenNoise = (start: TensorData, noises?: TensorData): Random => {
   } as unknown as Random;
 };
 
-const SAMPLERS: Record<string, () => Sampler> = {
-  ddim: () => ddim(),
-  'dpm-solver++': () => dpmSolverPlusPlus(),
-  'dpm-solver++-karras': () => dpmSolverPlusPlus({ karras: true }),
-  euler: () => euler(),
-  'euler-ancestral': () => eulerAncestral(),
-};
-
 describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => {
   let model: TextToImage;
   let io: Map<string, TensorData>;
@@ -78,6 +68,14 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
     tf.dispose(told);
   });
 
+  test('text states of one layer less', async () => {
+    const skipping = await buildTextToImage({ from: folder(root + name), train: 'nothing', clipSkip: 1 }, seededRandom(0));
+    const before = makeContext(skipping, { mode: 'evaluate', parameters: weightsOf(skipping) });
+    const states = tf.tidy(() => skipping.encode(before, PROMPTS).states.dataSync());
+    expect(relative(states, of('states.skipped').data)).toBeLessThan(1e-5);
+    for (const { variable } of skipping.parameters.values()) variable.dispose();
+  });
+
   test('the autoencoder and the denoiser', () => {
     tf.tidy(() => {
       const moments = model.codec.moments(context(), image(of('pixels')));
@@ -92,9 +90,15 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
   });
 
   /** How far pictures in [0, 1] are from diffusers'. */
-  const drawn = async (prompts: readonly string[], start: TensorData, wanted: TensorData, options: SampleOptions): Promise<number> => {
+  const drawn = async (
+    prompts: readonly string[],
+    start: TensorData,
+    wanted: TensorData,
+    options: SampleOptions,
+    by = model,
+  ): Promise<number> => {
     const before = tf.memory().numTensors;
-    const { data } = await sampleImages(model, weightsOf(model), givenNoise(start, of('walk.noises')), prompts, options);
+    const { data } = await sampleImages(by, weightsOf(by), givenNoise(start, of('walk.noises')), prompts, options);
     expect(tf.memory().numTensors).toBe(before);
     const theirs = image(wanted);
     const most = gap(
@@ -105,11 +109,25 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
     return most;
   };
 
-  test.each(Object.keys(SAMPLERS))('ten guided steps of %s, with and without a negative prompt', async (sampler) => {
+  test.each(Object.keys(SAMPLERS) as SamplerName[])('ten guided steps of %s, with and without a negative prompt', async (sampler) => {
     const usual = { sampler: SAMPLERS[sampler](), steps: 10, guidance: 5 };
     expect(await drawn(PROMPTS, of('walk.latents'), of(`walk.${sampler}`), usual)).toBeLessThan(2 / 255);
     const away = { ...usual, negativePrompt: 'blurry', guidanceRescale: 0.7 };
     expect(await drawn(PROMPTS, of('walk.latents'), of(`walk.${sampler}.negative`), away)).toBeLessThan(2 / 255);
+  });
+
+  test('latents are clipped where diffusers does: by DDIM alone, if the noise schedule says so', async () => {
+    const clips = { _class_name: 'DDIMScheduler', clip_sample: true };
+    const from = changed(folder(root + name), { 'scheduler/scheduler_config.json': clips });
+    const clipping = await buildTextToImage({ from, train: 'nothing' }, seededRandom(0));
+    const options = { steps: 10, guidance: 5 };
+    const [start, clipped] = [of('walk.latents'), of('walk.clipped')];
+    expect(await drawn(PROMPTS, start, clipped, { ...options, sampler: SAMPLERS.ddim() }, clipping)).toBeLessThan(2 / 255);
+    for (const sampler of ['euler', 'dpm-solver++'] as const)
+      expect(await drawn(PROMPTS, start, of(`walk.${sampler}`), { ...options, sampler: SAMPLERS[sampler]() }, clipping)).toBeLessThan(
+        2 / 255,
+      );
+    for (const { variable } of clipping.parameters.values()) variable.dispose();
   });
 
   test('another size than its own', async () => {

@@ -4,8 +4,8 @@ import { attention, attentionBySlices } from '../../../../plugins/devices/comput
 import { makeParameters } from '../../../../plugins/models/layers/parameters.js';
 import { type AutoencoderKLOptions, autoencoderKL } from '../../../../plugins/models/vae/autoencoder-kl.js';
 import { requireFiniteLatents } from '../../../../plugins/models/vae/finite-latents.js';
-import { todaysAttentionName } from '../../../../plugins/persist/formats/attention-names.js';
 import type { StoredTensor } from '../../../../plugins/persist/formats/stored-tensors.js';
+import { todaysName } from '../../../../plugins/persist/formats/todays-names.js';
 import { relativeGap, testDevices, tf, use } from '../../../support/devices.js';
 import { fixtureJson, fixtureTensors, fixtureWeights, toNCHW, toNHWC } from '../../../support/fixtures.js';
 
@@ -170,12 +170,12 @@ test('old names of an attention’s tensors', () => {
   const path = 'encoder.mid_block.attentions.0';
   expect(
     ['query.weight', 'key.bias', 'value.weight', 'proj_attn.bias', 'group_norm.weight', 'to_q.weight'].map((name) =>
-      todaysAttentionName(`${path}.${name}`),
+      todaysName(`${path}.${name}`),
     ),
   ).toEqual(
     ['to_q.weight', 'to_k.bias', 'to_v.weight', 'to_out.0.bias', 'group_norm.weight', 'to_q.weight'].map((name) => `${path}.${name}`),
   );
-  expect(todaysAttentionName('encoder.conv_in.weight')).toBe('encoder.conv_in.weight');
+  expect(todaysName('encoder.conv_in.weight')).toBe('encoder.conv_in.weight');
 });
 
 test('latents that are not finite name their images', () => {
