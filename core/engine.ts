@@ -9,6 +9,14 @@ export interface TapeNode {
   outputs: Tensor[];
   saved?: Tensor[];
   gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
+  /** Ours: what stands for several operations is computed again, on a tape of its own. */
+  again?: () => Recorded;
+}
+
+/** What was computed, and each operation of it. */
+export interface Recorded {
+  readonly result: Tensor;
+  readonly tape: TapeNode[];
 }
 
 /** All of TensorFlow.js's engine (version 4) that is reached into and that it does not declare as its own to use. */
@@ -16,6 +24,7 @@ interface Engine {
   readonly state: {
     activeTape: TapeNode[] | null;
     gradientDepth: number;
+    kernelDepth: number;
     /** Which backend holds a tensor's values, and how many bytes they are. */
     readonly tensorInfo: WeakMap<object, { readonly backend: unknown; readonly bytes: number }>;
   };

@@ -53,6 +53,8 @@ export interface Model {
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly modules: ReadonlyMap<string, ModuleFacts>;
   readonly wraps: ReadonlyMap<string, readonly Wrap[]>;
+  /** Larger parts that are called as modules, too, and make the same of the same inputs: what gradient checkpointing wraps. None where left out. */
+  readonly blocks?: ReadonlySet<string>;
   forward(context: Context, inputs: Inputs): Tensor;
   /** Frees what the model holds beside its parameters. */
   dispose?(): void;

@@ -1,8 +1,8 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { engineInternals, type TapeNode } from './engine.js';
-import { fail } from './errors.js';
 import type { Tensors } from './model.js';
+import { dependent, releaseSaved, walkBack } from './walk-back.js';
 
 /**
  * One differentiable operation, a single node on the tape. `forward` computes it and saves what its gradient needs; `gradient` gives a function
@@ -18,15 +18,6 @@ export function differentiable(
 
 /** What `compute` gives, as a constant: nothing in it is recorded, and what it made on the way is freed at once, as on no tape. */
 export const withoutGradient = (compute: () => Tensor): Tensor => differentiable({}, compute, () => ({}));
-
-const release = (tensors: readonly Tensor[] | undefined): void => {
-  for (const tensor of tensors ?? []) if (!tensor.isDisposed && !tensor.kept) tensor.dispose();
-};
-
-/** Saved values are kept clones, so they are freed whether kept or not. */
-const releaseSaved = (node: TapeNode): void => {
-  for (const tensor of node.saved ?? []) if (!tensor.isDisposed) tensor.dispose();
-};
 
 /**
  * Runs `forward` on the tape and walks it back from `seed(loss)`, the gradient of the loss. tf.variableGrads keeps every
@@ -56,26 +47,17 @@ export function backward(
       if (state.gradientDepth === 0) state.activeTape = null;
     }
     const reached = new Set(Object.values(parameters).map((p) => p.id));
-    const path = tape.filter((node) => {
-      const depends = Object.values(node.inputs).some((input) => reached.has(input.id));
-      if (depends) for (const output of node.outputs) reached.add(output.id);
-      else releaseSaved(node);
-      return depends;
-    });
+    const path = dependent(tape, reached);
     const complete = ready ? firstUses(path, parameters) : new Map<TapeNode, string[]>();
     const start = seed();
     const ownedSeed = typeof start === 'number' ? tf.scalar(start) : start;
     const gradientOf = new Map<number, Tensor>([[loss.id, ownedSeed]]);
-    for (let i = path.length - 1; i >= 0; i--) {
-      const node = path[i];
-      if (node.outputs.some((output) => gradientOf.has(output.id))) walk(node, gradientOf, reached);
-      releaseSaved(node);
-      release(node.outputs.filter((output) => output !== loss));
+    walkBack(path, gradientOf, reached, loss, (node) => {
       for (const name of complete.get(node) ?? []) {
         const gradient = gradientOf.get(parameters[name].id);
         if (gradient) ready?.(name, gradient);
       }
-    }
+    });
     const gradients: Tensors = {};
     const missing: string[] = [];
     for (const [name, parameter] of Object.entries(parameters)) {
@@ -102,35 +84,6 @@ function firstUses(path: readonly TapeNode[], parameters: Tensors): Map<TapeNode
       uses.set(node, [...(uses.get(node) ?? []), name]);
     }
   return uses;
-}
-
-function walk(node: TapeNode, gradientOf: Map<number, Tensor>, reached: Set<number>): void {
-  const dys = node.outputs.map((output) => gradientOf.get(output.id) ?? null);
-  if (!node.gradient)
-    fail(
-      'NO_GRADIENT',
-      'core',
-      `TensorFlow.js has no gradient for the operation ${node.kernelName}`,
-      'Write it with others, or use tf.customGrad.',
-    );
-  // Some gradient functions read a missing dy as zeros themselves; TensorFlow.js fills it in when it sees null.
-  const inputGradients = node.gradient(dys);
-  for (const [name, input] of Object.entries(node.inputs)) {
-    if (!reached.has(input.id) || !inputGradients[name]) continue;
-    let dx = tf.tidy(inputGradients[name]);
-    if (dys.includes(dx)) dx = dx.clone();
-    const before = gradientOf.get(input.id);
-    if (!before) gradientOf.set(input.id, dx);
-    else {
-      gradientOf.set(input.id, tf.add(before, dx));
-      dx.dispose();
-      before.dispose();
-    }
-  }
-  for (const output of node.outputs) {
-    gradientOf.get(output.id)?.dispose();
-    gradientOf.delete(output.id);
-  }
 }
 
 /** Zeros of the same shapes: what a rank adds whose data has ended. */

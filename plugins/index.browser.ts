@@ -11,6 +11,7 @@ export { webgpu } from './devices/webgpu.js';
 export { type DistributedOptions, distributed } from './distributed/distributed.js';
 export { type AccumulationOptions, accumulation } from './gradients/accumulation.js';
 export { clipping } from './gradients/clipping.js';
+export { gradientCheckpointing } from './gradients/gradient-checkpointing.js';
 export { type NonFiniteGuardOptions, nonFiniteGuard } from './gradients/non-finite-guard.js';
 export type { CLIPTextConfig } from './models/clip/text-encoder.js';
 export { clipTokenizer, type Tokenizer, wordTokenizer } from './models/clip/tokenizer.js';

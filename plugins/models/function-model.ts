@@ -7,6 +7,8 @@ export interface FunctionModelOptions {
   readonly frozen?: readonly string[];
   /** Modules that adapters may wrap; the function calls each through `context.module(path, inputs, fn)`. */
   readonly modules?: Readonly<Record<string, ModuleFacts>>;
+  /** Larger parts that the function calls in the same way, and that use nothing but their inputs and weights: gradient checkpointing computes them twice. */
+  readonly blocks?: readonly string[];
   /** Whether a classifier's outputs are probabilities; logits otherwise. */
   readonly outputs?: Outputs;
 }
@@ -18,7 +20,7 @@ export interface FunctionModelOptions {
 export const functionModel = (
   variables: Readonly<Record<string, Variable>>,
   fn: (parameters: Tensors, inputs: Inputs, context: Context) => Tensor,
-  { frozen = [], modules = {}, outputs = 'logits' }: FunctionModelOptions = {},
+  { frozen = [], modules = {}, blocks = [], outputs = 'logits' }: FunctionModelOptions = {},
 ) => ({
   name: 'function-model',
   fills: MODEL,
@@ -40,6 +42,7 @@ export const functionModel = (
       ),
       modules: new Map(Object.entries(modules)),
       wraps: new Map(),
+      blocks: new Set(blocks),
       outputs,
       forward: (context, inputs) => fn(context.parameters, inputs, context),
     };

@@ -1,6 +1,7 @@
 import type { AnyPlugin } from '../../core/index.js';
 import { cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
+import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
 import { samples } from '../../plugins/observe/samples.js';
@@ -39,6 +40,7 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
       }),
     ),
     denoisingOf(o),
+    ...(o.gradientCheckpointing ? [gradientCheckpointing()] : []),
     summary(o.outputDir),
     ...(prompts.length > 0
       ? [samples(prompts, o.outputDir, { ...samplingOf(o), ...(o.validationSteps ? { every: o.validationSteps } : {}) })]

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { expect, test } from 'vitest';
-import { backward, type SteploomError } from '../../core/index.js';
+import { describe, expect, test } from 'vitest';
+import { backward, recomputed, type SteploomError } from '../../core/index.js';
 
 test('gradients equal tf.variableGrads, for reused, unused and branching tensors', () => {
   const variables = {
@@ -87,4 +87,102 @@ test('an operation without a gradient is named', () => {
   } catch (error) {
     expect((error as SteploomError).message).toMatch(/NO_GRADIENT.*TopK/);
   }
+});
+
+describe('what is computed again on the way back', () => {
+  const [x, w, v] = [
+    [2, 3],
+    [3, 3],
+    [3, 2],
+  ].map((shape, i) => tf.variable(tf.randomNormal(shape, 0, 1, 'float32', i + 1)));
+  const parameters = { x, w, v };
+  type Around = (inputs: tf.Tensor[], compute: (inputs: tf.Tensor[]) => tf.Tensor) => tf.Tensor;
+  const plain: Around = (inputs, compute) => compute(inputs);
+  /** x is used in the part several times, and after it; a weight is used within and outside; parts are in parts. */
+  const loss = (around: Around) => () => {
+    const first = around([x], ([a]) => tf.tidy(() => a.matMul(w).add(a).sin().mul(a)));
+    const skipped = first.add(x);
+    const second = around([skipped, first], ([a, b]) => around([a], ([c]) => c.matMul(w).square()).add(b));
+    return second.mul(x).matMul(v).mean() as tf.Scalar;
+  };
+  const bits = ({ gradients, loss: value }: ReturnType<typeof backward>) => {
+    const all = { ...gradients, value };
+    const data = Object.fromEntries(Object.entries(all).map(([name, tensor]) => [name, [...tensor.dataSync()]]));
+    tf.dispose(all);
+    return data;
+  };
+
+  test('has the gradients of a plain call, bit for bit, and leaves nothing', () => {
+    const wanted = bits(backward(loss(plain), parameters, () => 1));
+    const before = tf.memory();
+    expect(bits(backward(loss(recomputed), parameters, () => 1))).toEqual(wanted);
+    expect(tf.memory()).toMatchObject({ numTensors: before.numTensors, numDataBuffers: before.numDataBuffers });
+    // Without a tape it is a plain call.
+    const alone = tf.tidy(() => loss(recomputed)().dataSync()[0]);
+    expect([alone]).toEqual(wanted.value);
+  });
+
+  test('is computed twice where something before it or in it is trained, once elsewhere', () => {
+    const counts = { trained: 0, frozen: 0 };
+    const constant = tf.tensor2d([1, 2, 3], [1, 3]);
+    const counted = (name: keyof typeof counts) => (inputs: tf.Tensor[]) => {
+      counts[name]++;
+      return inputs[0].square();
+    };
+    const { gradients } = backward(
+      () =>
+        recomputed([constant], counted('frozen'))
+          .add(recomputed([x], counted('trained')))
+          .sum() as tf.Scalar,
+      { x },
+      () => 1,
+    );
+    expect(counts).toEqual({ trained: 2, frozen: 1 });
+    expect(Array.from(gradients.x.dataSync())).toEqual(Array.from(x.dataSync(), (value) => 2 * value));
+  });
+
+  test('may give back what it was given', () => {
+    const same = (around: Around) => () =>
+      around([x], ([a]) => a)
+        .mul(x)
+        .sum() as tf.Scalar;
+    expect(bits(backward(same(recomputed), { x }, () => 1))).toEqual(bits(backward(same(plain), { x }, () => 1)));
+  });
+
+  test('announces gradients when they are complete', () => {
+    const wanted = bits(backward(loss(plain), parameters, () => 1));
+    const seen: string[] = [];
+    const { gradients } = backward(
+      loss(recomputed),
+      parameters,
+      () => 1,
+      (path, gradient) => {
+        seen.push(path);
+        expect([...gradient.dataSync()], path).toEqual(wanted[path]);
+      },
+    );
+    expect(seen[0]).toBe('v');
+    expect(seen.sort()).toEqual(['v', 'w', 'x']);
+    tf.dispose(gradients);
+  });
+
+  test('that throws on the way there or back leaves no tensor and no open tape', () => {
+    const before = tf.memory().numTensors;
+    let calls = 0;
+    for (const bad of [1, 2])
+      expect(() =>
+        backward(
+          () =>
+            recomputed([x], ([a]) => {
+              const y = a.square();
+              if (++calls % 2 === bad % 2) throw new Error('broken');
+              return y;
+            }).sum() as tf.Scalar,
+          { x },
+          () => 1,
+        ),
+      ).toThrow('broken');
+    expect(tf.memory().numTensors).toBe(before);
+    expect(tf.tidy(() => x.square().sum().dataSync())).toHaveLength(1);
+  });
 });

@@ -88,6 +88,7 @@ export function clipText(
   const { hidden_size: size, layer_norm_eps: epsilon } = config;
   const usual = config.initializer_factor * 0.02;
   const build = new Builder(prefix);
+  const activate = activations[config.hidden_act];
   const token = build.weight('embeddings.token_embedding.weight', [config.vocab_size, size], 'plain', normal(start.token ?? usual));
   const position = build.weight(
     'embeddings.position_embedding.weight',
@@ -98,36 +99,26 @@ export function clipText(
   const layers = Array.from({ length: config.num_hidden_layers }, (_, i) => {
     const path = `encoder.layers.${i}`;
     const [q, k, v, out] = ['q_proj', 'k_proj', 'v_proj', 'out_proj'].map((name) => build.linear(`${path}.self_attn.${name}`, size, size));
-    return {
-      norm1: build.layerNorm(`${path}.layer_norm1`, size, epsilon),
-      norm2: build.layerNorm(`${path}.layer_norm2`, size, epsilon),
-      q,
-      k,
-      v,
-      out,
-      fc1: build.linear(`${path}.mlp.fc1`, size, config.intermediate_size),
-      fc2: build.linear(`${path}.mlp.fc2`, config.intermediate_size, size),
-    };
+    const [norm1, norm2] = [1, 2].map((n) => build.layerNorm(`${path}.layer_norm${n}`, size, epsilon));
+    const fc1 = build.linear(`${path}.mlp.fc1`, size, config.intermediate_size);
+    const fc2 = build.linear(`${path}.mlp.fc2`, config.intermediate_size, size);
+    return build.block(path, (context: Context, x: Tensor, mask: Tensor) => {
+      const normed = norm1(context, x);
+      const attended = attention(q(context, normed), k(context, normed), v(context, normed), config.num_attention_heads, mask);
+      const h = x.add(out(context, attended));
+      return h.add(fc2(context, activate(fc1(context, norm2(context, h)))));
+    });
   });
   const final = build.layerNorm('final_layer_norm', size, epsilon);
-  const activate = activations[config.hidden_act];
 
   const project = projection ? build.linear('text_projection', size, config.projection_dim, false) : null;
 
   /** The states after so many layers, starting from the states after `done` of them. */
   function through(context: Context, x: Tensor, done: number, upTo: number): Tensor {
-    const mask = upTo > done ? causalMask(x.shape[1] as number) : undefined;
+    if (upTo === done) return x;
+    const mask = causalMask(x.shape[1] as number);
     let h = x;
-    for (const layer of layers.slice(done, upTo)) {
-      const normed = layer.norm1(context, h);
-      h = h.add(
-        layer.out(
-          context,
-          attention(layer.q(context, normed), layer.k(context, normed), layer.v(context, normed), config.num_attention_heads, mask),
-        ),
-      );
-      h = h.add(layer.fc2(context, activate(layer.fc1(context, layer.norm2(context, h)))));
-    }
+    for (const layer of layers.slice(done, upTo)) h = layer(context, h, mask);
     return h;
   }
 
@@ -154,6 +145,7 @@ export function clipText(
     config,
     specs: build.specs,
     modules: build.modules,
+    blocks: build.blocks,
     /** The modules, where `outputs` is asked for nothing but this: some may be unused then. */
     modulesFor(options?: TextOutputOptions): Map<string, ModuleFacts> {
       return new Map([...build.modules].map(([path, facts]) => [path, isIdle(path, options) ? { ...facts, unused: true } : facts]));

@@ -28,6 +28,8 @@ const fanIn =
 export class Builder {
   readonly specs: WeightSpec[] = [];
   readonly modules = new Map<string, ModuleFacts>();
+  /** The paths of larger parts that may be computed twice. */
+  readonly blocks = new Set<string>();
   readonly prefix: string;
 
   constructor(prefix: string) {
@@ -56,6 +58,16 @@ export class Builder {
     this.modules.set(full, { kind: 'conv2d', weight: w, shape: [kernel, kernel, size, out], stride, padding });
     return (context, x) =>
       context.module(full, [x], ([input]) => conv2d(input, context.parameters[w], context.parameters[b], stride, padding));
+  }
+
+  /** A part that is called as one module. What it is given is all that it uses, beside its weights. */
+  block<T extends readonly Tensor[]>(
+    path: string,
+    compute: (context: Context, ...inputs: T) => Tensor,
+  ): (context: Context, ...inputs: T) => Tensor {
+    const full = this.prefix + path;
+    this.blocks.add(full);
+    return (context, ...inputs) => context.module(full, [...inputs], (given) => compute(context, ...(given as readonly Tensor[] as T)));
   }
 
   groupNorm(path: string, size: number, groups: number, epsilon: number, activate: boolean): Apply {

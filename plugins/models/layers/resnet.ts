@@ -23,10 +23,11 @@ export function resnetBlock(build: Builder, path: string, size: number, out: num
   const norm2 = build.groupNorm(`${path}.norm2`, out, groups, epsilon, true);
   const conv2 = build.conv(`${path}.conv2`, out, out, 3);
   const shortcut = size === out ? null : build.conv(`${path}.conv_shortcut`, size, out, 1);
-  return (context, x, temb) => {
+  const compute: Resnet = (context, x, temb) => {
     let h = conv1(context, norm1(context, x));
     if (project) h = h.add(project(context, temb as Tensor).reshape([-1, 1, 1, out]));
     const sum = conv2(context, norm2(context, h)).add(shortcut ? shortcut(context, x) : x);
     return divisor === 1 ? sum : sum.div(divisor);
   };
+  return build.block(path, compute as (context: Context, ...inputs: [Tensor, Tensor]) => Tensor) as Resnet;
 }

@@ -102,6 +102,7 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
     parameters,
     modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(outputs[i])])]),
     wraps: new Map(),
+    blocks: new Set([...unet.blocks, ...encoders.flatMap(({ blocks }) => [...blocks])]),
     noise,
     codec,
     tokenizer: {

@@ -32,12 +32,12 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
     const cross = attend(`${path}.attn2`, size, from, heads);
     const up = build.linear(`${path}.ff.net.0.proj`, size, size * 8);
     const down = build.linear(`${path}.ff.net.2`, size * 4, size);
-    return (context, x, text) => {
+    return build.block(path, (context: Context, x: Tensor, text: Tensor) => {
       const normed = norms[0](context, x);
       const a = x.add(self(context, normed, normed));
       const b = a.add(cross(context, norms[1](context, a), text));
       return b.add(down(context, geglu(up(context, norms[2](context, b)))));
-    };
+    });
   }
 
   /** `layers` blocks on `size` channels, with text states of `from` numbers each. */

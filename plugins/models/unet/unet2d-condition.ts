@@ -120,6 +120,7 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
     config,
     specs: build.specs,
     modules: build.modules,
+    blocks: build.blocks,
     forward(context: Context, image: Tensor, timesteps: readonly number[], text: Tensor, added?: AddedConditions): Tensor {
       // Every block applies silu to the embedding first, so it is applied once here.
       const temb = silu(embedding(context, timesteps, added));

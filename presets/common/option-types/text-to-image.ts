@@ -64,6 +64,11 @@ export interface TextToImageOptions {
   readonly clipSkip?: number | undefined;
   /** Captions and prompts that are longer than the text encoders take: cut, or encoded in pieces. Default: cut. */
   readonly longCaptions?: 'cut' | 'chunk' | undefined;
+  /**
+   * Keep less of each step and compute it again on the way back: less memory, a third more time, the same result. Default:
+   * false.
+   */
+  readonly gradientCheckpointing?: boolean | undefined;
   /** Images that are not trained on, to evaluate the loss with; a folder like train_data_dir. */
   readonly validationDataDir?: string | undefined;
   /** Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default. */

@@ -16,6 +16,7 @@ import { momentsOf } from '../../../core/run/memory.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { squaredErrors } from '../../../plugins/devices/compute/squared-errors.js';
 import { accumulation } from '../../../plugins/gradients/accumulation.js';
+import { gradientCheckpointing } from '../../../plugins/gradients/gradient-checkpointing.js';
 import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
 import { type TextToImageModelOptions, textToImageModel } from '../../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../../plugins/objectives/denoising.js';
@@ -48,7 +49,7 @@ const limited = (limits: NonNullable<DeviceReport['limits']>): Plugin => ({
   setUp: async () => ({ name: 'limited', detail: '', limits }),
 });
 
-const job = (limits: NonNullable<DeviceReport['limits']>, window = 1) => {
+const job = (limits: NonNullable<DeviceReport['limits']>, window = 1, more: readonly Plugin[] = []) => {
   const size = SIDE * SIDE * 3;
   return compose(
     run({ learningRate: 1e-3, steps: 1 }),
@@ -64,6 +65,7 @@ const job = (limits: NonNullable<DeviceReport['limits']>, window = 1) => {
     denoising(),
     adamw(),
     accumulation(window),
+    ...more,
   );
 };
 
@@ -91,8 +93,8 @@ async function measured() {
   return { peak: Math.max(...moments.map(({ kept }) => kept)), largest: Math.max(...moments.map(({ made }) => made)), parameters };
 }
 
-const refusal = async (limits: NonNullable<DeviceReport['limits']>, window = 1): Promise<string | null> => {
-  const trainer = new Trainer(job(limits, window), { warn: () => {} });
+const refusal = async (limits: NonNullable<DeviceReport['limits']>, window = 1, more: readonly Plugin[] = []): Promise<string | null> => {
+  const trainer = new Trainer(job(limits, window, more), { warn: () => {} });
   try {
     await trainer.explain();
     return null;
@@ -111,8 +113,10 @@ test('a step is refused before it is tried where it needs more than there is, an
   const before = tf.memory().numTensors;
   expect(await refusal({ bytes: Math.ceil(1.001 * needed) })).toBeNull();
   expect(await refusal({ bytes: Math.floor(0.999 * needed) })).toMatch(
-    /a microBatch of 3 at 64 pixels needs at least \S+ GiB at one time.*the device has \S+ GiB\. There should be room for a batch of 2 with gradient accumulation of 2, or for a resolution of \d+/,
+    /a microBatch of 3 at 64 pixels needs at least \S+ GiB at one time.*the device has \S+ GiB\. There should be room for gradient checkpointing, or for a batch of 2 with gradient accumulation of 2, or for a resolution of \d+/,
   );
+  expect(await refusal({ bytes: Math.floor(0.999 * needed) }, 1, [gradientCheckpointing()])).toBeNull();
+  expect(await refusal({ bytes: Math.floor(0.3 * needed) }, 1, [gradientCheckpointing()])).not.toMatch(/gradient checkpointing/);
   // A window keeps what it has added up.
   expect(await refusal({ bytes: Math.ceil(1.001 * needed + parameters) }, 2)).toBeNull();
   expect(await refusal({ bytes: Math.ceil(needed + 0.9 * parameters) }, 2)).not.toBeNull();
