@@ -12,6 +12,7 @@ export { type DistributedOptions, distributed } from './distributed/distributed.
 export { type AccumulationOptions, accumulation } from './gradients/accumulation.js';
 export { clipping } from './gradients/clipping.js';
 export { gradientCheckpointing } from './gradients/gradient-checkpointing.js';
+export { type LossScalingOptions, lossScaling } from './gradients/loss-scaling.js';
 export { type NonFiniteGuardOptions, nonFiniteGuard } from './gradients/non-finite-guard.js';
 export type { CLIPTextConfig } from './models/clip/text-encoder.js';
 export { clipTokenizer, type Tokenizer, wordTokenizer } from './models/clip/tokenizer.js';

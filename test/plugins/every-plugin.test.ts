@@ -23,6 +23,7 @@ import { mpi } from '../../plugins/distributed/mpi.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
+import { lossScaling } from '../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
 import { functionModel } from '../../plugins/models/function-model.js';
 import { textToImageModel } from '../../plugins/models/text-to-image-model.js';
@@ -125,6 +126,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'gradients/accumulation.ts': () => [accumulation(2)],
   'gradients/clipping.ts': () => [clipping(0.1)],
   'gradients/gradient-checkpointing.ts': () => [lora({ rank: 2, dropout: 0.2 }), gradientCheckpointing()],
+  'gradients/loss-scaling.ts': () => [nonFiniteGuard(), lossScaling({ growthInterval: 2 })],
   'gradients/non-finite-guard.ts': () => [nonFiniteGuard()],
   'models/text-to-image-model.ts': () => [],
   'distributed/distributed.ts': () => [distributed()],
