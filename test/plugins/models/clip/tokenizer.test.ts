@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../../../core/index.js';
 import { loadTokenizer } from '../../../../plugins/models/clip/load-tokenizer.js';
-import { lostText } from '../../../../plugins/models/clip/lost-text.js';
+import { lostCaptions, lostText } from '../../../../plugins/models/clip/lost-text.js';
 import { publishedTokenizer } from '../../../../plugins/models/clip/published-tokenizer.js';
 import { clipTokenizer, wordTokenizer } from '../../../../plugins/models/clip/tokenizer.js';
 import { inMemory } from '../../../../plugins/persist/formats/files.js';
@@ -67,10 +67,24 @@ test('what of a text reaches no model is counted and named', () => {
   expect(tokenizer.lost('a photo of sks')).toEqual({ unknown: ['a', 'photo', 'of', 'sks'], beyond: 0 });
   expect(tokenizer.lost('red red heart red')).toEqual({ unknown: [], beyond: 2 });
   expect(lostText(tokenizer, ['red heart', 'sks heart', 'sks red', 'red red heart red'], 'captions')).toEqual([
-    '2 of 4 captions have words that the model does not know, which are left out: sks (2)',
+    '2 of 4 captions have words that the model does not know, which are left out: sks (2); of "sks heart", "sks red"',
     '1 of 4 captions are longer than the model\'s 4 tokens, and are cut there: "red red heart red"',
   ]);
   expect(lostText(tokenizer, ['red', ''], 'captions')).toEqual([]);
+  // Up to ten are named, of pictures by their files.
+  const many = [...new Array(12).fill('red sks heart red red'), 'red'];
+  const named = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `${from + i}.png`).join(', ');
+  expect(lostCaptions(tokenizer, { strings: { text: many }, nameOf: (i) => `${i}.png` }, 'captions')).toEqual([
+    `12 of 13 captions have words that the model does not know, which are left out: sks (12); of ${named(0, 10)}, and 2 more`,
+    `12 of 13 captions are longer than the model's 4 tokens, and are cut there: ${named(0, 10)}, and 2 more`,
+  ]);
+  const letters = Array.from({ length: 12 }, (_, i) => `x${i}`);
+  expect(lostText(tokenizer, [letters.join(' ')], 'prompts')).toEqual([
+    `1 of 1 prompts have words that the model does not know, which are left out: ${letters
+      .slice(0, 10)
+      .map((word) => `${word} (1)`)
+      .join(', ')}, and 2 more; of "${letters.join(' ')}"`,
+  ]);
 });
 
 test('a length that no model has is refused', async () => {
