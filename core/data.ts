@@ -22,6 +22,8 @@ export interface Source {
   readonly shapes?: Readonly<Record<string, readonly number[]>>;
   /** The columns of text of all examples, where they are known beforehand. */
   readonly strings?: Readonly<Record<string, readonly string[]>>;
+  /** How messages name an example. */
+  nameOf?(id: number): string;
   /** This rank's examples in the order of `epoch`; pure. */
   ids(epoch: number): ArrayLike<number>;
   /** Loads examples; `upcoming` are the ones that will be asked for next, to be prefetched. */

@@ -7,7 +7,7 @@ import { folder } from '../plugins/persist/formats/folder.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { denoisingOf } from './common/denoising-of.js';
 import type { EmojiOptions } from './common/option-types/emoji.js';
-import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
+import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions, text } from './common/options.js';
 import { emojiBaseFolder } from './common/package-root.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
@@ -26,7 +26,7 @@ export const emojiOptions = z.strictObject({
   ...diffusionOptions,
   ...samplingOptions,
   outputDir: runOptions.outputDir.default('runs/emoji'),
-  pretrainedModelNameOrPath: z.string().optional().describe('The base model; the one that comes with the package by default.'),
+  pretrainedModelNameOrPath: text().optional().describe('The base model; the one that comes with the package by default.'),
   maxTrainSteps: count().default(250).describe('Length of the run in optimizer steps.'),
   learningRate: optimizerOptions.learningRate.default(2e-3),
   lrScheduler: optimizerOptions.lrScheduler.default('cosine'),

@@ -13,7 +13,7 @@ import {
 } from '../../core/index.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/squared-errors.js';
-import { lostText } from '../models/clip/lost-text.js';
+import { lostCaptions } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 
@@ -82,13 +82,13 @@ export const denoising = (options: DenoisingOptions = {}) => {
     name: 'denoising',
     fills: OBJECTIVE,
     apply({ hooks, isFirstRank, warn }: Host) {
-      let captions: readonly string[] = [];
+      let data: Source;
       hooks.prepareData.tap((source) => {
-        captions = source.strings?.text ?? [];
+        data = source;
         return source;
       });
       hooks.prepareModel.tap((model) => {
-        if (isFirstRank() && isTextToImage(model)) for (const what of lostText(model.tokenizer, captions, 'captions')) warn(what);
+        if (isFirstRank() && isTextToImage(model)) for (const what of lostCaptions(model.tokenizer, data, 'captions')) warn(what);
         return model;
       });
       hooks.validate.tap((problems) => {

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, COLLECTIVE, type Filling, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
+import { lostCaptions } from '../models/clip/lost-text.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
+import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Comparison } from '../objectives/losses/losses.js';
 import { predict } from '../objectives/losses/predict.js';
 
@@ -30,6 +32,11 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
         source = await data.open(found);
         for (const { code, what, fix } of found.list) problems.add(code, 'evaluation', what, fix);
         return given;
+      });
+      hooks.prepareModel.tap((model) => {
+        if (source && host.isFirstRank() && isTextToImage(model))
+          for (const what of lostCaptions(model.tokenizer, source, 'held-out captions')) host.warn(what);
+        return model;
       });
       hooks.validate.tap((problems) => {
         if (every !== undefined) problems.options('evaluation').whole('every', every, 1, 'or leave it out for each epoch');

@@ -12,18 +12,15 @@ import { saysVPrediction } from '../../plugins/persist/formats/lora/model-metada
 import { LORA_FILE, type LoraFile } from '../../plugins/persist/formats/lora-file.js';
 import { modelSource } from '../common/model-source.js';
 import { snake } from '../common/option-facts.js';
-import { weightsOptions } from '../common/options.js';
+import { text, weightsOptions } from '../common/options.js';
 import { findAdapter } from './adapters.js';
 import { openModel, openOptions } from './open-model.js';
 import { addOptions, optionsOf } from './options.js';
 import { requireFree, writeModel } from './write-model.js';
 
 const convertOptions = z.strictObject({
-  input: z
-    .string()
-    .min(1)
-    .describe('An adapter: a .safetensors file of any form, the folder of a run, of peft’s or of a checkpoint; or a model.'),
-  output: z.string().min(1).describe('The .safetensors file to write, or the folder to write it into.'),
+  input: text().describe('An adapter: a .safetensors file of any form, the folder of a run, of peft’s or of a checkpoint; or a model.'),
+  output: text().describe('The .safetensors file to write, or the folder to write it into.'),
   to: z
     .enum(['diffusers', 'kohya', 'model-folder', 'single-file'])
     .describe(

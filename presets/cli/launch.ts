@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { count } from '../common/options.js';
+import { count, text } from '../common/options.js';
 import { withOneGpu } from './gpu-of-rank.js';
 import { END_SIGNAL, STOP_SIGNAL } from './launched.js';
 import { findMpirun, mpirunFlags } from './mpirun.js';
@@ -11,8 +11,8 @@ import { codeOf, STOP_SIGNALS, type StopSignal, sayStopping } from './signals.js
 
 const launchOptions = z.strictObject({
   processes: count().describe('How many; on a machine with GPUs, one for each.'),
-  hosts: z.string().optional().describe('Machines, with commas between, as mpirun takes them: each with :slots where wanted.'),
-  mpirun: z.string().optional().describe('What starts the processes; mpirun or mpiexec by default.'),
+  hosts: text().optional().describe('Machines, with commas between, as mpirun takes them: each with :slots where wanted.'),
+  mpirun: text().optional().describe('What starts the processes; mpirun or mpiexec by default.'),
   grace: z
     .number()
     .positive()

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { printable } from '../../core/index.js';
+import { text } from '../common/options.js';
 import { openModel, openOptions } from './open-model.js';
 import { addOptions, optionsOf } from './options.js';
 import { requireFree, writeModel } from './write-model.js';
@@ -8,10 +9,7 @@ import { requireFree, writeModel } from './write-model.js';
 const mergeOptions = z.strictObject({
   ...openOptions,
   lora: openOptions.lora.optional(),
-  outputDir: z
-    .string()
-    .min(1)
-    .describe('The folder that the model is written into, or one .safetensors file, as AUTOMATIC1111 and ComfyUI read it.'),
+  outputDir: text().describe('The folder that the model is written into, or one .safetensors file, as AUTOMATIC1111 and ComfyUI read it.'),
   half: z.boolean().default(false).describe('Write float16.'),
   overwriteOutputDir: z.boolean().default(false).describe('Write output_dir also where there is something already.'),
 });

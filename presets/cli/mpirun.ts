@@ -5,7 +5,7 @@ export type Make = 'Open MPI' | 'hydra';
 
 /** Finds mpirun or its like, the one that is wanted or one from PATH, and what make it is of. Throws MPI_MISSING. */
 export function findMpirun(wanted: string | undefined): { path: string; make: Make } {
-  const names = wanted ? [wanted] : [process.env.MPIRUN, 'mpirun', 'mpiexec'].filter((name) => name !== undefined);
+  const names = wanted ? [wanted] : [process.env.MPIRUN, 'mpirun', 'mpiexec'].filter((name): name is string => Boolean(name));
   for (const path of names) {
     const { stdout, error } = spawnSync(path, ['--version'], { encoding: 'utf8' });
     if (error) continue;

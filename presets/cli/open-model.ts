@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { printable, seededRandom } from '../../core/index.js';
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { toTensors } from '../../plugins/adapters/lora/serialize.js';
@@ -8,16 +8,16 @@ import { buildTextToImage } from '../../plugins/models/stable-diffusion/build.js
 import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import type { LoraFile } from '../../plugins/persist/formats/lora-file.js';
 import { modelSource, type SourceOptions } from '../common/model-source.js';
-import { runOptions, weightsOptions } from '../common/options.js';
+import { runOptions, texts, weightsOptions } from '../common/options.js';
 import { findAdapter, parseAdapter } from './adapters.js';
 
 /** The options of commands that open a model. */
 export const openOptions = {
   ...weightsOptions,
   device: runOptions.device,
-  lora: z
-    .union([z.string(), z.array(z.string()).readonly()])
-    .describe('Adapters, each a .safetensors file, the folder of a run or of a checkpoint, with :0.8 behind it for less than its whole.'),
+  lora: texts().describe(
+    'Adapters, each a .safetensors file, the folder of a run or of a checkpoint, with :0.8 behind it for less than its whole.',
+  ),
 };
 
 type OpenOptions = Omit<z.output<z.ZodObject<typeof openOptions>>, 'lora'> &

@@ -1,8 +1,17 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import type { Composition } from '../../core/index.js';
+import { text } from '../common/options.js';
 import { readConfig } from './config.js';
 import { addOptions, checkOptions, givenOptions } from './options.js';
 import { PRESETS, type Preset } from './registry.js';
+
+const CONFIG = 'Options and plugins from a .ts, .js, .json or .yaml file; flags win over it.';
+/** Flags of these commands that are no options of a preset. */
+const files = z.strictObject({
+  config: text().optional().describe(CONFIG),
+  profile: z.union([z.boolean(), text()]).optional().describe('Give a file, or leave the name out.'),
+});
 
 /** Adds a command per preset below `parent`; `act` is given what the options make of the preset. */
 export function addPresetCommands(
@@ -12,7 +21,7 @@ export function addPresetCommands(
 ): void {
   for (const [name, preset] of Object.entries(PRESETS)) {
     const command = parent.command(name).description(preset.summary);
-    command.option('--config <file>', 'Options and plugins from a .ts, .js, .json or .yaml file; flags win over it.');
+    command.option('--config <file>', CONFIG);
     addOptions(command, preset.options);
     extra(command);
     command.action(async () => act(await composed(preset, command), command));
@@ -21,8 +30,9 @@ export function addPresetCommands(
 
 /** A preset with the options of the configuration file and the flags, and the file's plugins. */
 async function composed(preset: Preset, command: Command): Promise<Composition> {
-  const { config } = command.opts();
-  const { options, plugins } = config ? await readConfig(config) : { options: {}, plugins: [] };
+  const { config, profile } = command.opts();
+  checkOptions(files, { config, profile });
+  const { options, plugins } = config !== undefined ? await readConfig(config) : { options: {}, plugins: [] };
   const given = { ...options, ...givenOptions(command, preset.options) };
   checkOptions(preset.options, given);
   const composition = await preset.make(given as never);

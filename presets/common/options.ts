@@ -18,14 +18,20 @@ export const notNegative = () => z.number().min(0);
 export const positive = () => z.number().positive();
 /** A number from 0 to 1. */
 export const share = () => z.number().min(0).max(1);
+/** A text that says something: an empty one would be taken for another thing, as an empty host for every interface. */
+export const text = () => z.string().min(1);
+/** One text of this kind, or several. */
+export const texts = () => z.union([text(), z.array(text()).readonly()]);
+/** What to draw, or not to: one or several, and an empty one is one, too. */
+export const prompts = () => z.union([z.string(), z.array(z.string()).readonly()]);
 /** Names; on the command line with commas between. */
-export const names = () => z.array(z.string().min(1)).readonly();
+export const names = () => z.array(text()).readonly();
 
 /** What a run can be reported to, beside its log. */
 export const REPORTS = ['csv', 'tensorboard', 'all', 'none'] as const;
 
 export const runOptions = {
-  outputDir: z.string().min(1).default('runs/run').describe('Where everything the run makes is written.'),
+  outputDir: text().default('runs/run').describe('Where everything the run makes is written.'),
   seed: z.number().int().default(0).describe('Every random draw follows from it.'),
   device: z
     .enum(['auto', ...DEVICES])
@@ -39,16 +45,16 @@ export const runOptions = {
   checkpointingSteps: count().default(500).describe('Save a checkpoint every so many steps, and when the run ends.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
   checkpointsTotalLimit: count().optional().describe('Keep only the newest so many checkpoints.'),
-  checkpointBest: z.string().optional().describe('Save whenever this metric of evaluations gets lower (loss.held), and keep the best.'),
+  checkpointBest: text().optional().describe('Save whenever this metric of evaluations gets lower (loss.held), and keep the best.'),
   resumeOverride: names()
     .optional()
     .describe(
       'Differences from the saved run that are meant: seed, items, batchSize, windowLength, worldSize, content, a plugin (lora) or one of its options (lora.rank).',
     ),
-  resumeFromCheckpoint: z.string().optional().describe('A checkpoint folder to continue from, or "latest".'),
+  resumeFromCheckpoint: text().optional().describe('A checkpoint folder to continue from, or "latest".'),
   ui: z.boolean().default(false).describe('Show the run on a page of this machine while it trains.'),
   uiPort: count(0).max(65535).default(0).describe('The page’s port; any free one by default.'),
-  uiHost: z.string().default('127.0.0.1').describe('The interface it listens on; others need the token that its address carries.'),
+  uiHost: text().default('127.0.0.1').describe('The interface it listens on; others need the token that its address carries.'),
   timeout: positive().default(600).describe('Seconds that processes wait for one that stays away before the job ends.'),
   checkEvery: count(0).default(500).describe('With several processes: compare their weights every so many steps; 0 never.'),
   splitBatches: z.boolean().default(false).describe('With several processes: train_batch_size is that of all together.'),
@@ -66,7 +72,7 @@ export const optimizerOptions = {
   lrNumCycles: positive().optional().describe('Waves (cosine: 0.5 falls to 0) or restarts of the schedule.'),
   lrPower: positive().optional().describe('Power of the polynomial schedule.'),
   lrEnd: notNegative().optional().describe('Last rate of the polynomial schedule.'),
-  lrStepRules: z.string().optional().describe('Rules of piecewise_constant, as "1:500,0.1:2000,0.01".'),
+  lrStepRules: text().optional().describe('Rules of piecewise_constant, as "1:500,0.1:2000,0.01".'),
   optimizer: z.enum(OPTIMIZERS).default('adamw').describe('The optimizer; prodigy wants a learning rate of 1.'),
   use8bitAdam: z.boolean().default(false).describe('AdamW with 8-bit state: the same as optimizer adamw8bit.'),
   decayExclude: names().optional().describe('Parameters without weight decay, by the names in their paths: bias and *norm* are usual.'),
@@ -86,8 +92,8 @@ export const diffusionOptions = {
 };
 
 export const imageOptions = {
-  trainDataDir: z.string().min(1).describe('A folder of images with captions in metadata.jsonl or a .txt beside each.'),
-  captionColumn: z.string().default('text').describe('The field of metadata.jsonl that holds the caption.'),
+  trainDataDir: text().describe('A folder of images with captions in metadata.jsonl or a .txt beside each.'),
+  captionColumn: text().default('text').describe('The field of metadata.jsonl that holds the caption.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
   randomFlip: z.boolean().default(false).describe('Flip images left to right at random.'),
@@ -98,7 +104,7 @@ export const imageOptions = {
     .boolean()
     .default(true)
     .describe('Compute latents and text states that do not change once, before training, where the model has an autoencoder.'),
-  cacheDir: z.string().min(1).optional().describe('A folder to keep these in, for later runs too; in memory by default.'),
+  cacheDir: text().optional().describe('A folder to keep these in, for later runs too; in memory by default.'),
 };
 
 export const samplingOptions = {
@@ -116,17 +122,15 @@ export const samplingOptions = {
 
 /** Where a model's weights come from. */
 export const weightsOptions = {
-  pretrainedModelNameOrPath: z
-    .string()
+  pretrainedModelNameOrPath: text()
     .optional()
     .describe(
       'A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that comes with the package by default.',
     ),
-  pretrainedVaeModelNameOrPath: z
-    .string()
+  pretrainedVaeModelNameOrPath: text()
     .optional()
     .describe('Another autoencoder than the model’s own: the folder of a model or of an autoencoder, or its .safetensors file.'),
-  variant: z.string().min(1).optional().describe('The variant of weights to load where a component has it, as fp16.'),
+  variant: text().optional().describe('The variant of weights to load where a component has it, as fp16.'),
   predictionType: z
     .enum(PREDICTION_TYPES)
     .optional()
@@ -150,18 +154,12 @@ export const modelOptions = {
     .boolean()
     .default(false)
     .describe('Keep less of each step and compute it again on the way back: less memory, a third more time, the same result.'),
-  validationDataDir: z
-    .string()
-    .optional()
-    .describe('Images that are not trained on, to evaluate the loss with; a folder like train_data_dir.'),
+  validationDataDir: text().optional().describe('Images that are not trained on, to evaluate the loss with; a folder like train_data_dir.'),
   validationSteps: count()
     .optional()
     .describe('Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default.'),
   earlyStoppingPatience: count().optional().describe('End after so many evaluations in a row without a lower loss.'),
-  validationPrompt: z
-    .union([z.string(), z.array(z.string()).readonly()])
-    .optional()
-    .describe('What to draw before and after training; may be given several times.'),
+  validationPrompt: prompts().optional().describe('What to draw before and after training; may be given several times.'),
 };
 
 /** The values of options, once they are checked and have their defaults. */

@@ -24,12 +24,16 @@ const WANTED = {
   texts: 'a text or a list of texts',
 } as const;
 
+/** Whether an empty text was given where there must be something, also as one of several. */
+const isEmptyText = (issue: z.core.$ZodIssue): boolean =>
+  (issue.code === 'too_small' && issue.origin === 'string') || (issue.code === 'invalid_union' && issue.errors.flat().some(isEmptyText));
+
 /** What is wrong with a value, in a few words. */
 function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue): string {
+  if (isEmptyText(issue)) return 'expected a text that is not empty';
   if (issue.code === 'invalid_value' && choices) return `expected one of ${choices.join(', ')}`;
   if (issue.code === 'invalid_type' || issue.code === 'invalid_union') return `expected ${WANTED[kind]}`;
-  if (issue.code === 'too_small')
-    return `expected ${issue.origin === 'string' ? 'a text' : `${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`}`;
+  if (issue.code === 'too_small') return `expected ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`;
   if (issue.code === 'too_big') return `expected ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}`;
   return issue.message;
 }

@@ -1,10 +1,10 @@
 // Time of a 64 MB all-reduce through steploom, in a heap of WebAssembly, beside mpi4py's on the same MPI; in turns of one run.
-//   npm run build && node test/bench/all-reduce.mjs [mpirun] [python with mpi4py] [processes]
+//   npm run build && node test/bench/all-reduce.mjs [mpirun] [python with mpi4py, or - for none] [processes] [megabytes]
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const BYTES = 64 << 20;
-const [mpirun = 'mpirun', python = 'python3', processes = '2'] = process.argv.slice(2);
+const [mpirun = 'mpirun', python = 'python3', processes = '2', megabytes = '64'] = process.argv.slice(2);
+const bytes = Number(megabytes) << 20;
 const self = fileURLToPath(import.meta.url);
 
 if (mpirun === '--rank') {
@@ -14,7 +14,7 @@ if (mpirun === '--rank') {
   let error;
   const hook = { tap: (fn) => (error ??= fn), tapPromise: () => undefined };
   await collective.apply({ hooks: { validate: { tap: () => undefined }, onEnd: hook, onError: hook } });
-  const memory = new WebAssembly.Memory({ initial: BYTES >> 16, maximum: BYTES >> 16, shared: true });
+  const memory = new WebAssembly.Memory({ initial: bytes >> 16, maximum: bytes >> 16, shared: true });
   const values = new Float32Array(memory.buffer);
   const times = [];
   for (let i = 0; i < 12; i++) {
@@ -44,7 +44,7 @@ import time
 from mpi4py import MPI
 import numpy as np
 comm = MPI.COMM_WORLD
-values = np.zeros(${BYTES / 4}, np.float32)
+values = np.zeros(${bytes / 4}, np.float32)
 times = []
 for _ in range(12):
     comm.Barrier()
@@ -54,10 +54,14 @@ for _ in range(12):
 if comm.rank == 0:
     print('MS', 1000 * sorted(times[2:])[5])
 `;
+const sides = [
+  ['steploom', process.execPath, self, '--rank', '-', processes, megabytes],
+  ...(python === '-' ? [] : [['mpi4py', python, '-c', theirs]]),
+];
 const rows = [];
 for (let turn = 0; turn < 3; turn++) {
-  rows.push([time(process.execPath, self, '--rank'), time(python, '-c', theirs)]);
-  console.log(`steploom ${rows[turn][0].toFixed(1)} ms, mpi4py ${rows[turn][1].toFixed(1)} ms`);
+  rows.push(sides.map(([, ...command]) => time(...command)));
+  console.log(sides.map(([name], k) => `${name} ${rows[turn][k].toFixed(1)} ms`).join(', '));
 }
 const middle = (k) => rows.map((row) => row[k]).sort((a, b) => a - b)[1];
-console.log(`steploom to mpi4py: ${(middle(0) / middle(1)).toFixed(2)}`);
+if (sides.length > 1) console.log(`steploom to mpi4py: ${(middle(0) / middle(1)).toFixed(2)}`);

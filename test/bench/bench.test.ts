@@ -1,14 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { launchers, ran } from '../support/mpi.js';
+import { testDevices } from '../support/devices.js';
+import { launchers } from '../support/mpi.js';
+import { script } from '../support/script.js';
 
-// Every command that docs/measured names, at its smallest size: that it runs and prints what the docs quote, not how fast.
-const run = async (script: string, args: readonly string[], env: Record<string, string> = {}) => {
-  const path = fileURLToPath(new URL(script, import.meta.url));
-  const { code, output } = await ran(process.execPath, ['--expose-gc', path, ...args], { env, limit: 110 });
-  expect(code, output).toBe(0);
-  return output;
-};
+// The commands of this folder, each at its smallest size, where what it needs is found: that it runs and prints figures, not how fast. Those of
+// docs/measured that need Python or a browser are not run here; test/parity/scripts.test.ts has steploom's part of the comparisons.
+const run = (name: string, args: readonly string[], env: Record<string, string> = {}) => script(`bench/${name}`, args, env);
 
 test('the loop’s overhead', async () => {
   const output = await run('loop.mjs', ['5', '5']);
@@ -41,10 +39,6 @@ test('ten thousand steps with everything on, as a hundred', async () => {
   expect(await run('soak.mjs', ['100'])).toMatch(/100 steps; 0 tensors more than before/);
 });
 
-test('steps of the main job on several devices', async () => {
-  expect(await run('../parity/main-job.mjs', ['8', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
-});
-
 test('a Stable Diffusion', async () => {
   const path = fileURLToPath(new URL('../fixtures/pipelines/sd15', import.meta.url));
   const output = await run('stable-diffusion.mjs', [path, 'wasm', '16', '4', '2']);
@@ -60,11 +54,25 @@ test('loading a Stable Diffusion', async () => {
 });
 
 test('kills', async () => {
-  expect(await run('../support/kill.mjs', ['1'])).toContain('every run ended with the bytes of the undisturbed one');
+  expect(await script('support/kill.mjs', ['1'])).toContain('every run ended with the bytes of the undisturbed one');
 });
 
 const [launcher] = launchers();
-if (launcher)
+if (launcher) {
   test('training in two processes', async () => {
     expect(await run('distributed.mjs', ['wasm', '1', '5', '1,2', '1', launcher.path, '1'])).toMatch(/2 to 1: [\d.]+ times/);
+  });
+
+  test('an all-reduce', async () => {
+    expect(await run('all-reduce.mjs', [launcher.path, '-', '2', '1'])).toMatch(/^(steploom [\d.]+ ms\n){3}$/m);
+  });
+}
+
+/** A software driver takes a minute to compile what a step of training needs. */
+const COMPILING = 280;
+if ((await testDevices()).includes('webgpu'))
+  test('what WebGPU costs the host', { timeout: 1000 * (COMPILING + 20) }, async () => {
+    const output = await script('bench/webgpu-host.mjs', ['4', '1', 'small'], {}, COMPILING);
+    expect(output).toMatch(/[\d.]+ ms a step of batch 1/);
+    expect(output).toMatch(/GPUQueue\.submit +[\d.]+ a step, +[\d.]+ ms/);
   });

@@ -1,15 +1,17 @@
 // What a step of the base's training costs the host on WebGPU: calls into the driver and the time in them, next to the time of
-// a step. Run alone; with --cpu-prof for more.
-//   npm run build && node test/bench/webgpu-host.mjs [steps] [batch]
+// a step. Run alone; with --cpu-prof for more. `small` takes another denoiser, of few channels, for devices that are none.
+//   npm run build && node test/bench/webgpu-host.mjs [steps] [batch] [small]
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Trainer } from '../../dist/core/index.js';
-import { device } from '../../dist/plugins/index.js';
+import { device, textToImageModel } from '../../dist/plugins/index.js';
+import { emojiModel } from '../../dist/presets/emoji/model.js';
 import { emojiBase } from '../../dist/presets/index.js';
 
 const steps = Number(process.argv[2] ?? 40);
 const trainBatchSize = Number(process.argv[3] ?? 128);
+const isSmall = process.argv[4] === 'small';
 const warm = Math.ceil(steps / 4);
 await device('webgpu').setUp();
 
@@ -59,9 +61,12 @@ const stop = {
     });
   },
 };
+const { unet, ...rest } = emojiModel(['face'], 0);
+const level = { block_out_channels: [8], down_block_types: ['DownBlock2D'], up_block_types: ['UpBlock2D'], norm_num_groups: 2 };
+const from = { ...rest, unet: { ...unet, ...level } };
 const preset = (await emojiBase({ device: 'webgpu', trainBatchSize, loggingSteps: 20, outputDir, quiet: true }))
   .without('emoji-figures')
-  .with(stop);
+  .with(stop, ...(isSmall ? [textToImageModel({ from, train: 'everything' })] : []));
 await new Trainer(preset).train();
 rmSync(outputDir, { recursive: true });
 process.exit();

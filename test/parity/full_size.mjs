@@ -19,6 +19,7 @@ const given = {
   noises: tensors.get('noises'),
   timesteps: tensors.get('timesteps'),
 };
+/** The adapter's matrices at first; where the file has none, what lora() draws. */
 const start = new Map([...tensors].flatMap(([name, value]) => (name.startsWith('start.') ? [[name.slice('start.'.length), value]] : [])));
 
 /** MiB on the GPU, of all processes: now, and at most since it was asked last. Nothing where there is no nvidia-smi. */
@@ -99,7 +100,7 @@ await trainGiven({
   },
   given,
   adapter: { rank },
-  start,
+  ...(start.size > 0 ? { start } : {}),
   steps,
   learningRate,
   saveTo: join(work, 'adapter'),

@@ -2,7 +2,8 @@
 
     python tokenizer.py vocabulary     # writes presets/clip/merges.txt.gz
     python tokenizer.py fixture        # writes test/fixtures/tokenizer.json.gz: 1,500 texts and their ids
-    python tokenizer.py [20000]        # draws so many texts and compares (needs the built package and node); ends non-zero where one differs
+    python tokenizer.py [20000]        # draws so many texts and compares, from vocab.json and merges.txt and from tokenizer.json alone (needs the
+                                       # built package and node); ends non-zero where one differs
 
 The merges are those of OpenAI's CLIP (MIT), as open_clip_torch ships them (bpe_simple_vocab_16e6.txt.gz, the first 48,894). Runs with
 transformers 5.23.0 and open_clip_torch.
@@ -76,22 +77,29 @@ def texts(count, pool):
     return made
 
 
-def cases(folder, padding, count):
-    """Texts and their ids, padded and cut as a text encoder gets them."""
+def cases(folder, padding, count, joined=False):
+    """Texts and their ids, padded and cut as a text encoder gets them; `joined` leaves tokenizer.json as transformers writes it in place of the two files."""
     pool = write_tokenizer(folder, padding)
     tokenizer = CLIPTokenizer.from_pretrained(folder)
+    if joined:
+        tokenizer.save_pretrained(folder)
+        for name in ("vocab.json", "merges.txt"):
+            (folder / name).unlink()
+        tokenizer = CLIPTokenizer.from_pretrained(folder)
     return [[text, tokenizer(text, padding="max_length", truncation=True)["input_ids"]] for text in texts(count, pool)]
 
 
 def compare(count):
     differ = 0
-    for padding in ("<|endoftext|>", "!"):
-        with TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            (folder / "cases.json").write_text(json.dumps(cases(folder / "tokenizer", padding, count)))
-            done = subprocess.run(["node", ROOT / "test/parity/tokenizer.mjs", folder], capture_output=True, text=True, check=True)
-            print(f"padding {padding}: {done.stdout.strip()}", flush=True)
-            differ += int(done.stdout.split()[0])
+    for joined in (False, True):
+        for padding in ("<|endoftext|>", "!"):
+            with TemporaryDirectory() as scratch:
+                folder = Path(scratch)
+                (folder / "cases.json").write_text(json.dumps(cases(folder / "tokenizer", padding, count, joined)))
+                done = subprocess.run(["node", ROOT / "test/parity/tokenizer.mjs", folder], capture_output=True, text=True, check=True)
+                files = "tokenizer.json" if joined else "vocab.json and merges.txt"
+                print(f"{files}, padding {padding}: {done.stdout.strip()}", flush=True)
+                differ += int(done.stdout.split()[0])
     sys.exit(1 if differ else 0)
 
 

@@ -34,15 +34,15 @@ export async function listEntries(folder: string, column: string, problems: Prob
   try {
     const all = await readdir(folder, { withFileTypes: true });
     const seen = all.filter(({ name }) => !name.startsWith('.')).sort((a, b) => (a.name < b.name ? -1 : 1));
-    folders = seen.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    folders = [];
     files = [];
     const odd: string[] = [];
     for (const entry of seen) {
       // Where a link leads to; what is neither file nor folder may never end (a pipe, a device).
-      const isFile =
-        entry.isFile() || (entry.isSymbolicLink() && (await stat(join(folder, entry.name)).catch(() => null))?.isFile() === true);
-      if (isFile) files.push(entry.name);
-      else if (!entry.isDirectory() && isImage(entry.name)) odd.push(entry.name);
+      const found = entry.isSymbolicLink() ? await stat(join(folder, entry.name)).catch(() => null) : entry;
+      if (found?.isFile()) files.push(entry.name);
+      else if (found?.isDirectory()) folders.push(entry.name);
+      else if (isImage(entry.name)) odd.push(entry.name);
     }
     if (odd.length > 0) bad(`${odd.length} images in ${folder} are no files: ${firstNames(odd)}`, 'Remove them.');
   } catch (error) {
@@ -54,16 +54,18 @@ export async function listEntries(folder: string, column: string, problems: Prob
   const others = files.filter((name) => OTHER_IMAGES.has(extname(name).toLowerCase()));
   const leftOut =
     others.length > 0 ? [`${others.length} images of kinds that are not read (.png, .jpg and .webp are): ${firstNames(others)}`] : [];
+  const below = await Promise.all(folders.map((name) => imagesBelow(folder, name)));
   if (files.includes('metadata.jsonl')) {
     const entries = await fromMetadata(folder, column, bad);
     const named = new Set(entries.map(({ path }) => path));
-    const unnamed = images.filter((name) => !named.has(join(folder, name)));
+    const unnamed = [...images, ...below.flat()].filter((name) => !named.has(join(folder, name)));
     if (unnamed.length > 0) leftOut.push(`${unnamed.length} images that metadata.jsonl does not name: ${firstNames(unnamed)}`);
     return { entries, leftOut };
   }
   for (const name of ['metadata.csv', 'metadata.parquet'])
     if (files.includes(name)) leftOut.push(`${name}: captions are read from metadata.jsonl`);
-  if (folders.length > 0) leftOut.push(`${folders.length} folders below it, whose images need a metadata.jsonl: ${firstNames(folders)}`);
+  const holding = folders.filter((_, i) => below[i].length > 0);
+  if (holding.length > 0) leftOut.push(`${holding.length} folders below it, whose images need a metadata.jsonl: ${firstNames(holding)}`);
   if (images.length === 0)
     bad(`${folder} holds no .png, .jpg or .webp${leftOut.length > 0 ? `, but ${leftOut.join('; ')}` : ''}`, 'Give a folder of images.');
   const entries: Entry[] = [];
@@ -82,6 +84,19 @@ export async function listEntries(folder: string, column: string, problems: Prob
       'Write metadata.jsonl with file_name and text, or a .txt beside each image.',
     );
   return { entries, leftOut };
+}
+
+/** The images of a folder's folder and of those below it, hidden ones left out; of what cannot be read, none. */
+async function imagesBelow(folder: string, name: string): Promise<string[]> {
+  const all = await readdir(join(folder, name), { withFileTypes: true }).catch(() => []);
+  const seen = all.filter((entry) => !entry.name.startsWith('.')).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const found: string[] = [];
+  for (const entry of seen) {
+    const path = posix.join(name, entry.name);
+    if (entry.isDirectory()) found.push(...(await imagesBelow(folder, path)));
+    else if (isImage(entry.name)) found.push(path);
+  }
+  return found;
 }
 
 type Bad = (what: string, fix: string) => void;

@@ -8,10 +8,10 @@ import {
   hashOfText,
   type Model,
   type Snapshot,
+  type TensorData,
   weightsOf,
 } from '../../../core/index.js';
-import { inMemory } from '../../persist/formats/files.js';
-import { readSnapshot, writeSnapshot } from '../../persist/formats/snapshot-files.js';
+import { joinSnapshot, splitSnapshot } from '../../persist/formats/snapshot-parts.js';
 import { together } from './values.js';
 
 /** Rank 0's weights, on every rank; sent only if some rank has others. */
@@ -28,17 +28,17 @@ export async function shareWeights(collective: Collective, model: Model): Promis
   const differ = (all: readonly string[]) => all.findIndex((hash) => hash !== all[0]);
   if (differ(await collective.gather(await digest())) < 0) return;
   for (const [path, weight] of Object.entries(weights)) {
-    const { data, ...facts } = (await allToHost({ weight })).weight;
-    const bytes = await collective.broadcast(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    if (bytes.length !== data.byteLength)
+    const own = (await allToHost({ weight })).weight;
+    const bytes = await collective.broadcast(bytesOf(own));
+    if (bytes.length !== own.data.byteLength)
       fail(
         'RANKS_DIFFER',
         'distributed',
-        `${path} has ${data.byteLength} bytes here and ${bytes.length} on rank 0`,
+        `${path} has ${own.data.byteLength} bytes here and ${bytes.length} on rank 0`,
         'Build the same model on every rank.',
       );
     if (collective.rank === 0) continue;
-    const value = fromHost({ ...facts, data: new (data.constructor as Float32ArrayConstructor)(bytes.slice().buffer) });
+    const value = fromHost({ ...own, data: new ARRAYS[own.dtype](bytes.slice().buffer) });
     model.parameters.get(path)?.variable.assign(value as Tensor as never);
     value.dispose();
   }
@@ -46,13 +46,23 @@ export async function shareWeights(collective: Collective, model: Model): Promis
   if (other > 0) together('RANKS_DIFFER', `rank ${other} has other parameters than rank 0`, 'Build the same model on every rank.');
 }
 
-/** Rank 0's snapshot, on every rank; no other reads a file. */
+/** Rank 0's snapshot, on every rank, tensor by tensor; no other reads a file. */
 export async function shareSnapshot(collective: Collective, snapshot: Snapshot | null): Promise<Snapshot | null> {
-  const contents = new Map<string, Uint8Array>();
-  const files = inMemory(contents);
-  if (snapshot) await writeSnapshot(files, snapshot);
-  const names = JSON.parse((await collective.gather(JSON.stringify([...contents.keys()])))[0]) as string[];
-  if (names.length === 0) return null;
-  for (const name of names) contents.set(name, await collective.broadcast(contents.get(name) ?? null));
-  return readSnapshot(files);
+  const parts = collective.rank === 0 && snapshot ? splitSnapshot(snapshot) : null;
+  const facts = parts && [...parts.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
+  const all = JSON.parse((await collective.gather(JSON.stringify(facts)))[0]) as typeof facts;
+  if (!all) return null;
+  const rest = new TextDecoder().decode(await collective.broadcast(parts && new TextEncoder().encode(parts.rest)));
+  const tensors = new Map<string, TensorData>();
+  for (const { name, dtype, shape } of all) {
+    const tensor = parts?.tensors.get(name);
+    const bytes = await collective.broadcast(tensor ? bytesOf(tensor) : null);
+    tensors.set(name, tensor ?? { dtype, shape, data: new ARRAYS[dtype](bytes.slice().buffer) });
+  }
+  const from = "rank 0's snapshot";
+  return joinSnapshot(tensors, JSON.parse(rest), { rest: from, tensors: from });
 }
+
+const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array } as const;
+
+const bytesOf = ({ data }: TensorData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

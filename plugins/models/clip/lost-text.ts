@@ -1,25 +1,40 @@
+import type { Source } from '../../../core/index.js';
 import type { Tokenizer } from './tokenizer.js';
 
-/** What of some texts a tokenizer drops, in words, counted: words that it does not know, and what is past its length. */
-export function lostText(tokenizer: Tokenizer, texts: readonly string[], what: string): string[] {
+/** Texts that are named one by one. */
+const SHOWN = 10;
+
+const firstOf = (names: readonly string[]): string =>
+  `${names.slice(0, SHOWN).join(', ')}${names.length > SHOWN ? `, and ${names.length - SHOWN} more` : ''}`;
+
+/**
+ * What of some texts a tokenizer drops, in words, counted: words that it does not know, and what is past its length. Up to ten of the texts are named,
+ * by `nameOf` or, without it, by how they begin.
+ */
+export function lostText(tokenizer: Tokenizer, texts: readonly string[], what: string, nameOf?: (i: number) => string): string[] {
+  const name = (i: number): string => nameOf?.(i) ?? `"${texts[i].slice(0, 60)}${texts[i].length > 60 ? '...' : ''}"`;
   const unknown = new Map<string, number>();
+  const withUnknown: string[] = [];
   const long: string[] = [];
-  let withUnknown = 0;
-  for (const text of texts) {
+  for (const [i, text] of texts.entries()) {
     const lost = tokenizer.lost(text);
-    if (lost.unknown.length > 0) withUnknown++;
+    if (lost.unknown.length > 0) withUnknown.push(name(i));
     for (const word of lost.unknown) unknown.set(word, (unknown.get(word) ?? 0) + 1);
-    if (lost.beyond > 0) long.push(text);
+    if (lost.beyond > 0) long.push(name(i));
   }
   const said: string[] = [];
-  const names = [...unknown].sort((a, b) => b[1] - a[1]).map(([word, count]) => `${word} (${count})`);
-  if (names.length > 0)
+  const words = [...unknown].sort((a, b) => b[1] - a[1]).map(([word, count]) => `${word} (${count})`);
+  if (words.length > 0)
     said.push(
-      `${withUnknown} of ${texts.length} ${what} have words that the model does not know, which are left out: ${names.slice(0, 10).join(', ')}${names.length > 10 ? `, and ${names.length - 10} more` : ''}`,
+      `${withUnknown.length} of ${texts.length} ${what} have words that the model does not know, which are left out: ${firstOf(words)}; of ${firstOf(withUnknown)}`,
     );
   if (long.length > 0)
     said.push(
-      `${long.length} of ${texts.length} ${what} are longer than the model's ${tokenizer.length} tokens, and are cut there: "${long[0].slice(0, 60)}${long[0].length > 60 ? '...' : ''}"${long.length > 1 ? ' and others' : ''}`,
+      `${long.length} of ${texts.length} ${what} are longer than the model's ${tokenizer.length} tokens, and are cut there: ${firstOf(long)}`,
     );
   return said;
 }
+
+/** The same of a data set's captions, named as it names its examples. */
+export const lostCaptions = (tokenizer: Tokenizer, source: Pick<Source, 'strings' | 'nameOf'>, what: string): string[] =>
+  lostText(tokenizer, source.strings?.text ?? [], what, source.nameOf && ((i) => source.nameOf?.(i) ?? ''));

@@ -67,23 +67,35 @@ export function wordTokenizer(words: readonly string[], length: number): Tokeniz
 
 export const splitWords = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
-/** Byte-level BPE as CLIP's tokenizer does it (openai/CLIP, simple_tokenizer; transformers' CLIPTokenizer). `added` are tokens beside the special ones. */
+/**
+ * Byte-level BPE as CLIP's tokenizer does it (openai/CLIP, simple_tokenizer; transformers' CLIPTokenizer). `added` are tokens beside the special ones,
+ * `where` is how errors name the vocabulary. BAD_TOKENIZER where that lacks a special token or the padding.
+ */
 export function clipTokenizer(
   vocabulary: Readonly<Record<string, number>>,
   merges: readonly string[],
   length: number,
   padding: string,
-  added: readonly string[] = [],
+  { added = [], where = 'the vocabulary' }: { readonly added?: readonly string[]; readonly where?: string } = {},
 ): Tokenizer {
+  // A text may have any word in it: an object would take some for its prototype's.
+  const ids = new Map(Object.entries(vocabulary));
   const ranks = new Map(merges.map((merge, i) => [merge, i]));
   const letters = byteLetters();
-  const [begin, end] = ['<|startoftext|>', '<|endoftext|>'].map(
-    (name) =>
-      vocabulary[name] ?? fail('BAD_TOKENIZER', 'tokenizer', `vocab.json has no ${name}`, 'Use the vocab.json of a CLIP tokenizer.'),
+  const needed = (name: string, as: string, fix: string) =>
+    ids.get(name) ?? fail('BAD_TOKENIZER', 'tokenizer', `${where} has no ${name}, which is ${as}`, fix);
+  const [begin, end] = [
+    ['<|startoftext|>', "a text's begin"],
+    ['<|endoftext|>', "a text's end"],
+  ].map(([name, as]) => needed(name, as, 'Use the vocabulary of a CLIP tokenizer.'));
+  const filler = needed(
+    padding,
+    'to be the padding',
+    'Name one of its tokens as pad_token, in tokenizer_config.json or special_tokens_map.json.',
   );
   const pieces = (word: string): string[] => mergePairs([...word], ranks);
   // Found in a text as they are, before anything else. So a `!` is one where `!` is the padding (SD 2, SDXL's second): id 0, not that of `!</w>`.
-  const specials = new Set(['<|startoftext|>', '<|endoftext|>', padding, ...added].filter((name) => name in vocabulary));
+  const specials = new Set(['<|startoftext|>', '<|endoftext|>', padding, ...added].filter((name) => ids.has(name)));
   const isSpecial = new RegExp(`(${[...specials].map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`, 'u');
   const wordsOf = (text: string): string[] => {
     // Letter by letter, as its Rust library does: a final sigma stays like any other. White space is Unicode's: U+0085 is, U+FEFF is not.
@@ -94,16 +106,16 @@ export function clipTokenizer(
   };
   const idsOf = (text: string): number[] =>
     text.split(isSpecial).flatMap((part) => {
-      if (specials.has(part)) return [vocabulary[part]];
+      if (specials.has(part)) return [ids.get(part) as number];
       return wordsOf(part).flatMap((word) =>
-        pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => vocabulary[piece] ?? end),
+        pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => ids.get(piece) ?? end),
       );
     });
   return {
     kind: 'CLIPTokenizer',
     length,
-    size: Object.keys(vocabulary).length,
-    ...framed(idsOf, length, begin, end, vocabulary[padding] ?? end),
+    size: ids.size,
+    ...framed(idsOf, length, begin, end, filler),
     lost: (text) => ({ unknown: [], beyond: Math.max(0, idsOf(text).length - (length - 2)) }),
     async save(files, folder) {
       await files.write(

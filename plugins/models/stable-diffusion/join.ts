@@ -35,8 +35,16 @@ export function joinComponents(components: Components): Joined {
   const many = encoders.length > 1 ? 'text encoders are' : 'text encoder is';
   if (size !== width) differ(`the ${many} ${size} wide, the denoiser expects ${unet.config.cross_attention_dim}`);
   for (const [i, { tokenizer }] of components.encoders.entries()) {
-    const words = encoders[i].config.vocab_size;
+    const { vocab_size: words, max_position_embeddings: places } = encoders[i].config;
+    const { folder, tokenizer: name } = family.encoders[i];
     if (tokenizer.size > words) differ(`the tokenizer has ${tokenizer.size} words, the text encoder ${words}`);
+    if (tokenizer.length > places)
+      fail(
+        'MODEL_PARTS_DIFFER',
+        'text-to-image-model',
+        `${components.where}/${name}/tokenizer_config.json has a model_max_length of ${tokenizer.length}, more than the ${places} tokens that ${folder} takes (max_position_embeddings)`,
+        `Set model_max_length to ${places}.`,
+      );
   }
   const told = unet.config.addition_embed_type === 'text_time';
   if (told !== family.sizes)

@@ -115,9 +115,11 @@ export function writeSafetensors(tensors: Readonly<Record<string, TensorData>>, 
   return file;
 }
 
-/** A tensor of float32 that is read when its turn to be written comes. */
+/** A tensor that is read when its turn to be written comes. */
 export interface TensorToWrite extends Pick<StoredTensor, 'shape' | 'read'> {
   readonly name: string;
+  /** float32 where it is left out. */
+  readonly dtype?: TensorData['dtype'];
 }
 
 /** Writes a file of any size: the same bytes as {@link writeSafetensors}, but one tensor after another, of which no more than one is held. */
@@ -128,18 +130,18 @@ export async function writeSafetensorsTo(
   options: WriteSafetensorsOptions = {},
 ): Promise<void> {
   const { head, inOrder } = laidOut(
-    [...tensors].map((tensor) => ({ ...tensor, dtype: 'float32' as const })),
+    [...tensors].map((tensor) => ({ dtype: 'float32' as const, ...tensor })),
     options,
   );
   async function* parts() {
     yield head;
-    for (const { name, shape, read } of inOrder) {
+    for (const { name, dtype, shape, read } of inOrder) {
       const tensor = await read();
-      if (tensor.dtype !== 'float32' || tensor.data.length !== shape.reduce((a, b) => a * b, 1))
+      if (tensor.dtype !== dtype || tensor.data.length !== shape.reduce((a, b) => a * b, 1))
         fail(
           'WEIGHTS_MISMATCH',
           'safetensors',
-          `${name} is [${tensor.shape}] of ${tensor.dtype}, expected [${shape}] of float32`,
+          `${name} is [${tensor.shape}] of ${tensor.dtype}, expected [${shape}] of ${dtype}`,
           'Save the model again.',
         );
       yield bytesOf(name, tensor, options.half ?? false);

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -122,6 +122,15 @@ describe('an image folder', () => {
       `of ${other} are left out: 2 images of kinds that are not read (.png, .jpg and .webp are): d.gif, e.bmp`,
       `of ${other} are left out: 1 images that metadata.jsonl does not name: b.png`,
     ]);
+    // Folders below it that have images which nobody names are not passed over in silence.
+    await rows(['a.png', 'a'], ['b.png', 'b']);
+    await mkdir(join(other, 'more', 'deep'));
+    for (const name of ['more/deep/d.jpg', 'more/.hidden.png']) await solid(join(other, name), 8, 8, 'red');
+    await symlink(join(other, 'more', 'deep'), join(other, 'near'));
+    expect((await open(imageFolder(other, { batchSize: 1, resolution: 8 }))).warnings.slice(1)).toEqual([
+      `of ${other} are left out: 3 images that metadata.jsonl does not name: more/c.png, more/deep/d.jpg, near/d.jpg`,
+    ]);
+    await rm(join(other, 'near'));
     await rows(['../a.png', 'x'], ['/etc/passwd.png', 'x'], ['d.gif', 'x'], ['none.png', 'x']);
     const { problems } = await open(imageFolder(other, { batchSize: 1, resolution: 8 }));
     for (const [i, fault] of [

@@ -140,6 +140,11 @@ describe('diffusers’ folder layout', () => {
       /MODEL_PARTS_DIFFER.*128 wide.*expects 64/,
     ],
     [
+      'a tokenizer that is longer than its text encoder',
+      (map: Map<string, Uint8Array>) => edit(map, 'tokenizer/tokenizer_config.json', { model_max_length: 512 }),
+      /MODEL_PARTS_DIFFER.*tokenizer\/tokenizer_config\.json has a model_max_length of 512, more than the \d+ tokens.*Set model_max_length to \d+/s,
+    ],
+    [
       'a file that is gone',
       (map: Map<string, Uint8Array>) => void map.delete('scheduler/scheduler_config.json'),
       /FILE_MISSING.*scheduler_config/,

@@ -1,10 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
-import { type FinishedRecord, OBJECTIVE, type Plugin, Trainer } from '../../../core/index.js';
+import { compose, type FinishedRecord, OBJECTIVE, type Plugin, run, Trainer } from '../../../core/index.js';
 import { arrays } from '../../../plugins/data/arrays.js';
+import { wasm } from '../../../plugins/devices/wasm.js';
+import { textToImageModel } from '../../../plugins/models/text-to-image-model.js';
+import { denoising } from '../../../plugins/objectives/denoising.js';
 import { evaluation } from '../../../plugins/observe/evaluation.js';
+import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { reduceOnPlateau } from '../../../plugins/schedules/reduce-on-plateau.js';
 import { ema } from '../../../plugins/weights/ema.js';
+import { emojiModel } from '../../../presets/emoji/model.js';
 import { examples, memoryStore, smallRun, weightsRecorder } from '../../support/small-run.js';
 
 /** The linear model's error under noise that belongs to examples: its loss moves with every draw. */
@@ -15,6 +20,38 @@ const noisyError = (): Plugin => ({
     const noise = ids.flatMap((id) => [...context.draw('noise', id).normals(new Float32Array(2))]);
     return tf.squaredDifference(model.forward(context, { x: x.add(tf.tensor2d(noise, [ids.length, 2])) }), y).mean() as tf.Scalar;
   },
+});
+
+test('captions that are held out are looked at like those that are trained on, each by its picture’s name', async () => {
+  const { unet, ...model } = emojiModel(['red'], 0);
+  const from = { ...model, unet: { ...unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 } };
+  const warned: string[] = [];
+  const pictures = (...text: string[]) => {
+    const images = { dtype: 'float32' as const, shape: [text.length, 8, 8, 3], data: new Float32Array(192 * text.length) };
+    const { name, fills, open, ...rest } = arrays({ images }, { batchSize: 1, strings: { text } });
+    const named = async () => ({ ...(await open()), nameOf: (id: number) => `${id}.png` });
+    return { name, fills, ...rest, open: named };
+  };
+  await new Trainer(
+    compose(
+      run({ learningRate: 1e-2, steps: 1 }),
+      wasm({ threads: 1 }),
+      textToImageModel({ from, train: 'unet' }),
+      pictures('red', 'sks'),
+      denoising(),
+      sgd(),
+      evaluation(pictures('red', 'dog', 'red dog')),
+    ),
+    { warn: (what: string) => void warned.push(what) },
+  ).train();
+  expect(warned).toEqual(
+    expect.arrayContaining([
+      expect.stringContaining('1 of 2 captions have words that the model does not know, which are left out: sks (1); of 1.png'),
+      expect.stringContaining(
+        '2 of 3 held-out captions have words that the model does not know, which are left out: dog (2); of 1.png, 2.png',
+      ),
+    ]),
+  );
 });
 
 test('evaluation has noise of its own: always the same, and training’s draws do not move', async () => {

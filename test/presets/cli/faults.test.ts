@@ -76,6 +76,29 @@ describe('the text of a flag', () => {
     [['launch', '--processes', '2.5', '--', 'devices'], ['--processes is 2.5: expected a whole number']],
     [['ui', '.', '--port', 'a'], ['--port is "a": expected a whole number']],
     [['devices', '--only', 'abacus'], ['--only is "abacus": expected one of']],
+    ...(
+      [
+        [['ui', '.', '--host', ''], ['host']],
+        [
+          ['sample', '--prompt', '', '--negative_prompt', '', '--output', '', '--variant', ''],
+          ['output', 'variant'],
+        ],
+        [['merge', '--output_dir', ''], ['output_dir']],
+        [
+          ['convert', '--to', 'kohya', '--input', '', '--output', ''],
+          ['input', 'output'],
+        ],
+        [
+          ['launch', '--processes', '2', '--hosts', '', '--mpirun', '', '--', 'devices'],
+          ['hosts', 'mpirun'],
+        ],
+        [
+          ['train', 'emoji', '--config', '', '--profile', ''],
+          ['config', 'profile'],
+        ],
+      ] as const
+    ).map(([args, names]): [string[], string[]] => [[...args], names.map((name) => `--${name} is "": expected a text that is not empty`)]),
+    [['merge', '--output_dir', 'x', '--lora', 'a', ''], ['--lora is ["a",""]: expected a text that is not empty']],
   ])('is refused by the flag’s name, with all others that are wrong: %j', async (args, messages) => {
     const { code, err } = await steploom(...args);
     for (const message of messages) expect(err).toContain(message);

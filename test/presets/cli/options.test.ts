@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { fromText, underscored } from '../../../presets/cli/options.js';
-import { snake } from '../../../presets/common/option-facts.js';
+import { checkOptions, fromText, underscored } from '../../../presets/cli/options.js';
+import { PRESETS } from '../../../presets/cli/registry.js';
+import { optionFacts, snake } from '../../../presets/common/option-facts.js';
 
 test('options are spelt as in diffusers’ scripts', () => {
   expect(['learningRate', 'adamBeta1', 'use8bitAdam', 'rank'].map(snake)).toEqual(['learning_rate', 'adam_beta1', 'use_8bit_adam', 'rank']);
@@ -15,6 +16,26 @@ test('flags may have dashes, and the names that they had once', () => {
     '-x',
     'a-b',
   ]);
+});
+
+test.each(Object.entries(PRESETS))('%s takes an empty text for nothing but what is drawn', (_, { options: schema }) => {
+  const prompts = ['validationPrompt', 'negativePrompt', 'samplePrompt'];
+  const refused = (given: object): string => {
+    try {
+      checkOptions(schema, given);
+    } catch (error) {
+      return String(error);
+    }
+    return '';
+  };
+  const asked = optionFacts(schema).filter(({ kind, choices }) => !choices && ['text', 'texts', 'names'].includes(kind));
+  expect(asked.length).toBeGreaterThan(5);
+  for (const { name, kind } of asked) {
+    const value = kind === 'names' ? ['a', ''] : '';
+    const said = `--${snake(name)} is ${JSON.stringify(value)}: expected a text that is not empty`;
+    if (prompts.includes(name)) expect(refused({ [name]: value }), name).not.toContain(`--${snake(name)} is`);
+    else expect(refused({ [name]: value }), name).toContain(said);
+  }
 });
 
 test('a text that is no number is left for the schema to refuse', () => {

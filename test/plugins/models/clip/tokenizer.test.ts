@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../../../../core/index.js';
 import { loadTokenizer } from '../../../../plugins/models/clip/load-tokenizer.js';
-import { lostText } from '../../../../plugins/models/clip/lost-text.js';
+import { lostCaptions, lostText } from '../../../../plugins/models/clip/lost-text.js';
 import { publishedTokenizer } from '../../../../plugins/models/clip/published-tokenizer.js';
 import { clipTokenizer, wordTokenizer } from '../../../../plugins/models/clip/tokenizer.js';
 import { inMemory } from '../../../../plugins/persist/formats/files.js';
@@ -67,10 +67,24 @@ test('what of a text reaches no model is counted and named', () => {
   expect(tokenizer.lost('a photo of sks')).toEqual({ unknown: ['a', 'photo', 'of', 'sks'], beyond: 0 });
   expect(tokenizer.lost('red red heart red')).toEqual({ unknown: [], beyond: 2 });
   expect(lostText(tokenizer, ['red heart', 'sks heart', 'sks red', 'red red heart red'], 'captions')).toEqual([
-    '2 of 4 captions have words that the model does not know, which are left out: sks (2)',
+    '2 of 4 captions have words that the model does not know, which are left out: sks (2); of "sks heart", "sks red"',
     '1 of 4 captions are longer than the model\'s 4 tokens, and are cut there: "red red heart red"',
   ]);
   expect(lostText(tokenizer, ['red', ''], 'captions')).toEqual([]);
+  // Up to ten are named, of pictures by their files.
+  const many = [...new Array(12).fill('red sks heart red red'), 'red'];
+  const named = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `${from + i}.png`).join(', ');
+  expect(lostCaptions(tokenizer, { strings: { text: many }, nameOf: (i) => `${i}.png` }, 'captions')).toEqual([
+    `12 of 13 captions have words that the model does not know, which are left out: sks (12); of ${named(0, 10)}, and 2 more`,
+    `12 of 13 captions are longer than the model's 4 tokens, and are cut there: ${named(0, 10)}, and 2 more`,
+  ]);
+  const letters = Array.from({ length: 12 }, (_, i) => `x${i}`);
+  expect(lostText(tokenizer, [letters.join(' ')], 'prompts')).toEqual([
+    `1 of 1 prompts have words that the model does not know, which are left out: ${letters
+      .slice(0, 10)
+      .map((word) => `${word} (1)`)
+      .join(', ')}, and 2 more; of "${letters.join(' ')}"`,
+  ]);
 });
 
 test('a length that no model has is refused', async () => {
@@ -85,6 +99,72 @@ test('a length that no model has is refused', async () => {
     );
   for (const length of [1e9, 1e30, -1, 0.5, 'many'])
     await expect(loadTokenizer(folder(length))).rejects.toThrow(/UNSUPPORTED_OPTION.*model_max_length/);
+});
+
+describe('a CLIP tokenizer’s folder', () => {
+  const letters = [...'cat', ...[...'cat'].map((letter) => `${letter}</w>`)];
+  const words = [...letters, 'ca', 'cat</w>', '__proto__', 'constructor', '<|startoftext|>', '<|endoftext|>'];
+  const good: Record<string, unknown> = {
+    'tokenizer_config.json': { tokenizer_class: 'CLIPTokenizer', model_max_length: 8, pad_token: '<|endoftext|>' },
+    'vocab.json': Object.fromEntries(words.map((word, id) => [word, id])),
+    'merges.txt': '#version: 0.2\nc a\nca t</w>\n',
+  };
+  const together = {
+    'tokenizer_config.json': good['tokenizer_config.json'],
+    'tokenizer.json': { model: { vocab: good['vocab.json'], merges: ['c a', ['ca', 't</w>']] } },
+  };
+  const opened = (contents: Record<string, unknown>) => {
+    const bytes = (value: unknown) =>
+      value instanceof Uint8Array ? value : new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value));
+    return loadTokenizer(inMemory(new Map(Object.entries(contents).map(([name, value]) => [`tokenizer/${name}`, bytes(value)]))));
+  };
+
+  test.each([
+    ['vocab.json', good],
+    ['tokenizer.json', together],
+  ])('takes what an object’s prototype has for words like others, from %s', async (_, contents) => {
+    const tokenizer = await opened(contents);
+    const [begin, end] = [words.length - 2, words.length - 1];
+    expect(tokenizer.size).toBe(words.length);
+    expect([...tokenizer.encode('cat cat')]).toEqual([begin, 7, 7, end, end, end, end, end]);
+    for (const word of ['constructor', '__proto__', 'toString', 'hasOwnProperty', 'valueOf'])
+      for (const id of tokenizer.chunks(word).flatMap((piece) => [...piece])) expect(id, word).toBeLessThan(words.length);
+    // A piece that is spelt as what every object has, and is in no vocabulary: the end's id.
+    const word = 'constructor';
+    const merges = [...word].slice(1).map((letter, i) => `${word.slice(0, i + 1)} ${letter}`);
+    const spelt = clipTokenizer({ 'a</w>': 0, '<|startoftext|>': 1, '<|endoftext|>': 2 }, merges, 4, '<|endoftext|>');
+    expect([...spelt.encode('constructora')]).toEqual([1, 2, 0, 2]);
+    expect(() => clipTokenizer({ '<|startoftext|>': 1, '<|endoftext|>': 2 }, merges, 4, 'toString')).toThrow(
+      /BAD_TOKENIZER.*the vocabulary has no toString, which is to be the padding/,
+    );
+  });
+
+  test.each([
+    ['an empty merges.txt', { 'merges.txt': '' }, /BAD_TOKENIZER.*tokenizer\/merges\.txt has no merges.*copy the tokenizer/s],
+    ['merges.txt with its first line alone', { 'merges.txt': '#version: 0.2\n' }, /merges\.txt has no merges/],
+    ['merges.txt that is no text', { 'merges.txt': Uint8Array.of(0xc3, 0x28) }, /BAD_TOKENIZER.*merges\.txt is no text.*copy/s],
+    ['a merge of one piece', { 'merges.txt': 'c a\nca' }, /merges\.txt: "ca" is no pair/],
+    ['a merge of three', { 'merges.txt': 'c a\nc a t' }, /merges\.txt: "c a t" is no pair/],
+    ['a merge of nothing', { 'merges.txt': 'c a\nc ' }, /merges\.txt: "c " is no pair/],
+    ['merges of another vocabulary', { 'merges.txt': 'c a\nd a' }, /merges\.txt: "d a" needs d, which the vocabulary does not have/],
+    ['merges that make no word', { 'merges.txt': 'c a\na c' }, /merges\.txt: "a c" needs ac, which/],
+    ['an unknown padding', { 'special_tokens_map.json': { pad_token: '<pad>' } }, /BAD_TOKENIZER.*vocab\.json has no <pad>.*pad_token/s],
+    ['a padding that objects have', { 'special_tokens_map.json': { pad_token: 'toString' } }, /vocab\.json has no toString/],
+    [
+      'a vocabulary without begin',
+      { 'vocab.json': { '<|endoftext|>': 1, c: 2, a: 3, ca: 4 }, 'merges.txt': 'c a' },
+      /has no <\|startoftext/,
+    ],
+    ['ids that are none', { 'vocab.json': { a: -1 } }, /UNSUPPORTED_OPTION.*vocab\.json.*whole number/],
+    ['a vocabulary that is a list', { 'vocab.json': [] }, /BAD_JSON.*vocab\.json/],
+  ])('%s is an error that names file and fix', async (_, change, message) => {
+    await expect(opened({ ...good, ...change })).rejects.toThrow(message);
+  });
+
+  test('a tokenizer.json without merges is one, too', async () => {
+    const broken = { ...together, 'tokenizer.json': { model: { vocab: good['vocab.json'], merges: [] } } };
+    await expect(opened(broken)).rejects.toThrow(/BAD_TOKENIZER.*tokenizer\/tokenizer\.json has no merges/);
+  });
 });
 
 test('special tokens are found in a text, `!` too where it pads; letters are lowered one by one, white space is Unicode’s', () => {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Snapshot, TensorData } from '../../../../core/index.js';
-import { inMemory } from '../../../../plugins/persist/formats/files.js';
+import { type Files, inMemory, writeParts } from '../../../../plugins/persist/formats/files.js';
 import { writeSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
 import { readSnapshot, writeSnapshot } from '../../../../plugins/persist/formats/snapshot-files.js';
 
@@ -43,6 +43,70 @@ test('what is written is read', async () => {
   const files = inMemory();
   await writeSnapshot(files, snapshot);
   expect(await readSnapshot(files)).toEqual(snapshot);
+});
+
+test('files may be larger than what is read or written of them at a time', async () => {
+  const megabytes = 2 ** 20;
+  const most = 16 * megabytes;
+  const large = (value: number): TensorData => ({
+    dtype: 'float32',
+    shape: [3 * megabytes],
+    data: new Float32Array(3 * megabytes).fill(value),
+  });
+  const contents = new Map<string, Uint8Array>();
+  const sizes: number[] = [];
+  const limited = (size: number) => {
+    sizes.push(size);
+    if (size > most) throw new Error(`${size} bytes at once`);
+  };
+  const memory = inMemory(contents);
+  const files: Files = {
+    ...memory,
+    async read(path) {
+      const bytes = await memory.read(path);
+      limited(bytes?.byteLength ?? 0);
+      return bytes;
+    },
+    range(path, from, to) {
+      limited(to - from);
+      return memory.range(path, from, to);
+    },
+    async writeParts(path, parts) {
+      async function* each() {
+        for await (const part of parts) {
+          limited(part.byteLength);
+          yield part;
+        }
+      }
+      await writeParts(memory, path, each());
+    },
+    write(path, content) {
+      limited(content.length);
+      return memory.write(path, content);
+    },
+  };
+  const parameters = {
+    a: large(1),
+    b: large(2),
+    c: large(3),
+    'd.codes': { dtype: 'uint8', shape: [3], data: Uint8Array.of(1, 2, 3) },
+  } as const;
+  await writeSnapshot(files, { ...snapshot, parameters });
+  expect(contents.get('state.safetensors')?.byteLength).toBeGreaterThan(2 * most);
+  const read = await readSnapshot(files);
+  expect(Object.keys(read.parameters)).toEqual(Object.keys(parameters));
+  for (const [name, { dtype, shape, data }] of Object.entries(parameters)) {
+    expect(read.parameters[name]).toMatchObject({ dtype, shape });
+    expect(Buffer.compare(Buffer.from(read.parameters[name].data.buffer), Buffer.from(data.buffer)), name).toBe(0);
+  }
+  expect(read.plugins).toEqual(snapshot.plugins);
+  expect(Math.max(...sizes)).toBe(most);
+  // The checksum of a file that is read in pieces is that of the whole, and one bit of its last piece counts.
+  const file = contents.get('state.safetensors') as Uint8Array;
+  const sums = JSON.parse(new TextDecoder().decode(contents.get('checksums.json')));
+  expect(sums['state.safetensors']).toBe(createHash('sha256').update(file).digest('hex'));
+  file[file.length - 1] ^= 1;
+  await expect(readSnapshot(files)).rejects.toThrow(/BAD_SNAPSHOT.*memory\/state\.safetensors is not what was written/);
 });
 
 describe('names from a file', () => {
