@@ -1,6 +1,6 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
+import { abridged, COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';
@@ -25,20 +25,38 @@ export interface Pictures extends Filling<'DATA'> {
  * Pictures whose latents are computed once, before the first step, and the states of their captions where the text encoders are not trained. Batches
  * hold `moments` [n, h, w, channels] in place of images, from which latents are drawn at each visit: training is the same, bit for bit. The
  * autoencoder and frozen text encoders then leave the device, until pictures are drawn. Examples that each epoch cuts at another place are encoded each time; models
- * without an autoencoder are left as they are. LATENTS_NOT_FINITE names the picture of which the autoencoder makes no numbers.
+ * without an autoencoder are left as they are. Of files, what is damaged is computed again, and said; FILE_UNWRITABLE where none can be written. LATENTS_NOT_FINITE names the picture of which the autoencoder makes no numbers.
  */
 export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLatentsOptions = {}) => {
-  const kept = store(files);
+  /** Files that were found to be damaged, and not yet named. */
+  let damaged: string[] = [];
+  let warn: Host['warn'];
+  const kept = store(files, (path) => damaged.push(path));
   const texts = new TextCache(kept);
   let source: PictureSource;
   let latents: LatentCache | null = null;
+  const nameDamaged = () => {
+    if (damaged.length > 0) warn(`damaged files are computed and written again: ${abridged(damaged)}`);
+    damaged = [];
+  };
 
   return {
     name: 'cached-latents',
     fills: DATA,
     async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
+      warn = host.warn;
       await host.adopt(data);
+      hooks.validate.tapPromise(async (problems) => {
+        const why = await files?.unwritable?.();
+        if (why)
+          problems.add(
+            'FILE_UNWRITABLE',
+            'cached-latents',
+            `nothing can be kept in ${files?.where}: ${why}`,
+            'Give another folder, or none: what is computed is then kept in memory.',
+          );
+      });
       hooks.prepareModel.tap((model) =>
         isTextToImage(model) && model.codec.isLearned
           ? { ...model, encode: texts.encoder(model), leaveDevice: () => leaveDevice(host.model()) }
@@ -57,6 +75,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLaten
         }
         await sum(0);
         await texts.fill(model, ['', ...(source.strings?.text ?? [])]);
+        nameDamaged();
         await leaveDevice(model);
       });
     },
@@ -67,6 +86,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLaten
         async load(ids, more) {
           if (!latents) return source.load(ids, more);
           const found = await latents.of(ids, more.epoch);
+          nameDamaged();
           if (!found) return latents.encoded(await source.load(ids, more));
           const [h, w, c] = found[0].moments.shape.slice(1);
           const all = new Float32Array(ids.length * h * w * c);

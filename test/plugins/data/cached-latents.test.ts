@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,8 +12,10 @@ import { wasm } from '../../../plugins/devices/wasm.js';
 import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
 import { textToImageModel } from '../../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../../plugins/objectives/denoising.js';
+import { evaluation } from '../../../plugins/observe/evaluation.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
+import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { constant } from '../../../plugins/schedules/constant.js';
 import { tf, use } from '../../support/devices.js';
 
@@ -45,6 +47,7 @@ async function trained(
     textTargets = [] as string[],
     longCaptions = 'cut' as 'cut' | 'chunk',
     on = wasm as () => AnyPlugin,
+    warn = (text: string): void => console.warn(text),
   } = {},
 ) {
   const used = { codec: 0, text: 0, during: 0 };
@@ -99,7 +102,7 @@ async function trained(
     keep,
     ...more,
   );
-  await new Trainer(composition).train();
+  await new Trainer(composition, { warn }).train();
   return { weights, used };
 }
 
@@ -150,6 +153,54 @@ describe('latents and states that do not change are computed once', () => {
     expect(again.used).toEqual({ codec: 0, text: 0, during: 0 });
     expect((await trained(cachedLatents(images({ resolution: 8 }), { files }), { name: 'sd15' })).used.codec).toBe(6);
     expect((await trained(cachedLatents(images(), { files }), { name: 'sd21' })).used).toMatchObject({ codec: 6, text: 4 });
+  });
+
+  test('a damaged file is computed and written again, and said in one line', async () => {
+    const into = join(folder, 'damaged');
+    const files = filesIn(into);
+    const first = await trained(cachedLatents(images(), { files }), { name: 'sd15' });
+    const all = (await readdir(into, { recursive: true })).filter((path) => path.endsWith('.safetensors')).sort();
+    const before = await Promise.all(all.map((path) => readFile(join(into, path))));
+    const kindOf = (i: number) => ('moments' in Object.fromEntries(readSafetensors(before[i]).tensors) ? 'codec' : 'text');
+    const spoilt = [
+      // Cut off, and empty.
+      (path: string) => truncate(path, before[0].byteLength - 4),
+      (path: string) => truncate(path, 0),
+      // One bit, and numbers of another shape.
+      (path: string) =>
+        writeFile(
+          path,
+          before[2].map((byte, at) => (at === before[2].byteLength - 1 ? byte ^ 1 : byte)),
+        ),
+      (path: string) => {
+        const { tensors, metadata } = readSafetensors(before[3]);
+        const flat = [...tensors].map(([name, { data, dtype }]) => [name, { data, dtype, shape: [data.length] }]);
+        return writeFile(path, writeSafetensors(Object.fromEntries(flat), { metadata }));
+      },
+      // What belongs to something else.
+      (path: string) => copyFile(join(into, all[5]), path),
+    ];
+    for (const [i, spoil] of spoilt.entries()) await spoil(join(into, all[i]));
+    const said: string[] = [];
+    const again = await trained(cachedLatents(images(), { files }), { name: 'sd15', warn: (text) => said.push(text) });
+    expect(again.weights).toEqual(first.weights);
+    const kinds = spoilt.map((_, i) => kindOf(i));
+    expect(again.used).toMatchObject({ codec: kinds.filter((kind) => kind === 'codec').length, during: 0 });
+    expect(again.used.text).toBe(kinds.filter((kind) => kind === 'text').length);
+    expect(said.filter((text) => text.startsWith('cached-latents'))).toEqual([
+      expect.stringMatching(/^cached-latents: damaged files are computed and written again: .*safetensors, \.\.\. \(5\)$/),
+    ]);
+    expect(await Promise.all(all.map((path) => readFile(join(into, path))))).toEqual(before);
+  });
+
+  test('a folder that cannot be written is an error before the model is read', async () => {
+    await writeFile(join(folder, 'a file'), '');
+    for (const into of [join(folder, 'a file'), join(folder, 'a file', 'below', 'it')]) {
+      const data = cachedLatents(images(), { files: filesIn(into) });
+      // Read by nobody: there is no such model.
+      const tried = trained(data, { name: 'none', more: [evaluation(cachedLatents(images(), { files: filesIn(into) }))] });
+      await expect(tried).rejects.toThrow(/^FILE_UNWRITABLE \(cached-latents\): nothing can be kept in .*a file.*in memory\.$/);
+    }
   });
 
   test('pictures that are cut at another place in each epoch are encoded each time', async () => {
