@@ -25,7 +25,8 @@ export interface Pictures extends Filling<'DATA'> {
  * Pictures whose latents are computed once, before the first step, and the states of their captions where the text encoders are not trained. Batches
  * hold `moments` [n, h, w, channels] in place of images, from which latents are drawn at each visit: training is the same, bit for bit. The
  * autoencoder and frozen text encoders then leave the device, until pictures are drawn. Examples that each epoch cuts at another place are encoded each time; models
- * without an autoencoder are left as they are. Of files, what is damaged is computed again, and said; FILE_UNWRITABLE where none can be written. LATENTS_NOT_FINITE names the picture of which the autoencoder makes no numbers.
+ * without an autoencoder are left as they are. Of files, what is damaged is computed again, and said; FILE_UNWRITABLE where none can be written. LATENTS_NOT_FINITE
+ * names the picture of which the autoencoder makes no numbers: before the first step, or, where it is encoded each time, in the step (denoising() looks).
  */
 export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLatentsOptions = {}) => {
   /** Files that were found to be damaged, and not yet named. */

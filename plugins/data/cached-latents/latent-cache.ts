@@ -16,8 +16,6 @@ export interface KeptLatents {
 /** The latents of pictures, computed when they are first asked for. */
 export class LatentCache {
   private readonly views = new Map<number, Promise<readonly View[] | null>>();
-  /** Examples that are not kept, and whose latents were numbers when they were first shown. */
-  private readonly seen = new Set<number>();
 
   constructor(
     private readonly model: TextToImage,
@@ -41,21 +39,10 @@ export class LatentCache {
     return found;
   }
 
-  /** The batch with what the autoencoder makes of its images, which are disposed. Each example is looked at the first time. */
-  async encoded(batch: Batch): Promise<Batch> {
+  /** The batch with what the autoencoder makes of its images, which are disposed. */
+  encoded(batch: Batch): Batch {
     const { images, ...others } = batch.tensors;
-    const moments = this.momentsOf(images as Tensor4D);
-    if (batch.ids.some((id) => !this.seen.has(id))) {
-      const names = batch.ids.map((id) => this.source.nameOf(id));
-      try {
-        requireFiniteLatents((await toHost(moments)).data as Float32Array, names);
-      } catch (error) {
-        tf.dispose([moments, others]);
-        throw error;
-      }
-      for (const id of batch.ids) this.seen.add(id);
-    }
-    return { ...batch, tensors: { ...others, moments } };
+    return { ...batch, tensors: { ...others, moments: this.momentsOf(images as Tensor4D) } };
   }
 
   /** Disposes the images. */

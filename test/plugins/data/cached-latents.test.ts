@@ -2,6 +2,7 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Tensor4D } from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AnyPlugin, compose, type Model, type Plugin, run, Trainer } from '../../../core/index.js';
@@ -9,6 +10,7 @@ import { lora } from '../../../plugins/adapters/lora.js';
 import { cachedLatents } from '../../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../../plugins/data/image-folder.js';
 import { wasm } from '../../../plugins/devices/wasm.js';
+import { accumulation } from '../../../plugins/gradients/accumulation.js';
 import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
 import { textToImageModel } from '../../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../../plugins/objectives/denoising.js';
@@ -209,25 +211,62 @@ describe('latents and states that do not change are computed once', () => {
     expect(cached.weights).toEqual(plain.weights);
   });
 
-  test('a picture of which the autoencoder makes no numbers is named', async () => {
-    const spoilt = (): Plugin => ({
+  /** An autoencoder that gives NaN from a step on. */
+  const spoilt = (from = 0): Plugin => {
+    let steps = 0;
+    const spoil = (x: Tensor4D) => (steps < from ? x : tf.tidy(() => x.mul<Tensor4D>(Number.NaN)));
+    return {
       name: 'spoilt',
       apply({ hooks }) {
         hooks.prepareModel.tap((model) => {
-          const { variable } = [...model.parameters].find(([path]) => path === 'vae.quant_conv.bias')?.[1] ?? {};
-          const nan = tf.fill(variable?.shape ?? [], Number.NaN);
-          variable?.assign(nan);
-          nan.dispose();
-          return model;
+          const { codec } = model as TextToImage;
+          const moments: typeof codec.moments = (...given) => spoil(codec.moments(...given));
+          const encode: typeof codec.encode = (...given) => spoil(codec.encode(...given));
+          return { ...model, codec: { ...codec, moments, encode } };
+        });
+        hooks.afterStep.tap((step) => {
+          steps = step + 1;
         });
       },
-    });
-    await expect(trained(cachedLatents(images()), { name: 'sd15', more: [spoilt()] })).rejects.toThrow(/LATENTS_NOT_FINITE.*0\.png/);
-    // One that is not square is cut anew in each epoch.
-    const alone = join(folder, 'alone');
-    await mkdir(alone);
-    for (const name of ['1.png', '1.txt']) await copyFile(join(folder, name), join(alone, name));
-    const cut = trained(cachedLatents(imageFolder(alone, { batchSize: 1, resolution: 16 })), { name: 'sd15', more: [spoilt()] });
-    await expect(cut).rejects.toThrow(/LATENTS_NOT_FINITE.*1\.png/);
+    };
+  };
+  /** What a run ends with, and after how many steps; it leaves no tensor. */
+  const failing = async (data: AnyPlugin, more: AnyPlugin[]) => {
+    let steps = 0;
+    const count: Plugin = {
+      name: 'count',
+      apply: ({ hooks }) =>
+        hooks.afterStep.tap(() => {
+          steps++;
+        }),
+    };
+    const before = tf.memory().numTensors;
+    const error: unknown = await trained(data, { name: 'sd15', more: [...more, count] }).catch((thrown) => thrown);
+    expect(tf.memory().numTensors).toBe(before);
+    return `${steps} steps, then ${(error as Error).message}`;
+  };
+  /** One picture that is not square: each epoch cuts it elsewhere. */
+  const alone = async () => {
+    const into = join(folder, 'alone');
+    await mkdir(into, { recursive: true });
+    for (const name of ['1.png', '1.txt']) await copyFile(join(folder, name), join(into, name));
+    return imageFolder(into, { batchSize: 1, resolution: 16 });
+  };
+
+  test('a picture of which the autoencoder makes no numbers is named', async () => {
+    expect(await failing(cachedLatents(images()), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*0\.png/);
+    expect(await failing(images(), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*for \S+png, \S+png\. /);
+    expect(await failing(await alone(), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(cachedLatents(await alone()), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*1\.png/);
+  });
+
+  test('also where it is a later cut of it, in a window of several', async () => {
+    expect(await failing(await alone(), [spoilt(2)])).toMatch(/^2 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(cachedLatents(await alone()), [spoilt(2), accumulation(2)])).toMatch(/^2 steps, then LATENTS_NOT_FINITE.*1\.png/);
+  });
+
+  test('also where the loss of others is evaluated', async () => {
+    const evaluated = await failing(cachedLatents(images()), [spoilt(1), evaluation(await alone(), { every: 1 })]);
+    expect(evaluated).toMatch(/^1 steps, then LATENTS_NOT_FINITE.*1\.png/);
   });
 });
