@@ -1,6 +1,7 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { abridged, COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
+import { macrotask } from '../../core/run/breathe.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';
@@ -12,8 +13,8 @@ import type { PictureSource } from './image-folder/picture-source.js';
 export interface CachedLatentsOptions {
   /** Where to keep what was computed, for later runs too; in memory by default. */
   readonly files?: Files;
-  /** Told before training how many examples are done. */
-  readonly onProgress?: (done: number, of: number) => void;
+  /** Told before training, on rank 0, how many examples (`latents`) and then how many texts (`captions`) are done. */
+  readonly onProgress?: (done: number, of: number, what: 'latents' | 'captions') => void;
 }
 
 /** Data whose source says how pictures are shown. */
@@ -70,12 +71,22 @@ export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLaten
         // What one process puts into a folder the others find there.
         const { rank, worldSize, sum } = resolve(COLLECTIVE);
         const [first, stride] = files ? [rank, worldSize] : [0, 1];
+        const tell: typeof onProgress = (...how) => {
+          if (rank === 0) onProgress?.(...how);
+        };
         for (let id = first; id < source.items && !host.stopAsked(); id += stride) {
           await latents.fill(id);
-          onProgress?.(Math.min(source.items, id + stride), source.items);
+          tell(Math.min(source.items, id + stride), source.items, 'latents');
+          // Lets signals in.
+          await macrotask();
         }
         await sum(0);
-        await texts.fill(model, ['', ...(source.strings?.text ?? [])]);
+        const all = [...new Set(['', ...(source.strings?.text ?? [])])];
+        for (let i = 0; texts.areKept(model) && i < all.length && !host.stopAsked(); i++) {
+          await texts.fill(model, all[i]);
+          tell(i + 1, all.length, 'captions');
+          await macrotask();
+        }
         nameDamaged();
         await leaveDevice(model);
       });

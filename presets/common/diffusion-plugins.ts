@@ -3,6 +3,7 @@ import { cachedLatents, type Pictures } from '../../plugins/data/cached-latents.
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
+import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
@@ -13,7 +14,7 @@ import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
 
 /** The options that both presets have, checked and with their defaults. */
-type DiffusionOptions = Pick<CommonOptions, 'outputDir'> &
+type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
   OptionValues<typeof modelOptions & typeof imageOptions & typeof diffusionOptions & typeof samplingOptions>;
 
 /** Data, objective, evaluation and pictures of the presets that train on a folder of images. */
@@ -26,8 +27,11 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };
-  const files = o.cacheDir === undefined ? {} : { files: folder(o.cacheDir) };
-  const data = (pictures: Pictures) => (o.cacheLatents ? cachedLatents(pictures, files) : pictures);
+  const cache = {
+    ...(o.cacheDir === undefined ? {} : { files: folder(o.cacheDir) }),
+    ...(o.quiet ? {} : { onProgress: preparation() }),
+  };
+  const data = (pictures: Pictures) => (o.cacheLatents ? cachedLatents(pictures, cache) : pictures);
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
     data(

@@ -19,12 +19,12 @@ import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { constant } from '../../../plugins/schedules/constant.js';
-import { tf, use } from '../../support/devices.js';
+import { tf, use as useDevice } from '../../support/devices.js';
 
 const pipeline = (name: string) => filesIn(fileURLToPath(new URL(`../../fixtures/pipelines/${name}`, import.meta.url)));
 let folder: string;
 beforeAll(async () => {
-  await use('wasm');
+  await useDevice('wasm');
   folder = await mkdtemp(join(tmpdir(), 'steploom-'));
   for (const [i, size] of [
     [16, 16],
@@ -50,9 +50,15 @@ async function trained(
     longCaptions = 'cut' as 'cut' | 'chunk',
     on = wasm as () => AnyPlugin,
     warn = (text: string): void => console.warn(text),
+    stopAt = null as 'codec' | 'text' | null,
   } = {},
 ) {
   const used = { codec: 0, text: 0, during: 0 };
+  /** Counts; what a signal's listener does comes when the process next looks for events. */
+  const use = (which: 'codec' | 'text') => {
+    used[which]++;
+    if (which === stopAt) setImmediate(() => trainer.request('stop'));
+  };
   let steps = 0;
   const spy: Plugin = {
     name: 'spy',
@@ -64,13 +70,13 @@ async function trained(
           codec: {
             ...codec,
             moments: (...given) => {
-              used.codec++;
+              use('codec');
               if (steps > 0) used.during++;
               return codec.moments(...given);
             },
           },
           encode: (...given) => {
-            used.text++;
+            use('text');
             return encode(...given);
           },
         };
@@ -104,8 +110,9 @@ async function trained(
     keep,
     ...more,
   );
-  await new Trainer(composition, { warn }).train();
-  return { weights, used };
+  const trainer = new Trainer(composition, { warn });
+  const { step } = await trainer.train();
+  return { weights, used, step };
 }
 
 describe('latents and states that do not change are computed once', () => {
@@ -145,16 +152,25 @@ describe('latents and states that do not change are computed once', () => {
     const into = join(folder, 'cache');
     const files = filesIn(into);
     const told: string[] = [];
-    const first = await trained(cachedLatents(images(), { files, onProgress: (done, of) => told.push(`${done} of ${of}`) }), {
+    const first = await trained(cachedLatents(images(), { files, onProgress: (done, of, what) => told.push(`${what} ${done} of ${of}`) }), {
       name: 'sd15',
     });
-    expect(told).toEqual(['1 of 3', '2 of 3', '3 of 3']);
+    expect(told).toEqual([
+      ...['latents 1 of 3', 'latents 2 of 3', 'latents 3 of 3'],
+      ...['captions 1 of 4', 'captions 2 of 4', 'captions 3 of 4', 'captions 4 of 4'],
+    ]);
     expect((await readdir(into, { recursive: true })).filter((path) => path.endsWith('.safetensors'))).toHaveLength(10);
     const again = await trained(cachedLatents(images(), { files }), { name: 'sd15' });
     expect(again.weights).toEqual(first.weights);
     expect(again.used).toEqual({ codec: 0, text: 0, during: 0 });
     expect((await trained(cachedLatents(images({ resolution: 8 }), { files }), { name: 'sd15' })).used.codec).toBe(6);
     expect((await trained(cachedLatents(images(), { files }), { name: 'sd21' })).used).toMatchObject({ codec: 6, text: 4 });
+  });
+
+  test('a stop is heard while latents are computed, and while captions are', async () => {
+    // One picture, both ways; one caption.
+    expect(await trained(cachedLatents(images()), { stopAt: 'codec' })).toMatchObject({ step: 0, used: { codec: 2, text: 0 } });
+    expect(await trained(cachedLatents(images()), { stopAt: 'text' })).toMatchObject({ step: 0, used: { codec: 6, text: 1 } });
   });
 
   test('a damaged file is computed and written again, and said in one line', async () => {
