@@ -15,6 +15,8 @@ export interface CachedLatentsOptions {
   readonly files?: Files;
   /** Told before training, on rank 0, how many examples (`latents`) and then how many texts (`captions`) are done. */
   readonly onProgress?: (done: number, of: number, what: 'latents' | 'captions') => void;
+  /** Say so where there is nothing to keep: of a model without an autoencoder, of pictures that each epoch cuts elsewhere. */
+  readonly sayIdle?: boolean;
 }
 
 /** Data whose source says how pictures are shown. */
@@ -29,7 +31,7 @@ export interface Pictures extends Filling<'DATA'> {
  * without an autoencoder are left as they are. Of files, what is damaged is computed again, and said; FILE_UNWRITABLE where none can be written. LATENTS_NOT_FINITE
  * names the picture of which the autoencoder makes no numbers: before the first step, or, where it is encoded each time, in the step (denoising() looks).
  */
-export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLatentsOptions = {}) => {
+export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = false }: CachedLatentsOptions = {}) => {
   /** Files that were found to be damaged, and not yet named. */
   let damaged: string[] = [];
   let warn: Host['warn'];
@@ -66,25 +68,32 @@ export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLaten
       );
       hooks.onStart.tapPromise(async () => {
         const model = host.model();
-        if (!isTextToImage(model) || !model.codec.isLearned) return;
+        const { rank, worldSize, sum } = resolve(COLLECTIVE);
+        const say = (what: string) => {
+          if (sayIdle && rank === 0 && !host.stopAsked()) warn(what);
+        };
+        if (!isTextToImage(model) || !model.codec.isLearned) return say('the model has no autoencoder: there are no latents to keep');
         latents = new LatentCache(model, source, kept);
         // What one process puts into a folder the others find there.
-        const { rank, worldSize, sum } = resolve(COLLECTIVE);
         const [first, stride] = files ? [rank, worldSize] : [0, 1];
         const tell: typeof onProgress = (...how) => {
           if (rank === 0) onProgress?.(...how);
         };
+        let unkept = 0;
         for (let id = first; id < source.items && !host.stopAsked(); id += stride) {
-          await latents.fill(id);
+          if (!(await latents.fill(id))) unkept++;
           tell(Math.min(source.items, id + stride), source.items, 'latents');
           // Lets signals in.
           await macrotask();
         }
-        await sum(0);
-        const all = [...new Set(['', ...(source.strings?.text ?? [])])];
-        for (let i = 0; texts.areKept(model) && i < all.length && !host.stopAsked(); i++) {
-          await texts.fill(model, all[i]);
-          tell(i + 1, all.length, 'captions');
+        const ofAll = await sum(unkept);
+        const many = files ? ofAll : unkept;
+        if (many > 0)
+          say(`the latents of ${many} of ${source.items} pictures are not kept: each epoch cuts them elsewhere. centerCrop keeps them`);
+        const captions = [...new Set(['', ...(source.strings?.text ?? [])])];
+        for (let i = 0; texts.areKept(model) && i < captions.length && !host.stopAsked(); i++) {
+          await texts.fill(model, captions[i]);
+          tell(i + 1, captions.length, 'captions');
           await macrotask();
         }
         nameDamaged();

@@ -1,5 +1,5 @@
 import type { AnyPlugin } from '../../core/index.js';
-import { cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
+import { type CachedLatentsOptions, cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
@@ -17,8 +17,11 @@ import { samplingOf } from './sampling.js';
 type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
   OptionValues<typeof modelOptions & typeof imageOptions & typeof diffusionOptions & typeof samplingOptions>;
 
-/** Data, objective, evaluation and pictures of the presets that train on a folder of images. */
-export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]> {
+/** Data, objective, evaluation and pictures of the presets that train on a folder of images. `given` are the options as they came, without defaults. */
+export async function diffusionPlugins(
+  o: DiffusionOptions,
+  given: Partial<Pick<DiffusionOptions, 'cacheDir' | 'cacheLatents'>>,
+): Promise<AnyPlugin[]> {
   // What is true of both folders; only the training's images are cropped and flipped at random.
   const images = {
     batchSize: o.trainBatchSize,
@@ -31,7 +34,10 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
     ...(o.cacheDir === undefined ? {} : { files: folder(o.cacheDir) }),
     ...(o.quiet ? {} : { onProgress: preparation() }),
   };
-  const data = (pictures: Pictures) => (o.cacheLatents ? cachedLatents(pictures, cache) : pictures);
+  // Who did not ask for a cache need not hear that there is nothing to keep.
+  const sayIdle = given.cacheDir !== undefined || given.cacheLatents === true;
+  const data = (pictures: Pictures, more: CachedLatentsOptions = {}) =>
+    o.cacheLatents ? cachedLatents(pictures, { ...cache, ...more }) : pictures;
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
     data(
@@ -41,6 +47,7 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
         randomFlip: o.randomFlip,
         ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
       }),
+      { sayIdle },
     ),
     denoisingOf(o),
     summary(o.outputDir),

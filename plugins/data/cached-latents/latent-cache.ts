@@ -23,9 +23,11 @@ export class LatentCache {
     private readonly store: Store,
   ) {}
 
-  /** Computes all that epochs will show of an example. */
-  async fill(id: number): Promise<void> {
-    for (const view of (await this.viewsOf(id)) ?? []) await this.latentsOf(id, view);
+  /** Computes all that epochs will show of an example; false where that is too much to keep. */
+  async fill(id: number): Promise<boolean> {
+    const views = await this.viewsOf(id);
+    for (const view of views ?? []) await this.latentsOf(id, view);
+    return views !== null;
   }
 
   /** What an epoch shows of examples; null where one of them is shown in too many ways to keep. */

@@ -173,6 +173,26 @@ describe('latents and states that do not change are computed once', () => {
     expect(await trained(cachedLatents(images()), { stopAt: 'text' })).toMatchObject({ step: 0, used: { codec: 6, text: 1 } });
   });
 
+  test('where there is nothing to keep, that is said if it is asked for', async () => {
+    const plain: Plugin = {
+      name: 'plain',
+      apply({ hooks }) {
+        hooks.prepareModel.tap((model) => ({ ...model, codec: { ...(model as TextToImage).codec, isLearned: false } }) as TextToImage);
+      },
+    };
+    const said = async (sayIdle: boolean, options: object, more: AnyPlugin[] = []) => {
+      const lines: string[] = [];
+      await trained(cachedLatents(images(options), { sayIdle }), { name: 'sd15', more, warn: (text) => lines.push(text) });
+      return lines.filter((text) => text.startsWith('cached-latents'));
+    };
+    expect(await said(true, { centerCrop: false })).toEqual([
+      'cached-latents: the latents of 2 of 3 pictures are not kept: each epoch cuts them elsewhere. centerCrop keeps them',
+    ]);
+    expect(await said(true, {}, [plain])).toEqual(['cached-latents: the model has no autoencoder: there are no latents to keep']);
+    expect(await said(false, { centerCrop: false })).toEqual([]);
+    expect(await said(true, {})).toEqual([]);
+  });
+
   test('a damaged file is computed and written again, and said in one line', async () => {
     const into = join(folder, 'damaged');
     const files = filesIn(into);
