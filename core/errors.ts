@@ -81,8 +81,9 @@ export class Problems {
   readonly list: Problem[] = [];
   readonly warnings: Problem[] = [];
 
-  /** Notes what must be mended before training can start. */
+  /** Notes what must be mended before training can start. What two of a plugin find, that of training and that of evaluation, stands there once. */
   add(code: ErrorCode, plugin: string, what: string, fix: string): void {
+    if (this.list.some((known) => known.code === code && known.plugin === plugin && known.what === what)) return;
     this.list.push({ code, plugin, what, fix });
   }
 

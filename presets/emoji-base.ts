@@ -46,7 +46,7 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     textToImageModel({ from: emojiModel(words, o.textLayers, o.rescaleZeroSnr), train: 'everything' }),
     emojiData(icons, o.trainBatchSize),
     denoisingOf(o),
-    ...commonPlugins(o),
+    ...commonPlugins(emojiBaseOptions, o, options),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
     saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),
     summary(o.outputDir),

@@ -67,7 +67,7 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
     adapter,
     emojiData(train, o.trainBatchSize, delft),
     denoisingOf(o),
-    ...commonPlugins(o),
+    ...commonPlugins(emojiOptions, o, options),
     saveLora(o.outputDir, adapter),
     summary(o.outputDir),
     emojiFigures({

@@ -59,8 +59,8 @@ export async function loraTextToImage(options: LoraTextToImageOptions): Promise<
   return compose(
     textToImageModel({ ...modelSource(o), train: 'nothing' }),
     adapter,
-    ...commonPlugins(o),
+    ...commonPlugins(loraTextToImageOptions, o, options),
     saveLora(o.outputDir, adapter, { resolution: o.resolution }),
-    ...(await diffusionPlugins(o)),
+    ...(await diffusionPlugins(o, options)),
   );
 }

@@ -38,9 +38,9 @@ export async function textToImage(options: TextToImageOptions): Promise<Composit
   const o = parseOptions('text-to-image', textToImageOptions, options);
   return compose(
     textToImageModel({ ...modelSource(o), train: o.trainTextEncoder ? 'everything' : 'unet' }),
-    ...commonPlugins(o),
+    ...commonPlugins(textToImageOptions, o, options),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
     saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),
-    ...(await diffusionPlugins(o)),
+    ...(await diffusionPlugins(o, options)),
   );
 }

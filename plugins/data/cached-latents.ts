@@ -1,6 +1,7 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
+import { abridged, COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
+import { macrotask } from '../../core/run/breathe.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';
@@ -12,8 +13,10 @@ import type { PictureSource } from './image-folder/picture-source.js';
 export interface CachedLatentsOptions {
   /** Where to keep what was computed, for later runs too; in memory by default. */
   readonly files?: Files;
-  /** Told before training how many examples are done. */
-  readonly onProgress?: (done: number, of: number) => void;
+  /** Told before training, on rank 0, how many examples (`latents`) and then how many texts (`captions`) are done. */
+  readonly onProgress?: (done: number, of: number, what: 'latents' | 'captions') => void;
+  /** Say so where there is nothing to keep: of a model without an autoencoder, of pictures that each epoch cuts elsewhere. */
+  readonly sayIdle?: boolean;
 }
 
 /** Data whose source says how pictures are shown. */
@@ -25,20 +28,39 @@ export interface Pictures extends Filling<'DATA'> {
  * Pictures whose latents are computed once, before the first step, and the states of their captions where the text encoders are not trained. Batches
  * hold `moments` [n, h, w, channels] in place of images, from which latents are drawn at each visit: training is the same, bit for bit. The
  * autoencoder and frozen text encoders then leave the device, until pictures are drawn. Examples that each epoch cuts at another place are encoded each time; models
- * without an autoencoder are left as they are. LATENTS_NOT_FINITE names the picture of which the autoencoder makes no numbers.
+ * without an autoencoder are left as they are. Of files, what is damaged is computed again, and said; FILE_UNWRITABLE where none can be written. LATENTS_NOT_FINITE
+ * names the picture of which the autoencoder makes no numbers: before the first step, or, where it is encoded each time, in the step (denoising() looks).
  */
-export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLatentsOptions = {}) => {
-  const kept = store(files);
+export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = false }: CachedLatentsOptions = {}) => {
+  /** Files that were found to be damaged, and not yet named. */
+  let damaged: string[] = [];
+  let warn: Host['warn'];
+  const kept = store(files, (path) => damaged.push(path));
   const texts = new TextCache(kept);
   let source: PictureSource;
   let latents: LatentCache | null = null;
+  const nameDamaged = () => {
+    if (damaged.length > 0) warn(`damaged files are computed and written again: ${abridged(damaged)}`);
+    damaged = [];
+  };
 
   return {
     name: 'cached-latents',
     fills: DATA,
     async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
+      warn = host.warn;
       await host.adopt(data);
+      hooks.validate.tapPromise(async (problems) => {
+        const why = await files?.unwritable?.();
+        if (why)
+          problems.add(
+            'FILE_UNWRITABLE',
+            'cached-latents',
+            `nothing can be kept in ${files?.where}: ${why}`,
+            'Give another folder, or none: what is computed is then kept in memory.',
+          );
+      });
       hooks.prepareModel.tap((model) =>
         isTextToImage(model) && model.codec.isLearned
           ? { ...model, encode: texts.encoder(model), leaveDevice: () => leaveDevice(host.model()) }
@@ -46,17 +68,35 @@ export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLaten
       );
       hooks.onStart.tapPromise(async () => {
         const model = host.model();
-        if (!isTextToImage(model) || !model.codec.isLearned) return;
+        const { rank, worldSize, sum } = resolve(COLLECTIVE);
+        const say = (what: string) => {
+          if (sayIdle && rank === 0 && !host.stopAsked()) warn(what);
+        };
+        if (!isTextToImage(model) || !model.codec.isLearned) return say('the model has no autoencoder: there are no latents to keep');
         latents = new LatentCache(model, source, kept);
         // What one process puts into a folder the others find there.
-        const { rank, worldSize, sum } = resolve(COLLECTIVE);
         const [first, stride] = files ? [rank, worldSize] : [0, 1];
+        const tell: typeof onProgress = (...how) => {
+          if (rank === 0) onProgress?.(...how);
+        };
+        let unkept = 0;
         for (let id = first; id < source.items && !host.stopAsked(); id += stride) {
-          await latents.fill(id);
-          onProgress?.(Math.min(source.items, id + stride), source.items);
+          if (!(await latents.fill(id))) unkept++;
+          tell(Math.min(source.items, id + stride), source.items, 'latents');
+          // Lets signals in.
+          await macrotask();
         }
-        await sum(0);
-        await texts.fill(model, ['', ...(source.strings?.text ?? [])]);
+        const ofAll = await sum(unkept);
+        const many = files ? ofAll : unkept;
+        if (many > 0)
+          say(`the latents of ${many} of ${source.items} pictures are not kept: each epoch cuts them elsewhere. centerCrop keeps them`);
+        const captions = [...new Set(['', ...(source.strings?.text ?? [])])];
+        for (let i = 0; texts.areKept(model) && i < captions.length && !host.stopAsked(); i++) {
+          await texts.fill(model, captions[i]);
+          tell(i + 1, captions.length, 'captions');
+          await macrotask();
+        }
+        nameDamaged();
         await leaveDevice(model);
       });
     },
@@ -67,6 +107,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress }: CachedLaten
         async load(ids, more) {
           if (!latents) return source.load(ids, more);
           const found = await latents.of(ids, more.epoch);
+          nameDamaged();
           if (!found) return latents.encoded(await source.load(ids, more));
           const [h, w, c] = found[0].moments.shape.slice(1);
           const all = new Float32Array(ids.length * h * w * c);

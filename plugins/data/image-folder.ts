@@ -32,7 +32,7 @@ const SHOWN = 10;
 
 /**
  * Images of a folder with their captions: from metadata.jsonl with file_name and text (Hugging Face's imagefolder), else
- * from a .txt of the same name beside each. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds). Where an image is cut and
+ * from a .txt of the same name beside each. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds); as `picture` their paths. Where an image is cut and
  * whether it is flipped belongs to epoch and image. Images are prefetched: decoded in the background before they are asked for. Needs Node and sharp.
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
@@ -106,7 +106,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           ids,
           epoch,
           tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
-          strings: { text: ids.map((id) => entries[id].caption) },
+          strings: { text: ids.map((id) => entries[id].caption), picture: ids.map((id) => entries[id].path) },
           numbers: { timeIds: conditions },
         };
       };

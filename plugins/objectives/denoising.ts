@@ -1,4 +1,4 @@
-import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
+import type { Scalar, Tensor, Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import {
   type Batch,
@@ -15,6 +15,7 @@ import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/squared-errors.js';
 import { lostCaptions } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
+import { requireFiniteLatents } from '../models/vae/finite-latents.js';
 import { minSnrWeight } from './losses/min-snr-weight.js';
 
 /**
@@ -37,9 +38,28 @@ export interface DenoisingOptions {
  * The denoising objective (Ho et al. 2020): t uniform, x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise, mean squared error to
  * noise, v = sqrt(abar) noise - sqrt(1 - abar) x_0 or x_0, whichever the model's noise schedule says. Batches hold
  * `images` [n, h, w, 3] in [-1, 1], or what the codec made of them as `moments`, and texts. Every draw belongs to an example, never to its place in a batch.
+ * LATENTS_NOT_FINITE, before the step's update, names the pictures of which an autoencoder makes no numbers: those of `images`, and of moments where the
+ * batch has their names as the column `picture`.
  */
 export const denoising = (options: DenoisingOptions = {}) => {
   const { snrGamma, noiseOffset = 0, captionDropout = 0 } = options;
+  let inRun = false;
+  /** Sums of the latents of pictures that nobody has looked at yet, [n] each, which are numbers where all of the latents are. */
+  let unseen: { readonly sums: Tensor; readonly names: readonly string[] }[] = [];
+
+  function note(latents: Tensor4D, { ids, strings, tensors }: Batch): void {
+    const names = strings?.picture ?? (tensors.images ? ids.map((id) => `example ${id}`) : null);
+    if (names) unseen.push({ sums: tf.keep(latents.sum([1, 2, 3])), names });
+  }
+
+  /** Looks at what was noted. The device goes on meanwhile with what follows the latents. */
+  async function look(): Promise<void> {
+    const noted = unseen;
+    unseen = [];
+    const read = await Promise.all(noted.map(({ sums }) => sums.data()));
+    tf.dispose(noted.map(({ sums }) => sums));
+    for (const [i, { names }] of noted.entries()) requireFiniteLatents(read[i] as Float32Array, names);
+  }
 
   /** Mean loss over the batch; `timestep` fixes t for all, as evaluation does. */
   function lossAt(context: Context, model: Model, batch: Batch, timestep?: number): Scalar {
@@ -47,6 +67,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
     const { alphasCumprod, config } = model.noise;
     const { images, moments } = batch.tensors as Record<string, Tensor4D>;
     const latents = moments ? model.codec.sample(context, moments, batch.ids) : model.codec.encode(context, images, batch.ids);
+    if (inRun && model.codec.isLearned) note(latents, batch);
     const [n, h, w, c] = latents.shape;
     const timesteps: number[] = [];
     const texts: string[] = [];
@@ -82,6 +103,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
     name: 'denoising',
     fills: OBJECTIVE,
     apply({ hooks, isFirstRank, warn }: Host) {
+      inRun = true;
       let data: Source;
       hooks.prepareData.tap((source) => {
         data = source;
@@ -99,6 +121,23 @@ export const denoising = (options: DenoisingOptions = {}) => {
         if (!(captionDropout >= 0 && captionDropout <= 1))
           check.invalid(`captionDropout is ${captionDropout}`, 'Give a number from 0 to 1.');
       });
+      hooks.onSync.tapPromise(async (sum) => {
+        try {
+          await look();
+        } catch (error) {
+          tf.dispose([sum.gradients, sum.loss]);
+          throw error;
+        }
+        return sum;
+      });
+      // Of an evaluation; a step's record comes while others are made.
+      hooks.onRecord.tapPromise(async (record) => {
+        if (!('loss' in record)) await look();
+      });
+    },
+    dispose: () => {
+      tf.dispose(unseen.map(({ sums }) => sums));
+      unseen = [];
     },
     settings: () => ({ snrGamma: snrGamma ?? null, noiseOffset, captionDropout }),
     loss: (context: Context, model: Model, batch: Batch) => lossAt(context, model, batch),

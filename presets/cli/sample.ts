@@ -6,10 +6,11 @@ import { lostText } from '../../plugins/models/clip/lost-text.js';
 import { nextFreeName } from '../../plugins/observe/logs/next-name.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { columnsOf, picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
+import { idleOptions } from '../common/idle-options.js';
 import { count, prompts, samplingOptions, sourceOptions, text } from '../common/options.js';
 import { samplingOf } from '../common/sampling.js';
 import { openModel, openOptions } from './open-model.js';
-import { addOptions, optionsOf } from './options.js';
+import { addOptions, checkOptions, givenOptions } from './options.js';
 
 const DEFAULT = 'sample.png';
 
@@ -32,7 +33,9 @@ const sampleOptions = z.strictObject({
 export function addSample(program: Command): void {
   const command = addOptions(program.command('sample').description('Draw pictures.'), sampleOptions, { mandatory: true });
   command.action(async () => {
-    const o = optionsOf(command, sampleOptions);
+    const given = givenOptions(command, sampleOptions);
+    const o = checkOptions(sampleOptions, given);
+    for (const what of idleOptions(sampleOptions, o, given)) console.error(what);
     const wanted = [o.prompt].flat();
     // Before the work, not after it.
     if (o.output !== undefined && !o.overwriteOutput && existsSync(o.output))

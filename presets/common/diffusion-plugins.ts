@@ -1,9 +1,10 @@
 import type { AnyPlugin } from '../../core/index.js';
-import { cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
+import { type CachedLatentsOptions, cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
+import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
@@ -14,11 +15,14 @@ import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
 
 /** The options that both presets have, checked and with their defaults. */
-type DiffusionOptions = Pick<CommonOptions, 'outputDir'> &
+type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
   OptionValues<typeof modelOptions & typeof imageOptions & typeof diffusionOptions & typeof samplingOptions>;
 
-/** Data, objective, evaluation and pictures of the presets that train on a folder of images. */
-export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]> {
+/** Data, objective, evaluation and pictures of the presets that train on a folder of images. `given` are the options as they came, without defaults. */
+export async function diffusionPlugins(
+  o: DiffusionOptions,
+  given: Partial<Pick<DiffusionOptions, 'cacheDir' | 'cacheLatents'>>,
+): Promise<AnyPlugin[]> {
   // What is true of both folders; only the training's images are cropped and flipped at random.
   const images = {
     batchSize: o.trainBatchSize,
@@ -27,8 +31,14 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };
-  const files = o.cacheDir === undefined ? {} : { files: folder(o.cacheDir) };
-  const data = (pictures: Pictures) => (o.cacheLatents ? cachedLatents(pictures, files) : pictures);
+  const cache = {
+    ...(o.cacheDir === undefined ? {} : { files: folder(o.cacheDir) }),
+    ...(o.quiet ? {} : { onProgress: preparation() }),
+  };
+  // Who did not ask for a cache need not hear that there is nothing to keep.
+  const sayIdle = given.cacheDir !== undefined || given.cacheLatents === true;
+  const data = (pictures: Pictures, more: CachedLatentsOptions = {}) =>
+    o.cacheLatents ? cachedLatents(pictures, { ...cache, ...more }) : pictures;
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
     data(
@@ -38,6 +48,7 @@ export async function diffusionPlugins(o: DiffusionOptions): Promise<AnyPlugin[]
         randomFlip: o.randomFlip,
         ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
       }),
+      { sayIdle },
     ),
     denoisingOf(o),
     ...(o.gradientCheckpointing ? [gradientCheckpointing()] : []),

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { type AnyPlugin, type Filling, fail, run } from '../../core/index.js';
 import { device } from '../../plugins/devices/device.js';
 import { distributed } from '../../plugins/distributed/distributed.js';
@@ -15,6 +16,7 @@ import { ui } from '../../plugins/observe/ui.js';
 import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
+import { idleOptions } from './idle-options.js';
 import { notice } from './notice.js';
 import { optimizerByName } from './optimizers.js';
 import type { diffusionOptions, OptionValues, optimizerOptions, runOptions } from './options.js';
@@ -67,18 +69,17 @@ interface Reads {
   readonly validationDataDir?: string | undefined;
 }
 
-/** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. */
-export function commonPlugins(o: CommonOptions & Reads): AnyPlugin[] {
+/** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. `given` are the options as they came, without defaults. */
+export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, given: object): AnyPlugin[] {
   const warm = warmsUp(o.lrScheduler);
   const worldSize = rankFromEnvironment()?.worldSize ?? 1;
   const rate = scaledLearningRate(o, worldSize);
   const reports = (name: 'csv' | 'tensorboard') => o.reportTo.includes(name) || o.reportTo.includes('all');
-  const notes: string[] = [];
+  const notes = idleOptions(schema, o, given, worldSize);
   if (o.scaleLr)
     notes.push(
       `the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize} x processes ${worldSize})`,
     );
-  if (!warm && o.lrWarmupSteps) notes.push(`the schedule ${o.lrScheduler} has no warm-up: lr_warmup_steps ${o.lrWarmupSteps} is not used`);
   return [
     run({
       learningRate: rate,

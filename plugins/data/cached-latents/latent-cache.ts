@@ -16,8 +16,6 @@ export interface KeptLatents {
 /** The latents of pictures, computed when they are first asked for. */
 export class LatentCache {
   private readonly views = new Map<number, Promise<readonly View[] | null>>();
-  /** Examples that are not kept, and whose latents were numbers when they were first shown. */
-  private readonly seen = new Set<number>();
 
   constructor(
     private readonly model: TextToImage,
@@ -25,9 +23,11 @@ export class LatentCache {
     private readonly store: Store,
   ) {}
 
-  /** Computes all that epochs will show of an example. */
-  async fill(id: number): Promise<void> {
-    for (const view of (await this.viewsOf(id)) ?? []) await this.latentsOf(id, view);
+  /** Computes all that epochs will show of an example; false where that is too much to keep. */
+  async fill(id: number): Promise<boolean> {
+    const views = await this.viewsOf(id);
+    for (const view of views ?? []) await this.latentsOf(id, view);
+    return views !== null;
   }
 
   /** What an epoch shows of examples; null where one of them is shown in too many ways to keep. */
@@ -41,21 +41,10 @@ export class LatentCache {
     return found;
   }
 
-  /** The batch with what the autoencoder makes of its images, which are disposed. Each example is looked at the first time. */
-  async encoded(batch: Batch): Promise<Batch> {
+  /** The batch with what the autoencoder makes of its images, which are disposed. */
+  encoded(batch: Batch): Batch {
     const { images, ...others } = batch.tensors;
-    const moments = this.momentsOf(images as Tensor4D);
-    if (batch.ids.some((id) => !this.seen.has(id))) {
-      const names = batch.ids.map((id) => this.source.nameOf(id));
-      try {
-        requireFiniteLatents((await toHost(moments)).data as Float32Array, names);
-      } catch (error) {
-        tf.dispose([moments, others]);
-        throw error;
-      }
-      for (const id of batch.ids) this.seen.add(id);
-    }
-    return { ...batch, tensors: { ...others, moments } };
+    return { ...batch, tensors: { ...others, moments: this.momentsOf(images as Tensor4D) } };
   }
 
   /** Disposes the images. */

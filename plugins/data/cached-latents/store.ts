@@ -1,4 +1,4 @@
-import type { TensorData } from '../../../core/index.js';
+import { SteploomError, type TensorData } from '../../../core/index.js';
 import type { Files } from '../../persist/formats/files.js';
 import { readSafetensors, writeSafetensors } from '../../persist/formats/safetensors.js';
 import { sha256 } from '../../persist/formats/sha256.js';
@@ -12,7 +12,8 @@ export interface Store {
   set(key: string, value: Kept): Promise<void>;
 }
 
-export function store(files?: Files): Store {
+/** `onDamaged` is told the path of each file that is not what was written there; what it held is then missing, to be computed and written again. */
+export function store(files: Files | undefined, onDamaged: (path: string) => void): Store {
   if (!files) {
     const kept = new Map<string, Kept>();
     return {
@@ -24,15 +25,33 @@ export function store(files?: Files): Store {
   }
   // Names of files are short, and the same on every system.
   const pathOf = async (key: string) => {
-    const name = (await sha256(new TextEncoder().encode(key))).slice(0, 40);
+    const name = (await hashOf(key)).slice(0, 40);
     return `${name.slice(0, 2)}/${name}.safetensors`;
   };
   return {
     async get(key) {
       const path = await pathOf(key);
-      const bytes = await files.read(path);
-      return bytes && Object.fromEntries(readSafetensors(bytes, `${files.where}/${path}`).tensors);
+      try {
+        const bytes = await files.read(path);
+        if (!bytes) return null;
+        const { tensors, metadata } = readSafetensors(bytes);
+        const value = Object.fromEntries(tensors);
+        if (metadata.checksum === (await checksumOf(key, value))) return value;
+      } catch (error) {
+        // No safetensors file, or one that the disk does not give back.
+        if (!(error instanceof SteploomError)) throw error;
+      }
+      onDamaged(`${files.where}/${path}`);
+      return null;
     },
-    set: async (key, value) => files.write(await pathOf(key), writeSafetensors(value)),
+    async set(key, value) {
+      await files.write(await pathOf(key), writeSafetensors(value, { metadata: { checksum: await checksumOf(key, value) } }));
+    },
   };
 }
+
+const hashOf = (text: string): Promise<string> => sha256(new TextEncoder().encode(text));
+
+/** Tells names, shapes and numbers, and what they belong to, from all others. */
+const checksumOf = async (key: string, value: Kept): Promise<string> =>
+  hashOf(`${await hashOf(key)} ${await sha256(writeSafetensors(value))}`);

@@ -4,10 +4,6 @@ import { type Model, makeContext, type Tensor, toHost, weightsOf } from '../../.
 import type { TextConditions, TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import type { Kept, Store } from './store.js';
 
-/** Whether texts give the same states at every step. */
-const areFrozen = (model: Model): boolean =>
-  ![...model.parameters.values()].some(({ trainable, group }) => trainable && group.startsWith('text_encoder'));
-
 /** The states of texts that frozen encoders give, on the host. */
 export class TextCache {
   private readonly known = new Map<string, Kept>();
@@ -28,21 +24,23 @@ export class TextCache {
     };
   }
 
-  /** Computes the states of texts, if the encoders are frozen. */
-  async fill(model: TextToImage, texts: readonly string[]): Promise<void> {
-    if (!areFrozen(model)) return;
-    const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });
-    for (const text of new Set(texts)) {
-      const path = `states ${model.base} ${model.configuration} ${text}`;
-      let value = await this.store.get(path);
-      if (!value) {
-        const { states, pooled } = tf.tidy(() => ({ ...model.encode(context, [text]) }));
-        value = { states: await toHost(states), ...(pooled ? { pooled: await toHost(pooled) } : {}) };
-        tf.dispose([states, ...(pooled ? [pooled] : [])]);
-        await this.store.set(path, value);
-      }
-      this.known.set(text, value);
+  /** Whether texts give the same states at every step: the encoders are frozen. */
+  areKept(model: Model): boolean {
+    return ![...model.parameters.values()].some(({ trainable, group }) => trainable && group.startsWith('text_encoder'));
+  }
+
+  /** Computes the states of a text that is not kept yet. */
+  async fill(model: TextToImage, text: string): Promise<void> {
+    const path = `states ${model.base} ${model.configuration} ${text}`;
+    let value = await this.store.get(path);
+    if (!value) {
+      const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });
+      const { states, pooled } = tf.tidy(() => ({ ...model.encode(context, [text]) }));
+      value = { states: await toHost(states), ...(pooled ? { pooled: await toHost(pooled) } : {}) };
+      tf.dispose([states, ...(pooled ? [pooled] : [])]);
+      await this.store.set(path, value);
     }
+    this.known.set(text, value);
   }
 }
 

@@ -12,6 +12,8 @@ export interface Files {
   /** A copy of a file's bytes, from `from` up to the one before `to`; an error where the file is missing or ends before. */
   range(path: string, from: number, to: number): Promise<Uint8Array>;
   write(path: string, content: Uint8Array | string): Promise<void>;
+  /** Why nothing can be written here; null where it can, as far as this shows without writing. Absent where only writing shows it. */
+  unwritable?(): Promise<string | null>;
   /** Writes a file part by part, with as little of it in memory; absent where the place has no means to, see the function of this name. */
   writeParts?(path: string, parts: AsyncIterable<Uint8Array>): Promise<void>;
   /** Writes several files, of which a reader finds all or none. Absent where the place has no means to; see {@link writeTogether}. */

@@ -1,5 +1,5 @@
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { fail, messageOf } from '../../../core/index.js';
 import { writeAtomically } from './atomic-file.js';
 import { placesOf, writeFilesTogether } from './atomic-files.js';
@@ -31,6 +31,18 @@ async function fill(file: FileHandle, bytes: Uint8Array, from: number): Promise<
   return done;
 }
 
+/** Why nothing can be made in a folder, or in the nearest above it that is there; null where it can. */
+async function unwritable(path: string): Promise<string | null> {
+  try {
+    if (!(await stat(path)).isDirectory()) return `${path} is no folder`;
+    await access(path, constants.W_OK | constants.X_OK);
+    return null;
+  } catch (error) {
+    const isThere = (error as NodeJS.ErrnoException).code !== 'ENOENT' || dirname(path) === path;
+    return isThere ? messageOf(error) : unwritable(dirname(path));
+  }
+}
+
 /** Files below a folder of this machine; each has its old content until the new one is whole. Needs Node. */
 export const folder = (path: string): Files => ({
   where: path,
@@ -52,6 +64,7 @@ export const folder = (path: string): Files => ({
   async write(name, content) {
     await writeAtomically(join(path, name), content);
   },
+  unwritable: () => unwritable(resolve(path)),
   writeParts: (name, parts) => writeAtomically(join(path, name), parts),
   together: (write) => writeFilesTogether(path, (stage) => write(folder(stage))),
 });

@@ -47,7 +47,7 @@ export interface EmojiOptions {
   readonly splitBatches?: boolean | undefined;
   /** How gradients travel between processes. Default: none. */
   readonly gradientCompression?: 'none' | 'float16' | undefined;
-  /** No progress bar. Default: false. */
+  /** No progress bar, and nothing of how far the latents are. Default: false. */
   readonly quiet?: boolean | undefined;
   /** The base learning rate. Default: 0.002. */
   readonly learningRate?: number | undefined;

@@ -47,7 +47,7 @@ export interface LoraTextToImageOptions {
   readonly splitBatches?: boolean | undefined;
   /** How gradients travel between processes. Default: none. */
   readonly gradientCompression?: 'none' | 'float16' | undefined;
-  /** No progress bar. Default: false. */
+  /** No progress bar, and nothing of how far the latents are. Default: false. */
   readonly quiet?: boolean | undefined;
   /**
    * A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that

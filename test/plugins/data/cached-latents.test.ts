@@ -1,7 +1,8 @@
-import { copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Tensor4D } from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AnyPlugin, compose, type Model, type Plugin, run, Trainer } from '../../../core/index.js';
@@ -9,18 +10,21 @@ import { lora } from '../../../plugins/adapters/lora.js';
 import { cachedLatents } from '../../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../../plugins/data/image-folder.js';
 import { wasm } from '../../../plugins/devices/wasm.js';
+import { accumulation } from '../../../plugins/gradients/accumulation.js';
 import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
 import { textToImageModel } from '../../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../../plugins/objectives/denoising.js';
+import { evaluation } from '../../../plugins/observe/evaluation.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
+import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { constant } from '../../../plugins/schedules/constant.js';
-import { tf, use } from '../../support/devices.js';
+import { tf, use as useDevice } from '../../support/devices.js';
 
 const pipeline = (name: string) => filesIn(fileURLToPath(new URL(`../../fixtures/pipelines/${name}`, import.meta.url)));
 let folder: string;
 beforeAll(async () => {
-  await use('wasm');
+  await useDevice('wasm');
   folder = await mkdtemp(join(tmpdir(), 'steploom-'));
   for (const [i, size] of [
     [16, 16],
@@ -45,9 +49,16 @@ async function trained(
     textTargets = [] as string[],
     longCaptions = 'cut' as 'cut' | 'chunk',
     on = wasm as () => AnyPlugin,
+    warn = (text: string): void => console.warn(text),
+    stopAt = null as 'codec' | 'text' | null,
   } = {},
 ) {
   const used = { codec: 0, text: 0, during: 0 };
+  /** Counts; what a signal's listener does comes when the process next looks for events. */
+  const use = (which: 'codec' | 'text') => {
+    used[which]++;
+    if (which === stopAt) setImmediate(() => trainer.request('stop'));
+  };
   let steps = 0;
   const spy: Plugin = {
     name: 'spy',
@@ -59,13 +70,13 @@ async function trained(
           codec: {
             ...codec,
             moments: (...given) => {
-              used.codec++;
+              use('codec');
               if (steps > 0) used.during++;
               return codec.moments(...given);
             },
           },
           encode: (...given) => {
-            used.text++;
+            use('text');
             return encode(...given);
           },
         };
@@ -99,8 +110,9 @@ async function trained(
     keep,
     ...more,
   );
-  await new Trainer(composition).train();
-  return { weights, used };
+  const trainer = new Trainer(composition, { warn });
+  const { step } = await trainer.train();
+  return { weights, used, step };
 }
 
 describe('latents and states that do not change are computed once', () => {
@@ -140,10 +152,13 @@ describe('latents and states that do not change are computed once', () => {
     const into = join(folder, 'cache');
     const files = filesIn(into);
     const told: string[] = [];
-    const first = await trained(cachedLatents(images(), { files, onProgress: (done, of) => told.push(`${done} of ${of}`) }), {
+    const first = await trained(cachedLatents(images(), { files, onProgress: (done, of, what) => told.push(`${what} ${done} of ${of}`) }), {
       name: 'sd15',
     });
-    expect(told).toEqual(['1 of 3', '2 of 3', '3 of 3']);
+    expect(told).toEqual([
+      ...['latents 1 of 3', 'latents 2 of 3', 'latents 3 of 3'],
+      ...['captions 1 of 4', 'captions 2 of 4', 'captions 3 of 4', 'captions 4 of 4'],
+    ]);
     expect((await readdir(into, { recursive: true })).filter((path) => path.endsWith('.safetensors'))).toHaveLength(10);
     const again = await trained(cachedLatents(images(), { files }), { name: 'sd15' });
     expect(again.weights).toEqual(first.weights);
@@ -152,31 +167,142 @@ describe('latents and states that do not change are computed once', () => {
     expect((await trained(cachedLatents(images(), { files }), { name: 'sd21' })).used).toMatchObject({ codec: 6, text: 4 });
   });
 
+  test('a stop is heard while latents are computed, and while captions are', async () => {
+    // One picture, both ways; one caption.
+    expect(await trained(cachedLatents(images()), { stopAt: 'codec' })).toMatchObject({ step: 0, used: { codec: 2, text: 0 } });
+    expect(await trained(cachedLatents(images()), { stopAt: 'text' })).toMatchObject({ step: 0, used: { codec: 6, text: 1 } });
+  });
+
+  test('where there is nothing to keep, that is said if it is asked for', async () => {
+    const plain: Plugin = {
+      name: 'plain',
+      apply({ hooks }) {
+        hooks.prepareModel.tap((model) => ({ ...model, codec: { ...(model as TextToImage).codec, isLearned: false } }) as TextToImage);
+      },
+    };
+    const said = async (sayIdle: boolean, options: object, more: AnyPlugin[] = []) => {
+      const lines: string[] = [];
+      await trained(cachedLatents(images(options), { sayIdle }), { name: 'sd15', more, warn: (text) => lines.push(text) });
+      return lines.filter((text) => text.startsWith('cached-latents'));
+    };
+    expect(await said(true, { centerCrop: false })).toEqual([
+      'cached-latents: the latents of 2 of 3 pictures are not kept: each epoch cuts them elsewhere. centerCrop keeps them',
+    ]);
+    expect(await said(true, {}, [plain])).toEqual(['cached-latents: the model has no autoencoder: there are no latents to keep']);
+    expect(await said(false, { centerCrop: false })).toEqual([]);
+    expect(await said(true, {})).toEqual([]);
+  });
+
+  test('a damaged file is computed and written again, and said in one line', async () => {
+    const into = join(folder, 'damaged');
+    const files = filesIn(into);
+    const first = await trained(cachedLatents(images(), { files }), { name: 'sd15' });
+    const all = (await readdir(into, { recursive: true })).filter((path) => path.endsWith('.safetensors')).sort();
+    const before = await Promise.all(all.map((path) => readFile(join(into, path))));
+    const kindOf = (i: number) => ('moments' in Object.fromEntries(readSafetensors(before[i]).tensors) ? 'codec' : 'text');
+    const spoilt = [
+      // Cut off, and empty.
+      (path: string) => truncate(path, before[0].byteLength - 4),
+      (path: string) => truncate(path, 0),
+      // One bit, and numbers of another shape.
+      (path: string) =>
+        writeFile(
+          path,
+          before[2].map((byte, at) => (at === before[2].byteLength - 1 ? byte ^ 1 : byte)),
+        ),
+      (path: string) => {
+        const { tensors, metadata } = readSafetensors(before[3]);
+        const flat = [...tensors].map(([name, { data, dtype }]) => [name, { data, dtype, shape: [data.length] }]);
+        return writeFile(path, writeSafetensors(Object.fromEntries(flat), { metadata }));
+      },
+      // What belongs to something else.
+      (path: string) => copyFile(join(into, all[5]), path),
+    ];
+    for (const [i, spoil] of spoilt.entries()) await spoil(join(into, all[i]));
+    const said: string[] = [];
+    const again = await trained(cachedLatents(images(), { files }), { name: 'sd15', warn: (text) => said.push(text) });
+    expect(again.weights).toEqual(first.weights);
+    const kinds = spoilt.map((_, i) => kindOf(i));
+    expect(again.used).toMatchObject({ codec: kinds.filter((kind) => kind === 'codec').length, during: 0 });
+    expect(again.used.text).toBe(kinds.filter((kind) => kind === 'text').length);
+    expect(said.filter((text) => text.startsWith('cached-latents'))).toEqual([
+      expect.stringMatching(/^cached-latents: damaged files are computed and written again: .*safetensors, \.\.\. \(5\)$/),
+    ]);
+    expect(await Promise.all(all.map((path) => readFile(join(into, path))))).toEqual(before);
+  });
+
+  test('a folder that cannot be written is an error before the model is read', async () => {
+    await writeFile(join(folder, 'a file'), '');
+    for (const into of [join(folder, 'a file'), join(folder, 'a file', 'below', 'it')]) {
+      const data = cachedLatents(images(), { files: filesIn(into) });
+      // Read by nobody: there is no such model.
+      const tried = trained(data, { name: 'none', more: [evaluation(cachedLatents(images(), { files: filesIn(into) }))] });
+      await expect(tried).rejects.toThrow(/^FILE_UNWRITABLE \(cached-latents\): nothing can be kept in .*a file.*in memory\.$/);
+    }
+  });
+
   test('pictures that are cut at another place in each epoch are encoded each time', async () => {
     const plain = await trained(images({ centerCrop: false }), { name: 'sd15' });
     const cached = await trained(cachedLatents(images({ centerCrop: false })), { name: 'sd15' });
     expect(cached.weights).toEqual(plain.weights);
   });
 
-  test('a picture of which the autoencoder makes no numbers is named', async () => {
-    const spoilt = (): Plugin => ({
+  /** An autoencoder that gives NaN from a step on. */
+  const spoilt = (from = 0): Plugin => {
+    let steps = 0;
+    const spoil = (x: Tensor4D) => (steps < from ? x : tf.tidy(() => x.mul<Tensor4D>(Number.NaN)));
+    return {
       name: 'spoilt',
       apply({ hooks }) {
         hooks.prepareModel.tap((model) => {
-          const { variable } = [...model.parameters].find(([path]) => path === 'vae.quant_conv.bias')?.[1] ?? {};
-          const nan = tf.fill(variable?.shape ?? [], Number.NaN);
-          variable?.assign(nan);
-          nan.dispose();
-          return model;
+          const { codec } = model as TextToImage;
+          const moments: typeof codec.moments = (...given) => spoil(codec.moments(...given));
+          const encode: typeof codec.encode = (...given) => spoil(codec.encode(...given));
+          return { ...model, codec: { ...codec, moments, encode } };
+        });
+        hooks.afterStep.tap((step) => {
+          steps = step + 1;
         });
       },
-    });
-    await expect(trained(cachedLatents(images()), { name: 'sd15', more: [spoilt()] })).rejects.toThrow(/LATENTS_NOT_FINITE.*0\.png/);
-    // One that is not square is cut anew in each epoch.
-    const alone = join(folder, 'alone');
-    await mkdir(alone);
-    for (const name of ['1.png', '1.txt']) await copyFile(join(folder, name), join(alone, name));
-    const cut = trained(cachedLatents(imageFolder(alone, { batchSize: 1, resolution: 16 })), { name: 'sd15', more: [spoilt()] });
-    await expect(cut).rejects.toThrow(/LATENTS_NOT_FINITE.*1\.png/);
+    };
+  };
+  /** What a run ends with, and after how many steps; it leaves no tensor. */
+  const failing = async (data: AnyPlugin, more: AnyPlugin[]) => {
+    let steps = 0;
+    const count: Plugin = {
+      name: 'count',
+      apply: ({ hooks }) =>
+        hooks.afterStep.tap(() => {
+          steps++;
+        }),
+    };
+    const before = tf.memory().numTensors;
+    const error: unknown = await trained(data, { name: 'sd15', more: [...more, count] }).catch((thrown) => thrown);
+    expect(tf.memory().numTensors).toBe(before);
+    return `${steps} steps, then ${(error as Error).message}`;
+  };
+  /** One picture that is not square: each epoch cuts it elsewhere. */
+  const alone = async () => {
+    const into = join(folder, 'alone');
+    await mkdir(into, { recursive: true });
+    for (const name of ['1.png', '1.txt']) await copyFile(join(folder, name), join(into, name));
+    return imageFolder(into, { batchSize: 1, resolution: 16 });
+  };
+
+  test('a picture of which the autoencoder makes no numbers is named', async () => {
+    expect(await failing(cachedLatents(images()), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*0\.png/);
+    expect(await failing(images(), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*for \S+png, \S+png\. /);
+    expect(await failing(await alone(), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(cachedLatents(await alone()), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*1\.png/);
+  });
+
+  test('also where it is a later cut of it, in a window of several', async () => {
+    expect(await failing(await alone(), [spoilt(2)])).toMatch(/^2 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(cachedLatents(await alone()), [spoilt(2), accumulation(2)])).toMatch(/^2 steps, then LATENTS_NOT_FINITE.*1\.png/);
+  });
+
+  test('also where the loss of others is evaluated', async () => {
+    const evaluated = await failing(cachedLatents(images()), [spoilt(1), evaluation(await alone(), { every: 1 })]);
+    expect(evaluated).toMatch(/^1 steps, then LATENTS_NOT_FINITE.*1\.png/);
   });
 });

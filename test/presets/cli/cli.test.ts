@@ -100,10 +100,12 @@ describe('training', () => {
       '--scale_lr',
       '--lr_warmup_steps',
       '2',
+      '--cache_latents',
     );
     expect(run.err).toContain('step 3/3');
+    expect(run.err).toContain('cached-latents: the model has no autoencoder: there are no latents to keep');
     expect(run.err).toMatch(/learning rate 0.001 is scaled to 0.002/);
-    expect(run.err).toMatch(/schedule constant has no warm-up: lr_warmup_steps 2 is not used/);
+    expect(run.err).toMatch(/notice: --lr_warmup_steps has no effect with --lr_scheduler constant/);
     expect(run.out).toMatch(/beforeStep +clipping +3/);
     expect(run.code).toBe(0);
     // Complete events of the Trace Event Format, whose calls lie within one another or apart, as a viewer draws them.

@@ -47,6 +47,8 @@ test('an SDXL is trained with LoRA, drawn and saved as a folder and as one file,
   );
   expect(trained).toMatchObject({ code: 0 });
   expect(trained.err).toMatch(/text_encoder has no variant fp16/);
+  // Square pictures; and each option has its effect.
+  expect(trained.err).not.toMatch(/not kept|no effect/);
   const left = await readdir(join(folder, 'run'));
   for (const name of ['pytorch_lora_weights.safetensors', 'run.kohya.safetensors', 'grid-after.png']) expect(left).toContain(name);
   expect((await readdir(join(folder, 'cache'), { recursive: true })).filter((name) => name.endsWith('.safetensors'))).toHaveLength(5);
@@ -95,5 +97,9 @@ test('what cannot be read is refused by name before anything is written', async 
     2,
     expect.stringMatching(/OPTION_INVALID \(resolution\): the model works on blocks of 2 x 2 pixels, resolution is 33/),
   ]);
+  const idle = await steploom(
+    ...['sample', '--prompt', 'x', '--pretrained_model_name_or_path', 'absent', '--guidance_scale', '1', '--negative_prompt', 'y'],
+  );
+  expect([idle.code, idle.err]).toEqual([2, expect.stringMatching(/^--negative_prompt has no effect with --guidance_scale 1\n/)]);
   expect(await readdir(folder)).not.toContain('never');
 });

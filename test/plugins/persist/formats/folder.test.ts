@@ -43,6 +43,15 @@ test('where writing fails on the way, all of the old ones stay, and nothing else
   expect((await readdir(path)).sort()).toEqual(['config.json', 'text', 'unet']);
 });
 
+test('a folder says whether something can be made in it, without making it', async () => {
+  await writeFile(join(path, 'file'), '');
+  const why = (name: string) => folder(join(path, name)).unwritable?.();
+  expect([await why('.'), await why('new/and/deeper')]).toEqual([null, null]);
+  expect(await why('file')).toMatch(/file is no folder/);
+  expect(await why('file/below')).toMatch(/ENOTDIR/);
+  expect(await readdir(path)).toEqual(['file']);
+});
+
 test('a full disk leaves the old ones whole', async () => {
   await write('old');
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', path]).status === 0;
