@@ -38,28 +38,46 @@ export interface DenoisingOptions {
  * The denoising objective (Ho et al. 2020): t uniform, x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise, mean squared error to
  * noise, v = sqrt(abar) noise - sqrt(1 - abar) x_0 or x_0, whichever the model's noise schedule says. Batches hold
  * `images` [n, h, w, 3] in [-1, 1], or what the codec made of them as `moments`, and texts. Every draw belongs to an example, never to its place in a batch.
- * LATENTS_NOT_FINITE, before the step's update, names the pictures of which an autoencoder makes no numbers: those of `images`, and of moments where the
- * batch has their names as the column `picture`.
+ * LATENTS_NOT_FINITE names the pictures of which an autoencoder makes no numbers: those of `images`, and of moments where the batch has their names as
+ * the column `picture`. That is known one step later, since nothing waits for the device; a guard leaves such a step out.
  */
 export const denoising = (options: DenoisingOptions = {}) => {
   const { snrGamma, noiseOffset = 0, captionDropout = 0 } = options;
   let inRun = false;
   /** Sums of the latents of pictures that nobody has looked at yet, [n] each, which are numbers where all of the latents are. */
   let unseen: { readonly sums: Tensor; readonly names: readonly string[] }[] = [];
+  /** What is being looked at: a fault, or null. */
+  let looking: Promise<unknown> = Promise.resolve(null);
 
   function note(latents: Tensor4D, { ids, strings, tensors }: Batch): void {
     const names = strings?.picture ?? (tensors.images ? ids.map((id) => `example ${id}`) : null);
     if (names) unseen.push({ sums: tf.keep(latents.sum([1, 2, 3])), names });
   }
 
-  /** Looks at what was noted. The device goes on meanwhile with what follows the latents. */
-  async function look(): Promise<void> {
-    const noted = unseen;
-    unseen = [];
-    const read = await Promise.all(noted.map(({ sums }) => sums.data()));
-    tf.dispose(noted.map(({ sums }) => sums));
-    for (const [i, { names }] of noted.entries()) requireFiniteLatents(read[i] as Float32Array, names);
+  async function faultOf(noted: typeof unseen): Promise<unknown> {
+    try {
+      const read = await Promise.all(noted.map(({ sums }) => sums.data()));
+      for (const [i, { names }] of noted.entries()) requireFiniteLatents(read[i] as Float32Array, names);
+      return null;
+    } catch (error) {
+      return error;
+    } finally {
+      tf.dispose(noted.map(({ sums }) => sums));
+    }
   }
+
+  /** Throws what was found in what was noted before, which the device has computed by now, and begins to look at what was noted since. */
+  async function look(): Promise<void> {
+    const fault = await looking;
+    looking = faultOf(unseen);
+    unseen = [];
+    if (fault !== null) throw fault;
+  }
+
+  const lookAtAll = async (): Promise<void> => {
+    await look();
+    await look();
+  };
 
   /** Mean loss over the batch; `timestep` fixes t for all, as evaluation does. */
   function lossAt(context: Context, model: Model, batch: Batch, timestep?: number): Scalar {
@@ -132,10 +150,12 @@ export const denoising = (options: DenoisingOptions = {}) => {
       });
       // Of an evaluation; a step's record comes while others are made.
       hooks.onRecord.tapPromise(async (record) => {
-        if (!('loss' in record)) await look();
+        if (!('loss' in record)) await lookAtAll();
       });
+      hooks.onEnd.tapPromise(lookAtAll);
     },
-    dispose: () => {
+    async dispose() {
+      await looking;
       tf.dispose(unseen.map(({ sums }) => sums));
       unseen = [];
     },

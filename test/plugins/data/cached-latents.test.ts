@@ -291,14 +291,18 @@ describe('latents and states that do not change are computed once', () => {
 
   test('a picture of which the autoencoder makes no numbers is named', async () => {
     expect(await failing(cachedLatents(images()), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*0\.png/);
-    expect(await failing(images(), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*for \S+png, \S+png\. /);
-    expect(await failing(await alone(), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*1\.png/);
-    expect(await failing(cachedLatents(await alone()), [spoilt()])).toMatch(/^0 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(images(), [spoilt()])).toMatch(/^1 steps, then LATENTS_NOT_FINITE.*for \S+png, \S+png\. /);
+    expect(await failing(await alone(), [spoilt()])).toMatch(/^1 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(cachedLatents(await alone()), [spoilt()])).toMatch(/^1 steps, then LATENTS_NOT_FINITE.*1\.png/);
   });
 
   test('also where it is a later cut of it, in a window of several', async () => {
-    expect(await failing(await alone(), [spoilt(2)])).toMatch(/^2 steps, then LATENTS_NOT_FINITE.*1\.png/);
-    expect(await failing(cachedLatents(await alone()), [spoilt(2), accumulation(2)])).toMatch(/^2 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(await alone(), [spoilt(2)])).toMatch(/^3 steps, then LATENTS_NOT_FINITE.*1\.png/);
+    expect(await failing(cachedLatents(await alone()), [spoilt(2), accumulation(2)])).toMatch(/^3 steps, then LATENTS_NOT_FINITE.*1\.png/);
+  });
+
+  test('also in the last step', async () => {
+    expect(await failing(await alone(), [spoilt(3)])).toMatch(/^4 steps, then LATENTS_NOT_FINITE.*1\.png/);
   });
 
   test('also where the loss of others is evaluated', async () => {
