@@ -61,7 +61,7 @@ describe('explain', () => {
     expect(taps(e, 'prepareModel')).toEqual(['lora', 'denoising', 'checkpoint']);
     expect(taps(e, 'beforeStep')).toEqual(['clipping', 'non-finite-guard']);
     expect(taps(e, 'onSchedule')).toEqual(['cosine', 'warmup']);
-    expect(taps(e, 'onEnd')).toEqual(['non-finite-guard', 'save-lora', 'summary', 'emoji-figures']);
+    expect(taps(e, 'onEnd')).toEqual(['denoising', 'non-finite-guard', 'save-lora', 'summary', 'emoji-figures']);
     for (const { name } of e.plugins) expect(e.text).toContain(name);
   });
 
@@ -149,6 +149,6 @@ describe('explain', () => {
     expect([e.plan.steps, e.plan.stepsPerEpoch, e.plan.warmupSteps]).toEqual([5, 2, 1]);
     expect(e.learningRates?.map(({ rates }) => rates.unet).slice(0, 2)).toEqual([0, 1e-3]);
     expect(taps(e, 'onSchedule')).toEqual(['cosine', 'warmup']);
-    expect(taps(e, 'onEnd')).toEqual(['non-finite-guard']);
+    expect(taps(e, 'onEnd')).toEqual(['denoising', 'non-finite-guard']);
   });
 });

@@ -85,7 +85,7 @@ const HARMLESS = [
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler', 'cacheLatents', 'cacheDir'],
+  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler', 'cacheLatents', 'cacheDir', 'gradientCheckpointing'],
 );
 
 test.each([

@@ -1,4 +1,3 @@
-import { basename } from 'node:path/posix';
 import { fail, type Tensors } from '../../../core/index.js';
 import type { Files } from '../../persist/formats/files.js';
 import { familyOfModel, type Family as PublishedName } from '../../persist/formats/lora/family.js';
@@ -60,7 +59,7 @@ export async function writeSingleFile(
   const vPrediction = noise.config.prediction_type === 'v_prediction';
   const marks = [...(vPrediction ? [MARKS.predictsV] : []), ...(noise.config.rescale_betas_zero_snr ? [MARKS.zeroSnr] : [])];
   const { sample_size: size } = unet.config;
-  const name = basename(path).replace(/\.safetensors$/i, '');
+  const name = path.slice(path.lastIndexOf('/') + 1).replace(/\.safetensors$/i, '');
   const resolution = typeof size === 'number' ? { resolution: size * codec.factor } : {};
   const named = [...tensors].map(([key, { shape, read }]): TensorToWrite => ({ name: key, shape, read }));
   await writeSafetensorsTo(files, path, [...named, ...marks.map(mark)], {
