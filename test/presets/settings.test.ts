@@ -85,7 +85,16 @@ const HARMLESS = [
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler', 'cacheLatents', 'cacheDir', 'gradientCheckpointing'],
+  [
+    'numInferenceSteps',
+    'guidanceScale',
+    'guidanceRescale',
+    'negativePrompt',
+    'sampler',
+    'cacheLatents',
+    'cacheDir',
+    'gradientCheckpointing',
+  ],
 );
 
 test.each([

@@ -1,7 +1,8 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
-import { buffers, dispatch, flat } from './dispatch.js';
+import { buffers, dispatch, grid } from './dispatch.js';
+import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
 
 /** silu and its derivative, of a number z. */
 export const SIGMOID = 'fn sigmoid(z: f32) -> f32 { return 1f / (1f + exp(-z)); }';
@@ -13,7 +14,7 @@ const ERF = `fn erf(x: f32) -> f32 {
   return select(y, -y, x < 0f);
 }`;
 
-/** An element-wise kernel: `body` sets result[i]. */
+/** An element-wise kernel: `body` sets result[i], and knows the last axis of the result as `width`. */
 function pointwise(
   device: WebGPUDevice,
   name: string,
@@ -24,11 +25,22 @@ function pointwise(
   body: string,
 ): TensorInfo[] {
   const out = device.newTensor(shape);
-  const { groups, head } = flat(tf.util.sizeFromShape(shape));
+  const count = tf.util.sizeFromShape(shape);
+  const groups = grid(Math.ceil(count / 256));
   dispatch(device, {
     name,
-    code: () => `${buffers(read, ['result'])}\n${functions}\n${head}\n${body}\n}`,
+    named: true,
+    code: () => `${buffers(read, ['result'])}
+${sizesBinding(read.length + 1)}
+${functions}
+@compute @workgroup_size(256) fn main(@builtin(global_invocation_id) gid: vec3u) {
+  ${namedSizes(['count', 'width', 'across'])}
+  let i = gid.x + gid.y * across;
+  if (i >= count) { return; }
+  ${body}
+}`,
     tensors: [...inputs, out],
+    shared: [sizesBuffer(device, [count, shape[shape.length - 1] ?? 1, groups[0] * 256])],
     groups,
   });
   return [out];
@@ -59,23 +71,21 @@ export function geglu(device: WebGPUDevice, [x]: TensorInfo[]): TensorInfo[] {
     [x],
     [...x.shape.slice(0, -1), c],
     ERF,
-    `let at = (i / ${c}u) * ${2 * c}u + i % ${c}u; let gate = x[at + ${c}u];
+    `let at = (i / width) * 2u * width + i % width; let gate = x[at + width];
   result[i] = x[at] * 0.5 * gate * (1f + erf(gate * ${Math.SQRT1_2}));`,
   );
 }
 
-export function gegluGrad(device: WebGPUDevice, [x, dy]: TensorInfo[]): TensorInfo[] {
-  const c = x.shape[x.shape.length - 1] / 2;
-  return pointwise(
+export const gegluGrad = (device: WebGPUDevice, [x, dy]: TensorInfo[]): TensorInfo[] =>
+  pointwise(
     device,
     'gegluGrad',
     ['x', 'dy'],
     [x, dy],
     [...x.shape],
     ERF,
-    `let row = i / ${2 * c}u; let j = i % ${2 * c}u; let k = j % ${c}u;
-  let value = x[row * ${2 * c}u + k]; let gate = x[row * ${2 * c}u + ${c}u + k]; let g = dy[row * ${c}u + k];
+    `let c = width / 2u; let row = i / width; let j = i % width; let k = j % c;
+  let value = x[row * width + k]; let gate = x[row * width + c + k]; let g = dy[row * c + k];
   let phi = 0.5 * (1f + erf(gate * ${Math.SQRT1_2}));
-  result[i] = select(g * value * (phi + gate * exp(-0.5 * gate * gate) * ${1 / Math.sqrt(2 * Math.PI)}), g * gate * phi, j < ${c}u);`,
+  result[i] = select(g * value * (phi + gate * exp(-0.5 * gate * gate) * ${1 / Math.sqrt(2 * Math.PI)}), g * gate * phi, j < c);`,
   );
-}

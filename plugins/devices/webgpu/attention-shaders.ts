@@ -1,4 +1,5 @@
 import { buffers } from './dispatch.js';
+import { namedSizes, sizesBinding } from './sizes.js';
 
 // The shaders of attention.ts, for heads of so many numbers.
 
@@ -63,13 +64,13 @@ export const SIZES = ['heads', 'lq', 'lk', 'batch', 'depth'] as const;
 
 /** Bindings, sizes and tiles. */
 const declarations = (read: readonly string[], written: readonly string[], rows: number, d: number): string => `${buffers(read, written)}
-@group(0) @binding(${read.length + written.length}) var<storage, read> sizes: array<u32>;
+${sizesBinding(read.length + written.length)}
 var<workgroup> tileL: array<f32, ${16 * (rows + 1)}>;
 var<workgroup> tileR: array<f32, ${16 * (KEYS + 1)}>;
 var<workgroup> tileP: array<f32, ${rows * (KEYS + 1)}>;
 var<workgroup> tileV: array<f32, ${8 * padded(d)}>;`;
 
-const NAMED_SIZES = SIZES.map((name, i) => `let ${name} = sizes[${i}];`).join(' ');
+const NAMED_SIZES = namedSizes(SIZES);
 
 const head = (rows: number): string => `@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -162,7 +163,7 @@ ${head(rows)}
 
 /** The sum of output times its gradient for each row and head: what the softmax's gradient takes off. */
 export const deltaShader = (d: number): string => `${buffers(['result', 'dy'], ['deltas'])}
-@group(0) @binding(3) var<storage, read> sizes: array<u32>;
+${sizesBinding(3)}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
   ${NAMED_SIZES}
   let row = id.x / heads;

@@ -3,6 +3,7 @@ import type { AttentionOperation } from '../compute/contract.js';
 import { deltaShader, forwardShader, KEYS, keyShader, queryShader, rowsFor, SIZES } from './attention-shaders.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch } from './dispatch.js';
+import { sizesBuffer } from './sizes.js';
 import { addSlices } from './slices.js';
 
 /** What a call's shaders are told, with the queries of each example in so many slices. */
@@ -15,9 +16,10 @@ function sizesOf(device: WebGPUDevice, q: Tensor, k: Tensor, heads: number, slic
     batch,
     depth: Math.ceil(lq / slices / KEYS) * KEYS,
   };
-  const numbers = SIZES.map((name) => values[name]);
-  const key = `attention ${numbers}`;
-  return device.constantBuffer(key, () => device.filledBuffer(Uint32Array.from(numbers)));
+  return sizesBuffer(
+    device,
+    SIZES.map((name) => values[name]),
+  );
 }
 
 /**

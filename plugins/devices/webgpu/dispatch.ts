@@ -102,14 +102,3 @@ export function grid(workgroups: number): [number, number] {
   const across = Math.min(workgroups, 32768);
   return [across, Math.ceil(workgroups / across)];
 }
-
-/** A flat dispatch of `count` threads in groups of 256. */
-export function flat(count: number): { groups: [number, number]; head: string } {
-  const groups = grid(Math.ceil(count / 256));
-  return {
-    groups,
-    head: `@compute @workgroup_size(256) fn main(@builtin(global_invocation_id) gid: vec3u) {
-  let i = gid.x + gid.y * ${groups[0] * 256}u;
-  if (i >= ${count}u) { return; }`,
-  };
-}

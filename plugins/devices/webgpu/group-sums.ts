@@ -1,6 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
+import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
 
 /** A sum over the 256 threads of a group, for everybody. `scratch` is used up to the next barrier. */
 export const GROUP_SUM = `var<workgroup> scratch: array<f32, 256>;
@@ -59,19 +60,23 @@ export function addRows(device: WebGPUDevice, partial: TensorInfo, rows: number,
   const [a, b] = [device.newTensor([c]), device.newTensor([c])];
   dispatch(device, {
     name: 'addRows',
+    named: true,
     code: () => `${buffers(['partial'], ['first', 'second'])}
+${sizesBinding(3)}
 ${GROUP_SUM}
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  ${namedSizes(['rows', 'c'])}
   var one = 0f; var two = 0f;
-  for (var r = local; r < ${rows}u; r += 256u) {
-    one += partial[r * ${2 * c}u + group.x];
-    two += partial[r * ${2 * c}u + ${c}u + group.x];
+  for (var r = local; r < rows; r += 256u) {
+    one += partial[r * 2u * c + group.x];
+    two += partial[r * 2u * c + c + group.x];
   }
   let all = groupSum(one, local);
   let both = groupSum(two, local);
   if (local == 0u) { first[group.x] = all; second[group.x] = both; }
 }`,
     tensors: [partial, a, b],
+    shared: [sizesBuffer(device, [rows, c])],
     groups: [c],
   });
   device.dispose(partial);

@@ -1,7 +1,8 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
-import { buffers, dispatch } from './dispatch.js';
+import { buffers, type Dispatch, dispatch } from './dispatch.js';
+import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
 import { addSlices } from './slices.js';
 
 /**
@@ -15,12 +16,14 @@ export interface Product {
   readonly n: number;
   readonly k: number;
   readonly batch?: number;
-  /** WGSL expressions for element (row, inner) of a and (inner, column) of b, in `row`, `inner`, `column`, `batch`: all u32. */
+  /** WGSL expressions for element (row, inner) of a and (inner, column) of b, in `row`, `inner`, `column`, `batch`, and `m`, `n`, `k`: all u32. */
   readonly a: string;
   readonly b: string;
   /** Expression added to each result, in `column`. */
   readonly bias?: string;
   readonly functions?: string;
+  /** Whether no shape is written into `a`, `b` and `functions`: one shader is for products of all sizes then. */
+  readonly ofAnySize?: boolean;
   readonly read: readonly string[];
 }
 
@@ -36,37 +39,44 @@ function tiles(m: number, n: number, batch: number): [number, number] {
 
 const INNER = 16;
 
-function shader(p: Product, slices: number): { name: string; code: () => string; groups: [number, number, number] } {
+const SIZES = ['m', 'n', 'k', 'slices', 'depth'];
+
+function shader(p: Product, slices: number): Pick<Dispatch, 'name' | 'named' | 'code' | 'groups'> & { readonly sizes: number[] } {
   const batch = p.batch ?? 1;
   const [rows, columns] = tiles(p.m, p.n, batch * slices);
   const [perRow, perColumn] = [rows / 16, columns / 16];
   const depth = Math.ceil(p.k / slices / INNER) * INNER;
   const loads = (size: number, body: (at: string) => string) => `for (var e = local; e < ${size}u; e += 256u) { ${body('e')} }`;
   const each = (count: number, body: (i: number) => string) => Array.from({ length: count }, (_, i) => body(i)).join('\n');
+  const sizes = [p.m, p.n, p.k, slices, depth];
+  // Constants save the divisions of whoever gathers; where nothing is gathered they would only make more shaders.
+  const known = SIZES.map((name, i) => `const ${name} = ${sizes[i]}u;`).join(' ');
   const code = () => `${buffers(p.read, ['result'])}
+${p.ofAnySize ? sizesBinding(p.read.length + 1) : ''}
 var<workgroup> tileA: array<f32, ${INNER * (rows + 1)}>;
 var<workgroup> tileB: array<f32, ${INNER * columns}>;
 ${p.functions ?? ''}
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  ${p.ofAnySize ? namedSizes(SIZES) : known}
   let firstColumn = group.x * ${columns}u;
   let firstRow = group.y * ${rows}u;
-  let batch = group.z ${slices > 1 ? `/ ${slices}u` : ''};
-  let slice = ${slices > 1 ? `group.z % ${slices}u` : '0u'};
+  let batch = group.z / slices;
+  let slice = group.z % slices;
   let myRow = local / 16u;
   let myColumn = local % 16u;
   ${each(perRow * perColumn, (i) => `var s${i} = 0f;`)}
-  let start = slice * ${depth}u;
-  let end = min(${p.k}u, start + ${depth}u);
+  let start = slice * depth;
+  let end = min(k, start + depth);
   for (var base = start; base < end; base += ${INNER}u) {
     ${loads(
       rows * INNER,
       (e) => `let r = ${e} / ${INNER}u; let q = ${e} % ${INNER}u; let row = firstRow + r; let inner = base + q;
-      var value = 0f; if (row < ${p.m}u && inner < end) { value = ${p.a}; } tileA[q * ${rows + 1}u + r] = value;`,
+      var value = 0f; if (row < m && inner < end) { value = ${p.a}; } tileA[q * ${rows + 1}u + r] = value;`,
     )}
     ${loads(
       columns * INNER,
       (e) => `let q = ${e} / ${columns}u; let c = ${e} % ${columns}u; let column = firstColumn + c; let inner = base + q;
-      var value = 0f; if (column < ${p.n}u && inner < end) { value = ${p.b}; } tileB[q * ${columns}u + c] = value;`,
+      var value = 0f; if (column < n && inner < end) { value = ${p.b}; } tileB[q * ${columns}u + c] = value;`,
     )}
     workgroupBarrier();
     for (var q = 0u; q < ${INNER}u; q++) {
@@ -76,16 +86,23 @@ ${p.functions ?? ''}
     }
     workgroupBarrier();
   }
-  let offset = (batch * ${slices}u + slice) * ${p.m * p.n}u;
+  let offset = (batch * slices + slice) * m * n;
   ${each(perRow, (i) =>
     each(
       perColumn,
       (j) => `{ let row = firstRow + myRow + ${16 * i}u; let column = firstColumn + myColumn + ${16 * j}u;
-    if (row < ${p.m}u && column < ${p.n}u) { result[offset + row * ${p.n}u + column] = s${i * perColumn + j}${p.bias && slices === 1 ? ` + ${p.bias}` : ''}; } }`,
+    if (row < m && column < n) { result[offset + row * n + column] = s${i * perColumn + j}${p.bias && slices === 1 ? ` + ${p.bias}` : ''}; } }`,
     ),
   )}
 }`;
-  return { name: `${p.name} ${slices}`, code, groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices] };
+  return {
+    // The sizes themselves, where they are constants, are told apart by the shapes of the tensors.
+    name: `${p.name} ${p.ofAnySize ? `${rows} ${columns} ${p.bias !== undefined}` : slices}`,
+    named: p.ofAnySize ?? false,
+    code,
+    sizes,
+    groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices],
+  };
 }
 
 /** Computes the product into a new tensor of `shape`. A long inner axis is cut in slices that are added afterwards. */
@@ -96,13 +113,11 @@ export function product(device: WebGPUDevice, p: Product, inputs: readonly Tenso
   const slices = p.bias || groups >= 96 || p.k < 512 ? 1 : Math.min(Math.ceil(256 / groups), Math.ceil(p.k / 128));
   const out = device.newTensor(shape);
   if (tf.util.sizeFromShape(shape) === 0) return out;
-  if (slices === 1) {
-    dispatch(device, { ...shader(p, 1), tensors: [...inputs, out] });
-    return out;
-  }
-  const partial = device.newTensor([batch, slices, p.m, p.n]);
-  dispatch(device, { ...shader(p, slices), tensors: [...inputs, partial] });
-  addSlices(device, partial, out, { batch, slices });
+  const into = slices === 1 ? out : device.newTensor([batch, slices, p.m, p.n]);
+  const { sizes, ...made } = shader(p, slices);
+  const shared = p.ofAnySize ? [sizesBuffer(device, sizes)] : [];
+  dispatch(device, { ...made, tensors: [...inputs, into], shared });
+  if (slices > 1) addSlices(device, into, out, { batch, slices });
   return out;
 }
 
@@ -121,17 +136,18 @@ export function matMul(
   const [batchA, batchB] = [tf.util.sizeFromShape(a.shape.slice(0, -2)), tf.util.sizeFromShape(b.shape.slice(0, -2))];
   const batch = Math.max(batchA, batchB);
   const outer = (ra >= rb ? a.shape : b.shape).slice(0, -2);
-  const atBatch = (count: number, size: number) => (count > 1 ? `batch * ${size}u + ` : '');
+  const atBatch = (count: number, size: string) => (count > 1 ? `batch * ${size} + ` : '');
   return product(
     device,
     {
-      name: `product ${transposeA} ${transposeB}`,
+      name: `product ${transposeA} ${transposeB} ${batchA > 1} ${batchB > 1}`,
+      ofAnySize: true,
       m,
       n,
       k,
       batch,
-      a: `a[${atBatch(batchA, m * k)}${transposeA ? `inner * ${m}u + row` : `row * ${k}u + inner`}]`,
-      b: `b[${atBatch(batchB, k * n)}${transposeB ? `column * ${k}u + inner` : `inner * ${n}u + column`}]`,
+      a: `a[${atBatch(batchA, 'm * k')}${transposeA ? 'inner * m + row' : 'row * k + inner'}]`,
+      b: `b[${atBatch(batchB, 'k * n')}${transposeB ? 'column * k + inner' : 'inner * n + column'}]`,
       ...(bias ? { bias: 'bias[column]' } : {}),
       read: bias ? ['a', 'b', 'bias'] : ['a', 'b'],
     },

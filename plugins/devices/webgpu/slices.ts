@@ -2,6 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
+import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
 
 /**
  * Adds up what groups of threads have computed of a long sum, a slice each: [batch, slices, ...] into `out`, [batch, ...]. `sliced` is
@@ -15,15 +16,19 @@ export function addSlices(
 ): void {
   const size = tf.util.sizeFromShape(out.shape) / batch;
   dispatch(device, {
-    name: `addSlices ${slices} ${size}`,
+    name: 'addSlices',
+    named: true,
     code: () => `${buffers(['parts'], ['result'])}
+${sizesBinding(2)}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
-  if (gid.x >= ${size}u) { return; }
+  ${namedSizes(['slices', 'size'])}
+  if (gid.x >= size) { return; }
   var sum = 0f;
-  for (var s = 0u; s < ${slices}u; s++) { sum += parts[(gid.y * ${slices}u + s) * ${size}u + gid.x]; }
-  result[gid.y * ${size}u + gid.x] = sum;
+  for (var s = 0u; s < slices; s++) { sum += parts[(gid.y * slices + s) * size + gid.x]; }
+  result[gid.y * size + gid.x] = sum;
 }`,
     tensors: [sliced, out],
+    shared: [sizesBuffer(device, [slices, size])],
     groups: [Math.ceil(size / 64), batch],
   });
   device.dispose(sliced);

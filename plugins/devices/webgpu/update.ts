@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { DeviceOperations } from '../compute/contract.js';
 import type { Arrays, Program } from '../compute/program.js';
 import type { WebGPUDevice } from './device.js';
-import { dispatch, flat } from './dispatch.js';
+import { dispatch, grid } from './dispatch.js';
 import { gathered } from './factors.js';
 import { bindings, isWide, statements } from './program.js';
 import { isPackable, SlabUpdates } from './slab-update.js';
@@ -29,7 +29,7 @@ function updateTogether(device: WebGPUDevice, program: Program, part: readonly A
   const elements = part.map((group) => group[program.arrays[0]].size);
   const wide = isWide(elements);
   const sizes = elements.map((size) => (wide ? size / 4 : size));
-  const { groups } = flat(Math.max(...sizes));
+  const groups = grid(Math.ceil(Math.max(...sizes) / 256));
   const finite = program.factors.length;
   dispatch(device, {
     name: program.name,
