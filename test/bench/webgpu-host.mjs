@@ -1,13 +1,15 @@
 // What a step of the base's training costs the host on WebGPU: calls into the driver and the time in them, next to the time of
-// a step. Run alone; with --cpu-prof for more. `small` takes another denoiser, of few channels, for devices that are none.
+// a step. Run alone; with --cpu-prof for more. `small` trains a classifier of digits in its place, for devices that are none.
 //   npm run build && node test/bench/webgpu-host.mjs [steps] [batch] [small]
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
 import { Trainer } from '../../dist/core/index.js';
-import { device, textToImageModel } from '../../dist/plugins/index.js';
-import { emojiModel } from '../../dist/presets/emoji/model.js';
+import { webgpu } from '../../dist/plugins/devices/webgpu.js';
+import { device } from '../../dist/plugins/index.js';
 import { emojiBase } from '../../dist/presets/index.js';
+import { supervised } from '../../dist/presets/supervised.js';
 
 const steps = Number(process.argv[2] ?? 40);
 const trainBatchSize = Number(process.argv[3] ?? 128);
@@ -61,12 +63,22 @@ const stop = {
     });
   },
 };
-const { unet, ...rest } = emojiModel(['face'], 0);
-const level = { block_out_channels: [8], down_block_types: ['DownBlock2D'], up_block_types: ['UpBlock2D'], norm_num_groups: 2 };
-const from = { ...rest, unet: { ...unet, ...level } };
-const preset = (await emojiBase({ device: 'webgpu', trainBatchSize, loggingSteps: 20, outputDir, quiet: true }))
-  .without('emoji-figures')
-  .with(stop, ...(isSmall ? [textToImageModel({ from, train: 'everything' })] : []));
-await new Trainer(preset).train();
+const small = () =>
+  supervised({
+    model: tf.sequential({
+      layers: [tf.layers.dense({ inputShape: [64], units: 32, activation: 'relu' }), tf.layers.dense({ units: 10 })],
+    }),
+    device: webgpu(),
+    data: {
+      x: { dtype: 'float32', shape: [64, 64], data: new Float32Array(64 * 64).fill(0.5) },
+      y: { dtype: 'int32', shape: [64], data: new Int32Array(64) },
+    },
+    loss: 'cross-entropy',
+    steps,
+    batchSize: trainBatchSize,
+  });
+const base = async () =>
+  (await emojiBase({ device: 'webgpu', trainBatchSize, loggingSteps: 20, outputDir, quiet: true })).without('emoji-figures');
+await new Trainer((isSmall ? small() : await base()).with(stop)).train();
 rmSync(outputDir, { recursive: true });
 process.exit();

@@ -99,11 +99,14 @@ const images = () => ({
 /** A small diffusion job; every plugin is put into it in turn. */
 function job(more: object = {}): ReturnType<typeof compose> {
   const model = emojiModel(['red', 'heart'], 1);
-  const unet = { ...model.unet, block_out_channels: [4, 8, 8], norm_num_groups: 2, sample_size: 8, cross_attention_dim: 128, ...more };
+  const textEncoder = { ...model.textEncoder, hidden_size: 16, intermediate_size: 32 };
+  const levels = { down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'], up_block_types: ['CrossAttnUpBlock2D', 'UpBlock2D'] };
+  const small = { block_out_channels: [4, 8], norm_num_groups: 2, sample_size: 8, cross_attention_dim: 16 };
+  const unet = { ...model.unet, ...levels, ...small, ...more } as typeof model.unet;
   return compose(
     run({ learningRate: 1e-2, steps: 6, warmupSteps: 2, seed: 4 }),
     wasm({ threads: 1 }),
-    textToImageModel({ from: { ...model, unet }, train: 'unet' }),
+    textToImageModel({ from: { ...model, unet, textEncoder }, train: 'unet' }),
     arrays({ images: images() }, { batchSize: 2, strings: { text: ['red', 'heart', 'red', 'heart', 'red'] } }),
     denoising({ captionDropout: 0.3, noiseOffset: 0.1, snrGamma: 5 }),
     adamw(),
