@@ -1,30 +1,64 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { ConvInfo } from '../compute/kernels.js';
 import type { WebGPUDevice } from './device.js';
-import { product } from './matrix.js';
+import { INNER, type Product, product } from './matrix.js';
 
-/** Reads x at an output pixel and a place in the filter; 0 in the padding. */
-const gatherX = (c: ConvInfo): string => `fn gatherX(pixel: u32, tap: u32) -> f32 {
-  let ow = pixel % ${c.outWidth}u; let oh = (pixel / ${c.outWidth}u) % ${c.outHeight}u; let n = pixel / ${c.outWidth * c.outHeight}u;
-  let channel = tap % ${c.inChannels}u; let kw = (tap / ${c.inChannels}u) % ${c.filterWidth}u; let kh = tap / ${c.inChannels * c.filterWidth}u;
-  let y = i32(oh * ${c.strideHeight}u + kh) - ${c.padInfo.top}; let x = i32(ow * ${c.strideWidth}u + kw) - ${c.padInfo.left};
-  if (y < 0 || y >= ${c.inHeight} || x < 0 || x >= ${c.inWidth}) { return 0f; }
-  return image[((n * ${c.inHeight}u + u32(y)) * ${c.inWidth}u + u32(x)) * ${c.inChannels}u + channel];
+// Convolutions, NHWC and without dilation, as products: a pixel's place in an image and a filter's element are found once for each row and each step.
+
+const sizesOf = (c: ConvInfo) => ({
+  inHeight: c.inHeight,
+  inWidth: c.inWidth,
+  inChannels: c.inChannels,
+  outHeight: c.outHeight,
+  outWidth: c.outWidth,
+  outChannels: c.outChannels,
+  filterWidth: c.filterWidth,
+  padTop: c.padInfo.top,
+  padLeft: c.padInfo.left,
+});
+
+/** Names a pixel of images of so many by so many: `n`, `h` and `w`, with something behind. */
+const pixel = (at: string, height: string, width: string, end: string | number): string =>
+  `let w${end} = ${at} % ${width}; let h${end} = (${at} / ${width}) % ${height}; let n${end} = ${at} / (${width} * ${height});`;
+
+/** Names an element of a filter but for its output: `channel`, `kw` and `kh`, with something behind. */
+const element = (at: string, channels: string, end: string | number): string =>
+  `let channel${end} = ${at} % ${channels}; let kw${end} = (${at} / ${channels}) % filterWidth; let kh${end} = ${at} / (${channels} * filterWidth);`;
+
+/** The number of an image at a place, or 0 beside it. */
+const PIXEL = (image: string): string => `fn pixel(n: u32, y: i32, x: i32, channel: u32, height: u32, width: u32, channels: u32) -> f32 {
+  if (y < 0 || y >= i32(height) || x < 0 || x >= i32(width)) { return 0f; }
+  return ${image}[((n * height + u32(y)) * width + u32(x)) * channels + channel];
 }`;
 
-/** x [n, h, w, c] and filters [kh, kw, c, o]; NHWC, without dilation. */
+/** What filter elements along the inner axis are, each with its channel first. Where channels fill whole steps, one place of the filter is that of a step. */
+function alongInner(channels: string, count: number): { aligned: boolean } & Pick<Product, 'stepState' | 'innerState'> {
+  if (count % INNER > 0) return { aligned: false, innerState: element('inner', channels, '') };
+  return {
+    aligned: true,
+    stepState: element('base', channels, 'OfStep'),
+    innerState: 'let channel = channelOfStep + q; let kw = kwOfStep; let kh = khOfStep;',
+  };
+}
+
+/** x [n, h, w, c] and filters [kh, kw, c, o]. */
 export function conv2d(device: WebGPUDevice, x: TensorInfo, w: TensorInfo, c: ConvInfo, bias?: TensorInfo): TensorInfo {
+  const { aligned, ...inner } = alongInner('inChannels', c.inChannels);
   return product(
     device,
     {
-      name: `conv2d ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
+      name: `conv2d ${c.strideHeight} ${c.strideWidth} ${aligned}`,
       m: c.batchSize * c.outHeight * c.outWidth,
       n: c.outChannels,
       k: c.filterHeight * c.filterWidth * c.inChannels,
-      a: 'gatherX(row, inner)',
-      b: `filters[inner * ${c.outChannels}u + column]`,
+      sizes: sizesOf(c),
+      rowState: (row, i) => `${pixel(row, 'outHeight', 'outWidth', i)}
+  let y${i} = i32(h${i} * ${c.strideHeight}u) - i32(padTop); let x${i} = i32(w${i} * ${c.strideWidth}u) - i32(padLeft);`,
+      ...inner,
+      a: (_, i) => `pixel(n${i}, y${i} + i32(kh), x${i} + i32(kw), channel, inHeight, inWidth, inChannels)`,
+      b: 'filters[inner * n + column]',
       ...(bias ? { bias: 'bias[column]' } : {}),
-      functions: gatherX(c),
+      functions: PIXEL('image'),
       read: bias ? ['image', 'filters', 'bias'] : ['image', 'filters'],
     },
     bias ? [x, w, bias] : [x, w],
@@ -33,23 +67,28 @@ export function conv2d(device: WebGPUDevice, x: TensorInfo, w: TensorInfo, c: Co
 }
 
 export function conv2dInputGradient(device: WebGPUDevice, dy: TensorInfo, w: TensorInfo, c: ConvInfo): TensorInfo {
+  const { aligned, ...inner } = alongInner('outChannels', c.outChannels);
+  const [sh, sw] = [c.strideHeight, c.strideWidth];
   return product(
     device,
     {
-      name: `conv2dInputGradient ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
+      name: `conv2dInputGradient ${sh} ${sw} ${aligned}`,
       m: c.batchSize * c.inHeight * c.inWidth,
       n: c.inChannels,
       k: c.filterHeight * c.filterWidth * c.outChannels,
-      a: 'gatherDy(row, inner)',
-      b: `filters[((inner / ${c.outChannels}u) * ${c.inChannels}u + column) * ${c.outChannels}u + inner % ${c.outChannels}u]`,
-      functions: `fn gatherDy(pixel: u32, tap: u32) -> f32 {
-  let iw = pixel % ${c.inWidth}u; let ih = (pixel / ${c.inWidth}u) % ${c.inHeight}u; let n = pixel / ${c.inWidth * c.inHeight}u;
-  let channel = tap % ${c.outChannels}u; let kw = (tap / ${c.outChannels}u) % ${c.filterWidth}u; let kh = tap / ${c.outChannels * c.filterWidth}u;
-  let y = i32(ih) + ${c.padInfo.top} - i32(kh); let x = i32(iw) + ${c.padInfo.left} - i32(kw);
-  if (y < 0 || x < 0 || y % ${c.strideHeight} != 0 || x % ${c.strideWidth} != 0) { return 0f; }
-  let oh = u32(y) / ${c.strideHeight}u; let ow = u32(x) / ${c.strideWidth}u;
-  if (oh >= ${c.outHeight}u || ow >= ${c.outWidth}u) { return 0f; }
-  return dy[((n * ${c.outHeight}u + oh) * ${c.outWidth}u + ow) * ${c.outChannels}u + channel];
+      sizes: sizesOf(c),
+      rowState: (row, i) => `${pixel(row, 'inHeight', 'inWidth', i)}
+  let y${i} = i32(h${i} + padTop); let x${i} = i32(w${i} + padLeft);`,
+      ...inner,
+      a: (_, i) => `gradient(n${i}, y${i} - i32(kh), x${i} - i32(kw), channel, outHeight, outWidth, outChannels)`,
+      // (tap, column, channel), of which (tap, channel) is inner.
+      b: aligned
+        ? 'filters[((khOfStep * filterWidth + kwOfStep) * n + column) * outChannels + channelOfStep + q]'
+        : 'filters[((inner / outChannels) * n + column) * outChannels + inner % outChannels]',
+      functions: `${PIXEL('dy')}
+fn gradient(n: u32, y: i32, x: i32, channel: u32, height: u32, width: u32, channels: u32) -> f32 {
+  if (y < 0 || x < 0 || y % ${sh} != 0 || x % ${sw} != 0) { return 0f; }
+  return pixel(n, y / ${sh}, x / ${sw}, channel, height, width, channels);
 }`,
       read: ['dy', 'filters'],
     },
@@ -58,20 +97,23 @@ export function conv2dInputGradient(device: WebGPUDevice, dy: TensorInfo, w: Ten
   );
 }
 
-export function conv2dFilterGradient(device: WebGPUDevice, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo {
-  return product(
+export const conv2dFilterGradient = (device: WebGPUDevice, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo =>
+  product(
     device,
     {
-      name: `conv2dFilterGradient ${c.strideHeight} ${c.strideWidth} ${c.padInfo.top} ${c.padInfo.left}`,
+      name: `conv2dFilterGradient ${c.strideHeight} ${c.strideWidth}`,
       m: c.filterHeight * c.filterWidth * c.inChannels,
       n: c.outChannels,
       k: c.batchSize * c.outHeight * c.outWidth,
-      a: 'gatherX(inner, row)',
-      b: `dy[inner * ${c.outChannels}u + column]`,
-      functions: gatherX(c),
+      sizes: sizesOf(c),
+      rowState: (row, i) => element(row, 'inChannels', i),
+      innerState: `${pixel('inner', 'outHeight', 'outWidth', '_')}
+      let y = i32(h_ * ${c.strideHeight}u) - i32(padTop); let x = i32(w_ * ${c.strideWidth}u) - i32(padLeft);`,
+      a: (_, i) => `pixel(n_, y + i32(kh${i}), x + i32(kw${i}), channel${i}, inHeight, inWidth, inChannels)`,
+      b: 'dy[inner * n + column]',
+      functions: PIXEL('image'),
       read: ['image', 'dy'],
     },
     [x, dy],
     [c.filterHeight, c.filterWidth, c.inChannels, c.outChannels],
   );
-}

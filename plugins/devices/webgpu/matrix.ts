@@ -16,14 +16,21 @@ export interface Product {
   readonly n: number;
   readonly k: number;
   readonly batch?: number;
-  /** WGSL expressions for element (row, inner) of a and (inner, column) of b, in `row`, `inner`, `column`, `batch`, and `m`, `n`, `k`: all u32. */
-  readonly a: string;
+  /**
+   * WGSL expressions for element (row, inner) of a, given how the row is called and the number of it among those that a thread loads, and element
+   * (inner, column) of b, in `inner`, `column`, `q` (inner's place in the tile), `batch`, and the sizes by name: all u32.
+   */
+  readonly a: (row: string, i: number) => string;
   readonly b: string;
+  /** What stays the same is found once: statements for each row of a that a thread loads, for each step of 16 along the inner axis, and for a's inner place. */
+  readonly rowState?: (row: string, i: number) => string;
+  readonly stepState?: string;
+  readonly innerState?: string;
   /** Expression added to each result, in `column`. */
   readonly bias?: string;
   readonly functions?: string;
-  /** Whether no shape is written into `a`, `b` and `functions`: one shader is for products of all sizes then. */
-  readonly ofAnySize?: boolean;
+  /** Sizes beside m, n and k that the shader reads, so that there is one for all of them. What is written into it otherwise is in the name. */
+  readonly sizes?: Readonly<Record<string, number>>;
   readonly read: readonly string[];
 }
 
@@ -37,27 +44,24 @@ function tiles(m: number, n: number, batch: number): [number, number] {
   return [32, Math.min(columns, 32)];
 }
 
-const INNER = 16;
+/** The inner axis is walked along in steps of so many. */
+export const INNER = 16;
 
-const SIZES = ['m', 'n', 'k', 'slices', 'depth'];
-
-function shader(p: Product, slices: number): Pick<Dispatch, 'name' | 'named' | 'code' | 'groups'> & { readonly sizes: number[] } {
+function shader(device: WebGPUDevice, p: Product, slices: number): Omit<Dispatch, 'tensors'> {
   const batch = p.batch ?? 1;
   const [rows, columns] = tiles(p.m, p.n, batch * slices);
   const [perRow, perColumn] = [rows / 16, columns / 16];
   const depth = Math.ceil(p.k / slices / INNER) * INNER;
   const loads = (size: number, body: (at: string) => string) => `for (var e = local; e < ${size}u; e += 256u) { ${body('e')} }`;
   const each = (count: number, body: (i: number) => string) => Array.from({ length: count }, (_, i) => body(i)).join('\n');
-  const sizes = [p.m, p.n, p.k, slices, depth];
-  // Constants save the divisions of whoever gathers; where nothing is gathered they would only make more shaders.
-  const known = SIZES.map((name, i) => `const ${name} = ${sizes[i]}u;`).join(' ');
+  const sizes = { m: p.m, n: p.n, k: p.k, slices, depth, ...p.sizes };
   const code = () => `${buffers(p.read, ['result'])}
-${p.ofAnySize ? sizesBinding(p.read.length + 1) : ''}
+${sizesBinding(p.read.length + 1)}
 var<workgroup> tileA: array<f32, ${INNER * (rows + 1)}>;
 var<workgroup> tileB: array<f32, ${INNER * columns}>;
 ${p.functions ?? ''}
 @compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  ${p.ofAnySize ? namedSizes(SIZES) : known}
+  ${namedSizes(Object.keys(sizes))}
   let firstColumn = group.x * ${columns}u;
   let firstRow = group.y * ${rows}u;
   let batch = group.z / slices;
@@ -67,12 +71,20 @@ ${p.functions ?? ''}
   ${each(perRow * perColumn, (i) => `var s${i} = 0f;`)}
   let start = slice * depth;
   let end = min(k, start + depth);
+  ${each(perRow, (i) => `let row${i} = firstRow + myRow + ${16 * i}u; ${p.rowState?.(`row${i}`, i) ?? ''}`)}
   for (var base = start; base < end; base += ${INNER}u) {
-    ${loads(
-      rows * INNER,
-      (e) => `let r = ${e} / ${INNER}u; let q = ${e} % ${INNER}u; let row = firstRow + r; let inner = base + q;
-      var value = 0f; if (row < m && inner < end) { value = ${p.a}; } tileA[q * ${rows + 1}u + r] = value;`,
-    )}
+    ${p.stepState ?? ''}
+    {
+      // A thread loads one inner place of some rows: those that it sums up.
+      let q = myColumn;
+      let inner = base + q;
+      ${p.innerState ?? ''}
+      ${each(
+        perRow,
+        (i) =>
+          `var v${i} = 0f; if (row${i} < m && inner < end) { v${i} = ${p.a(`row${i}`, i)}; } tileA[q * ${rows + 1}u + myRow + ${16 * i}u] = v${i};`,
+      )}
+    }
     ${loads(
       columns * INNER,
       (e) => `let q = ${e} / ${columns}u; let c = ${e} % ${columns}u; let column = firstColumn + c; let inner = base + q;
@@ -91,16 +103,15 @@ ${p.functions ?? ''}
     each(
       perColumn,
       (j) => `{ let row = firstRow + myRow + ${16 * i}u; let column = firstColumn + myColumn + ${16 * j}u;
-    if (row < m && column < n) { result[offset + row * n + column] = s${i * perColumn + j}${p.bias && slices === 1 ? ` + ${p.bias}` : ''}; } }`,
+    if (row < m && column < n) { result[offset + row * n + column] = s${i * perColumn + j}${p.bias ? ` + ${p.bias}` : ''}; } }`,
     ),
   )}
 }`;
   return {
-    // The sizes themselves, where they are constants, are told apart by the shapes of the tensors.
-    name: `${p.name} ${p.ofAnySize ? `${rows} ${columns} ${p.bias !== undefined}` : slices}`,
-    named: p.ofAnySize ?? false,
+    name: `${p.name} ${rows} ${columns} ${p.bias !== undefined}`,
+    named: true,
     code,
-    sizes,
+    shared: [sizesBuffer(device, Object.values(sizes))],
     groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices],
   };
 }
@@ -114,9 +125,7 @@ export function product(device: WebGPUDevice, p: Product, inputs: readonly Tenso
   const out = device.newTensor(shape);
   if (tf.util.sizeFromShape(shape) === 0) return out;
   const into = slices === 1 ? out : device.newTensor([batch, slices, p.m, p.n]);
-  const { sizes, ...made } = shader(p, slices);
-  const shared = p.ofAnySize ? [sizesBuffer(device, sizes)] : [];
-  dispatch(device, { ...made, tensors: [...inputs, into], shared });
+  dispatch(device, { ...shader(device, p, slices), tensors: [...inputs, into] });
   if (slices > 1) addSlices(device, into, out, { batch, slices });
   return out;
 }
@@ -141,12 +150,11 @@ export function matMul(
     device,
     {
       name: `product ${transposeA} ${transposeB} ${batchA > 1} ${batchB > 1}`,
-      ofAnySize: true,
       m,
       n,
       k,
       batch,
-      a: `a[${atBatch(batchA, 'm * k')}${transposeA ? 'inner * m + row' : 'row * k + inner'}]`,
+      a: (row) => `a[${atBatch(batchA, 'm * k')}${transposeA ? `inner * m + ${row}` : `${row} * k + inner`}]`,
       b: `b[${atBatch(batchB, 'k * n')}${transposeB ? 'column * k + inner' : 'inner * n + column'}]`,
       ...(bias ? { bias: 'bias[column]' } : {}),
       read: bias ? ['a', 'b', 'bias'] : ['a', 'b'],

@@ -133,6 +133,31 @@ for (const device of devices) {
 }
 
 if (devices.includes('webgpu'))
+  // Several tiles with a rest each; channels that fill whole steps of the inner axis, and that do not; sums that are cut in slices.
+  test.each([
+    { x: [4, 12, 12, 16], w: [3, 3, 16, 80], stride: 1 },
+    { x: [2, 9, 7, 32], w: [3, 3, 32, 24], stride: 2 },
+    { x: [2, 9, 8, 20], w: [3, 3, 20, 32], stride: 2 },
+  ])('convolution on WebGPU in tiles is what it is on the cpu: $x by $w, stride $stride', async ({ x, w, stride }) => {
+    const compute = async (name: 'cpu' | 'webgpu') => {
+      await use(name, 2);
+      const inputs: Tensors = { x: tf.variable(draw('tiles:x', x)), w: tf.variable(draw('tiles:w', w)) };
+      const f = () => conv2d(inputs.x, inputs.w, undefined, stride, 1);
+      const output = tf.tidy(f);
+      const { loss, gradients } = backward(
+        () => scalarOf(f()),
+        inputs,
+        () => 1,
+      );
+      const all = await Promise.all([output, gradients.x, gradients.w].map((tensor) => tensor.data()));
+      tf.dispose([output, loss, gradients, inputs]);
+      return all;
+    };
+    const [expected, got] = [await compute('cpu'), await compute('webgpu')];
+    for (const [i, values] of got.entries()) expect(relativeGap(values, expected[i]), ['output', 'dx', 'dw'][i]).toBeLessThan(1e-5);
+  });
+
+if (devices.includes('webgpu'))
   // Several tiles of queries and keys with a rest each, few keys (cut in slices), and heads as wide as Stable Diffusion's, a small model's and an autoencoder's.
   test.each([
     { n: 2, heads: 2, lq: 70, lk: 130, d: 40 },
