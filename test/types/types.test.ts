@@ -14,13 +14,12 @@ test.each(resolutions)('a plugin’s author gets the errors that are expected, i
   expect(await typeErrors([here('plugin-author.ts')], { resolution, browser: true })).toEqual([]);
 });
 
-test.each(resolutions)('so do users of presets and plugins in Node (%s)', async (resolution) => {
-  expect(await typeErrors([here('plugin-author.ts'), here('presets.ts')], { resolution })).toEqual([]);
-});
-
-test('the published option types are what the schemas take', async () => {
-  expect(await typeErrors([here('options.ts')], { resolution: 'nodenext' })).toEqual([]);
-});
+test.each(resolutions)(
+  'so do users of presets and plugins in Node, and published option types are what the schemas take (%s)',
+  async (resolution) => {
+    expect(await typeErrors(['plugin-author.ts', 'presets.ts', 'options.ts'].map(here), { resolution })).toEqual([]);
+  },
+);
 
 test('errors are told, of the settings that are strict too', async () => {
   const file = here('.wrong.ts');
