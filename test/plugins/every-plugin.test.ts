@@ -100,9 +100,8 @@ const images = () => ({
 function job(more: object = {}): ReturnType<typeof compose> {
   const model = emojiModel(['red', 'heart'], 1);
   const textEncoder = { ...model.textEncoder, hidden_size: 16, intermediate_size: 32 };
-  const levels = { down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'], up_block_types: ['CrossAttnUpBlock2D', 'UpBlock2D'] };
-  const small = { block_out_channels: [4, 8], norm_num_groups: 2, sample_size: 8, cross_attention_dim: 16 };
-  const unet = { ...model.unet, ...levels, ...small, ...more } as typeof model.unet;
+  const level = { block_out_channels: [4], down_block_types: ['CrossAttnDownBlock2D'], up_block_types: ['CrossAttnUpBlock2D'] };
+  const unet = { ...model.unet, ...level, norm_num_groups: 2, sample_size: 8, cross_attention_dim: 16, ...more } as typeof model.unet;
   return compose(
     run({ learningRate: 1e-2, steps: 6, warmupSteps: 2, seed: 4 }),
     wasm({ threads: 1 }),
@@ -182,7 +181,7 @@ const presetPlugins: Record<string, () => Composition> = {
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
   'presets/emoji/figures.ts': () =>
     // Its pictures are 32 x 32: a smaller model for them.
-    job({ sample_size: 16, block_out_channels: [4], down_block_types: ['DownBlock2D'], up_block_types: ['UpBlock2D'] }).with(
+    job({ sample_size: 16, down_block_types: ['DownBlock2D'], up_block_types: ['UpBlock2D'] }).with(
       emojiFigures({
         outputDir: out,
         captions: ['heart'],
