@@ -46,17 +46,6 @@ export function addLaunch(program: Command): void {
 async function launch(args: readonly string[], { processes, hosts, mpirun, grace }: z.output<typeof launchOptions>): Promise<number> {
   const { path, make } = findMpirun(mpirun);
   const command = [process.execPath, ...NODE_FLAGS, SCRIPT, ...args];
-  // In a session of its own: the terminal's signals would reach mpirun, which kills its processes a moment later. Its output comes through here,
-  // since mpirun would end at a pipe that nobody reads any more.
-  const child = spawn(path, [...mpirunFlags(make, processes, hosts), ...withOneGpu(command, processes)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-  });
-  for (const [from, to] of [
-    [child.stdout, process.stdout],
-    [child.stderr, process.stderr],
-  ] as const)
-    from.on('data', (chunk) => void to.write(chunk));
   let stoppedBy: StopSignal | null = null;
   const timers: NodeJS.Timeout[] = [];
   let again: NodeJS.Timeout | undefined;
@@ -76,7 +65,19 @@ async function launch(args: readonly string[], { processes, hosts, mpirun, grace
       endAtOnce();
     });
   };
+  // Before the processes are there: a stop in the moment after would end this one alone. Signals are heard when all of this is done.
   for (const signal of STOP_SIGNALS) process.on(signal, pass);
+  // In a session of its own: the terminal's signals would reach mpirun, which kills its processes a moment later. Its output comes through here,
+  // since mpirun would end at a pipe that nobody reads any more.
+  const child = spawn(path, [...mpirunFlags(make, processes, hosts), ...withOneGpu(command, processes)], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  for (const [from, to] of [
+    [child.stdout, process.stdout],
+    [child.stderr, process.stderr],
+  ] as const)
+    from.on('data', (chunk) => void to.write(chunk));
   try {
     return await new Promise<number>((resolve, reject) => {
       child.once('error', reject);
