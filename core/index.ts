@@ -52,6 +52,7 @@ export * from './plugin/roles.js';
 export { run } from './plugin/run.js';
 export { type Random, RandomGenerator, seededRandom } from './random.js';
 export { recomputed, withRecomputedBlocks } from './recomputed.js';
+export { macrotask } from './run/breathe.js';
 export type { Explanation } from './run/explain.js';
 export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';

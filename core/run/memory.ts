@@ -105,10 +105,15 @@ export function checkMemory(given: Given, problems: Problems): void {
   const before = bytesBefore(given);
   // A trial would take a GPU the making of many shaders, and others a second.
   if (before + batchSize * atMost.kept < bytes && batchSize * atMost.largest < tensorBytes) return;
-  const tried = (base: number, of = given) =>
-    batchSize * (side / base) ** 2 < 2 * TRIALS ? null : needsOf((items, at) => momentsOf(() => tryOut(of, trial, items, at)), base);
-  // Devices have other ways of computing what is very small.
-  const needs = tried(least) ?? tried(2 * least);
+  const needsWith = (model: Model): Needs | null => {
+    const tried = (base: number) =>
+      batchSize * (side / base) ** 2 < 2 * TRIALS
+        ? null
+        : needsOf((items, at) => momentsOf(() => tryOut({ ...given, model }, trial, items, at)), base);
+    // Devices have other ways of computing what is very small.
+    return tried(least) ?? tried(2 * least);
+  };
+  const needs = needsWith(model);
   if (!needs) return;
   const fits = (items: number, at: number, share = 1, by = needs) => {
     const { peak, largest } = by(items, at);
@@ -124,7 +129,7 @@ export function checkMemory(given: Given, problems: Problems): void {
   const items = mostThat((n) => fits(n, side, PROPOSED), batchSize);
   const sides = mostThat((n) => fits(batchSize, n * least, PROPOSED), Math.floor(side / least));
   const blocks = [...(model.blocks ?? [])];
-  const less = blocks.length > 0 && !blocks.some((path) => model.wraps.has(path)) ? recomputing(given, tried, least) : null;
+  const less = blocks.length > 0 && !blocks.some((path) => model.wraps.has(path)) ? needsWith(withRecomputedBlocks(model)) : null;
   const ways = [
     ...(less && fits(batchSize, side, PROPOSED, less) ? ['gradient checkpointing'] : []),
     ...(items > 0 ? [`a batch of ${items} with gradient accumulation of ${Math.ceil(batchSize / items)}`] : []),
@@ -136,12 +141,6 @@ export function checkMemory(given: Given, problems: Problems): void {
     `${what}; ${there.join(', and ')}`,
     ways.length > 0 ? `There should be room for ${ways.join(', or for ')}.` : 'Lower the resolution, or use a device with more memory.',
   );
-}
-
-/** What is needed where blocks are computed again. */
-function recomputing(given: Given, tried: (base: number, of: Given) => Needs | null, least: number): Needs | null {
-  const less = { ...given, model: withRecomputedBlocks(given.model) };
-  return tried(least, less) ?? tried(2 * least, less);
 }
 
 /** Forward and backward of made-up examples. */

@@ -1,7 +1,6 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { abridged, COLLECTIVE, DATA, type Filling, type Host, type Problems, type Source } from '../../core/index.js';
-import { macrotask } from '../../core/run/breathe.js';
+import { abridged, COLLECTIVE, DATA, type Filling, type Host, macrotask, type Problems, type Source } from '../../core/index.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';

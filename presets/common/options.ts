@@ -153,7 +153,7 @@ export const modelOptions = {
   gradientCheckpointing: z
     .boolean()
     .default(false)
-    .describe('Keep less of each step and compute it again on the way back: less memory, a third more time, the same result.'),
+    .describe('Keep less of each step and compute it again on the way back: less memory, another forward pass, the same result.'),
   validationDataDir: text().optional().describe('Images that are not trained on, to evaluate the loss with; a folder like train_data_dir.'),
   validationSteps: count()
     .optional()

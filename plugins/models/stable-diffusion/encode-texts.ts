@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Tensor } from '../../../core/index.js';
 import type { TextOutputOptions } from '../clip/text-encoder.js';
 import { remembered } from '../layers/remembered.js';
+import type { Components } from './components.js';
 import type { Family } from './family.js';
 import type { Joined } from './join.js';
 import type { TextToImage } from './text-to-image.js';
@@ -18,11 +19,15 @@ export interface TextEncodingOptions {
 export const outputsOf = ({ encoders }: Family, clipSkip: number): TextOutputOptions[] =>
   encoders.map(({ outputs: { skip = 0, ...more } }) => ({ ...more, skip: skip + clipSkip }));
 
+/** Whether zeros stand for no text at all. */
+export const zerosForNoText = ({ family, index }: Pick<Components, 'family' | 'index'>): boolean =>
+  typeof index?.force_zeros_for_empty_prompt === 'boolean' ? index.force_zeros_for_empty_prompt : family.zerosForNoText;
+
 /** How a model encodes texts. In pieces, all texts of a call have as many as the longest, and the pooled state is that of the first. */
 export function textEncoding(joined: Joined, { clipSkip, longCaptions }: TextEncodingOptions): TextToImage['encode'] {
   const { components, encoders } = joined;
-  const { family, index } = components;
-  const zeros = typeof index?.force_zeros_for_empty_prompt === 'boolean' ? index.force_zeros_for_empty_prompt : family.zerosForNoText;
+  const { family } = components;
+  const zeros = zerosForNoText(components);
   const outputs = outputsOf(family, clipSkip);
   // Every epoch has the same texts.
   const piecesOf = components.encoders.map(({ tokenizer }, i) => {

@@ -10,6 +10,7 @@ import { clipText } from '../clip/text-encoder.js';
 import { parseUNetConfig } from '../unet/config.js';
 import { parseAutoencoderKLConfig } from '../vae/config.js';
 import type { Network } from './components.js';
+import { zerosForNoText } from './encode-texts.js';
 import type { Joined } from './join.js';
 import { noiseSchedule } from './noise-schedule.js';
 import { publishedModel } from './published-model.js';
@@ -100,7 +101,7 @@ const inShort = (config: object, without: readonly string[] = []): string =>
       .sort(),
   );
 
-/** The parts whose configurations are not the published ones. */
+/** The parts whose configurations are not the published ones, and what no text stands for where that is something else. */
 function whereOtherwise(name: PublishedName, vae: Network, { components, unet, encoders }: Joined): string[] {
   const { published } = publishedModel(name);
   const otherEncoders = components.family.encoders.flatMap(({ folder, kind }, i) => {
@@ -113,5 +114,6 @@ function whereOtherwise(name: PublishedName, vae: Network, { components, unet, e
     ...(inShort(unet.config) === inShort(parseUNetConfig(published.unet)) ? [] : ['unet']),
     ...otherEncoders,
     ...(inShort(parseAutoencoderKLConfig(vae.config)) === inShort(parseAutoencoderKLConfig(published.vae)) ? [] : ['vae']),
+    ...(zerosForNoText(components) === components.family.zerosForNoText ? [] : ['force_zeros_for_empty_prompt']),
   ];
 }

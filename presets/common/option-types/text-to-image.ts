@@ -65,8 +65,8 @@ export interface TextToImageOptions {
   /** Captions and prompts that are longer than the text encoders take: cut, or encoded in pieces. Default: cut. */
   readonly longCaptions?: 'cut' | 'chunk' | undefined;
   /**
-   * Keep less of each step and compute it again on the way back: less memory, a third more time, the same result. Default:
-   * false.
+   * Keep less of each step and compute it again on the way back: less memory, another forward pass, the same result.
+   * Default: false.
    */
   readonly gradientCheckpointing?: boolean | undefined;
   /** Images that are not trained on, to evaluate the loss with; a folder like train_data_dir. */

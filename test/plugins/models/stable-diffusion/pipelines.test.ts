@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { makeContext, type Random, seededRandom, type TensorData, weightsOf } from '../../../../core/index.js';
 import { buildTextToImage } from '../../../../plugins/models/stable-diffusion/build.js';
 import type { TextToImage } from '../../../../plugins/models/stable-diffusion/text-to-image.js';
-import { inMemory } from '../../../../plugins/persist/formats/files.js';
+import { inMemory, readJson } from '../../../../plugins/persist/formats/files.js';
 import { folder } from '../../../../plugins/persist/formats/folder.js';
 import { readSafetensors } from '../../../../plugins/persist/formats/safetensors.js';
 import { ddim } from '../../../../plugins/samplers/ddim.js';
@@ -174,29 +174,20 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
   });
 
   test('parts that draw nothing are left out of what is saved, and named', async () => {
-    const files = inMemory();
-    for (const path of ['model_index.json', 'scheduler/scheduler_config.json']) {
-      const bytes = await folder(root + name).read(path);
-      await files.write(path, bytes as Uint8Array);
-    }
-    const index = JSON.parse(Buffer.from((await files.read('model_index.json')) as Uint8Array).toString('utf8'));
-    await files.write(
-      'model_index.json',
-      JSON.stringify({
-        ...index,
-        safety_checker: ['stable_diffusion', 'StableDiffusionSafetyChecker'],
-        feature_extractor: ['transformers', 'CLIPImageProcessor'],
-        requires_safety_checker: true,
-      }),
-    );
-    const from = { ...folder(root + name), read: async (path: string) => (await files.read(path)) ?? folder(root + name).read(path) };
+    const parts = {
+      safety_checker: ['stable_diffusion', 'StableDiffusionSafetyChecker'],
+      feature_extractor: ['transformers', 'CLIPImageProcessor'],
+      requires_safety_checker: true,
+    };
+    const from = changed(folder(root + name), { 'model_index.json': parts });
+    const index = await readJson(folder(root + name), 'model_index.json');
     const notes: string[] = [];
     const checked = await buildTextToImage({ from, train: 'nothing', note: (what) => notes.push(what) }, seededRandom(0));
     expect(notes).toEqual([]);
     const saved = inMemory();
     await checked.save(saved, weightsOf(checked));
     expect(notes).toEqual([expect.stringMatching(/is without feature_extractor and safety_checker of /)]);
-    expect(JSON.parse(Buffer.from((await saved.read('model_index.json')) as Uint8Array).toString('utf8'))).toEqual({
+    expect(await readJson(saved, 'model_index.json')).toEqual({
       ...index,
       safety_checker: [null, null],
       feature_extractor: [null, null],

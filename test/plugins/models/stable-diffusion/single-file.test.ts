@@ -87,6 +87,8 @@ describe.each(names)('%s in one file', (name) => {
     });
     const parts = name === 'sdxl' ? 'unet, text_encoder, text_encoder_2, vae' : 'unet, text_encoder, vae';
     expect(notes).toEqual([expect.stringContaining(`: ${parts} are not configured as in the published models`)]);
+    const zeros = changed(own(name), { 'model_index.json': { force_zeros_for_empty_prompt: name !== 'sdxl' } });
+    expect((await written(zeros)).notes).toEqual([expect.stringContaining(`: ${parts}, force_zeros_for_empty_prompt are not configured`)]);
     const zero = changed(own(name), { 'scheduler/scheduler_config.json': { rescale_betas_zero_snr: true } });
     expect((await written(zero)).tensors.has('ztsnr')).toBe(true);
   });
