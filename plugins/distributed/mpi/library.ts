@@ -15,6 +15,7 @@ export interface MpiLibrary {
   readonly version: string;
   initialize(): void;
   finalize(): void;
+  /** Ends every rank, a moment later: a launcher may drop what was said last if it is to end the job before it has read it (seen with MPICH's). */
   abort(code: number): void;
   rank(): number;
   size(): number;
@@ -28,6 +29,9 @@ export interface MpiLibrary {
   /** Block k of `sent`, of `count` bytes, to rank k. */
   allToAll(sent: Uint8Array, count: number, all: Uint8Array): Promise<void>;
 }
+
+/** Milliseconds that a launcher has to read what a rank has said before the job is ended. */
+const LAST_WORDS = 300;
 
 /** Where handles and constants come from. Open MPI's handles are addresses of its symbols, all others' are numbers. */
 interface Abi {
@@ -228,7 +232,10 @@ function bound(library: Library, abi: Abi, address: (pointer: unknown) => bigint
       check('MPI_Init_thread', f.init(null, null, 3, provided));
     },
     finalize: () => void f.finalize(),
-    abort: (code) => void f.abort(world, code),
+    abort(code) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LAST_WORDS);
+      f.abort(world, code);
+    },
     rank: () => asked(f.rank),
     size: () => asked(f.size),
     allReduce: (values, count) =>
