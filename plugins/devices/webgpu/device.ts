@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Undo } from '../compute/undo.js';
 import { SteadyBuffers } from './buffers.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
+import { halfBytes, tensorUsage } from './storage.js';
 
 /** Dispatches recorded before they are sent. More saves calls; memory of disposed tensors comes back on sending. */
 export const MOST_DISPATCHES = 96;
@@ -43,14 +44,20 @@ export class WebGPUDevice {
     this.buffers = new SteadyBuffers(backend.device);
   }
 
-  /** A new tensor of floats for a kernel to fill and return, or to dispose. */
-  newTensor(shape: readonly number[]): TensorInfo {
-    return this.backend.makeTensorInfo([...shape], 'float32');
+  /** A new tensor of floats for a kernel to fill and return, or to dispose; stored in half precision if asked for (see storage.ts). */
+  newTensor(shape: readonly number[], half = false): TensorInfo {
+    const tensor = this.backend.makeTensorInfo([...shape], 'float32');
+    if (half) {
+      const entry = this.entryOf(tensor);
+      entry.resource = this.buffers.acquireBuffer(halfBytes(tf.util.sizeFromShape([...shape])), tensorUsage());
+      entry.half = true;
+    }
+    return tensor;
   }
 
   /** The same where no kernel returns it: TensorFlow.js keeps count of it, so that a tidy disposes it. */
-  trackedTensor(shape: readonly number[]): Tensor {
-    return tf.engine().makeTensorFromTensorInfo(this.newTensor(shape)) as Tensor;
+  trackedTensor(shape: readonly number[], half = false): Tensor {
+    return tf.engine().makeTensorFromTensorInfo(this.newTensor(shape, half)) as Tensor;
   }
 
   dispose({ dataId }: TensorInfo): void {

@@ -1,6 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
-import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
+import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
@@ -8,6 +8,7 @@ import { attention } from './attention.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import type { WebGPUDevice } from './device.js';
+import { withFull } from './half.js';
 import { matMul } from './matrix.js';
 import { normals } from './normals.js';
 import * as norms from './norms.js';
@@ -63,6 +64,26 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   },
 };
 
+/** A kernel that is given float32 alone. */
+const full =
+  (kernel: Kernel<WebGPUDevice>): Kernel<WebGPUDevice> =>
+  (call) => {
+    const names = Object.keys(call.inputs);
+    return withFull(call.device, Object.values(call.inputs), (tensors) =>
+      kernel({ ...call, inputs: Object.fromEntries(names.map((name, i) => [name, tensors[i]])) }),
+    );
+  };
+
+/** The same of fused kernels. */
+const fullOnes = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice> =>
+  Object.fromEntries(
+    Object.entries(kernels).map(([name, kernel]) => [
+      name,
+      (device: WebGPUDevice, tensors: TensorInfo[], attributes: never) =>
+        withFull(device, tensors, (given) => kernel(device, given, attributes)),
+    ]),
+  ) as unknown as FusedKernels<WebGPUDevice>;
+
 /**
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
  * behind the compute contract.
@@ -70,8 +91,8 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 export function register(device: WebGPUDevice, effects: Effects): void {
   const kernels = new Kernels<WebGPUDevice>('webgpu');
   effects.add(kernels.undo);
-  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
-  kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
+  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => full(make(original)));
+  kernels.addFused(fullOnes({ ...norms, ...softmaxes, ...activations, columnSum }));
   effects.add(
     registerOperations(device.backend, {
       update: updater(device),
