@@ -29,12 +29,14 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   BatchMatMul:
     () =>
     ({ inputs, attrs, device }) =>
-      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, { full: attrs.full === true }),
 
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
     if (attrs.activation || !isPlainBias(inputs)) return original(call);
-    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
+    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, {
+      bias: inputs.bias,
+    });
   },
 
   Conv2D: (original) => (call) => {
@@ -46,7 +48,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   FusedConv2D: (original) => (call) => {
     const { inputs, attrs, device } = call;
     if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return original(call);
-    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
+    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), { bias: inputs.bias });
   },
 
   Conv2DBackpropInput: (original) => (call) => {
@@ -68,9 +70,12 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 const full =
   (kernel: Kernel<WebGPUDevice>): Kernel<WebGPUDevice> =>
   (call) => {
-    const names = Object.keys(call.inputs);
-    return withFull(call.device, Object.values(call.inputs), (tensors) =>
-      kernel({ ...call, inputs: Object.fromEntries(names.map((name, i) => [name, tensors[i]])) }),
+    // An input that is left out may be named all the same.
+    const given = Object.entries(call.inputs).filter(([, tensor]) => tensor);
+    return withFull(
+      call.device,
+      given.map(([, tensor]) => tensor),
+      (tensors) => kernel({ ...call, inputs: Object.fromEntries(given.map(([name], i) => [name, tensors[i]])) }),
     );
   };
 
@@ -91,7 +96,7 @@ const fullOnes = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevic
 export function register(device: WebGPUDevice, effects: Effects): void {
   const kernels = new Kernels<WebGPUDevice>('webgpu');
   effects.add(kernels.undo);
-  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => full(make(original)));
+  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => make(full(original)));
   kernels.addFused(fullOnes({ ...norms, ...softmaxes, ...activations, columnSum }));
   effects.add(
     registerOperations(device.backend, {
