@@ -25,6 +25,8 @@ export interface Product {
   readonly batch?: number;
   /** Products of [m, k] and [k, n] that are added up; a second one stands beside it for LoRA. */
   readonly terms: readonly { readonly a: Factor; readonly b: Factor; readonly k: number }[];
+  /** What the sum of terms is multiplied with. */
+  readonly scale?: number | undefined;
   /** Added to each row, and to all of it. */
   readonly bias?: TensorInfo | undefined;
   readonly rest?: TensorInfo | undefined;
@@ -133,14 +135,19 @@ interface Form {
   readonly half: boolean;
 }
 
+/** A number as the bits that stand for it. */
+const bitsOf = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0];
+
 function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInfo[]): Dispatch {
   const { cores, rows, columns, slices, half } = form;
   const batch = p.batch ?? 1;
+  const isScaled = p.scale !== undefined && p.scale !== 1;
   const sizes = {
     m: p.m,
     n: p.n,
     batches: batch,
     slices,
+    ...(isScaled ? { scale: bitsOf(p.scale as number) } : {}),
     ...Object.fromEntries(p.terms.map(({ k }, i) => [i === 0 ? 'k' : `k${i}`, k])),
     ...p.sizes,
   };
@@ -152,6 +159,7 @@ function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInf
     terms,
     sizes: Object.keys(sizes),
     functions: p.functions ?? '',
+    scaled: isScaled,
     bias: p.bias !== undefined,
     rest,
     half,
@@ -166,7 +174,7 @@ function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInf
   const forms = terms.flatMap(({ a, b }) => [a, b]).map((one) => `${one.along} ${widthOf(one)}`);
   const [last] = tensors.splice(-1);
   return {
-    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${tiled.bias} ${rest} ${half} ${wide} ${tiled.whole}`,
+    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${isScaled} ${tiled.bias} ${rest} ${half} ${wide} ${tiled.whole}`,
     named: true,
     halves: true,
     code: () => (cores ? tensorCoreTiles(tiled) : floatTiles(tiled)),
@@ -197,6 +205,7 @@ const matrix = (
 
 /** What is added to a product: a number a column, a tensor like the result, and another product of [m, r] and [r, n]. */
 export interface Added {
+  readonly scale?: number | undefined;
   readonly bias?: TensorInfo | undefined;
   readonly rest?: TensorInfo | undefined;
   readonly more?: { readonly a: TensorInfo; readonly b: TensorInfo; readonly transposeB: boolean } | undefined;
@@ -210,7 +219,7 @@ export function matMul(
   b: TensorInfo,
   transposeA: boolean,
   transposeB: boolean,
-  { bias, rest, more, full = false }: Added = {},
+  { scale, bias, rest, more, full = false }: Added = {},
 ): TensorInfo {
   const [ra, rb] = [a.shape.length, b.shape.length];
   const [m, k] = transposeA ? [a.shape[ra - 1], a.shape[ra - 2]] : [a.shape[ra - 2], a.shape[ra - 1]];
@@ -242,6 +251,7 @@ export function matMul(
             ]
           : []),
       ],
+      scale,
       bias,
       rest,
       full,

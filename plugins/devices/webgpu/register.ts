@@ -1,4 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import type { Effects } from '../compute/undo.js';
@@ -29,7 +30,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   BatchMatMul:
     () =>
     ({ inputs, attrs, device }) =>
-      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, { full: attrs.full === true }),
+      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
 
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
@@ -65,6 +66,9 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
     return conv2dFilterGradient(device, inputs.x, inputs.dy, info);
   },
 };
+
+/** What no kernel of TensorFlow.js's registry returns. */
+const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
 
 /** A kernel that is given float32 alone. */
 const full =
@@ -105,6 +109,10 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
       ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
+      product: (a, b, { transposeA = false, transposeB = false, more, ...added }) =>
+        tracked(matMul(device, a, b, transposeA, transposeB, { ...added, more: more && { ...more, transposeB } })),
+      convolution: (x, filter, { bias, rest, ...attributes }) =>
+        tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
       upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),

@@ -16,6 +16,8 @@ export interface TiledProduct {
   readonly sizes: readonly string[];
   /** WGSL functions of the operands. */
   readonly functions: string;
+  /** Whether the sums are multiplied with the size `scale`, whose bits are a float's. */
+  readonly scaled: boolean;
   /** Added to each result: a number a column, and a tensor like the result. */
   readonly bias: boolean;
   readonly rest: 'none' | 'full' | 'half';
@@ -61,7 +63,8 @@ export const bounds = ({ k }: Term, at: number, depth: number): string =>
     : `let start = 0u; let end = select(0u, ${k}, slice == 0u);`;
 
 /** Statements that write four results of a row, or one, with what is added to them. */
-export function write(p: TiledProduct, values: string, row: string, column: string): string {
+export function write(p: TiledProduct, sums: string, row: string, column: string): string {
+  const values = p.scaled ? `${sums} * bitcast<f32>(scale)` : sums;
   const at = `(offset + ${row} * n + ${column})`;
   const within = p.whole ? '' : `if (${row} < m && ${column} < n) `;
   if (p.wide) {
