@@ -69,6 +69,7 @@ export interface BackendInternals {
   recordAndSubmit(program: TensorFlowProgram, output: TensorInfo, inputs: readonly TensorInfo[], uniforms?: readonly Uniform[]): void;
   releaseResource(id: object): void;
   read(id: object): Promise<ArrayLike<number>>;
+  readSync(id: object): ArrayLike<number>;
   readToGPU(id: object, options?: unknown): unknown;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
@@ -88,6 +89,7 @@ export const EXPECTED = {
     'recordAndSubmit',
     'releaseResource',
     'read',
+    'readSync',
     'readToGPU',
     'ensureCommandEncoderReady',
     'endComputePassEncoder',

@@ -4,8 +4,8 @@ import { keepOn } from '../compute/installed.js';
 import { override, type Undo } from '../compute/undo.js';
 import type { WebGPUDevice } from './device.js';
 import { recordDispatch } from './dispatch.js';
-import type { BackendInternals, TensorEntry, Uniform } from './internals.js';
-import { bindingOf, copy, releaseMemory, tensorUsage } from './slabs.js';
+import type { BackendInternals, Uniform } from './internals.js';
+import { bindingOf, copy, numbersOf, releaseMemory, tensorUsage } from './slabs.js';
 
 /**
  * Makes the backend's host side light: bind groups, uniforms and buffers of a step are those of the step before; values are
@@ -84,13 +84,6 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
       recordDispatch(device, pipeline, bindings, program.dispatch);
     },
   };
-}
-
-/** A tensor's values as they stand in memory. */
-function numbersOf({ dtype, values }: TensorEntry): Float32Array<ArrayBuffer> {
-  const isFloat = dtype !== 'int32' && dtype !== 'bool';
-  const fits = isFloat ? values instanceof Float32Array : values instanceof Int32Array;
-  return (fits ? values : (isFloat ? Float32Array : Int32Array).from(values as ArrayLike<number>)) as Float32Array<ArrayBuffer>;
 }
 
 /** What knows where tensors lie: the backend takes each for the whole of its buffer. */
