@@ -46,7 +46,6 @@ export class CaptureInProgress implements Capture {
   }
 
   add(pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void {
-    this.check();
     this.next();
     for (const { buffer } of bindings) this.use(buffer);
     this.dispatches.push({ pipeline, bindings, groups, moment: this.moment });
@@ -75,16 +74,16 @@ export class CaptureInProgress implements Capture {
 
   /** Gives the capture up. */
   refuse(why: string): never {
-    this.why = why;
+    this.refuseLater(why);
     throw new NotReplayable(why);
   }
 
-  /** The same where nobody may be thrown at. */
+  /** The same for where nobody may be thrown at: within a kernel, whose caller would not free what it has saved. */
   refuseLater(why: string): void {
-    this.why = why;
+    this.why ||= why;
   }
 
-  /** Throws if it was given up: somebody may have caught that. */
+  /** Throws if it was given up: now is the time, or somebody may have caught it. */
   check(): void {
     if (this.why) this.refuse(this.why);
   }

@@ -63,9 +63,12 @@ export class Capturer implements GraphCapturer {
           const entry = backend.tensorMap.get(id);
           if (entry.resource) return;
           if (isWeight.has(id)) return uploadToGPU.call(backend, id);
-          if (!entry.values) entry.resource = capture.virtualBuffer(bytesOf(entry));
-          else if ((id as typeof first).id < first.id) capture.refuse('it uses a tensor that it was not given');
-          else entry.resource = capture.filledBuffer(device, entry);
+          const isForeign = (id as typeof first).id < first.id;
+          if (isForeign) {
+            capture.refuseLater('it uses a tensor that it was not given');
+            return uploadToGPU.call(backend, id);
+          }
+          entry.resource = entry.values ? capture.filledBuffer(device, entry) : capture.virtualBuffer(bytesOf(entry));
         },
         async read(id) {
           if (!isRead(id)) return read.call(backend, id);
@@ -95,6 +98,7 @@ export class Capturer implements GraphCapturer {
     const given = standIns.map((tensor) => this.passing(capture, tensor));
     for (const { buffer } of given) capture.use(buffer);
     const output = what.forward(standIns);
+    capture.check();
     const result = this.passing(capture, output);
     capture.next();
     capture.use(result.buffer);

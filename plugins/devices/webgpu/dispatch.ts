@@ -57,7 +57,10 @@ export function recordDispatch(
   bindings: readonly GPUBufferBinding[],
   groups: readonly [number, number?, number?],
 ): void {
-  if (device.capture) return device.capture.add(pipeline, bindings, groups);
+  if (device.capture) {
+    device.capture.add(pipeline, bindings, groups);
+    return;
+  }
   const { backend } = device;
   const group = bindGroup(device, pipeline, bindings);
   backend.ensureCommandEncoderReady();
@@ -76,11 +79,7 @@ export function bindableOf({ bindables }: WebGPUDevice, pipeline: GPUComputePipe
 }
 
 /** The bind group of these buffers, made once. */
-function bindGroup(
-  device: WebGPUDevice,
-  pipeline: GPUComputePipeline,
-  bindings: readonly GPUBufferBinding[],
-): GPUBindGroup {
+function bindGroup(device: WebGPUDevice, pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[]): GPUBindGroup {
   const { backend, buffers } = device;
   const bindable = bindableOf(device, pipeline);
   let key = '';

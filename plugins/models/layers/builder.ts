@@ -72,9 +72,7 @@ export class Builder {
   }
 
   /** All that this builder is of, called as one module: what it computes depends on tensors alone, which are its inputs and weights. */
-  graph<T extends readonly Tensor[]>(
-    compute: (context: Context, ...inputs: T) => Tensor,
-  ): (context: Context, ...inputs: T) => Tensor {
+  graph<T extends readonly Tensor[]>(compute: (context: Context, ...inputs: T) => Tensor): (context: Context, ...inputs: T) => Tensor {
     const path = this.prefix.replace(/\.$/, '');
     this.graphs.add(path);
     return this.part(path, compute);
