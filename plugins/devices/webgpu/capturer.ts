@@ -11,9 +11,6 @@ import { planMemory } from './memory-plan.js';
 /** Gradients up to so many bytes are given out together at the end; a larger one as soon as it is there, so that its memory is free. */
 const SMALL = 2 ** 18;
 
-/** Of fewer elements TensorFlow.js computes on the host what is only there. */
-const COMPUTED_ON_HOST = 1000;
-
 /** A tensor that goes in or out. */
 interface Passing extends Omit<Door, 'buffer'> {
   readonly buffer: GPUBuffer | VirtualBuffer;
@@ -34,7 +31,6 @@ export class Capturer implements GraphCapturer {
   capture(inputs: readonly Tensor[], weights: Tensors, what: Capturable): ReplayedGraph {
     const { device } = this;
     const { backend } = device;
-    for (const { dataId, size } of Object.values(weights)) if (size < COMPUTED_ON_HOST) backend.uploadToGPU(dataId);
     const capture = new CaptureInProgress();
     try {
       const passing = this.whileNoting(capture, weights, () => this.note(capture, inputs, what));
@@ -51,7 +47,7 @@ export class Capturer implements GraphCapturer {
   private whileNoting<T>(capture: CaptureInProgress, weights: Tensors, run: () => T): T {
     const { device } = this;
     const { backend } = device;
-    const { uploadToGPU, read, readSync } = backend;
+    const { uploadToGPU, read, readSync, shouldExecuteOnCPU } = backend;
     const isWeight = new Set<object>(Object.values(weights).map(({ dataId }) => dataId));
     // Identities are numbered as they come: tensors made before have lower ones.
     const { dataId: first } = backend.makeTensorInfo([1], 'float32') as { dataId: object & { id: number } };
@@ -70,6 +66,9 @@ export class Capturer implements GraphCapturer {
           }
           entry.resource = entry.values ? capture.filledBuffer(device, entry) : capture.virtualBuffer(bytesOf(entry));
         },
+        // What is small and on the host alone is computed there, and would be a constant.
+        shouldExecuteOnCPU: (inputs, most) =>
+          !inputs.some(({ dataId }) => isWeight.has(dataId)) && shouldExecuteOnCPU.call(backend, inputs, most),
         async read(id) {
           if (!isRead(id)) return read.call(backend, id);
           capture.refuseLater('it reads a tensor');

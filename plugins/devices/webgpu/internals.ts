@@ -70,6 +70,8 @@ export interface BackendInternals {
   releaseResource(id: object): void;
   read(id: object): Promise<ArrayLike<number>>;
   readSync(id: object): ArrayLike<number>;
+  /** Whether a kernel is to compute on the host what is small and only there. */
+  shouldExecuteOnCPU(inputs: readonly TensorInfo[], most?: number): boolean;
   readToGPU(id: object, options?: unknown): unknown;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
@@ -90,6 +92,7 @@ export const EXPECTED = {
     'releaseResource',
     'read',
     'readSync',
+    'shouldExecuteOnCPU',
     'readToGPU',
     'ensureCommandEncoderReady',
     'endComputePassEncoder',
