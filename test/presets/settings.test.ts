@@ -94,6 +94,7 @@ const HARMLESS = [
     'cacheLatents',
     'cacheDir',
     'gradientCheckpointing',
+    'graphCapture',
   ],
 );
 

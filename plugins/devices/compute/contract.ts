@@ -1,6 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Collective, RandomGenerator } from '../../../core/index.js';
+import type { Collective, GraphCapturer, RandomGenerator } from '../../../core/index.js';
 import type { Arrays, Program } from './program.js';
 import type { ReduceOptions, Reducer } from './reduction.js';
 import type { Undo } from './undo.js';
@@ -146,6 +146,8 @@ export interface DeviceOperations {
   normals(generators: readonly RandomGenerator[], size: number): Tensor;
   /** Adds up tensors over ranks without a detour through the host's arrays. */
   reducer(collective: Collective, options: ReduceOptions): Reducer;
+  /** Captures computations, of which one is under way at a time, and replays them without TensorFlow.js. */
+  graphCapturer(): GraphCapturer;
   /** How 8-bit codes are kept where there is no kernel for them. */
   readonly codes: CodeStorage;
   /** True where convolutions with the padding spelt out have no gradient: what they are given is padded before. */

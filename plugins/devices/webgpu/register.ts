@@ -6,6 +6,7 @@ import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
 import { attention } from './attention.js';
+import { Capturer } from './capturer.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import type { WebGPUDevice } from './device.js';
@@ -116,6 +117,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),
+      graphCapturer: () => new Capturer(device),
     }),
   );
 }

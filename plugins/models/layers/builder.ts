@@ -31,6 +31,8 @@ export class Builder {
   readonly modules = new Map<string, ModuleFacts>();
   /** The paths of larger parts that may be computed twice. */
   readonly blocks = new Set<string>();
+  /** The paths of parts whose operations depend on the shapes of their inputs alone. */
+  readonly graphs = new Set<string>();
   readonly prefix: string;
 
   constructor(prefix: string) {
@@ -71,9 +73,19 @@ export class Builder {
     path: string,
     compute: (context: Context, ...inputs: T) => Tensor,
   ): (context: Context, ...inputs: T) => Tensor {
-    const full = this.prefix + path;
-    this.blocks.add(full);
-    return (context, ...inputs) => context.module(full, [...inputs], (given) => compute(context, ...(given as readonly Tensor[] as T)));
+    this.blocks.add(this.prefix + path);
+    return this.part(this.prefix + path, compute);
+  }
+
+  /** All that this builder is of, called as one module: what it computes depends on tensors alone, which are its inputs and weights. */
+  graph<T extends readonly Tensor[]>(compute: (context: Context, ...inputs: T) => Tensor): (context: Context, ...inputs: T) => Tensor {
+    const path = this.prefix.replace(/\.$/, '');
+    this.graphs.add(path);
+    return this.part(path, compute);
+  }
+
+  private part<T extends readonly Tensor[]>(path: string, compute: (context: Context, ...inputs: T) => Tensor): typeof compute {
+    return (context, ...inputs) => context.module(path, [...inputs], (given) => compute(context, ...(given as readonly Tensor[] as T)));
   }
 
   groupNorm(path: string, size: number, groups: number, epsilon: number, activate: boolean): Apply {

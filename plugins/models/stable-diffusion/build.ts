@@ -103,6 +103,7 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
     modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(outputs[i])])]),
     wraps: new Map(),
     blocks: new Set([...unet.blocks, ...encoders.flatMap(({ blocks }) => [...blocks])]),
+    graphs: unet.graphs,
     noise,
     codec,
     tokenizer: {
