@@ -3,6 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
 import { operation } from './contract.js';
 import { columnSum, dense } from './dense.js';
+import { fused } from './fused.js';
+import { inFull } from './half.js';
 
 /** x [n, h, w, in] convolved with w [kh, kw, in, out], padded the same on all sides (or TensorFlow's way), plus bias [out]. */
 export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: number, pad: number | 'same'): Tensor {
@@ -31,9 +33,11 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: n
           .engine()
           .runKernel('Conv2DBackpropInput', { dy, filter } as never, { ...attributes, inputShape: input.shape } as never) as Tensor,
       w: () =>
-        tf
-          .engine()
-          .runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
+        inFull(
+          tf
+            .engine()
+            .runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
+        ),
       bias: () => columnSum(dy),
     }),
   );
@@ -44,7 +48,7 @@ export const upsample2x = (x: Tensor): Tensor => {
   const [, h, w] = x.shape;
   return differentiable(
     { x },
-    () => tf.image.resizeNearestNeighbor(x as Tensor4D, [h * 2, w * 2]),
-    (dy) => ({ x: () => tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4) }),
+    () => fused('upsample', { x })?.[0] ?? tf.image.resizeNearestNeighbor(x as Tensor4D, [h * 2, w * 2]),
+    (dy) => ({ x: () => fused('upsampleGrad', { dy })?.[0] ?? tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4) }),
   );
 };

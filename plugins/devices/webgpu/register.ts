@@ -4,18 +4,23 @@ import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/ke
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
+import { add, multiply } from './arithmetic.js';
 import { attention } from './attention.js';
-import { columnSum } from './column-sum.js';
+import { columnSum, pixelSum } from './column-sum.js';
+import { concat, split } from './columns.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import type { WebGPUDevice } from './device.js';
-import { withFull } from './half.js';
+import { isHalf, withFull } from './half.js';
 import { matMul } from './matrix.js';
 import { normals } from './normals.js';
 import * as norms from './norms.js';
+import { precision } from './precision.js';
 import { reducer, summer } from './reduce.js';
 import * as softmaxes from './softmax.js';
+import { fitsHalf } from './storage.js';
 import { updater } from './update.js';
 import { uploader } from './upload.js';
+import { upsample, upsampleGrad } from './upsampling.js';
 
 /** Whether our convolutions can do it. */
 const isPlainConvolution = (attrs: Readonly<Record<string, unknown>>): boolean =>
@@ -68,21 +73,26 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 const full =
   (kernel: Kernel<WebGPUDevice>): Kernel<WebGPUDevice> =>
   (call) => {
-    const names = Object.keys(call.inputs);
-    return withFull(call.device, Object.values(call.inputs), (tensors) =>
-      kernel({ ...call, inputs: Object.fromEntries(names.map((name, i) => [name, tensors[i]])) }),
+    // What is optional may be there and undefined.
+    const given = Object.entries(call.inputs).filter(([, tensor]) => tensor);
+    return withFull(
+      call.device,
+      given.map(([, tensor]) => tensor),
+      (tensors) => kernel({ ...call, inputs: Object.fromEntries(given.map(([name], i) => [name, tensors[i]])) }),
     );
   };
 
-/** The same of fused kernels. */
-const fullOnes = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice> =>
+/** Kernels that know half precision, but where its vectors do not fit the last axis that a tensor has by now. */
+const knowing = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice> =>
   Object.fromEntries(
     Object.entries(kernels).map(([name, kernel]) => [
       name,
       (device: WebGPUDevice, tensors: TensorInfo[], attributes: never) =>
-        withFull(device, tensors, (given) => kernel(device, given, attributes)),
+        tensors.every((tensor) => !isHalf(device, tensor) || fitsHalf(tensor.shape))
+          ? kernel(device, tensors, attributes)
+          : withFull(device, tensors, (given) => kernel(device, given, attributes)),
     ]),
-  ) as unknown as FusedKernels<WebGPUDevice>;
+  );
 
 /**
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
@@ -92,7 +102,29 @@ export function register(device: WebGPUDevice, effects: Effects): void {
   const kernels = new Kernels<WebGPUDevice>('webgpu');
   effects.add(kernels.undo);
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => full(make(original)));
-  kernels.addFused(fullOnes({ ...norms, ...softmaxes, ...activations, columnSum }));
+  kernels.replace('Add', add);
+  kernels.replace('Multiply', multiply);
+  kernels.replace('Concat', concat);
+  kernels.replace('SplitV', split);
+  kernels.addFused(
+    knowing({
+      groupNorm: norms.groupNorm,
+      groupNormGrad: norms.groupNormGrad,
+      layerNorm: norms.layerNorm,
+      layerNormGrad: norms.layerNormGrad,
+      layerNormGammaGrad: norms.layerNormGammaGrad,
+      softmax: softmaxes.softmax,
+      softmaxGrad: softmaxes.softmaxGrad,
+      silu: activations.silu,
+      siluGrad: activations.siluGrad,
+      geglu: activations.geglu,
+      gegluGrad: activations.gegluGrad,
+      columnSum,
+      pixelSum,
+      upsample,
+      upsampleGrad,
+    }),
+  );
   effects.add(
     registerOperations(device.backend, {
       update: updater(device),
@@ -103,6 +135,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),
+      precision: precision(device),
     }),
   );
 }
