@@ -17,7 +17,7 @@ test('prof', async () => {
     const model = await buildTextToImage({ from: smallDiffusion, train: 'nothing', mixedPrecision: mp }, seededRandom(3));
     const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });
     let t0 = performance.now();
-    let y = tf.tidy(() => model.encode(context, ['red cat', 'blue']).states);
+    let y: any = tf.tidy(() => model.encode(context, ['red cat', 'blue']).states);
     await y.data();
     console.log(mp, 'encode', performance.now() - t0); t0 = performance.now();
     y = tf.tidy(() => model.predict(context, tf.zeros([2, 8, 8, 12]), [10, 700], { states: tf.zeros([2, 6, 16]) }));

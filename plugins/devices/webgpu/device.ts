@@ -1,6 +1,7 @@
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { Undo } from '../compute/undo.js';
+import { hasTensorCores } from './adapter.js';
 import { SteadyBuffers } from './buffers.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
 import { halfBytes, tensorUsage } from './storage.js';
@@ -24,6 +25,8 @@ export interface Bindable {
 /** What we keep beside a WebGPU backend of TensorFlow.js; `install()` makes it, kernels are given it. */
 export class WebGPUDevice {
   readonly buffers: SteadyBuffers;
+  /** See {@link hasTensorCores}. */
+  readonly tensorCores: boolean;
   /** By name and shapes: see {@link dispatch}. */
   readonly pipelines = new Map<string, GPUComputePipeline>();
   readonly bindables = new WeakMap<GPUComputePipeline, Bindable>();
@@ -42,6 +45,7 @@ export class WebGPUDevice {
     readonly adapter: GPUAdapter,
   ) {
     this.buffers = new SteadyBuffers(backend.device);
+    this.tensorCores = hasTensorCores(backend.device, adapter);
   }
 
   /** A new tensor of floats for a kernel to fill and return, or to dispose; stored in half precision if asked for (see storage.ts). */

@@ -22,9 +22,12 @@ import { updater } from './update.js';
 import { uploader } from './upload.js';
 import { upsample, upsampleGrad } from './upsampling.js';
 
+/** Whether nothing follows: `linear` is TensorFlow.js's name for that. */
+const endsThere = ({ activation }: Readonly<Record<string, unknown>>): boolean => !activation || activation === 'linear';
+
 /** Whether our convolutions can do it. */
 const isPlainConvolution = (attrs: Readonly<Record<string, unknown>>): boolean =>
-  (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && !attrs.activation;
+  (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && endsThere(attrs);
 
 /** Whether our products can add it while they write. */
 const isPlainBias = (inputs: Record<string, TensorInfo>): boolean =>
@@ -34,12 +37,14 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   BatchMatMul:
     () =>
     ({ inputs, attrs, device }) =>
-      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
+      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, { full: attrs.full === true }),
 
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
-    if (attrs.activation || !isPlainBias(inputs)) return original(call);
-    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
+    if (!endsThere(attrs) || !isPlainBias(inputs)) return original(call);
+    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, {
+      bias: inputs.bias,
+    });
   },
 
   Conv2D: (original) => (call) => {
@@ -51,7 +56,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   FusedConv2D: (original) => (call) => {
     const { inputs, attrs, device } = call;
     if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return original(call);
-    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
+    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), { bias: inputs.bias });
   },
 
   Conv2DBackpropInput: (original) => (call) => {
@@ -73,7 +78,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 const full =
   (kernel: Kernel<WebGPUDevice>): Kernel<WebGPUDevice> =>
   (call) => {
-    // What is optional may be there and undefined.
+    // An input that is left out may be named all the same.
     const given = Object.entries(call.inputs).filter(([, tensor]) => tensor);
     return withFull(
       call.device,
@@ -101,7 +106,7 @@ const knowing = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice
 export function register(device: WebGPUDevice, effects: Effects): void {
   const kernels = new Kernels<WebGPUDevice>('webgpu');
   effects.add(kernels.undo);
-  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => full(make(original)));
+  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => make(full(original)));
   kernels.replace('Add', add);
   kernels.replace('Multiply', multiply);
   kernels.replace('Concat', concat);
