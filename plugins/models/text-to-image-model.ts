@@ -34,5 +34,11 @@ export const textToImageModel = (options: TextToImageModelOptions) => {
       train: options.train,
       ...(mixedPrecision === 'no' ? {} : { mixedPrecision }),
     }),
-  } satisfies ModelProvider & { name: string; fills: typeof MODEL; requires: readonly string[]; apply(host: Host): void; settings(): Settings };
+  } satisfies ModelProvider & {
+    name: string;
+    fills: typeof MODEL;
+    requires: readonly string[];
+    apply(host: Host): void;
+    settings(): Settings;
+  };
 };

@@ -32,7 +32,7 @@ export function countWidened(): () => number {
   };
 }
 
-/** A small text-to-image model whose channels fill whole vectors. */
+/** A small text-to-image model whose channels fill whole vectors: the fewest shaders that have all of a denoiser's parts. */
 export const smallDiffusion = {
   unet: {
     sample_size: 8,
@@ -40,10 +40,10 @@ export const smallDiffusion = {
     out_channels: 12,
     block_out_channels: [16, 32],
     layers_per_block: 1,
-    down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'] as ('DownBlock2D' | 'CrossAttnDownBlock2D')[],
-    up_block_types: ['CrossAttnUpBlock2D', 'UpBlock2D'] as ('UpBlock2D' | 'CrossAttnUpBlock2D')[],
+    down_block_types: ['DownBlock2D', 'DownBlock2D'] as 'DownBlock2D'[],
+    up_block_types: ['UpBlock2D', 'UpBlock2D'] as 'UpBlock2D'[],
     cross_attention_dim: 16,
-    attention_head_dim: 2,
+    attention_head_dim: 4,
     norm_num_groups: 4,
   },
   textEncoder: {

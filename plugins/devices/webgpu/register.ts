@@ -1,5 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import { registerOperations } from '../compute/contract.js';
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
+import { type AttentionOperation, registerOperations } from '../compute/contract.js';
 import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
@@ -99,6 +99,16 @@ const knowing = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice
     ]),
   );
 
+/** Attention that is given float32 alone. */
+const fullAttention = (device: WebGPUDevice, { forward, backward }: AttentionOperation): AttentionOperation => ({
+  forward: (q, k, v, heads) => withFull(device, [q, k, v], (given) => forward(...(given as [Tensor, Tensor, Tensor]), heads)),
+  backward: (dy, { q, k, v, result, sumLogs }, heads) =>
+    withFull(device, [dy, q, k, v, result], (given) => {
+      const [g, query, key, value, made] = given as Tensor[];
+      return backward(g, { q: query, k: key, v: value, result: made, sumLogs }, heads);
+    }),
+});
+
 /**
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
  * behind the compute contract.
@@ -136,7 +146,9 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       sum: summer(device),
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
-      ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
+      ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768
+        ? { attention: fullAttention(device, attention(device)) }
+        : {}),
       upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),

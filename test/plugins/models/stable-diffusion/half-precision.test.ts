@@ -13,21 +13,15 @@ import {
 } from '../../../../core/index.js';
 import { mergeLora } from '../../../../plugins/adapters/lora/merge.js';
 import { type LoraModule, withLora } from '../../../../plugins/adapters/lora/modules.js';
-import { ATTENTION_TARGETS, lora } from '../../../../plugins/adapters/lora.js';
-import { arrays } from '../../../../plugins/data/arrays.js';
+import { ATTENTION_TARGETS } from '../../../../plugins/adapters/lora.js';
 import { tryDevice } from '../../../../plugins/devices/choice/candidates.js';
 import { operation } from '../../../../plugins/devices/compute/contract.js';
 import { deviceOf } from '../../../../plugins/devices/compute/installed.js';
 import type { WebGPUDevice } from '../../../../plugins/devices/webgpu/device.js';
-import { webgpu } from '../../../../plugins/devices/webgpu.js';
-import { lossScaling } from '../../../../plugins/gradients/loss-scaling.js';
-import { nonFiniteGuard } from '../../../../plugins/gradients/non-finite-guard.js';
 import { buildTextToImage } from '../../../../plugins/models/stable-diffusion/build.js';
 import type { MixedPrecision } from '../../../../plugins/models/stable-diffusion/half-precision.js';
 import type { TextToImage } from '../../../../plugins/models/stable-diffusion/text-to-image.js';
 import { textToImageModel } from '../../../../plugins/models/text-to-image-model.js';
-import { denoising } from '../../../../plugins/objectives/denoising.js';
-import { adamw } from '../../../../plugins/optimizers/adamw.js';
 import { parseOptions } from '../../../../presets/common/parse-options.js';
 import { textToImageOptions } from '../../../../presets/text-to-image.js';
 import { relativeGap, use } from '../../../support/devices.js';
@@ -36,8 +30,8 @@ import { countWidened, smallDiffusion } from '../../../support/half.js';
 const found = await tryDevice('webgpu');
 if ('why' in found) console.log(`not tested here: models in half precision (${found.why})`);
 
-const build = (mixedPrecision: MixedPrecision, train: 'nothing' | 'everything' = 'nothing') =>
-  buildTextToImage({ from: smallDiffusion, train, mixedPrecision }, seededRandom(3));
+const build = (mixedPrecision: MixedPrecision) =>
+  buildTextToImage({ from: smallDiffusion, train: 'nothing', mixedPrecision }, seededRandom(3));
 const disposeModel = (model: TextToImage) => tf.dispose([...model.parameters.values()].map(({ variable }) => variable));
 
 const random = seededRandom(4);
@@ -61,11 +55,11 @@ async function pass(model: TextToImage) {
   const trained: Tensors = Object.fromEntries(
     [...model.parameters].flatMap(([path, { variable, trainable }]) => (trainable ? [[path, variable]] : [])),
   );
-  const latents = draw('latents', [2, 8, 8, 12]) as tf.Tensor4D;
+  const latents = draw('latents', [1, 8, 8, 12]) as tf.Tensor4D;
   let prediction: Tensor | undefined;
   const { loss, gradients } = backward(
     () => {
-      const predicted = model.predict(context, latents, [10, 700], model.encode(context, ['red cat', 'blue']));
+      const predicted = model.predict(context, latents, [700], model.encode(context, ['red cat']));
       prediction = tf.keep(predicted.clone());
       return predicted.square().mean() as tf.Scalar;
     },
@@ -80,6 +74,15 @@ async function pass(model: TextToImage) {
   const predicted = await (prediction as Tensor).data();
   tf.dispose([latents, loss, gradients, prediction as Tensor]);
   return { predicted, gradients: values, halves };
+}
+
+/** The same on the cpu. */
+async function inSinglePrecision(make: () => Promise<TextToImage>) {
+  await use('cpu');
+  const model = await make();
+  const passed = await pass(model);
+  disposeModel(model);
+  return passed;
 }
 
 /** The gap of all gradients together: of a small one alone rounding is a large share. */
@@ -97,18 +100,25 @@ describe.runIf('report' in found)('a text-to-image model in half precision', () 
   afterAll(() => use('cpu'));
 
   test('predicts, and gives adapters the gradients, that it does in single precision but for rounding; no kernel of TensorFlow.js is on its path', async () => {
+    const expected = await inSinglePrecision(async () => adapted(await build('no')));
     await use('webgpu');
     const before = tf.memory().numTensors;
-    const [full, half] = [adapted(await build('no')), adapted(await build('fp16'))];
-    const expected = await pass(full);
+    const half = adapted(await build('fp16'));
+    // Shaders are compiled within what computes: a part at a time, so that no one part is long.
+    const context = makeContext(half, { mode: 'evaluate', parameters: weightsOf(half) });
+    const latents = draw('latents', [1, 8, 8, 12]) as tf.Tensor4D;
+    const told = tf.tidy(() => ({ ...half.encode(context, ['red cat']) }));
+    await told.states.data();
+    const prediction = tf.tidy(() => half.predict(context, latents, [700], told));
+    await prediction.data();
+    tf.dispose([latents, told.states, prediction]);
     const widened = countWidened();
     const actual = await pass(half);
-    // The text encoder's, whose states are computed once: its masked attention, and its activation.
-    expect(widened()).toBeLessThanOrEqual(24);
+    // Of the text encoder, whose states are computed once: what goes into its masked attention, and the sigmoid of its activation.
+    expect(widened()).toBe(4);
     expect(actual.halves).toBe(0);
     expect(relativeGap(actual.predicted, expected.predicted)).toBeLessThan(5e-3);
     expect(gapOf(actual.gradients, expected.gradients)).toBeLessThan(5e-3);
-    disposeModel(full);
     disposeModel(half);
     expect(tf.memory().numTensors).toBe(before);
   });
@@ -137,56 +147,6 @@ describe.runIf('report' in found)('a text-to-image model in half precision', () 
     tf.dispose([a, b]);
     disposeModel(full);
     disposeModel(half);
-  });
-
-  test('is trained whole, from weights in single precision', async () => {
-    await use('webgpu');
-    const [full, half] = [await build('no', 'everything'), await build('fp16', 'everything')];
-    const expected = await pass(full);
-    const actual = await pass(half);
-    expect(actual.halves).toBe(0);
-    expect(gapOf(actual.gradients, expected.gradients)).toBeLessThan(1e-2);
-    disposeModel(full);
-    disposeModel(half);
-  });
-
-  test('an overflow skips its step, halves the scale and is said; training goes on', async () => {
-    const side = 16;
-    const images = {
-      dtype: 'float32' as const,
-      shape: [4, side, side, 3],
-      data: seededRandom(1)
-        .named('x')
-        .uniforms(new Float32Array(4 * side * side * 3), -1, 1),
-    };
-    const warnings: string[] = [];
-    const scales: unknown[] = [];
-    const trainer = new Trainer(
-      compose(
-        run({ steps: 4, learningRate: 1e-3, seed: 0 }),
-        webgpu(),
-        textToImageModel({ from: smallDiffusion, train: 'nothing', mixedPrecision: 'fp16' }),
-        lora({ rank: 4 }),
-        arrays({ images }, { batchSize: 2, strings: { text: ['red cat', 'blue cat', 'red', 'blue'] } }),
-        denoising(),
-        adamw(),
-        nonFiniteGuard(),
-        lossScaling({ initialScale: 2 ** 32, factor: 2 ** 16 }),
-        {
-          name: 'watch',
-          apply: ({ hooks }) => {
-            hooks.shouldLog.tap(() => true);
-            hooks.onRecord.tap(({ lossScale, skippedSteps }) => {
-              scales.push([lossScale, skippedSteps]);
-            });
-          },
-        },
-      ),
-      { warn: (text) => warnings.push(text) },
-    );
-    await trainer.train();
-    expect(scales.at(-1)).toEqual([2 ** 16, 1]);
-    expect(warnings).toEqual([expect.stringContaining('a gradient overflowed: its step was skipped')]);
   });
 });
 
