@@ -25,6 +25,7 @@ export interface Bindable {
 /** Where dispatches go while a graph is captured, and the constants that belong to it. */
 export interface Capture {
   readonly constants: Map<string, GPUBuffer>;
+  virtualBuffer(size: number): GPUBuffer;
   add(pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
 }
 
