@@ -31,6 +31,8 @@ export class WebGPUDevice {
   dispatchesAtOnce = FIRST_DISPATCHES;
   /** What the driver reported on the side and nobody was told yet. */
   failure: GPUError | null = null;
+  /** Whether shaders may multiply 16 x 16 fragments of float16, added up in float32, in subgroups of 32 threads. */
+  tensorCores = false;
   /** Takes back everything that `install()` did. */
   undo: Undo = () => {};
   private readonly constants = new Map<string, GPUBuffer>();
