@@ -1,6 +1,6 @@
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type AttentionOperation, registerOperations } from '../compute/contract.js';
+import { registerOperations } from '../compute/contract.js';
 import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
@@ -104,16 +104,6 @@ const knowing = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice
     ]),
   );
 
-/** Attention that is given float32 alone. */
-const fullAttention = (device: WebGPUDevice, { forward, backward }: AttentionOperation): AttentionOperation => ({
-  forward: (q, k, v, heads) => withFull(device, [q, k, v], (given) => forward(...(given as [Tensor, Tensor, Tensor]), heads)),
-  backward: (dy, { q, k, v, result, sumLogs }, heads) =>
-    withFull(device, [dy, q, k, v, result], (given) => {
-      const [g, query, key, value, made] = given as Tensor[];
-      return backward(g, { q: query, k: key, v: value, result: made, sumLogs }, heads);
-    }),
-});
-
 /**
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
  * behind the compute contract.
@@ -151,9 +141,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       sum: summer(device),
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
-      ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768
-        ? { attention: fullAttention(device, attention(device)) }
-        : {}),
+      ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
       product: (a, b, { transposeA = false, transposeB = false, more, ...added }) =>
         tracked(matMul(device, a, b, transposeA, transposeB, { ...added, more: more && { ...more, transposeB } })),
       convolution: (x, filter, { bias, rest, ...attributes }) =>
