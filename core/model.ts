@@ -25,6 +25,8 @@ export interface ModuleFacts {
   readonly kind: 'linear' | 'conv2d';
   readonly weight: string;
   readonly shape: readonly number[];
+  /** The path of its bias, null where it has none: a linear module that says so is x times weight plus bias, and what else it is given added. */
+  readonly bias?: string | null;
   readonly stride?: number;
   /** Pixels on every side, or TensorFlow's `same`, which may put one more below and to the right. */
   readonly padding?: number | 'same';
@@ -32,7 +34,10 @@ export interface ModuleFacts {
   readonly unused?: boolean;
 }
 
-/** Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. */
+/**
+ * Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. A second input, where there is one, is what the
+ * module adds to its result.
+ */
 export type Wrap = (context: Context, inputs: Tensor[], next: (inputs: Tensor[]) => Tensor) => Tensor;
 
 /** One forward pass: which weights it reads, in which mode, and where its random draws come from. */

@@ -2,6 +2,7 @@ import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { engineInternals, type Recorded, type TapeNode } from './engine.js';
 import { fail } from './errors.js';
+import type { Tensors } from './model.js';
 
 const release = (tensors: readonly Tensor[] | undefined): void => {
   for (const tensor of tensors ?? []) if (!tensor.isDisposed && !tensor.kept) tensor.dispose();
@@ -92,14 +93,19 @@ function walk(node: TapeNode, gradientOf: Map<number, Tensor>, reached: Set<numb
       `TensorFlow.js has no gradient for the operation ${node.kernelName}`,
       'Write it with others, or use tf.customGrad.',
     );
-  // Some gradient functions read a missing dy as zeros themselves; TensorFlow.js fills it in when it sees null.
-  const inputGradients = node.gradient(dys);
-  for (const [name, input] of Object.entries(node.inputs)) {
-    if (!reached.has(input.id) || !inputGradients[name]) continue;
-    let dx = tf.tidy(inputGradients[name]);
-    if (dys.includes(dx)) dx = dx.clone();
-    addGradient(gradientOf, input.id, dx);
-  }
+  const { gradient } = node;
+  const made = tf.tidy(() => {
+    // Some gradient functions read a missing dy as zeros themselves; TensorFlow.js fills it in when it sees null.
+    const inputGradients = gradient(dys);
+    const wanted: Tensors = {};
+    for (const [name, input] of Object.entries(node.inputs)) {
+      if (!reached.has(input.id) || !inputGradients[name]) continue;
+      const dx = tf.tidy(inputGradients[name]);
+      wanted[name] = dys.includes(dx) ? dx.clone() : dx;
+    }
+    return wanted;
+  });
+  for (const [name, dx] of Object.entries(made)) addGradient(gradientOf, node.inputs[name].id, dx);
   for (const output of node.outputs) {
     gradientOf.get(output.id)?.dispose();
     gradientOf.delete(output.id);

@@ -101,6 +101,30 @@ export interface AttentionOperation {
   ): { readonly dq: Tensor; readonly dk: Tensor; readonly dv: Tensor };
 }
 
+/** How a product is taken, and what is added to it while it is written. */
+export interface ProductOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  /** The product is multiplied with it before anything is added. */
+  readonly scale?: number;
+  /** A number a column [n]. */
+  readonly bias?: Tensor | undefined;
+  /** A tensor like the result. */
+  readonly rest?: Tensor | undefined;
+  /** Another product, of [m, r] and [r, n], transposed as b is. */
+  readonly more?: { readonly a: Tensor; readonly b: Tensor } | undefined;
+  /** Whether the result is in float32 whatever the operands are stored as: of what is trained. */
+  readonly full?: boolean;
+}
+
+/** What a convolution is told beside its stride and padding, and what is added to it while it is written. */
+export interface ConvolutionOptions {
+  readonly strides: number;
+  readonly pad: 'same' | 'valid' | readonly (readonly [number, number])[];
+  readonly bias?: Tensor | undefined;
+  readonly rest?: Tensor | undefined;
+}
+
 /** What a device may have beside kernels in TensorFlow.js's registry, which has no form for several tensors at a time. */
 export interface DeviceOperations {
   /** Runs a program over groups of arrays, in place; nothing changes where `finite` is 0. */
@@ -112,6 +136,10 @@ export interface DeviceOperations {
   /** 8-bit AdamW in place, over packed codes. */
   adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
   readonly attention: AttentionOperation;
+  /** a [m, k] times b [k, n]. */
+  product(a: Tensor, b: Tensor, options: ProductOptions): Tensor;
+  /** x [n, h, w, in] convolved with filters [kh, kw, in, out]. */
+  convolution(x: Tensor, filter: Tensor, options: ConvolutionOptions): Tensor;
   /** Sends a tensor's values to the device's memory at once, where they would otherwise stay on the host until they are used. */
   upload(tensor: Tensor): Promise<void>;
   /** Standard normal numbers [generators, size]. */

@@ -12,6 +12,23 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const;
 
+/** What Dawn offers tensor cores under: experimental features, float16 with NVIDIA's driver, and Vulkan's memory model, which matrices of subgroups need. */
+const TOGGLES = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', 'use_vulkan_memory_model'];
+
+/** What tensor cores are used through. */
+const TENSOR_CORES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as const;
+
+/** What the types of WebGPU do not have yet. */
+interface AdapterInfo extends GPUAdapterInfo {
+  readonly subgroupMatrixConfigs?: Iterable<{
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+    readonly componentType: string;
+    readonly resultComponentType: string;
+  }>;
+}
+
 /**
  * navigator.gpu where there is one, else Dawn from the npm package `webgpu`: then globalThis has the names of WebGPU that browsers
  * have (GPUBuffer, GPUBufferUsage, ...), and navigator.gpu is Dawn, in a navigator that is made where there is none.
@@ -35,7 +52,7 @@ export async function findGPU(effects: Effects): Promise<GPU> {
     );
   }
   effects.add(override<object>(globalThis, dawn.globals));
-  const gpu = dawn.create([]);
+  const gpu = dawn.create([`enable-dawn-features=${TOGGLES.join()}`]);
   // TensorFlow.js looks for navigator.gpu; Node 20 has no navigator, later ones have one that cannot be extended by assignment.
   if (!globalThis.navigator) effects.add(override<object>(globalThis, { navigator: {} }));
   effects.add(override<object>(globalThis.navigator, { gpu }));
@@ -60,8 +77,21 @@ export const requestDevice = (adapter: GPUAdapter): Promise<GPUDevice> =>
   adapter.requestDevice({
     label: 'steploom',
     requiredLimits: Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]])),
-    requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
+    requiredFeatures: (['timestamp-query', ...TENSOR_CORES] as GPUFeatureName[]).filter((name) => adapter.features.has(name)),
   });
+
+/** Whether shaders may multiply matrices of 16 by 16 float16 with float32 sums in subgroups of 32 threads. */
+export function hasTensorCores(device: GPUDevice, adapter: GPUAdapter): boolean {
+  const info = adapter.info as AdapterInfo;
+  return (
+    TENSOR_CORES.every((name) => device.features.has(name)) &&
+    info.subgroupMinSize === 32 &&
+    info.subgroupMaxSize === 32 &&
+    [...(info.subgroupMatrixConfigs ?? [])].some(
+      (c) => c.M === 16 && c.N === 16 && c.K === 16 && c.componentType === 'f16' && c.resultComponentType === 'f32',
+    )
+  );
+}
 
 /** The adapter by its names. */
 export const describeAdapter = ({ info }: GPUAdapter): string =>

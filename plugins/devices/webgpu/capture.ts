@@ -2,7 +2,8 @@ import { NotReplayable } from '../../../core/index.js';
 import type { Capture, WebGPUDevice } from './device.js';
 import type { TensorEntry } from './internals.js';
 import type { Span } from './memory-plan.js';
-import { numbersOf, tensorUsage } from './slabs.js';
+import { numbersOf } from './slabs.js';
+import { tensorUsage } from './storage.js';
 
 /** Stands for a tensor's buffer while nothing is computed. Moments count from 0, when the inputs are there. */
 export class VirtualBuffer implements Span {

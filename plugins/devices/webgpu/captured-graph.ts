@@ -3,7 +3,8 @@ import type { CapturedGraph, Tensors } from '../../../core/index.js';
 import type { WebGPUDevice } from './device.js';
 import { bindableOf } from './dispatch.js';
 import type { TensorEntry } from './internals.js';
-import { bindingOf, copy, tensorUsage } from './slabs.js';
+import { bindingOf, copy } from './slabs.js';
+import { tensorUsage } from './storage.js';
 
 /** What a shader is bound to: a buffer of the graph, or wherever a weight lies. */
 export type Bound = GPUBufferBinding | { readonly weight: string };
@@ -20,6 +21,8 @@ export interface Door {
   readonly size: number;
   readonly shape: readonly number[];
   readonly dtype: string;
+  /** Whether it is stored in half precision. */
+  readonly half: boolean;
 }
 
 /** A gradient, and how many dispatches there are before it is copied. */
@@ -134,18 +137,18 @@ export class ReplayedGraph implements CapturedGraph {
   }
 
   /** Whether a tensor is kept as the one was that it stands for. */
-  private fits(tensor: Tensor, { size, dtype }: Door): boolean {
-    const entry = this.device.entryOf(tensor);
-    return entry.dtype === dtype && (entry.place?.size ?? entry.resource?.size ?? size) === size;
+  private fits(tensor: Tensor, door: Door): boolean {
+    const { dtype, half = false } = this.device.entryOf(tensor);
+    return dtype === door.dtype && half === door.half;
   }
 
   private bringIn(tensor: Tensor, { buffer, size }: Door): void {
     copy(this.device, this.used(tensor), buffer, 0, size);
   }
 
-  private bringOut({ buffer, size, shape }: Door): Tensor {
+  private bringOut({ buffer, size, shape, half }: Door): Tensor {
     const { device } = this;
-    const tensor = device.trackedTensor(shape);
+    const tensor = device.trackedTensor(shape, half);
     device.encoder().copyBufferToBuffer(buffer, 0, device.makeWritable(tensor).resource as GPUBuffer, 0, size);
     return tensor;
   }

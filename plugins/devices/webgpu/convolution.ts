@@ -1,9 +1,9 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { ConvInfo } from '../compute/kernels.js';
 import type { WebGPUDevice } from './device.js';
-import { INNER, type Product, product } from './matrix.js';
+import { type Added, type Factor, product } from './matrix.js';
 
-// Convolutions, NHWC and without dilation, as products: a pixel's place in an image and a filter's element are found once for each row and each step.
+// Convolutions, NHWC and without dilation, as products: a pixel's place in an image and a filter's element are found once for each vector that is loaded.
 
 const sizesOf = (c: ConvInfo) => ({
   inHeight: c.inHeight,
@@ -17,103 +17,126 @@ const sizesOf = (c: ConvInfo) => ({
   padLeft: c.padInfo.left,
 });
 
+/** Steps along the inner axis are of so many at the most: channels in such multiples have one place of the filter a step. */
+const STEP = 32;
+
 /** Names a pixel of images of so many by so many: `n`, `h` and `w`, with something behind. */
-const pixel = (at: string, height: string, width: string, end: string | number): string =>
+const pixel = (at: string, height: string, width: string, end: string): string =>
   `let w${end} = ${at} % ${width}; let h${end} = (${at} / ${width}) % ${height}; let n${end} = ${at} / (${width} * ${height});`;
 
 /** Names an element of a filter but for its output: `channel`, `kw` and `kh`, with something behind. */
-const element = (at: string, channels: string, end: string | number): string =>
+const element = (at: string, channels: string, end: string): string =>
   `let channel${end} = ${at} % ${channels}; let kw${end} = (${at} / ${channels}) % filterWidth; let kh${end} = ${at} / (${channels} * filterWidth);`;
 
-/** The number of an image at a place, or 0 beside it. */
-const PIXEL = (image: string): string => `fn pixel(n: u32, y: i32, x: i32, channel: u32, height: u32, width: u32, channels: u32) -> f32 {
-  if (y < 0 || y >= i32(height) || x < 0 || x >= i32(width)) { return 0f; }
-  return ${image}[((n * height + u32(y)) * width + u32(x)) * channels + channel];
-}`;
-
 /** What filter elements along the inner axis are, each with its channel first. Where channels fill whole steps, one place of the filter is that of a step. */
-function alongInner(channels: string, count: number): { aligned: boolean } & Pick<Product, 'stepState' | 'innerState'> {
-  if (count % INNER > 0) return { aligned: false, innerState: element('inner', channels, '') };
+function alongInner(channels: string, count: number, name: string): Pick<Factor, 'inner' | 'begin' | 'next'> {
+  if (count % STEP > 0) return { inner: (at, tag) => element(at, channels, tag) };
   return {
-    aligned: true,
-    stepState: element('base', channels, 'OfStep'),
-    innerState: 'let channel = channelOfStep + q; let kw = kwOfStep; let kh = khOfStep;',
+    begin: `var channel${name} = start % ${channels}; var kw${name} = (start / ${channels}) % filterWidth; var kh${name} = start / (${channels} * filterWidth);`,
+    next: `channel${name} += DEPTH; if (channel${name} >= ${channels}) { channel${name} -= ${channels}; kw${name} += 1u; if (kw${name} == filterWidth) { kw${name} = 0u; kh${name} += 1u; } }`,
+    inner: (_, tag) => `let channel${tag} = channel${name} + offset${tag}; let kw${tag} = kw${name}; let kh${tag} = kh${name};`,
   };
 }
 
+/** Whether a place is in an image. */
+const inside = (y: string, x: string, height: string, width: string): string =>
+  `(${y}) >= 0 && (${y}) < i32(${height}) && (${x}) >= 0 && (${x}) < i32(${width})`;
+
 /** x [n, h, w, c] and filters [kh, kw, c, o]. */
-export function conv2d(device: WebGPUDevice, x: TensorInfo, w: TensorInfo, c: ConvInfo, bias?: TensorInfo): TensorInfo {
-  const { aligned, ...inner } = alongInner('inChannels', c.inChannels);
+export function conv2d(device: WebGPUDevice, x: TensorInfo, w: TensorInfo, c: ConvInfo, added: Added = {}): TensorInfo {
+  const image: Factor = {
+    tensor: x,
+    along: 'inner',
+    run: c.inChannels,
+    outer: (at, tag) => `${pixel(at, 'outHeight', 'outWidth', tag)}
+let y${tag} = i32(h${tag} * ${c.strideHeight}u) - i32(padTop); let x${tag} = i32(w${tag} * ${c.strideWidth}u) - i32(padLeft);`,
+    ...alongInner('inChannels', c.inChannels, 'A'),
+    valid: ({ o, i }) => inside(`y${o} + i32(kh${i})`, `x${o} + i32(kw${i})`, 'inHeight', 'inWidth'),
+    index: ({ o, i }) => `((n${o} * inHeight + u32(y${o} + i32(kh${i}))) * inWidth + u32(x${o} + i32(kw${i}))) * inChannels + channel${i}`,
+  };
+  const filters: Factor = { tensor: w, along: 'outer', run: c.outChannels, index: ({ outer, inner }) => `${inner} * n + ${outer}` };
+  const k = c.filterHeight * c.filterWidth * c.inChannels;
   return product(
     device,
     {
-      name: `conv2d ${c.strideHeight} ${c.strideWidth} ${aligned}`,
+      name: `conv2d ${c.strideHeight} ${c.strideWidth} ${c.inChannels % STEP === 0}`,
       m: c.batchSize * c.outHeight * c.outWidth,
       n: c.outChannels,
-      k: c.filterHeight * c.filterWidth * c.inChannels,
+      terms: [{ a: image, b: filters, k }],
       sizes: sizesOf(c),
-      rowState: (row, i) => `${pixel(row, 'outHeight', 'outWidth', i)}
-  let y${i} = i32(h${i} * ${c.strideHeight}u) - i32(padTop); let x${i} = i32(w${i} * ${c.strideWidth}u) - i32(padLeft);`,
-      ...inner,
-      a: (_, i) => `pixel(n${i}, y${i} + i32(kh), x${i} + i32(kw), channel, inHeight, inWidth, inChannels)`,
-      b: 'filters[inner * n + column]',
-      ...(bias ? { bias: 'bias[column]' } : {}),
-      functions: PIXEL('image'),
-      read: bias ? ['image', 'filters', 'bias'] : ['image', 'filters'],
+      bias: added.bias,
+      rest: added.rest,
     },
-    bias ? [x, w, bias] : [x, w],
     [c.batchSize, c.outHeight, c.outWidth, c.outChannels],
   );
 }
 
 export function conv2dInputGradient(device: WebGPUDevice, dy: TensorInfo, w: TensorInfo, c: ConvInfo): TensorInfo {
-  const { aligned, ...inner } = alongInner('outChannels', c.outChannels);
   const [sh, sw] = [c.strideHeight, c.strideWidth];
+  const [y, x] = [
+    ({ o, i }: { o: string; i: string }) => `(y${o} - i32(kh${i}))`,
+    ({ o, i }: { o: string; i: string }) => `(x${o} - i32(kw${i}))`,
+  ];
+  const strided = (at: string, by: number) => (by === 1 ? at : `(${at} / ${by})`);
+  const gradient: Factor = {
+    tensor: dy,
+    along: 'inner',
+    run: c.outChannels,
+    outer: (at, tag) => `${pixel(at, 'inHeight', 'inWidth', tag)}
+let y${tag} = i32(h${tag} + padTop); let x${tag} = i32(w${tag} + padLeft);`,
+    ...alongInner('outChannels', c.outChannels, 'A'),
+    valid: (at) =>
+      [
+        inside(strided(y(at), sh), strided(x(at), sw), 'outHeight', 'outWidth'),
+        // Division rounds towards 0.
+        ...(sh === 1 && sw === 1 ? [] : [`${y(at)} >= 0 && ${x(at)} >= 0 && ${y(at)} % ${sh} == 0 && ${x(at)} % ${sw} == 0`]),
+      ].join(' && '),
+    index: (at) =>
+      `((n${at.o} * outHeight + u32(${strided(y(at), sh)})) * outWidth + u32(${strided(x(at), sw)})) * outChannels + channel${at.i}`,
+  };
+  // (tap, column, channel), of which (tap, channel) is inner.
+  const filters: Factor = {
+    tensor: w,
+    along: 'inner',
+    run: c.outChannels,
+    ...alongInner('outChannels', c.outChannels, 'B'),
+    index: ({ outer, i }) => `((kh${i} * filterWidth + kw${i}) * n + ${outer}) * outChannels + channel${i}`,
+  };
   return product(
     device,
     {
-      name: `conv2dInputGradient ${sh} ${sw} ${aligned}`,
+      name: `conv2dInputGradient ${sh} ${sw} ${c.outChannels % STEP === 0}`,
       m: c.batchSize * c.inHeight * c.inWidth,
       n: c.inChannels,
-      k: c.filterHeight * c.filterWidth * c.outChannels,
+      terms: [{ a: gradient, b: filters, k: c.filterHeight * c.filterWidth * c.outChannels }],
       sizes: sizesOf(c),
-      rowState: (row, i) => `${pixel(row, 'inHeight', 'inWidth', i)}
-  let y${i} = i32(h${i} + padTop); let x${i} = i32(w${i} + padLeft);`,
-      ...inner,
-      a: (_, i) => `gradient(n${i}, y${i} - i32(kh), x${i} - i32(kw), channel, outHeight, outWidth, outChannels)`,
-      // (tap, column, channel), of which (tap, channel) is inner.
-      b: aligned
-        ? 'filters[((khOfStep * filterWidth + kwOfStep) * n + column) * outChannels + channelOfStep + q]'
-        : 'filters[((inner / outChannels) * n + column) * outChannels + inner % outChannels]',
-      functions: `${PIXEL('dy')}
-fn gradient(n: u32, y: i32, x: i32, channel: u32, height: u32, width: u32, channels: u32) -> f32 {
-  if (y < 0 || x < 0 || y % ${sh} != 0 || x % ${sw} != 0) { return 0f; }
-  return pixel(n, y / ${sh}, x / ${sw}, channel, height, width, channels);
-}`,
-      read: ['dy', 'filters'],
     },
-    [dy, w],
     [c.batchSize, c.inHeight, c.inWidth, c.inChannels],
   );
 }
 
-export const conv2dFilterGradient = (device: WebGPUDevice, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo =>
-  product(
+export function conv2dFilterGradient(device: WebGPUDevice, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo {
+  const image: Factor = {
+    tensor: x,
+    along: 'outer',
+    run: c.inChannels,
+    outer: (at, tag) => element(at, 'inChannels', tag),
+    inner: (at, tag) => `${pixel(at, 'outHeight', 'outWidth', tag)}
+let y${tag} = i32(h${tag} * ${c.strideHeight}u) - i32(padTop); let x${tag} = i32(w${tag} * ${c.strideWidth}u) - i32(padLeft);`,
+    valid: ({ o, i }) => inside(`y${i} + i32(kh${o})`, `x${i} + i32(kw${o})`, 'inHeight', 'inWidth'),
+    index: ({ o, i }) => `((n${i} * inHeight + u32(y${i} + i32(kh${o}))) * inWidth + u32(x${i} + i32(kw${o}))) * inChannels + channel${o}`,
+  };
+  const gradient: Factor = { tensor: dy, along: 'outer', run: c.outChannels, index: ({ outer, inner }) => `${inner} * n + ${outer}` };
+  return product(
     device,
     {
       name: `conv2dFilterGradient ${c.strideHeight} ${c.strideWidth}`,
       m: c.filterHeight * c.filterWidth * c.inChannels,
       n: c.outChannels,
-      k: c.batchSize * c.outHeight * c.outWidth,
+      terms: [{ a: image, b: gradient, k: c.batchSize * c.outHeight * c.outWidth }],
       sizes: sizesOf(c),
-      rowState: (row, i) => element(row, 'inChannels', i),
-      innerState: `${pixel('inner', 'outHeight', 'outWidth', '_')}
-      let y = i32(h_ * ${c.strideHeight}u) - i32(padTop); let x = i32(w_ * ${c.strideWidth}u) - i32(padLeft);`,
-      a: (_, i) => `pixel(n_, y + i32(kh${i}), x + i32(kw${i}), channel${i}, inHeight, inWidth, inChannels)`,
-      b: 'dy[inner * n + column]',
-      functions: PIXEL('image'),
-      read: ['image', 'dy'],
+      full: true,
     },
-    [x, dy],
     [c.filterHeight, c.filterWidth, c.inChannels, c.outChannels],
   );
+}

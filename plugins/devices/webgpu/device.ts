@@ -1,8 +1,10 @@
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { Undo } from '../compute/undo.js';
+import { hasTensorCores } from './adapter.js';
 import { SteadyBuffers } from './buffers.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
+import { halfBytes, tensorUsage } from './storage.js';
 
 /** Dispatches recorded before they are sent. More saves calls; memory of disposed tensors comes back on sending. */
 export const MOST_DISPATCHES = 96;
@@ -23,12 +25,16 @@ export interface Bindable {
 /** Where dispatches go while a graph is captured, and the constants that belong to it. */
 export interface Capture {
   readonly constants: Map<string, GPUBuffer>;
+  /** What a tensor is given for its memory. */
+  virtualBuffer(size: number): GPUBuffer;
   add(pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
 }
 
 /** What we keep beside a WebGPU backend of TensorFlow.js; `install()` makes it, kernels are given it. */
 export class WebGPUDevice {
   readonly buffers: SteadyBuffers;
+  /** See {@link hasTensorCores}. */
+  readonly tensorCores: boolean;
   /** By name and shapes: see {@link dispatch}. */
   readonly pipelines = new Map<string, GPUComputePipeline>();
   readonly bindables = new WeakMap<GPUComputePipeline, Bindable>();
@@ -49,16 +55,24 @@ export class WebGPUDevice {
     readonly adapter: GPUAdapter,
   ) {
     this.buffers = new SteadyBuffers(backend.device);
+    this.tensorCores = hasTensorCores(backend.device, adapter);
   }
 
-  /** A new tensor of floats for a kernel to fill and return, or to dispose. */
-  newTensor(shape: readonly number[]): TensorInfo {
-    return this.backend.makeTensorInfo([...shape], 'float32');
+  /** A new tensor of floats for a kernel to fill and return, or to dispose; stored in half precision if asked for (see storage.ts). */
+  newTensor(shape: readonly number[], half = false): TensorInfo {
+    const tensor = this.backend.makeTensorInfo([...shape], 'float32');
+    if (half) {
+      const entry = this.entryOf(tensor);
+      const size = halfBytes(tf.util.sizeFromShape([...shape]));
+      entry.resource = this.capture?.virtualBuffer(size) ?? this.buffers.acquireBuffer(size, tensorUsage());
+      entry.half = true;
+    }
+    return tensor;
   }
 
   /** The same where no kernel returns it: TensorFlow.js keeps count of it, so that a tidy disposes it. */
-  trackedTensor(shape: readonly number[]): Tensor {
-    return tf.engine().makeTensorFromTensorInfo(this.newTensor(shape)) as Tensor;
+  trackedTensor(shape: readonly number[], half = false): Tensor {
+    return tf.engine().makeTensorFromTensorInfo(this.newTensor(shape, half)) as Tensor;
   }
 
   dispose({ dataId }: TensorInfo): void {

@@ -12,6 +12,8 @@ export interface Dispatch {
   readonly tensors: readonly TensorInfo[];
   /** Those whose buffers hold integers; all others must hold floats. */
   readonly integers?: readonly TensorInfo[];
+  /** Whether the shader reads and writes tensors as they are stored, in half precision too; others must be float32. */
+  readonly halves?: boolean;
   /** Whether the name says all: the shader then does not depend on the tensors' shapes. */
   readonly named?: boolean;
   /** Buffers bound after the tensors. */
@@ -23,7 +25,7 @@ export interface Dispatch {
  * Records one compute shader in the backend's pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
  * be written in place: their host copies are dropped.
  */
-export function dispatch(device: WebGPUDevice, { name, named, code, tensors, integers, shared, groups }: Dispatch): void {
+export function dispatch(device: WebGPUDevice, { name, named, halves, code, tensors, integers, shared, groups }: Dispatch): void {
   let key = name;
   if (!named) for (const { shape } of tensors) key += `|${shape.join()}`;
   let pipeline = device.pipelines.get(key);
@@ -39,6 +41,8 @@ export function dispatch(device: WebGPUDevice, { name, named, code, tensors, int
         `the kernel ${name} was given a buffer of ${entry.dtype}`,
         'Multiply the tensor by 1 after its cast.',
       );
+    if (entry.half && !halves)
+      fail('DEVICE_FAILED', 'webgpu', `the kernel ${name} was given a buffer of half precision`, 'Please report it.');
     bindings.push(bindingOf(entry));
   }
   for (const buffer of shared ?? []) bindings.push({ buffer });

@@ -18,6 +18,8 @@ export interface TensorEntry {
   resource?: GPUBuffer | null;
   /** Ours: where it lies, if in a slab. */
   place?: Place;
+  /** Ours: whether its memory holds float16 (see storage.ts). */
+  half?: boolean;
   /** Its numbers, where the host knows them. */
   values: ArrayLike<number> | null;
   readonly dtype: DataType;

@@ -1,133 +1,215 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
-import { buffers, type Dispatch, dispatch } from './dispatch.js';
-import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
+import { type Dispatch, dispatch } from './dispatch.js';
+import { floatTiles, writesFours } from './float-tiles.js';
+import { isHalf, toFull } from './half.js';
+import { type Operand, widthOf } from './operands.js';
+import { sizesBuffer } from './sizes.js';
 import { addSlices } from './slices.js';
+import { fitsHalf, HALVES } from './storage.js';
+import { tensorCoreTiles } from './tensor-core-tiles.js';
+import type { TiledProduct } from './tiles.js';
 
-/**
- * One tiled matrix product in WGSL for everything that is one: products, batched ones, convolutions and both of their
- * gradients (as implicit products: the operand is gathered while it is loaded, never written out).
- */
+/** An operand, and the tensor that it is read from. */
+export interface Factor extends Omit<Operand, 'array' | 'half'> {
+  readonly tensor: TensorInfo;
+}
+
+/** One tiled matrix product for everything that is one: products, batched ones, convolutions and both of their gradients, and what is added to them. */
 export interface Product {
-  /** See {@link Dispatch.name}. */
+  /** What the operands are, with every constant in their expressions. */
   readonly name: string;
   readonly m: number;
   readonly n: number;
-  readonly k: number;
   readonly batch?: number;
-  /**
-   * WGSL expressions for element (row, inner) of a, given how the row is called and the number of it among those that a thread loads, and element
-   * (inner, column) of b, in `inner`, `column`, `q` (inner's place in the tile), `batch`, and the sizes by name: all u32.
-   */
-  readonly a: (row: string, i: number) => string;
-  readonly b: string;
-  /** What stays the same is found once: statements for each row of a that a thread loads, for each step of 16 along the inner axis, and for a's inner place. */
-  readonly rowState?: (row: string, i: number) => string;
-  readonly stepState?: string;
-  readonly innerState?: string;
-  /** Expression added to each result, in `column`. */
-  readonly bias?: string;
+  /** Products of [m, k] and [k, n] that are added up; a second one stands beside it for LoRA. */
+  readonly terms: readonly { readonly a: Factor; readonly b: Factor; readonly k: number }[];
+  /** What the sum of terms is multiplied with. */
+  readonly scale?: number | undefined;
+  /** Added to each row, and to all of it. */
+  readonly bias?: TensorInfo | undefined;
+  readonly rest?: TensorInfo | undefined;
   readonly functions?: string;
-  /** Sizes beside m, n and k that the shader reads, so that there is one for all of them. What is written into it otherwise is in the name. */
+  /** Sizes beside m, n, k (k1 of a second term), batch and slices that the operands read, so that there is one shader for all of them. */
   readonly sizes?: Readonly<Record<string, number>>;
-  readonly read: readonly string[];
+  /** Whether the result is stored in float32 even where an operand is not. */
+  readonly full?: boolean;
 }
 
-/** 256 threads compute a tile of rows x columns; each holds (rows / 16) x (columns / 16) sums in registers. */
-function tiles(m: number, n: number, batch: number): [number, number] {
-  const groups = (tm: number, tn: number) => Math.ceil(m / tm) * Math.ceil(n / tn) * batch;
-  // Tiles that waste little on the edges come first; small ones where the large leave multiprocessors idle.
-  if (n <= 16) return [64, 16];
-  const columns = n % 64 === 0 || n > 128 ? 64 : n % 32 === 0 || n <= 32 ? 32 : n % 48 === 0 ? 48 : 64;
-  if (m >= 64 && groups(64, columns) >= 128) return [64, columns];
-  return [32, Math.min(columns, 32)];
+/** Steps along the inner axis, by what computes. */
+const DEPTHS = { cores: 32, floats: 16 } as const;
+
+/** The tiles that there are, and what as much arithmetic costs in each against the largest: more is loaded for it. */
+const TILES = {
+  cores: [
+    [128, 64, 1],
+    [32, 64, 1.6],
+  ],
+  floats: [
+    [128, 64, 1],
+    [64, 64, 1.2],
+    [32, 32, 2],
+    [64, 16, 2.4],
+  ],
+} as const;
+
+/** Workgroups that a large device has under way at a time: three on each of 132 multiprocessors. Fewer leave it idle. */
+const AT_ONCE = 396;
+
+/** Multiplications of one workgroup that take as long as starting a pass over slices, and as a number that it loads or writes. */
+const PASS = { cores: [800_000, 0.27], floats: [180_000, 0.06] } as const;
+
+/** Sums that one workgroup must at least have left to add up, for it to be worth a slice. */
+const LEAST_SHARE = 128;
+
+interface Tiling {
+  readonly rows: number;
+  readonly columns: number;
+  readonly slices: number;
 }
 
-/** The inner axis is walked along in steps of so many. */
-export const INNER = 16;
-
-function shader(device: WebGPUDevice, p: Product, slices: number): Omit<Dispatch, 'tensors'> {
-  const batch = p.batch ?? 1;
-  const [rows, columns] = tiles(p.m, p.n, batch * slices);
-  const [perRow, perColumn] = [rows / 16, columns / 16];
-  const depth = Math.ceil(p.k / slices / INNER) * INNER;
-  const loads = (size: number, body: (at: string) => string) => `for (var e = local; e < ${size}u; e += 256u) { ${body('e')} }`;
-  const each = (count: number, body: (i: number) => string) => Array.from({ length: count }, (_, i) => body(i)).join('\n');
-  const sizes = { m: p.m, n: p.n, k: p.k, slices, depth, ...p.sizes };
-  const code = () => `${buffers(p.read, ['result'])}
-${sizesBinding(p.read.length + 1)}
-var<workgroup> tileA: array<f32, ${INNER * (rows + 1)}>;
-var<workgroup> tileB: array<f32, ${INNER * columns}>;
-${p.functions ?? ''}
-@compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  ${namedSizes(Object.keys(sizes))}
-  let firstColumn = group.x * ${columns}u;
-  let firstRow = group.y * ${rows}u;
-  let batch = group.z / slices;
-  let slice = group.z % slices;
-  let myRow = local / 16u;
-  let myColumn = local % 16u;
-  ${each(perRow * perColumn, (i) => `var s${i} = 0f;`)}
-  let start = slice * depth;
-  let end = min(k, start + depth);
-  ${each(perRow, (i) => `let row${i} = firstRow + myRow + ${16 * i}u; ${p.rowState?.(`row${i}`, i) ?? ''}`)}
-  for (var base = start; base < end; base += ${INNER}u) {
-    ${p.stepState ?? ''}
-    {
-      // A thread loads one inner place of some rows: those that it sums up.
-      let q = myColumn;
-      let inner = base + q;
-      ${p.innerState ?? ''}
-      ${each(
-        perRow,
-        (i) =>
-          `var v${i} = 0f; if (row${i} < m && inner < end) { v${i} = ${p.a(`row${i}`, i)}; } tileA[q * ${rows + 1}u + myRow + ${16 * i}u] = v${i};`,
-      )}
+/** The tile, and the slices of a long inner axis, that should take least time. */
+function tiling(p: Product, by: 'cores' | 'floats', half: boolean): Tiling {
+  const { k } = p.terms[0];
+  const size = p.m * p.n * (p.batch ?? 1);
+  let best: Tiling | null = null;
+  let least = Number.POSITIVE_INFINITY;
+  for (const [rows, columns, cost] of TILES[by]) {
+    // Halves are written in fours.
+    if (by === 'floats' && half && !writesFours(columns)) continue;
+    const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * (p.batch ?? 1);
+    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * AT_ONCE); slices *= 2) {
+      const turns = Math.max(1, (groups * slices) / AT_ONCE);
+      const pass = slices > 1 ? PASS[by][0] + size * (2 * slices + 1) * PASS[by][1] : 0;
+      const time = turns * rows * columns * cost * (k / slices + 64) + pass;
+      if (time < least) [least, best] = [time, { rows, columns, slices }];
     }
-    ${loads(
-      columns * INNER,
-      (e) => `let q = ${e} / ${columns}u; let c = ${e} % ${columns}u; let column = firstColumn + c; let inner = base + q;
-      var value = 0f; if (column < n && inner < end) { value = ${p.b}; } tileB[q * ${columns}u + c] = value;`,
-    )}
-    workgroupBarrier();
-    for (var q = 0u; q < ${INNER}u; q++) {
-      ${each(perRow, (i) => `let a${i} = tileA[q * ${rows + 1}u + myRow + ${16 * i}u];`)}
-      ${each(perColumn, (j) => `let b${j} = tileB[q * ${columns}u + myColumn + ${16 * j}u];`)}
-      ${each(perRow, (i) => each(perColumn, (j) => `s${i * perColumn + j} = fma(a${i}, b${j}, s${i * perColumn + j});`))}
-    }
-    workgroupBarrier();
   }
-  let offset = (batch * slices + slice) * m * n;
-  ${each(perRow, (i) =>
-    each(
-      perColumn,
-      (j) => `{ let row = firstRow + myRow + ${16 * i}u; let column = firstColumn + myColumn + ${16 * j}u;
-    if (row < m && column < n) { result[offset + row * n + column] = s${i * perColumn + j}${p.bias ? ` + ${p.bias}` : ''}; } }`,
-    ),
-  )}
-}`;
+  return best as Tiling;
+}
+
+/** Computes the product into a new tensor of `shape`. A long inner axis is cut in slices that are added afterwards. */
+export function product(device: WebGPUDevice, given: Product, shape: number[]): TensorInfo {
+  const copies: TensorInfo[] = [];
+  // Vectors of halves stay within a row everywhere but where a tensor was given another last axis.
+  const readable = (factor: Factor): Factor => {
+    if (!isHalf(device, factor.tensor) || factor.run % HALVES === 0) return factor;
+    const tensor = toFull(device, factor.tensor);
+    copies.push(tensor);
+    return { ...factor, tensor };
+  };
+  const bias = given.bias && isHalf(device, given.bias) ? toFull(device, given.bias) : given.bias;
+  if (bias && bias !== given.bias) copies.push(bias);
+  const p = { ...given, bias, terms: given.terms.map(({ a, b, k }) => ({ a: readable(a), b: readable(b), k })) };
+  const factors = p.terms.flatMap(({ a, b }) => [a, b]);
+  const anyHalf = factors.some(({ tensor }) => isHalf(device, tensor));
+  const half = anyHalf && !p.full && fitsHalf(shape);
+  const out = device.newTensor(shape, half);
+  if (tf.util.sizeFromShape(shape) > 0) {
+    const cores = device.tensorCores && anyHalf;
+    const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half);
+    const batch = p.batch ?? 1;
+    const added = { bias: p.bias, rest: p.rest };
+    if (slices === 1)
+      dispatch(device, shader(device, p, { cores, rows, columns, slices, half }, [...factors.map(({ tensor }) => tensor), out]));
+    else {
+      const into = device.newTensor([batch, slices, p.m, p.n]);
+      const plain = { ...p, bias: undefined, rest: undefined };
+      dispatch(
+        device,
+        shader(device, plain, { cores, rows, columns, slices, half: false }, [...factors.map(({ tensor }) => tensor), into]),
+      );
+      addSlices(device, into, out, { batch, slices, ...added });
+    }
+  }
+  for (const copy of copies) device.dispose(copy);
+  return out;
+}
+
+interface Form {
+  readonly cores: boolean;
+  readonly rows: number;
+  readonly columns: number;
+  readonly slices: number;
+  readonly half: boolean;
+}
+
+/** A number as the bits that stand for it. */
+const bitsOf = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0];
+
+function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInfo[]): Dispatch {
+  const { cores, rows, columns, slices, half } = form;
+  const batch = p.batch ?? 1;
+  const isScaled = p.scale !== undefined && p.scale !== 1;
+  const sizes = {
+    m: p.m,
+    n: p.n,
+    batches: batch,
+    slices,
+    ...(isScaled ? { scale: bitsOf(p.scale as number) } : {}),
+    ...Object.fromEntries(p.terms.map(({ k }, i) => [i === 0 ? 'k' : `k${i}`, k])),
+    ...p.sizes,
+  };
+  const operand = (factor: Factor, name: string): Operand => ({ ...factor, array: name, half: isHalf(device, factor.tensor) });
+  const terms = p.terms.map(({ a, b }, i) => ({ a: operand(a, `a${i || ''}`), b: operand(b, `b${i || ''}`), k: i === 0 ? 'k' : `k${i}` }));
+  const wide = p.n % 4 === 0 && (cores || writesFours(columns));
+  const rest = p.rest ? (isHalf(device, p.rest) ? 'half' : 'full') : 'none';
+  const tiled: TiledProduct = {
+    terms,
+    sizes: Object.keys(sizes),
+    functions: p.functions ?? '',
+    scaled: isScaled,
+    bias: p.bias !== undefined,
+    rest,
+    half,
+    wide,
+    whole:
+      p.m % rows === 0 &&
+      p.n % columns === 0 &&
+      p.terms.every(({ k }, i) => k % (DEPTHS[cores ? 'cores' : 'floats'] * (i === 0 ? slices : 1)) === 0 && (i === 0 || slices === 1)),
+    rows,
+    columns,
+  };
+  const forms = terms.flatMap(({ a, b }) => [a, b]).map((one) => `${one.along} ${widthOf(one)}`);
+  const [last] = tensors.splice(-1);
   return {
-    name: `${p.name} ${rows} ${columns} ${p.bias !== undefined}`,
+    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${isScaled} ${tiled.bias} ${rest} ${half} ${wide} ${tiled.whole}`,
     named: true,
-    code,
+    halves: true,
+    code: () => (cores ? tensorCoreTiles(tiled) : floatTiles(tiled)),
+    tensors: [...tensors, ...(p.bias ? [p.bias] : []), ...(p.rest ? [p.rest] : []), last],
     shared: [sizesBuffer(device, Object.values(sizes))],
     groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices],
   };
 }
 
-/** Computes the product into a new tensor of `shape`. A long inner axis is cut in slices that are added afterwards. */
-export function product(device: WebGPUDevice, p: Product, inputs: readonly TensorInfo[], shape: number[]): TensorInfo {
-  const batch = p.batch ?? 1;
-  const [rows, columns] = tiles(p.m, p.n, batch);
-  const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * batch;
-  const slices = p.bias || groups >= 96 || p.k < 512 ? 1 : Math.min(Math.ceil(256 / groups), Math.ceil(p.k / 128));
-  const out = device.newTensor(shape);
-  if (tf.util.sizeFromShape(shape) === 0) return out;
-  const into = slices === 1 ? out : device.newTensor([batch, slices, p.m, p.n]);
-  dispatch(device, { ...shader(device, p, slices), tensors: [...inputs, into] });
-  if (slices > 1) addSlices(device, into, out, { batch, slices });
-  return out;
+/** What is read of [.., m, k] as rows, or of [.., k, n] as columns: transposed, [.., k, m] or [.., n, k]. */
+const matrix = (
+  tensor: TensorInfo,
+  transposed: boolean,
+  side: 'a' | 'b',
+  batches: number,
+  { extent, k, sizes: [outerSize, innerSize] }: { extent: number; k: number; sizes: readonly [string, string] },
+): Factor => {
+  const along = (side === 'a') === transposed ? 'outer' : 'inner';
+  const first = batches > 1 ? `batch * ${outerSize} * ${innerSize} + ` : '';
+  return {
+    tensor,
+    along,
+    run: along === 'outer' ? extent : k,
+    index: ({ outer, inner }) =>
+      `${first}${along === 'outer' ? `${inner} * ${outerSize} + ${outer}` : `${outer} * ${innerSize} + ${inner}`}`,
+  };
+};
+
+/** What is added to a product: a number a column, a tensor like the result, and another product of [m, r] and [r, n]. */
+export interface Added {
+  readonly scale?: number | undefined;
+  readonly bias?: TensorInfo | undefined;
+  readonly rest?: TensorInfo | undefined;
+  readonly more?: { readonly a: TensorInfo; readonly b: TensorInfo; readonly transposeB: boolean } | undefined;
+  readonly full?: boolean;
 }
 
 /** a [.., m, k] times b [.., k, n], either transposed; a batch of 1 is shared. */
@@ -137,7 +219,7 @@ export function matMul(
   b: TensorInfo,
   transposeA: boolean,
   transposeB: boolean,
-  bias?: TensorInfo,
+  { scale, bias, rest, more, full = false }: Added = {},
 ): TensorInfo {
   const [ra, rb] = [a.shape.length, b.shape.length];
   const [m, k] = transposeA ? [a.shape[ra - 1], a.shape[ra - 2]] : [a.shape[ra - 2], a.shape[ra - 1]];
@@ -145,21 +227,35 @@ export function matMul(
   const [batchA, batchB] = [tf.util.sizeFromShape(a.shape.slice(0, -2)), tf.util.sizeFromShape(b.shape.slice(0, -2))];
   const batch = Math.max(batchA, batchB);
   const outer = (ra >= rb ? a.shape : b.shape).slice(0, -2);
-  const atBatch = (count: number, size: string) => (count > 1 ? `batch * ${size} + ` : '');
+  const k1 = more?.a.shape[1] ?? 0;
   return product(
     device,
     {
-      name: `product ${transposeA} ${transposeB} ${batchA > 1} ${batchB > 1}`,
+      name: `product ${batchA > 1} ${batchB > 1}`,
       m,
       n,
-      k,
       batch,
-      a: (row) => `a[${atBatch(batchA, 'm * k')}${transposeA ? `inner * m + ${row}` : `${row} * k + inner`}]`,
-      b: `b[${atBatch(batchB, 'k * n')}${transposeB ? 'column * k + inner' : 'inner * n + column'}]`,
-      ...(bias ? { bias: 'bias[column]' } : {}),
-      read: bias ? ['a', 'b', 'bias'] : ['a', 'b'],
+      terms: [
+        {
+          a: matrix(a, transposeA, 'a', batchA, { extent: m, k, sizes: ['m', 'k'] }),
+          b: matrix(b, transposeB, 'b', batchB, { extent: n, k, sizes: ['n', 'k'] }),
+          k,
+        },
+        ...(more
+          ? [
+              {
+                a: matrix(more.a, false, 'a', 1, { extent: m, k: k1, sizes: ['m', 'k1'] }),
+                b: matrix(more.b, more.transposeB, 'b', 1, { extent: n, k: k1, sizes: ['n', 'k1'] }),
+                k: k1,
+              },
+            ]
+          : []),
+      ],
+      scale,
+      bias,
+      rest,
+      full,
     },
-    bias ? [a, b, bias] : [a, b],
     [...outer, m, n],
   );
 }

@@ -4,8 +4,10 @@ import { keepOn } from '../compute/installed.js';
 import { override, type Undo } from '../compute/undo.js';
 import type { WebGPUDevice } from './device.js';
 import { recordDispatch } from './dispatch.js';
+import { toFull, withFull } from './half.js';
 import type { BackendInternals, Uniform } from './internals.js';
-import { bindingOf, copy, numbersOf, releaseMemory, tensorUsage } from './slabs.js';
+import { bindingOf, copy, numbersOf, releaseMemory } from './slabs.js';
+import { tensorUsage } from './storage.js';
 
 /**
  * Makes the backend's host side light: bind groups, uniforms and buffers of a step are those of the step before; values are
@@ -31,6 +33,34 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
   const { backend, buffers } = device;
   const submitQueue = backend.submitQueue.bind(backend);
   const recordAndSubmit = backend.recordAndSubmit.bind(backend);
+  const recordFull: BackendInternals['recordAndSubmit'] = (program, output, inputs, uniforms) => {
+    const { pipeline, pixelsOpType, outputComponent } = program;
+    if (pixelsOpType != null || backend.activeTimers != null || pipeline instanceof Promise)
+      return recordAndSubmit(program, output, inputs, uniforms);
+    // What the shader is told beside its tensors: their shapes and strides, the number of elements, and values of the program's.
+    const tensors = [...inputs, output];
+    let key = program.size ? `${outputComponent ?? 1}` : '';
+    for (const { shape } of tensors) key += `|${shape.join()}`;
+    for (const { type, data } of uniforms ?? []) key += `/${type[0]}${data.join()}`;
+    const buffer = device.constantBuffer(key, () => {
+      const list: Uniform[] = [
+        { type: 'float32', data: [Number.NaN] },
+        { type: 'float32', data: [Number.POSITIVE_INFINITY] },
+      ];
+      for (const { shape } of tensors)
+        list.push({ type: 'int32', data: [...shape] }, { type: 'int32', data: tf.util.computeStrides(shape) });
+      if (program.size) list.push({ type: 'int32', data: [tf.util.sizeFromShape(output.shape) / (outputComponent || 1)] });
+      const made = backend.makeUniforms([...list, ...(uniforms ?? [])]).buffer;
+      backend.uniformPendingDisposal.pop();
+      return made;
+    });
+    const bindings = [output, ...inputs].map(({ dataId }) => {
+      backend.commandQueueOwnedIds.add(dataId);
+      return bindingOf(backend.tensorMap.get(dataId));
+    });
+    bindings.push({ buffer });
+    recordDispatch(device, pipeline, bindings, program.dispatch);
+  };
   return {
     submitQueue() {
       submitQueue();
@@ -55,33 +85,8 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
       entry.values = null;
     },
 
-    recordAndSubmit(program, output, inputs, uniforms) {
-      const { pipeline, pixelsOpType, outputComponent } = program;
-      if (pixelsOpType != null || backend.activeTimers != null || pipeline instanceof Promise)
-        return recordAndSubmit(program, output, inputs, uniforms);
-      // What the shader is told beside its tensors: their shapes and strides, the number of elements, and values of the program's.
-      const tensors = [...inputs, output];
-      let key = program.size ? `${outputComponent ?? 1}` : '';
-      for (const { shape } of tensors) key += `|${shape.join()}`;
-      for (const { type, data } of uniforms ?? []) key += `/${type[0]}${data.join()}`;
-      const buffer = device.constantBuffer(key, () => {
-        const list: Uniform[] = [
-          { type: 'float32', data: [Number.NaN] },
-          { type: 'float32', data: [Number.POSITIVE_INFINITY] },
-        ];
-        for (const { shape } of tensors)
-          list.push({ type: 'int32', data: [...shape] }, { type: 'int32', data: tf.util.computeStrides(shape) });
-        if (program.size) list.push({ type: 'int32', data: [tf.util.sizeFromShape(output.shape) / (outputComponent || 1)] });
-        const made = backend.makeUniforms([...list, ...(uniforms ?? [])]).buffer;
-        backend.uniformPendingDisposal.pop();
-        return made;
-      });
-      const bindings = [output, ...inputs].map(({ dataId }) => {
-        backend.commandQueueOwnedIds.add(dataId);
-        return bindingOf(backend.tensorMap.get(dataId));
-      });
-      bindings.push({ buffer });
-      recordDispatch(device, pipeline, bindings, program.dispatch);
+    recordAndSubmit(program, output, given, uniforms) {
+      withFull(device, given, (inputs) => recordFull(program, output, inputs, uniforms));
     },
   };
 }
@@ -110,6 +115,14 @@ function reading(device: WebGPUDevice): Partial<BackendInternals> {
       const entry = backend.tensorMap.get(id);
       const place = entry?.place;
       if (entry?.values) return read(id);
+      if (entry?.half) {
+        const full = toFull(device, { dataId: id, dtype: entry.dtype, shape: entry.shape });
+        try {
+          return await backend.read(full.dataId);
+        } finally {
+          device.dispose(full);
+        }
+      }
       if (!place) {
         const values = await read(id);
         device.becameIdle();
@@ -128,6 +141,12 @@ function reading(device: WebGPUDevice): Partial<BackendInternals> {
 
     readToGPU(id, options) {
       const entry = backend.tensorMap.get(id);
+      if (entry.half) {
+        const full = toFull(device, { dataId: id, dtype: entry.dtype, shape: entry.shape });
+        const result = readToGPU(full.dataId, options);
+        device.dispose(full);
+        return result;
+      }
       if (entry.place) {
         // TensorFlow.js copies a tensor's whole buffer, so it gets one for itself.
         const { size } = entry.place;

@@ -1,6 +1,7 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
-import { convInfo, type Kernel, Kernels } from '../compute/kernels.js';
+import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
@@ -9,6 +10,7 @@ import { Capturer } from './capturer.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import type { WebGPUDevice } from './device.js';
+import { withFull } from './half.js';
 import { matMul } from './matrix.js';
 import { normals } from './normals.js';
 import * as norms from './norms.js';
@@ -34,7 +36,9 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
     if (attrs.activation || !isPlainBias(inputs)) return original(call);
-    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, inputs.bias);
+    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, {
+      bias: inputs.bias,
+    });
   },
 
   Conv2D: (original) => (call) => {
@@ -46,7 +50,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   FusedConv2D: (original) => (call) => {
     const { inputs, attrs, device } = call;
     if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return original(call);
-    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), inputs.bias);
+    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), { bias: inputs.bias });
   },
 
   Conv2DBackpropInput: (original) => (call) => {
@@ -64,6 +68,32 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   },
 };
 
+/** What no kernel of TensorFlow.js's registry returns. */
+const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
+
+/** A kernel that is given float32 alone. */
+const full =
+  (kernel: Kernel<WebGPUDevice>): Kernel<WebGPUDevice> =>
+  (call) => {
+    // An input that is left out may be named all the same.
+    const given = Object.entries(call.inputs).filter(([, tensor]) => tensor);
+    return withFull(
+      call.device,
+      given.map(([, tensor]) => tensor),
+      (tensors) => kernel({ ...call, inputs: Object.fromEntries(given.map(([name], i) => [name, tensors[i]])) }),
+    );
+  };
+
+/** The same of fused kernels. */
+const fullOnes = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice> =>
+  Object.fromEntries(
+    Object.entries(kernels).map(([name, kernel]) => [
+      name,
+      (device: WebGPUDevice, tensors: TensorInfo[], attributes: never) =>
+        withFull(device, tensors, (given) => kernel(device, given, attributes)),
+    ]),
+  ) as unknown as FusedKernels<WebGPUDevice>;
+
 /**
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
  * behind the compute contract.
@@ -71,8 +101,8 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 export function register(device: WebGPUDevice, effects: Effects): void {
   const kernels = new Kernels<WebGPUDevice>('webgpu');
   effects.add(kernels.undo);
-  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
-  kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
+  for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => make(full(original)));
+  kernels.addFused(fullOnes({ ...norms, ...softmaxes, ...activations, columnSum }));
   effects.add(
     registerOperations(device.backend, {
       update: updater(device),
@@ -80,6 +110,10 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
       ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
+      product: (a, b, { transposeA = false, transposeB = false, more, ...added }) =>
+        tracked(matMul(device, a, b, transposeA, transposeB, { ...added, more: more && { ...more, transposeB } })),
+      convolution: (x, filter, { bias, rest, ...attributes }) =>
+        tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
       upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),

@@ -1,9 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
 import type { Slab, TensorEntry } from './internals.js';
-
-/** What TensorFlow.js asks for tensors' memory. The names are there once a GPU was found. */
-export const tensorUsage = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+import { tensorUsage } from './storage.js';
 
 /** What binds a tensor whose values are on the device. */
 export const bindingOf = ({ resource, place }: TensorEntry): GPUBufferBinding => place ?? { buffer: resource as GPUBuffer };

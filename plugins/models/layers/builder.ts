@@ -10,7 +10,8 @@ export interface WeightSpec extends Laid {
   readonly start: (generator: RandomGenerator, out: Float32Array) => Float32Array;
 }
 
-export type Apply = (context: Context, x: Tensor) => Tensor;
+/** Computes a layer; `rest` is added to what it gives, in the same pass where the device can. */
+export type Apply = (context: Context, x: Tensor, rest?: Tensor) => Tensor;
 
 const ones: WeightSpec['start'] = (_, out) => out.fill(1);
 export const zeros: WeightSpec['start'] = (_, out) => out.fill(0);
@@ -48,8 +49,11 @@ export class Builder {
     const full = this.prefix + path;
     const w = this.weight(`${path}.weight`, [size, out], 'linear', fanIn(size));
     const b = bias ? this.weight(`${path}.bias`, [out], 'plain', fanIn(size)) : '';
-    this.modules.set(full, { kind: 'linear', weight: w, shape: [size, out] });
-    return (context, x) => context.module(full, [x], ([input]) => dense(input, context.parameters[w], context.parameters[b]));
+    this.modules.set(full, { kind: 'linear', weight: w, bias: bias ? b : null, shape: [size, out] });
+    return (context, x, rest) =>
+      context.module(full, rest ? [x, rest] : [x], ([input, added]) =>
+        dense(input, context.parameters[w], { bias: context.parameters[b], rest: added }),
+      );
   }
 
   conv(path: string, size: number, out: number, kernel: number, stride = 1, padding = (kernel - 1) / 2): Apply {
@@ -58,8 +62,10 @@ export class Builder {
     const w = this.weight(`${path}.weight`, [kernel, kernel, size, out], 'conv', fanIn(fan));
     const b = this.weight(`${path}.bias`, [out], 'plain', fanIn(fan));
     this.modules.set(full, { kind: 'conv2d', weight: w, shape: [kernel, kernel, size, out], stride, padding });
-    return (context, x) =>
-      context.module(full, [x], ([input]) => conv2d(input, context.parameters[w], context.parameters[b], stride, padding));
+    return (context, x, rest) =>
+      context.module(full, rest ? [x, rest] : [x], ([input, added]) =>
+        conv2d(input, context.parameters[w], { stride, pad: padding, bias: context.parameters[b], rest: added }),
+      );
   }
 
   /** A part that is called as one module. What it is given is all that it uses, beside its weights. */

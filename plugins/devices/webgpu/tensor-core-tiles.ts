@@ -1,0 +1,139 @@
+import { arrayOf, loads, type Operand } from './operands.js';
+import { bounds, declarations, each, head, type Term, type TiledProduct, write } from './tiles.js';
+
+/** Steps along the inner axis: two fragments. */
+const DEPTH = 32;
+
+/** Rows of a tile in workgroup memory are so much longer, which spreads them over the banks. */
+const PAD = 8;
+
+/** A tile as subgroups share it: so many along rows and columns, each with so many fragments of 16 by 16. */
+interface Shares {
+  readonly down: number;
+  readonly across: number;
+  readonly fragments: readonly [number, number];
+}
+
+/** The tiles that there are, as rows x columns. Larger ones were slower on an H200: their sums leave no registers for what is on its way. */
+const SHARES: Readonly<Record<string, Shares>> = {
+  '128x64': { down: 2, across: 2, fragments: [4, 2] },
+  '32x64': { down: 1, across: 4, fragments: [2, 1] },
+};
+
+const HEADER = `diagnostic(off, chromium.subgroup_matrix_uniformity);
+enable f16; enable subgroups; enable chromium_experimental_subgroup_matrix;`;
+
+/** Where a tile's number (outer, inner) stands: as it stands in memory, so that nothing is turned around. */
+const stride = (operand: Operand, extent: number): number => (operand.along === 'inner' ? DEPTH : extent) + PAD;
+
+/** Length of a tile in workgroup memory, in fours. */
+const length = (operand: Operand, extent: number): number => ((operand.along === 'inner' ? extent : DEPTH) * stride(operand, extent)) / 4;
+
+/** Keeps a loaded value in the tile. */
+function store(operand: Operand, tile: string, extent: number, value: string, outer: string, inner: string): string {
+  const place =
+    operand.along === 'inner'
+      ? `(${outer}) * ${stride(operand, extent)}u + ${inner}`
+      : `(${inner}) * ${stride(operand, extent)}u + ${outer}`;
+  const type = arrayOf(operand);
+  if (type === 'vec4u')
+    return `{ let at = (${place}) / 4u; ${tile}[at] = bitcast<vec4h>(${value}.xy); ${tile}[at + 1u] = bitcast<vec4h>(${value}.zw); }`;
+  if (type === 'vec4f') return `${tile}[(${place}) / 4u] = vec4h(${value});`;
+  return `{ let at = ${place}; ${tile}[at / 4u][at % 4u] = f16(${value}); }`;
+}
+
+/** Statements that add a term to the sums: while one step is multiplied, the next is on its way from memory to registers. */
+function walk(p: TiledProduct, term: Term, at: number, { down, across, fragments: [fr, fc] }: Shares): string {
+  const threads = 32 * down * across;
+  const tile = (operand: Operand, name: string, extent: number, bound: string, first: string) =>
+    loads(operand, `${name}${at}`, {
+      extent,
+      depth: DEPTH,
+      threads,
+      whole: p.whole,
+      bound,
+      first,
+      store: (value, outer, inner) => store(operand, `tile${name.toUpperCase()}`, extent, value, outer, inner),
+    });
+  const a = tile(term.a, 'a', p.rows, 'm', 'firstRow');
+  const b = tile(term.b, 'b', p.columns, 'n', 'firstColumn');
+  /** The fragment whose first number is at (outer, inner). Along the inner axis, rows of the left operand stand one after another, and columns of the right. */
+  const fragment = (operand: Operand, side: 'left' | 'right', tileName: string, extent: number, outer: string, inner: number): string => {
+    const long = stride(operand, extent);
+    const isRows = (side === 'left') === (operand.along === 'inner');
+    const place = operand.along === 'inner' ? `(${outer}) * ${long}u + ${inner}u` : `${inner * long}u + ${outer}`;
+    return `subgroupMatrixLoad<subgroup_matrix_${side}<f16, 16, 16>, ${isRows ? 'row' : 'col'}_major>(&${tileName}, (${place}) / 4u, ${long / 4}u)`;
+  };
+  return `{
+    const DEPTH = ${DEPTH}u; ${bounds(term, at, DEPTH)}
+    ${a.begin}
+    ${b.begin}
+    var base = start;
+    loop {
+      let more = base < end;
+      if (more) { ${a.fetch} ${b.fetch} ${a.next} ${b.next} }
+      if (base > start) {
+        ${each(
+          DEPTH / 16,
+          (q) => `{
+          ${each(fr, (i) => `let a${i} = ${fragment(term.a, 'left', 'tileA', p.rows, `myRow + ${16 * i}u`, 16 * q)};`)}
+          ${each(fc, (j) => `let b${j} = ${fragment(term.b, 'right', 'tileB', p.columns, `myColumn + ${16 * j}u`, 16 * q)};`)}
+          ${each(fr, (i) => each(fc, (j) => `s${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, s${i}_${j});`))}
+        }`,
+        )}
+      }
+      if (!more) { break; }
+      workgroupBarrier();
+      ${a.put}
+      ${b.put}
+      workgroupBarrier();
+      base += ${DEPTH}u;
+    }
+  }`;
+}
+
+/**
+ * The shader of a product on tensor cores: float16 operands, whatever they are stored as, float32 sums. Each subgroup has a share of the tile in
+ * fragments; its sums pass through workgroup memory on their way out, a row of fragments at a time.
+ */
+export function tensorCoreTiles(p: TiledProduct): string {
+  const shares = SHARES[`${p.rows}x${p.columns}`];
+  const {
+    down,
+    across,
+    fragments: [fr, fc],
+  } = shares;
+  const width = 16 * fc;
+  const unit = p.wide ? 4 : 1;
+  // Rows of what is on its way out, in fours, one four longer than they need be.
+  const long = width + 4;
+  const longest = (of: (term: Term) => number): number => Math.max(...p.terms.map(of));
+  return `${HEADER}
+${declarations(p)}
+var<workgroup> tileA: array<vec4h, ${longest(({ a }) => length(a, p.rows))}>;
+var<workgroup> tileB: array<vec4h, ${longest(({ b }) => length(b, p.columns))}>;
+var<workgroup> out: array<${unit === 4 ? 'vec4f' : 'f32'}, ${(down * across * 16 * long) / unit}>;
+${p.functions}
+@compute @workgroup_size(${32 * down * across}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  ${head(p)}
+  let subgroup = local / 32u;
+  let lane = local % 32u;
+  let myRow = subgroup / ${across}u * ${16 * fr}u;
+  let myColumn = subgroup % ${across}u * ${width}u;
+  let mine = subgroup * ${(16 * long) / unit}u;
+  ${each(fr * fc, (i) => `var s${Math.floor(i / fc)}_${i % fc}: subgroup_matrix_result<f32, 16, 16>;`)}
+  ${p.terms.map((term, at) => walk(p, term, at, shares)).join('\n')}
+  ${each(
+    fr,
+    (i) => `workgroupBarrier();
+  ${each(fc, (j) => `subgroupMatrixStore<row_major>(&out, mine + ${(16 * j) / unit}u, s${i}_${j}, ${long / unit}u);`)}
+  workgroupBarrier();
+  for (var e = lane; e < ${(16 * width) / unit}u; e += 32u) {
+    let r = e / ${width / unit}u; let c = e % ${width / unit}u;
+    let row = firstRow + myRow + ${16 * i}u + r; let column = firstColumn + myColumn + c * ${unit}u;
+    let value = out[mine + r * ${long / unit}u + c];
+    ${write(p, 'value', 'row', 'column')}
+  }`,
+  )}
+}`;
+}
