@@ -44,7 +44,11 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
   const words = vocabulary(await renderEmoji('all', SIDE));
   const { held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
   return compose(
-    textToImageModel({ from: emojiModel(words, o.textLayers, o.rescaleZeroSnr), train: 'everything' }),
+    textToImageModel({
+      from: emojiModel(words, o.textLayers, o.rescaleZeroSnr),
+      train: 'everything',
+      mixedPrecision: o.mixedPrecision,
+    }),
     emojiData(icons, o.trainBatchSize),
     denoisingOf(o),
     graphCapture(),

@@ -64,7 +64,11 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
   const { train, held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
   const adapter = lora({ rank: o.rank, targets: EMOJI_TARGETS });
   return compose(
-    textToImageModel({ from: folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder()), train: 'nothing' }),
+    textToImageModel({
+      from: folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder()),
+      train: 'nothing',
+      mixedPrecision: o.mixedPrecision,
+    }),
     adapter,
     emojiData(train, o.trainBatchSize, delft),
     denoisingOf(o),

@@ -4,8 +4,9 @@ import { arrays } from '../plugins/data/arrays.js';
 import { graphCapture } from '../plugins/devices/graph-capture.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { clipping } from '../plugins/gradients/clipping.js';
+import { lossScaling } from '../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
-import { textToImageModel } from '../plugins/models/text-to-image-model.js';
+import { type TextToImageModelOptions, textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { type DenoisingOptions, denoising } from '../plugins/objectives/denoising.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
 import type { Files } from '../plugins/persist/formats/files.js';
@@ -33,6 +34,8 @@ export interface LoraInMemoryOptions extends DenoisingOptions {
   readonly seed?: number;
   /** The adapters; on the denoiser's attention by default. */
   readonly lora?: LoraOptions;
+  /** fp16 stores frozen weights and what goes through the networks in half precision, on webgpu(). Default: no. */
+  readonly mixedPrecision?: TextToImageModelOptions['mixedPrecision'];
 }
 
 /** LoRA on images in memory: nothing in it needs Node, so it trains in a browser too. */
@@ -40,7 +43,7 @@ export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
   compose(
     run({ learningRate: o.learningRate ?? 1e-3, steps: o.steps, warmupSteps: o.warmupSteps ?? 0, seed: o.seed ?? 0 }),
     o.device,
-    textToImageModel({ from: o.model, train: 'nothing' }),
+    textToImageModel({ from: o.model, train: 'nothing', mixedPrecision: o.mixedPrecision ?? 'no' }),
     lora(o.lora),
     arrays({ images: o.images }, { batchSize: o.batchSize ?? 8, strings: { text: o.captions } }),
     denoising(o),
@@ -51,4 +54,5 @@ export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
     warmup(),
     clipping(),
     nonFiniteGuard(),
+    ...(o.mixedPrecision === 'fp16' ? [lossScaling()] : []),
   );

@@ -57,7 +57,7 @@ export async function loraTextToImage(options: LoraTextToImageOptions): Promise<
     textTargets: o.trainTextEncoder ? TEXT_ATTENTION_TARGETS : [],
   });
   return compose(
-    textToImageModel({ ...modelSource(o), train: 'nothing' }),
+    textToImageModel({ ...modelSource(o), train: 'nothing', mixedPrecision: o.mixedPrecision }),
     adapter,
     ...commonPlugins(loraTextToImageOptions, o, options),
     saveLora(o.outputDir, adapter, { resolution: o.resolution }),

@@ -37,7 +37,7 @@ export const textToImageOptions = z.strictObject({
 export async function textToImage(options: TextToImageOptions): Promise<Composition> {
   const o = parseOptions('text-to-image', textToImageOptions, options);
   return compose(
-    textToImageModel({ ...modelSource(o), train: o.trainTextEncoder ? 'everything' : 'unet' }),
+    textToImageModel({ ...modelSource(o), train: o.trainTextEncoder ? 'everything' : 'unet', mixedPrecision: o.mixedPrecision }),
     ...commonPlugins(textToImageOptions, o, options),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
     saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),

@@ -5,6 +5,7 @@ import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { toTensors } from '../../plugins/adapters/lora/serialize.js';
 import { device } from '../../plugins/devices/device.js';
 import { buildTextToImage } from '../../plugins/models/stable-diffusion/build.js';
+import type { MixedPrecision } from '../../plugins/models/stable-diffusion/half-precision.js';
 import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import type { LoraFile } from '../../plugins/persist/formats/lora-file.js';
 import { modelSource, type SourceOptions } from '../common/model-source.js';
@@ -21,10 +22,10 @@ export const openOptions = {
 };
 
 type OpenOptions = Omit<z.output<z.ZodObject<typeof openOptions>>, 'lora'> &
-  Partial<SourceOptions> & { readonly lora?: string | readonly string[] | undefined };
+  Partial<SourceOptions> & { readonly mixedPrecision?: MixedPrecision } & { readonly lora?: string | readonly string[] | undefined };
 
 /** A model on a device, with adapters merged into its weights, one after another, if any are given. */
-export async function openModel({ device: name, lora = [], ...source }: OpenOptions): Promise<TextToImage> {
+export async function openModel({ device: name, lora = [], mixedPrecision = 'no', ...source }: OpenOptions): Promise<TextToImage> {
   // What is no adapter is refused before the work.
   const adapters: { adapter: LoraFile; share: number }[] = [];
   for (const given of [lora].flat()) {
@@ -33,7 +34,7 @@ export async function openModel({ device: name, lora = [], ...source }: OpenOpti
   }
   await device(name).setUp();
   const note = (what: string) => console.error(printable(what));
-  const model = await buildTextToImage({ ...modelSource(source), train: 'nothing', note }, seededRandom(0));
+  const model = await buildTextToImage({ ...modelSource(source), train: 'nothing', mixedPrecision, note }, seededRandom(0));
   for (const { adapter, share } of adapters) {
     const modules = toTensors(adapter.read(model.modules), model);
     await mergeLora(

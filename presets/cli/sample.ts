@@ -7,7 +7,7 @@ import { nextFreeName } from '../../plugins/observe/logs/next-name.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import { columnsOf, picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import { idleOptions } from '../common/idle-options.js';
-import { count, prompts, samplingOptions, sourceOptions, text } from '../common/options.js';
+import { count, precisionOptions, prompts, samplingOptions, sourceOptions, text } from '../common/options.js';
 import { samplingOf } from '../common/sampling.js';
 import { openModel, openOptions } from './open-model.js';
 import { addOptions, checkOptions, givenOptions } from './options.js';
@@ -18,6 +18,7 @@ const sampleOptions = z.strictObject({
   prompt: prompts().describe('What to draw; several give a grid.'),
   ...openOptions,
   ...sourceOptions,
+  ...precisionOptions,
   lora: openOptions.lora.optional(),
   ...samplingOptions,
   negativePrompt: prompts().optional().describe('What guidance leads away from: one for all prompts, or one for each.'),

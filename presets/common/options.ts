@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DEVICES } from '../../plugins/devices/choice/candidates.js';
+import { MIXED_PRECISIONS } from '../../plugins/models/stable-diffusion/half-precision.js';
 import { PREDICTION_TYPES } from '../../plugins/models/stable-diffusion/noise-schedule.js';
 import { OPTIMIZERS } from './optimizers.js';
 import { SAMPLERS, type SamplerName } from './sampling.js';
@@ -84,8 +85,19 @@ export const optimizerOptions = {
   maxGradNorm: notNegative().default(1).describe('Clip the global gradient norm to this; 0 turns clipping off.'),
 };
 
+/** How precisely a model computes. */
+export const precisionOptions = {
+  mixedPrecision: z
+    .enum(MIXED_PRECISIONS)
+    .default('no')
+    .describe(
+      'fp16 stores frozen weights and what goes through the networks in half precision: less memory and time, on webgpu alone. There is no bf16, which WebGPU lacks.',
+    ),
+};
+
 export const diffusionOptions = {
   trainBatchSize: count().describe('Images in a microBatch.'),
+  ...precisionOptions,
   snrGamma: positive().optional().describe('gamma of min-SNR loss weighting; 5 is usual.'),
   noiseOffset: notNegative().default(0).describe('Strength of noise added per image and channel.'),
   captionDropout: share().default(0.1).describe('Share of captions left empty, for classifier-free guidance.'),

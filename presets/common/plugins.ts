@@ -7,6 +7,7 @@ import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.j
 import { mpi } from '../../plugins/distributed/mpi.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
+import { lossScaling } from '../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
 import { csv } from '../../plugins/observe/csv.js';
 import { jsonl } from '../../plugins/observe/jsonl.js';
@@ -24,7 +25,9 @@ import { packageVersion } from './package-root.js';
 import { scheduleByName, warmsUp } from './schedules.js';
 
 /** The options that every preset for Node has, checked and with their defaults. */
-export type CommonOptions = OptionValues<typeof runOptions & typeof optimizerOptions & Pick<typeof diffusionOptions, 'trainBatchSize'>>;
+export type CommonOptions = OptionValues<
+  typeof runOptions & typeof optimizerOptions & Pick<typeof diffusionOptions, 'trainBatchSize' | 'mixedPrecision'>
+>;
 
 /** The learning rate scaled by accumulation x batch x processes, where that is asked for. Computed from the base rate each time, so never twice. */
 export const scaledLearningRate = (
@@ -108,6 +111,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     accumulation(o.gradientAccumulationSteps),
     ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
     nonFiniteGuard(),
+    ...(o.mixedPrecision === 'fp16' ? [lossScaling()] : []),
     jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
     ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')

@@ -87,3 +87,9 @@ if ((await testDevices()).includes('webgpu'))
     expect(output).toMatch(/[\d.]+ ms a step of batch 1/);
     expect(output).toMatch(/GPUQueue\.submit +[\d.]+ a step, +[\d.]+ ms/);
   });
+
+test('half precision against single, on the driver that computes nothing', async () => {
+  expect(await run('half-precision.mjs', ['2', 'null'])).toMatch(
+    /trained whole, 2 steps: mean loss .* in half .*apart\nLoRA, 2 steps: mean loss/,
+  );
+});

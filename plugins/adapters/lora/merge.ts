@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Model, type ModuleFacts, type Parameter, type Tensor } from '../../../core/index.js';
+import { inFull } from '../../devices/compute/half.js';
 
 /** What is merged: a module's matrices, as the model has them, and the scale of their product. */
 export interface MergedModule {
@@ -14,7 +15,7 @@ const merged = (variable: tf.Variable, facts: ModuleFacts, { a, b, scale }: Merg
   tf.tidy(() => {
     const rank = a.shape[a.rank - 1];
     const product = tf.matMul(a.reshape([-1, rank]) as tf.Tensor2D, b.reshape([rank, -1]) as tf.Tensor2D);
-    return variable.add(product.mul(sign * scale).reshape([...facts.shape]));
+    return inFull(variable).add(product.mul(sign * scale).reshape([...facts.shape]));
   });
 
 /**

@@ -31,7 +31,7 @@ export class TextCache {
 
   /** Computes the states of a text that is not kept yet. */
   async fill(model: TextToImage, text: string): Promise<void> {
-    const path = `states ${model.base} ${model.configuration} ${text}`;
+    const path = `states ${model.base} ${model.configuration} ${model.mixedPrecision === 'fp16' ? 'fp16 ' : ''}${text}`;
     let value = await this.store.get(path);
     if (!value) {
       const context = makeContext(model, { mode: 'evaluate', parameters: weightsOf(model) });

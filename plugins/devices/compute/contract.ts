@@ -7,13 +7,15 @@ import type { Undo } from './undo.js';
 
 /**
  * Kernels of ours that a device may have: the name to register each under, and its inputs in the order in which a device's function takes them.
- * Without one, plain TensorFlow.js operations do the work.
+ * Without one, plain TensorFlow.js operations do the work. A norm may give its statistics beside its result, which its gradient then gets; dgamma and
+ * dbeta may come as rows [.., c] that are still to be added up, or, of a layer norm that has layerNormGammaGrad, not at all.
  */
 export const FUSED = {
   groupNorm: { kernel: 'SteploomGroupNorm', inputs: ['x', 'gamma', 'beta'] },
-  groupNormGrad: { kernel: 'SteploomGroupNormGrad', inputs: ['x', 'dy', 'gamma', 'beta'] },
+  groupNormGrad: { kernel: 'SteploomGroupNormGrad', inputs: ['x', 'dy', 'gamma', 'beta', 'stats'] },
   layerNorm: { kernel: 'SteploomLayerNorm', inputs: ['x', 'gamma', 'beta'] },
-  layerNormGrad: { kernel: 'SteploomLayerNormGrad', inputs: ['x', 'dy', 'gamma'] },
+  layerNormGrad: { kernel: 'SteploomLayerNormGrad', inputs: ['x', 'dy', 'gamma', 'stats'] },
+  layerNormGammaGrad: { kernel: 'SteploomLayerNormGammaGrad', inputs: ['x', 'dy', 'stats'] },
   softmax: { kernel: 'SteploomSoftmax', inputs: ['x'] },
   softmaxGrad: { kernel: 'SteploomSoftmaxGrad', inputs: ['p', 'dp'] },
   silu: { kernel: 'SteploomSilu', inputs: ['x'] },
@@ -21,6 +23,9 @@ export const FUSED = {
   geglu: { kernel: 'SteploomGeglu', inputs: ['x'] },
   gegluGrad: { kernel: 'SteploomGegluGrad', inputs: ['x', 'dy'] },
   columnSum: { kernel: 'SteploomColumnSum', inputs: ['x'] },
+  pixelSum: { kernel: 'SteploomPixelSum', inputs: ['x'] },
+  upsample: { kernel: 'SteploomUpsample', inputs: ['x'] },
+  upsampleGrad: { kernel: 'SteploomUpsampleGrad', inputs: ['dy'] },
 } as const;
 
 export type FusedName = keyof typeof FUSED;
@@ -125,6 +130,22 @@ export interface ConvolutionOptions {
   readonly rest?: Tensor | undefined;
 }
 
+/**
+ * Tensors stored in half precision (float16), float32 by name all the same: kernels that know it read and write them so and reckon in float32, and all
+ * others are given float32 copies.
+ */
+export interface HalfPrecision {
+  isHalf(x: Tensor): boolean;
+  /** Whether a tensor of this shape may be stored so. */
+  fits(shape: readonly number[]): boolean;
+  /** A copy in half precision; what float16 cannot hold becomes infinite. */
+  half(x: Tensor): Tensor;
+  /** A copy in single precision. */
+  full(x: Tensor): Tensor;
+  /** Sends values to the device in half precision, in place of the tensor, which is disposed: nothing else of it stays there. */
+  store(x: Tensor): Promise<Tensor>;
+}
+
 /** What a device may have beside kernels in TensorFlow.js's registry, which has no form for several tensors at a time. */
 export interface DeviceOperations {
   /** Runs a program over groups of arrays, in place; nothing changes where `finite` is 0. */
@@ -142,6 +163,7 @@ export interface DeviceOperations {
   convolution(x: Tensor, filter: Tensor, options: ConvolutionOptions): Tensor;
   /** Sends a tensor's values to the device's memory at once, where they would otherwise stay on the host until they are used. */
   upload(tensor: Tensor): Promise<void>;
+  readonly precision: HalfPrecision;
   /** Standard normal numbers [generators, size]. */
   normals(generators: readonly RandomGenerator[], size: number): Tensor;
   /** Adds up tensors over ranks without a detour through the host's arrays. */

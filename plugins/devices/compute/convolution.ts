@@ -3,6 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
 import { operation } from './contract.js';
 import { columnSum, dense } from './dense.js';
+import { fused } from './fused.js';
+import { inFull } from './half.js';
 
 /** What else is added to a convolution: a bias [out], and a tensor like the result. */
 export interface Conv2dOptions {
@@ -43,9 +45,11 @@ export function conv2d(x: Tensor, w: Tensor, { stride, pad, bias, rest }: Conv2d
           .engine()
           .runKernel('Conv2DBackpropInput', { dy, filter } as never, { ...attributes, inputShape: input.shape } as never) as Tensor,
       w: () =>
-        tf
-          .engine()
-          .runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
+        inFull(
+          tf
+            .engine()
+            .runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
+        ),
       bias: () => columnSum(dy),
       rest: () => dy,
     }),
@@ -57,7 +61,7 @@ export const upsample2x = (x: Tensor): Tensor => {
   const [, h, w] = x.shape;
   return differentiable(
     { x },
-    () => tf.image.resizeNearestNeighbor(x as Tensor4D, [h * 2, w * 2]),
-    (dy) => ({ x: () => tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4) }),
+    () => fused('upsample', { x })?.[0] ?? tf.image.resizeNearestNeighbor(x as Tensor4D, [h * 2, w * 2]),
+    (dy) => ({ x: () => fused('upsampleGrad', { dy })?.[0] ?? tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4) }),
   );
 };

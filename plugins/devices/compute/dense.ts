@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
 import { operation } from './contract.js';
 import { fused } from './fused.js';
+import { inFull } from './half.js';
 
 /** The sum over all but the last axis: [..., c] to [c]. */
 export function columnSum(x: Tensor): Tensor {
@@ -10,6 +11,14 @@ export function columnSum(x: Tensor): Tensor {
   const flat = x.reshape([-1, c]);
   return fused('columnSum', { x: flat })?.[0] ?? tf.matMul(tf.ones([1, flat.shape[0]]), flat as Tensor2D).reshape([c]);
 }
+
+/** x [n, h, w, c] with a row for each example, [n, c], added to all of its pixels. */
+export const addToPixels = (x: Tensor, rows: Tensor): Tensor =>
+  differentiable(
+    { x, rows },
+    () => x.add(rows.reshape([x.shape[0], 1, 1, -1])),
+    (dy) => ({ x: () => dy, rows: () => fused('pixelSum', { x: dy })?.[0] ?? dy.sum([1, 2]) }),
+  );
 
 /** Two thin matrices that are added to a weight, as LoRA has them: `a` [in, r] times `b` [r, out] times `scale`. */
 export interface Adapter {
@@ -79,7 +88,8 @@ function plainDense(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
       const g = () => dy.reshape([-1, out]) as Tensor2D;
       return {
         x: () => tf.matMul(g(), weight as Tensor2D, false, true).reshape(x.shape),
-        w: () => tf.matMul(flat as Tensor2D, g(), true, false),
+        // What is trained is in single precision, and its gradient with it.
+        w: () => inFull(tf.matMul(flat as Tensor2D, g(), true, false)),
         bias: () => columnSum(dy),
       };
     },

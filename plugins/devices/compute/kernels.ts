@@ -13,8 +13,8 @@ export interface KernelCall<D> {
 
 export type Kernel<D> = (call: KernelCall<D>) => TensorInfo | TensorInfo[];
 
-/** A device's fused kernels: each takes its inputs in the order of FUSED. */
-export type FusedKernels<D> = Readonly<Record<FusedName, (device: D, tensors: TensorInfo[], attributes: never) => TensorInfo[]>>;
+/** A device's fused kernels, those that it has: each takes its inputs in the order of FUSED. */
+export type FusedKernels<D> = { readonly [name in FusedName]?: (device: D, tensors: TensorInfo[], attributes: never) => TensorInfo[] };
 
 /** Kernels of a backend of TensorFlow.js that are replaced or added, until undo brings back what was there. */
 export class Kernels<D extends { readonly backend: object }> {
@@ -47,9 +47,10 @@ export class Kernels<D extends { readonly backend: object }> {
   addFused(kernels: FusedKernels<D>): void {
     for (const name of Object.keys(FUSED) as FusedName[]) {
       const kernel = kernels[name];
+      if (!kernel) continue;
       const fused = FUSED[name];
       this.replace(fused.kernel, () => ({ device, inputs, attrs }) => {
-        const tensors = fused.inputs.map((key) => inputs[key]);
+        const tensors = fused.inputs.flatMap((key) => inputs[key] ?? []);
         return kernel(device, tensors, attrs as never);
       });
     }

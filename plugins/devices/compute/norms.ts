@@ -30,15 +30,15 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
   return differentiable(
     { x, gamma, beta },
     (save) => {
-      save([x]);
-      const made = fused('groupNorm', { x, gamma, beta }, attributes)?.[0];
-      if (made) return made;
+      const made = fused('groupNorm', { x, gamma, beta }, attributes);
+      save([x, ...(made?.slice(1) ?? [])]);
+      if (made) return made[0];
       const y = affine(normalize(x).normal);
       return (activate ? sigmoidTimes(y) : y).reshape(x.shape);
     },
-    (dy, [input]) => {
-      const made = fused('groupNormGrad', { x: input, dy, gamma, beta }, attributes);
-      if (made) return { x: () => made[0], gamma: () => made[1], beta: () => made[2] };
+    (dy, [input, stats]) => {
+      const made = fused('groupNormGrad', { x: input, dy, gamma, beta, ...(stats ? { stats } : {}) }, attributes);
+      if (made) return { x: () => made[0], gamma: () => columnSum(made[1]), beta: () => columnSum(made[2]) };
       return {
         x: () => {
           const { normal, rstd } = normalize(input);
@@ -67,12 +67,16 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
   return differentiable(
     { x, gamma, beta },
     (save) => {
-      save([x]);
-      return fused('layerNorm', { x, gamma, beta }, { epsilon })?.[0] ?? normalize(x).normal.mul(gamma).add(beta);
+      const made = fused('layerNorm', { x, gamma, beta }, { epsilon });
+      save([x, ...(made?.slice(1) ?? [])]);
+      return made?.[0] ?? normalize(x).normal.mul(gamma).add(beta);
     },
-    (dy, [input]) => {
-      const made = fused('layerNormGrad', { x: input, dy, gamma }, { epsilon });
-      if (made) return { x: () => made[0], gamma: () => made[1], beta: () => made[2] };
+    (dy, [input, stats]) => {
+      const made = fused('layerNormGrad', { x: input, dy, gamma, ...(stats ? { stats } : {}) }, { epsilon });
+      if (made) {
+        const gammas = () => made[1] ?? (fused('layerNormGammaGrad', { x: input, dy, stats }) as Tensor[])[0];
+        return { x: () => made[0], gamma: () => columnSum(gammas()), beta: () => columnSum(made[2] ?? dy) };
+      }
       return {
         x: () => {
           const { normal, rstd } = normalize(input);

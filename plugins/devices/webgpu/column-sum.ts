@@ -1,32 +1,41 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
-import { buffers, dispatch } from './dispatch.js';
-import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
+import { TILE_SUM, tiled } from './group-sums.js';
 import { addSlices } from './slices.js';
+import { dispatchVectors, widthOf } from './vectors.js';
 
 /** [rows, c] to [c]. */
-export function columnSum(device: WebGPUDevice, [x]: TensorInfo[]): TensorInfo[] {
-  const [rows, c] = x.shape;
-  const slices = Math.min(128, Math.ceil(rows / 64));
-  const sums = device.newTensor(slices > 1 ? [slices, c] : [c]);
-  dispatch(device, {
+export const columnSum = (device: WebGPUDevice, [x]: TensorInfo[]): TensorInfo[] => [sums(device, x, 1, [x.shape[1]])];
+
+/** [n, ..., c] to [n, c]. */
+export const pixelSum = (device: WebGPUDevice, [x]: TensorInfo[]): TensorInfo[] => {
+  const [n] = x.shape;
+  return [sums(device, x, n, [n, x.shape[x.shape.length - 1]])];
+};
+
+/** The sums of each of n examples down its columns, always in single precision. */
+function sums(device: WebGPUDevice, x: TensorInfo, n: number, shape: number[]): TensorInfo {
+  const c = x.shape[x.shape.length - 1];
+  const pixels = x.shape.reduce((a, b) => a * b, 1) / n / c;
+  const width = widthOf(c);
+  const { slices, head, loop, sizes, groups } = tiled(n, pixels, c / width);
+  const result = device.newTensor(slices > 1 ? [n, slices, c] : shape);
+  dispatchVectors(device, {
     name: 'columnSum',
-    named: true,
-    code: () => `${buffers(['x'], ['result'])}
-${sizesBinding(2)}
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
-  ${namedSizes(['rows', 'c', 'slices'])}
-  if (gid.x >= c) { return; }
-  var sum = 0f;
-  for (var row = gid.y; row < rows; row += slices) { sum += x[row * c + gid.x]; }
-  result[gid.y * c + gid.x] = sum;
-}`,
-    tensors: [x, sums],
-    shared: [sizesBuffer(device, [rows, c, slices])],
-    groups: [Math.ceil(c / 64), slices],
+    width,
+    read: { x },
+    write: { result },
+    sizes,
+    functions: TILE_SUM,
+    body: `${head}
+  var sum = V(0f);
+  ${loop('sum += x(i);')}
+  let whole = tileSum(sum, local);
+  if (live && local < 16u) { result(sliceRow * columns + at, whole); }`,
+    groups,
   });
-  if (slices === 1) return [sums];
-  const out = device.newTensor([c]);
-  addSlices(device, sums, out, { batch: 1, slices });
-  return [out];
+  if (slices === 1) return result;
+  const out = device.newTensor(shape);
+  addSlices(device, result, out, { batch: n, slices });
+  return out;
 }

@@ -25,7 +25,6 @@ export interface Bindable {
 /** Where dispatches go while a graph is captured, and the constants that belong to it. */
 export interface Capture {
   readonly constants: Map<string, GPUBuffer>;
-  /** What a tensor is given for its memory. */
   virtualBuffer(size: number): GPUBuffer;
   add(pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
 }
@@ -63,8 +62,8 @@ export class WebGPUDevice {
     const tensor = this.backend.makeTensorInfo([...shape], 'float32');
     if (half) {
       const entry = this.entryOf(tensor);
-      const size = halfBytes(tf.util.sizeFromShape([...shape]));
-      entry.resource = this.capture?.virtualBuffer(size) ?? this.buffers.acquireBuffer(size, tensorUsage());
+      const bytes = halfBytes(tf.util.sizeFromShape([...shape]));
+      entry.resource = this.capture?.virtualBuffer(bytes) ?? this.buffers.acquireBuffer(bytes, tensorUsage());
       entry.half = true;
     }
     return tensor;

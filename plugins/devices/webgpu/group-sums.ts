@@ -1,8 +1,3 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import type { WebGPUDevice } from './device.js';
-import { buffers, dispatch } from './dispatch.js';
-import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
-
 /** A sum over the 256 threads of a group, for everybody. `scratch` is used up to the next barrier. */
 export const GROUP_SUM = `var<workgroup> scratch: array<f32, 256>;
 fn groupSum(value: f32, local: u32) -> f32 {
@@ -41,44 +36,66 @@ fn rowMax(value: f32, local: u32) -> f32 {
   return scratch[local - lane];
 }`;
 
-/** Four rows a group. Threads past the last row still meet the barriers. */
-export function rowwise(rows: number): { groups: [number, number]; head: string } {
+/**
+ * Rows of `columns` vectors, four rows a group of threads. `head` says which row a thread has, where it begins and whether the thread is `live`:
+ * those past the last row still meet the barriers.
+ */
+export function rowwise(rows: number, columns: number) {
   const workgroups = Math.ceil(rows / 4);
-  const x = Math.min(workgroups, 32768);
+  const across = Math.min(workgroups, 32768);
   return {
-    groups: [x, Math.ceil(workgroups / x)],
-    head: `@compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let wanted = (group.y * ${x}u + group.x) * 4u + local / 64u;
-  let live = wanted < ${rows}u;
-  let row = min(wanted, ${rows - 1}u);
-  let lane = local % 64u;`,
+    sizes: { rows, columns, across },
+    groups: [across, Math.ceil(workgroups / across)] as [number, number],
+    head: `let wanted = (group.y * across + group.x) * 4u + local / 64u;
+  let live = wanted < rows;
+  let row = min(wanted, rows - 1u);
+  let lane = local % 64u;
+  let start = row * columns;`,
   };
 }
 
-/** Adds rows [rows, 2, c] to two tensors [c]; frees the rows. */
-export function addRows(device: WebGPUDevice, partial: TensorInfo, rows: number, c: number): TensorInfo[] {
-  const [a, b] = [device.newTensor([c]), device.newTensor([c])];
-  dispatch(device, {
-    name: 'addRows',
-    named: true,
-    code: () => `${buffers(['partial'], ['first', 'second'])}
-${sizesBinding(3)}
-${GROUP_SUM}
-@compute @workgroup_size(256) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  ${namedSizes(['rows', 'c'])}
-  var one = 0f; var two = 0f;
-  for (var r = local; r < rows; r += 256u) {
-    one += partial[r * 2u * c + group.x];
-    two += partial[r * 2u * c + c + group.x];
-  }
-  let all = groupSum(one, local);
-  let both = groupSum(two, local);
-  if (local == 0u) { first[group.x] = all; second[group.x] = both; }
-}`,
-    tensors: [partial, a, b],
-    shared: [sizesBuffer(device, [rows, c])],
-    groups: [c],
-  });
-  device.dispose(partial);
-  return [a, b];
+/** Pixels that a thread of a {@link tiled} pass adds up, at least, before there are more groups of threads. */
+const PIXELS = 4;
+
+/**
+ * Passes down the columns of [n, pixels, c], by 16 columns of vectors and 16 pixels at a time. A long axis of pixels is cut into slices of `depth`,
+ * a group of threads each. `head` gives a thread its column `at` and its `example`, and `start`, where that begins; it is `live` where it has a column.
+ * `loop` runs a body for each of its pixels with the place `i` of its vector.
+ */
+export function tiled(n: number, pixels: number, columns: number) {
+  const depth = Math.max(16 * PIXELS, 16 * Math.ceil(pixels / 64 / 16));
+  const slices = Math.max(1, Math.ceil(pixels / depth));
+  return {
+    slices,
+    depth,
+    sizes: { pixels, columns, depth, slices },
+    groups: [Math.ceil(columns / 16), slices, n] as [number, number, number],
+    head: `let column = group.x * 16u + local % 16u;
+  let live = column < columns;
+  let at = min(column, columns - 1u);
+  let example = group.z;
+  let start = example * pixels * columns + at;
+  let first = group.y * depth;
+  let end = min(first + depth, pixels);
+  let sliceRow = example * slices + group.y;`,
+    loop: (body: string): string => `if (live) {
+    for (var p = first + local / 16u; p < end; p += 16u) {
+      let i = start + p * columns;
+      ${body}
+    }
+  }`,
+  };
 }
+
+/** The sums of a vector down the 16 rows of a {@link tiled} group of threads, for the first 16 of them. */
+export const TILE_SUM = `var<workgroup> sums: array<V, 256>;
+fn tileSum(value: V, local: u32) -> V {
+  workgroupBarrier();
+  sums[local] = value;
+  workgroupBarrier();
+  for (var width = 128u; width >= 16u; width /= 2u) {
+    if (local < width) { sums[local] += sums[local + width]; }
+    workgroupBarrier();
+  }
+  return sums[local % 16u];
+}`;

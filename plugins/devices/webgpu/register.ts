@@ -5,23 +5,31 @@ import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/ke
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
+import { add, multiply } from './arithmetic.js';
 import { attention } from './attention.js';
 import { Capturer } from './capturer.js';
-import { columnSum } from './column-sum.js';
+import { columnSum, pixelSum } from './column-sum.js';
+import { concat, split } from './columns.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import type { WebGPUDevice } from './device.js';
-import { withFull } from './half.js';
+import { isHalf, withFull } from './half.js';
 import { matMul } from './matrix.js';
 import { normals } from './normals.js';
 import * as norms from './norms.js';
+import { precision } from './precision.js';
 import { reducer, summer } from './reduce.js';
 import * as softmaxes from './softmax.js';
+import { fitsHalf } from './storage.js';
 import { updater } from './update.js';
 import { uploader } from './upload.js';
+import { upsample, upsampleGrad } from './upsampling.js';
+
+/** Whether nothing follows: `linear` is TensorFlow.js's name for that. */
+const endsThere = ({ activation }: Readonly<Record<string, unknown>>): boolean => !activation || activation === 'linear';
 
 /** Whether our convolutions can do it. */
 const isPlainConvolution = (attrs: Readonly<Record<string, unknown>>): boolean =>
-  (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && !attrs.activation;
+  (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && endsThere(attrs);
 
 /** Whether our products can add it while they write. */
 const isPlainBias = (inputs: Record<string, TensorInfo>): boolean =>
@@ -35,7 +43,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
-    if (attrs.activation || !isPlainBias(inputs)) return original(call);
+    if (!endsThere(attrs) || !isPlainBias(inputs)) return original(call);
     return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, {
       bias: inputs.bias,
     });
@@ -84,15 +92,17 @@ const full =
     );
   };
 
-/** The same of fused kernels. */
-const fullOnes = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice> =>
+/** Kernels that know half precision, but where its vectors do not fit the last axis that a tensor has by now. */
+const knowing = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice> =>
   Object.fromEntries(
     Object.entries(kernels).map(([name, kernel]) => [
       name,
       (device: WebGPUDevice, tensors: TensorInfo[], attributes: never) =>
-        withFull(device, tensors, (given) => kernel(device, given, attributes)),
+        tensors.every((tensor) => !isHalf(device, tensor) || fitsHalf(tensor.shape))
+          ? kernel(device, tensors, attributes)
+          : withFull(device, tensors, (given) => kernel(device, given, attributes)),
     ]),
-  ) as unknown as FusedKernels<WebGPUDevice>;
+  );
 
 /**
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
@@ -102,7 +112,29 @@ export function register(device: WebGPUDevice, effects: Effects): void {
   const kernels = new Kernels<WebGPUDevice>('webgpu');
   effects.add(kernels.undo);
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => make(full(original)));
-  kernels.addFused(fullOnes({ ...norms, ...softmaxes, ...activations, columnSum }));
+  kernels.replace('Add', add);
+  kernels.replace('Multiply', multiply);
+  kernels.replace('Concat', concat);
+  kernels.replace('SplitV', split);
+  kernels.addFused(
+    knowing({
+      groupNorm: norms.groupNorm,
+      groupNormGrad: norms.groupNormGrad,
+      layerNorm: norms.layerNorm,
+      layerNormGrad: norms.layerNormGrad,
+      layerNormGammaGrad: norms.layerNormGammaGrad,
+      softmax: softmaxes.softmax,
+      softmaxGrad: softmaxes.softmaxGrad,
+      silu: activations.silu,
+      siluGrad: activations.siluGrad,
+      geglu: activations.geglu,
+      gegluGrad: activations.gegluGrad,
+      columnSum,
+      pixelSum,
+      upsample,
+      upsampleGrad,
+    }),
+  );
   effects.add(
     registerOperations(device.backend, {
       update: updater(device),
@@ -117,6 +149,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),
+      precision: precision(device),
       graphCapturer: () => new Capturer(device),
     }),
   );

@@ -2,50 +2,54 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { SoftmaxAttributes } from '../compute/contract.js';
 import type { WebGPUDevice } from './device.js';
-import { buffers, dispatch } from './dispatch.js';
 import { ROW_SUM, rowwise } from './group-sums.js';
+import { dispatchVectors, newLike, widthOf } from './vectors.js';
 
 /** Softmax of each row of scale * x. */
 export function softmax(device: WebGPUDevice, [x]: TensorInfo[], { scale }: SoftmaxAttributes): TensorInfo[] {
   const c = x.shape[x.shape.length - 1];
-  const { groups, head } = rowwise(tf.util.sizeFromShape(x.shape) / c);
-  const out = device.newTensor(x.shape);
-  dispatch(device, {
+  const width = widthOf(c);
+  const { groups, sizes, head } = rowwise(tf.util.sizeFromShape(x.shape) / c, c / width);
+  const result = newLike(device, x);
+  dispatchVectors(device, {
     name: `softmax ${scale}`,
-    code: () => `${buffers(['x'], ['result'])}
-${ROW_SUM}
-${head}
-  var largest = -3.4e38f;
-  for (var i = lane; i < ${c}u; i += 64u) { largest = max(largest, x[row * ${c}u + i] * ${scale}f); }
-  let top = rowMax(largest, local);
-  var total = 0f;
-  for (var i = lane; i < ${c}u; i += 64u) { total += exp(x[row * ${c}u + i] * ${scale}f - top); }
-  let sum = rowSum(total, local);
-  if (live) { for (var i = lane; i < ${c}u; i += 64u) { result[row * ${c}u + i] = exp(x[row * ${c}u + i] * ${scale}f - top) / sum; } }
-}`,
-    tensors: [x, out],
+    width,
+    read: { x },
+    write: { result },
+    sizes,
+    functions: ROW_SUM,
+    body: `${head}
+  var most = V(-3.4e38f);
+  for (var i = lane; i < columns; i += 64u) { most = max(most, x(start + i) * ${scale}f); }
+  let top = rowMax(largest(most), local);
+  var total = V(0f);
+  for (var i = lane; i < columns; i += 64u) { total += exp(x(start + i) * ${scale}f - top); }
+  let sum = rowSum(added(total), local);
+  if (live) { for (var i = lane; i < columns; i += 64u) { result(start + i, exp(x(start + i) * ${scale}f - top) / sum); } }`,
     groups,
   });
-  return [out];
+  return [result];
 }
 
 /** dx, from the result p and its gradient dp. */
 export function softmaxGrad(device: WebGPUDevice, [p, dp]: TensorInfo[], { scale }: SoftmaxAttributes): TensorInfo[] {
   const c = p.shape[p.shape.length - 1];
-  const { groups, head } = rowwise(tf.util.sizeFromShape(p.shape) / c);
-  const out = device.newTensor(p.shape);
-  dispatch(device, {
+  const width = widthOf(c);
+  const { groups, sizes, head } = rowwise(tf.util.sizeFromShape(p.shape) / c, c / width);
+  const result = newLike(device, p);
+  dispatchVectors(device, {
     name: `softmaxGrad ${scale}`,
-    code: () => `${buffers(['p', 'dp'], ['result'])}
-${ROW_SUM}
-${head}
-  var total = 0f;
-  for (var i = lane; i < ${c}u; i += 64u) { total += p[row * ${c}u + i] * dp[row * ${c}u + i]; }
-  let sum = rowSum(total, local);
-  if (live) { for (var i = lane; i < ${c}u; i += 64u) { let index = row * ${c}u + i; result[index] = p[index] * (dp[index] - sum) * ${scale}f; } }
-}`,
-    tensors: [p, dp, out],
+    width,
+    read: { p, dp },
+    write: { result },
+    sizes,
+    functions: ROW_SUM,
+    body: `${head}
+  var total = V(0f);
+  for (var i = lane; i < columns; i += 64u) { total += p(start + i) * dp(start + i); }
+  let sum = rowSum(added(total), local);
+  if (live) { for (var i = lane; i < columns; i += 64u) { let k = start + i; result(k, p(k) * (dp(k) - sum) * ${scale}f); } }`,
     groups,
   });
-  return [out];
+  return [result];
 }

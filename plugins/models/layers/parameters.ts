@@ -11,6 +11,8 @@ export interface MakeParametersOptions {
   readonly random: Random;
   /** Of a file, by the specs' paths; a new model has none. */
   readonly tensors?: StoredTensors;
+  /** Whether matrices that are not trained are stored in half precision, on a device that has it. */
+  readonly half?: boolean;
   /** Takes in each tensor as it was read, in the order of `tensors`. */
   readonly hash?: Hash;
 }
@@ -23,6 +25,7 @@ export async function makeParameters(specs: readonly WeightSpec[], options: Make
   const { group, random, tensors } = options;
   const isTrained = (path: string) => (typeof options.trainable === 'function' ? options.trainable(path) : options.trainable);
   const upload = operation('upload');
+  const precision = options.half ? operation('precision') : undefined;
   if (tensors) requireFit(specs, tensors);
   // In the order of the specs, whatever the file's order, in which they are read.
   const variables = new Map<string, tf.Variable | null>(specs.map(({ path }) => [path, null]));
@@ -34,7 +37,9 @@ export async function makeParameters(specs: readonly WeightSpec[], options: Make
       const data = stored
         ? fromFile(await numbersOf(path, stored, options.hash), spec)
         : spec.start(random.named(`start:${path}`), new Float32Array(spec.shape.reduce((a, b) => a * b, 1)));
-      const value = tf.tensor(data, spec.shape as number[], 'float32');
+      const read = tf.tensor(data, spec.shape as number[], 'float32');
+      // Norms and biases are small, and added to float32 sums; rows of tables are looked up by TensorFlow.js.
+      const value = precision?.fits(spec.shape) && spec.layout !== 'plain' && !isTrained(path) ? await precision.store(read) : read;
       // Variables are anonymous: a second one of a name would throw, and paths are the only names here.
       const variable = tf.variable(value as tf.Tensor<tf.Rank>, isTrained(path));
       value.dispose();

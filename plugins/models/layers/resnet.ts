@@ -1,4 +1,5 @@
 import type { Context, Tensor } from '../../../core/index.js';
+import { addToPixels } from '../../devices/compute/dense.js';
 import type { Builder } from './builder.js';
 
 /** Convolutions around a skip connection; told the timestep's embedding where there is one. */
@@ -25,7 +26,7 @@ export function resnetBlock(build: Builder, path: string, size: number, out: num
   const shortcut = size === out ? null : build.conv(`${path}.conv_shortcut`, size, out, 1);
   const compute: Resnet = (context, x, temb) => {
     let h = conv1(context, norm1(context, x));
-    if (project) h = h.add(project(context, temb as Tensor).reshape([-1, 1, 1, out]));
+    if (project) h = addToPixels(h, project(context, temb as Tensor));
     const sum = conv2(context, norm2(context, h), shortcut ? shortcut(context, x) : x);
     return divisor === 1 ? sum : sum.div(divisor);
   };

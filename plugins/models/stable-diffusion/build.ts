@@ -1,5 +1,6 @@
 import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import { type Context, hashOf, hashOfText, type Inputs, type Random, type Tensor } from '../../../core/index.js';
+import { inFull, inHalf } from '../../devices/compute/half.js';
 import { type Files, inMemory, writeTogether } from '../../persist/formats/files.js';
 import type { CLIPTextConfig } from '../clip/text-encoder.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
@@ -7,6 +8,7 @@ import type { UNetConfig } from '../unet/config.js';
 import type { Components } from './components.js';
 import { outputsOf, textEncoding } from './encode-texts.js';
 import { family as stableDiffusion } from './families/stable-diffusion.js';
+import { halfWraps, type MixedPrecision, requireHalf } from './half-precision.js';
 import { type Joined, joinComponents, parametersOf } from './join.js';
 import type { NoiseConfig } from './noise-schedule.js';
 import { type ReadOptions, readComponents } from './read.js';
@@ -35,6 +37,11 @@ export interface TextToImageModelOptions extends ReadOptions {
   readonly clipSkip?: number;
   /** What becomes of texts that are longer than the encoders take: cut, the default, or encoded in pieces whose states are joined. */
   readonly longCaptions?: 'cut' | 'chunk';
+  /**
+   * `fp16` stores the frozen weights of denoiser and text encoders, and what goes through these networks, in half precision; what is trained, its
+   * gradients, sums and the autoencoder stay in single precision. On webgpu alone. `no` by default.
+   */
+  readonly mixedPrecision?: MixedPrecision;
 }
 
 const componentsOf = ({ textEncoder, tokenizer, unet, noise, block, textStart }: FreshTextToImage): Components => ({
@@ -72,6 +79,8 @@ async function configurationOf({ unet, encoders, components, noise }: Joined, se
 /** Reads or makes the model; every fault of a folder is an error that names file and option. */
 export async function buildTextToImage(options: TextToImageModelOptions, random: Random): Promise<TextToImage> {
   const { from, train, clipSkip = 0, longCaptions = 'cut' } = options;
+  const half = options.mixedPrecision === 'fp16';
+  if (half) requireHalf();
   const joined = joinComponents(await componentsFrom(from, options));
   const { components, unet, encoders, noise, codec } = joined;
   const { family } = components;
@@ -83,16 +92,22 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
   };
   const trained = (network: string, path: string) =>
     (train === 'everything' && !isIdle(network, path)) || (train === 'unet' && network === 'unet');
-  const { parameters, base } = await parametersOf(joined, trained, random);
+  const { parameters, base } = await parametersOf(joined, trained, random, half);
   const { tokenizer } = components.encoders[0];
-  const encode = textEncoding(joined, { clipSkip, longCaptions });
-
-  const predict: TextToImage['predict'] = (context, latents, timesteps, { states, pooled }, timeIds) => {
-    if (!family.sizes) return unet.forward(context, latents, timesteps, states) as Tensor4D;
+  // Both give single precision, in whichever they compute.
+  const encoded = textEncoding(joined, { clipSkip, longCaptions });
+  const encode: TextToImage['encode'] = (context, texts) => {
+    const { states, pooled } = encoded(context, texts);
+    return { states: inFull(states) as Tensor3D, ...(pooled ? { pooled: inFull(pooled) as Tensor2D } : {}) };
+  };
+  const predict: TextToImage['predict'] = (context, latents, timesteps, conditions, timeIds) => {
+    const states = half ? inHalf(conditions.states) : conditions.states;
+    if (!family.sizes) return inFull(unet.forward(context, latents, timesteps, states)) as Tensor4D;
     const [n, h, w] = latents.shape;
     const size = [h * codec.factor, w * codec.factor];
     const whole = () => new Array<number[]>(n).fill([...size, 0, 0, ...size]);
-    return unet.forward(context, latents, timesteps, states, { pooled: pooled as Tensor2D, timeIds: timeIds ?? whole() }) as Tensor4D;
+    const added = { pooled: conditions.pooled as Tensor2D, timeIds: timeIds ?? whole() };
+    return inFull(unet.forward(context, latents, timesteps, states, added)) as Tensor4D;
   };
 
   const size = unet.config.sample_size;
@@ -101,7 +116,8 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
     configuration: await configurationOf(joined, [clipSkip, longCaptions]),
     parameters,
     modules: new Map([...unet.modules, ...encoders.flatMap((encoder, i) => [...encoder.modulesFor(outputs[i])])]),
-    wraps: new Map(),
+    wraps: half ? halfWraps(joined) : new Map(),
+    mixedPrecision: half ? 'fp16' : 'no',
     blocks: new Set([...unet.blocks, ...encoders.flatMap(({ blocks }) => [...blocks])]),
     graphs: unet.graphs,
     noise,

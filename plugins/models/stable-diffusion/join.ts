@@ -71,13 +71,14 @@ export function joinComponents(components: Components): Joined {
 }
 
 /**
- * The variables of all networks: a file's values, or new ones from the seed. `trained` says what learns; an autoencoder never does. `base` tells
- * the values that were read from others: a hash of them in the order of the files, or `new`.
+ * The variables of all networks: a file's values, or new ones from the seed. `trained` says what learns; an autoencoder never does. With `half` the
+ * matrices that do not learn are stored in half precision, but an autoencoder's, whose numbers are too large for it. `base` tells the values that were read from others: a hash of them in the order of the files, or `new`.
  */
 export async function parametersOf(
   { networks }: Joined,
   trained: (network: string, path: string) => boolean,
   random: Random,
+  half = false,
 ): Promise<{ readonly parameters: Map<string, Parameter>; readonly base: string }> {
   for (const { specs, tensors } of networks.values()) if (tensors) requireFit(specs, tensors);
   const all = new Map<string, Parameter>();
@@ -88,6 +89,7 @@ export async function parametersOf(
         trainable: (path) => name !== 'vae' && trained(name, path),
         group: name,
         random,
+        half: half && name !== 'vae',
         ...(tensors ? { tensors } : {}),
         hash,
       });

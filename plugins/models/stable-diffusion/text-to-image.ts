@@ -3,6 +3,7 @@ import type { Context, Model, Tensors } from '../../../core/index.js';
 import type { Files } from '../../persist/formats/files.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
 import type { Codec } from '../vae/codec.js';
+import type { MixedPrecision } from './half-precision.js';
 import type { NoiseSchedule } from './noise-schedule.js';
 
 /** What a denoiser is told of texts: states [n, tokens, width], and of some families a pooled state [n, width]. */
@@ -17,6 +18,7 @@ export interface TextToImage extends Model {
   readonly base: string;
   /** What tells its configurations and settings from others. */
   readonly configuration: string;
+  readonly mixedPrecision: MixedPrecision;
   readonly noise: NoiseSchedule;
   readonly codec: Codec;
   readonly tokenizer: Tokenizer;

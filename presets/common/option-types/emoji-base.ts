@@ -96,6 +96,11 @@ export interface EmojiBaseOptions {
   readonly maxGradNorm?: number | undefined;
   /** Images in a microBatch. Default: 128. */
   readonly trainBatchSize?: number | undefined;
+  /**
+   * fp16 stores frozen weights and what goes through the networks in half precision: less memory and time, on webgpu alone.
+   * There is no bf16, which WebGPU lacks. Default: no.
+   */
+  readonly mixedPrecision?: 'no' | 'fp16' | undefined;
   /** gamma of min-SNR loss weighting; 5 is usual. */
   readonly snrGamma?: number | undefined;
   /** Strength of noise added per image and channel. Default: 0. */

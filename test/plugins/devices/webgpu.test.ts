@@ -64,9 +64,18 @@ test.runIf('report' in found)(
       'factories.webgpu',
       'flag',
       ...(before.get('globalThis.navigator') ? [] : ['globalThis.navigator']),
-      ...['BatchMatMul', 'Conv2D', 'Conv2DBackpropFilter', 'Conv2DBackpropInput', 'FusedConv2D', '_FusedMatMul'].map(
-        (name) => `kernels.${name}`,
-      ),
+      ...[
+        'Add',
+        'BatchMatMul',
+        'Concat',
+        'Conv2D',
+        'Conv2DBackpropFilter',
+        'Conv2DBackpropInput',
+        'FusedConv2D',
+        'Multiply',
+        'SplitV',
+        '_FusedMatMul',
+      ].map((name) => `kernels.${name}`),
       'navigator.gpu',
     ]);
     for (let round = 0; round < 2; round++) {

@@ -1,0 +1,28 @@
+import type { Tensor } from '@tensorflow/tfjs';
+import { differentiable } from '../../../core/index.js';
+import { operation } from './contract.js';
+
+/** Whether the current device can store tensors in half precision. */
+export const hasHalf = (): boolean => operation('precision') !== undefined;
+
+/** x stored in half precision, where the device and its shape allow it, else as it is. Its gradient is in single precision, as x is. */
+export function inHalf(x: Tensor): Tensor {
+  const precision = operation('precision');
+  if (!precision?.fits(x.shape) || x.dtype !== 'float32' || precision.isHalf(x)) return x;
+  return differentiable(
+    { x },
+    () => precision.half(x),
+    (dy) => ({ x: () => inFull(dy) }),
+  );
+}
+
+/** x stored in single precision. Its gradient is in half precision, where x is. */
+export function inFull(x: Tensor): Tensor {
+  const precision = operation('precision');
+  if (!precision?.isHalf(x)) return x;
+  return differentiable(
+    { x },
+    () => precision.full(x),
+    (dy) => ({ x: () => inHalf(dy) }),
+  );
+}
