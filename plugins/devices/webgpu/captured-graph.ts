@@ -105,8 +105,7 @@ export class ReplayedGraph implements CapturedGraph {
 
   forward(inputs: readonly Tensor[], weights: Tensors): Tensor | null {
     const { plan } = this;
-    if (!inputs.every((input, i) => this.fits(input, plan.inputs[i]))) return null;
-    this.follow(weights);
+    if (!inputs.every((input, i) => this.fits(input, plan.inputs[i])) || !this.follow(weights)) return null;
     for (const [i, input] of inputs.entries()) this.bringIn(input, plan.inputs[i]);
     this.play(0, plan.forward);
     return this.bringOut(plan.result);
@@ -114,8 +113,7 @@ export class ReplayedGraph implements CapturedGraph {
 
   backward(dy: Tensor, weights: Tensors): Tensor[] | null {
     const { plan } = this;
-    if (!this.fits(dy, plan.dy)) return null;
-    this.follow(weights);
+    if (!this.fits(dy, plan.dy) || !this.follow(weights)) return null;
     this.bringIn(dy, plan.dy);
     const gradients: Tensor[] = [];
     let at = plan.forward;
@@ -139,9 +137,9 @@ export class ReplayedGraph implements CapturedGraph {
   }
 
   /** Whether a tensor is kept as the one was that it stands for. */
-  private fits(tensor: Tensor, { size, dtype, half }: Door): boolean {
-    const entry = this.device.entryOf(tensor);
-    return entry.dtype === dtype && (entry.half === true) === half && (entry.place?.size ?? entry.resource?.size ?? size) === size;
+  private fits(tensor: Tensor, door: Door): boolean {
+    const { dtype, half = false } = this.device.entryOf(tensor);
+    return dtype === door.dtype && half === door.half;
   }
 
   private bringIn(tensor: Tensor, { buffer, size }: Door): void {
@@ -163,16 +161,21 @@ export class ReplayedGraph implements CapturedGraph {
     return backend.tensorMap.get(dataId);
   }
 
-  /** Binds weights that have moved: others in their place, or the same in a slab. */
-  private follow(weights: Tensors): void {
+  /** Binds weights that have moved: others in their place, or the same in a slab. Whether all are as long as they were: shaders know what is in them. */
+  private follow(weights: Tensors): boolean {
     const moved = new Set<number>();
+    let fits = true;
     for (const [path, weight] of this.weights) {
-      const { buffer, offset, size } = bindingOf(this.used(weights[path]));
-      if (weight.lay?.buffer === buffer && weight.lay.offset === offset) continue;
-      weight.lay = offset === undefined ? { buffer } : { buffer, offset, size: size as number };
-      for (const user of weight.users) moved.add(user);
+      const { buffer, offset = 0, size = buffer.size } = bindingOf(this.used(weights[path]));
+      const { lay } = weight;
+      if (lay && lay.size !== size) fits = false;
+      else if (lay?.buffer !== buffer || lay.offset !== offset) {
+        weight.lay = { buffer, offset, size };
+        for (const user of weight.users) moved.add(user);
+      }
     }
     for (const k of moved) this.bind(k);
+    return fits;
   }
 
   private bind(k: number): void {

@@ -7,7 +7,6 @@ import { type Bound, type Door, GraphMemory, ReplayedGraph } from './captured-gr
 import type { WebGPUDevice } from './device.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
 import { planMemory } from './memory-plan.js';
-import { halfBytes } from './storage.js';
 
 /** Gradients up to so many bytes are given out together at the end; a larger one as soon as it is there, so that its memory is free. */
 const SMALL = 2 ** 18;
@@ -99,15 +98,15 @@ export class Capturer implements GraphCapturer {
     for (const { buffer } of given) capture.use(buffer);
     const output = what.forward(standIns);
     capture.check();
-    const result = this.passing(capture, output);
+    const result = this.outgoing(capture, output);
     capture.next();
     capture.use(result.buffer);
     const forward = capture.dispatches.length;
-    const seed = this.standIn(capture, output);
+    const seed = this.device.trackedTensor(output.shape);
     const dy = this.passing(capture, seed);
     capture.next();
     capture.use(dy.buffer);
-    const gradients = what.backward(seed).map((gradient) => this.passing(capture, gradient));
+    const gradients = what.backward(seed).map((gradient) => this.outgoing(capture, gradient));
     capture.next();
     for (const { buffer, size } of gradients) if (size <= SMALL) capture.use(buffer);
     return { given, forward, result, dy, gradients };
@@ -167,28 +166,30 @@ export class Capturer implements GraphCapturer {
   }
 
   /** A tensor without values, of the shape and kind of another. */
-  private standIn(capture: CaptureInProgress, { dataId, shape, dtype }: Tensor): Tensor {
-    const { backend } = this.device;
-    const entry = backend.tensorMap.get(dataId);
-    if (entry.dtype !== dtype || !['float32', 'int32'].includes(dtype) || bytesOf(entry) === 0)
-      capture.refuse(`it is given a tensor of ${entry.dtype} as one of ${dtype}`);
-    const info = entry.half ? this.device.newTensor(shape, true) : backend.makeTensorInfo([...shape], dtype);
-    backend.uploadToGPU(info.dataId);
-    return tf.engine().makeTensorFromTensorInfo(info) as Tensor;
+  private standIn(capture: CaptureInProgress, tensor: Tensor): Tensor {
+    const { device } = this;
+    const { dtype, half } = device.entryOf(tensor);
+    if (dtype !== tensor.dtype || !['float32', 'int32'].includes(dtype) || tensor.size === 0)
+      capture.refuse(`it is given ${tensor.size} elements of ${tensor.dtype}, stored as ${dtype}`);
+    if (dtype === 'float32') return device.trackedTensor(tensor.shape, half);
+    return tf.engine().makeTensorFromTensorInfo(device.backend.makeTensorInfo([...tensor.shape], dtype)) as Tensor;
+  }
+
+  private outgoing(capture: CaptureInProgress, tensor: Tensor): Passing {
+    const { dtype } = this.device.entryOf(tensor);
+    if (dtype !== 'float32') capture.refuse(`it gives ${dtype}`);
+    return this.passing(capture, tensor);
   }
 
   private passing(capture: CaptureInProgress, { dataId, shape, dtype }: Tensor): Passing {
     const { backend } = this.device;
     backend.uploadToGPU(dataId);
-    const entry = backend.tensorMap.get(dataId);
-    const buffer = entry.resource as GPUBuffer;
+    const { resource, half = false } = backend.tensorMap.get(dataId);
+    const buffer = resource as GPUBuffer;
     if (!isVirtual(buffer) && !capture.filled.has(buffer)) capture.refuse('it gives what it did not compute');
-    return { buffer, size: bytesOf(entry), shape, dtype, half: entry.half === true };
+    return { buffer, size: buffer.size, shape, dtype, half };
   }
 }
 
 /** A tensor's bytes. */
-function bytesOf({ shape, half }: TensorEntry): number {
-  const count = tf.util.sizeFromShape(shape);
-  return half ? halfBytes(count) : 4 * count;
-}
+const bytesOf = ({ shape }: TensorEntry): number => 4 * tf.util.sizeFromShape(shape);
