@@ -59,7 +59,11 @@ type Length = 'lq' | 'lk';
 
 const list = (count: number, text: (i: number) => string): string => Array.from({ length: count }, (_, i) => text(i)).join('\n');
 
-const FRAGMENT = { left: 'subgroup_matrix_left<f16, 16, 16>', right: 'subgroup_matrix_right<f16, 16, 16>', result: 'subgroup_matrix_result<f32, 16, 16>' };
+const FRAGMENT = {
+  left: 'subgroup_matrix_left<f16, 16, 16>',
+  right: 'subgroup_matrix_right<f16, 16, 16>',
+  result: 'subgroup_matrix_result<f32, 16, 16>',
+};
 
 const load = (kind: keyof typeof FRAGMENT, order: 'row_major' | 'col_major', array: string, at: string, stride: number): string =>
   `subgroupMatrixLoad<${FRAGMENT[kind]}, ${order}>(&${array}, ${at}, ${stride}u)`;
@@ -162,7 +166,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
 
   private at = (length: Length, row: string): string => `((n * ${length} + ${row}) * heads + head) * ${this.d / 8}u`;
 
-  private put = (at: string, value: string): string => `tile[${at}] = bitcast<vec4h>(${value}.xy); tile[${at} + 1u] = bitcast<vec4h>(${value}.zw);`;
+  private put = (at: string, value: string): string =>
+    `tile[${at}] = bitcast<vec4h>(${value}.xy); tile[${at} + 1u] = bitcast<vec4h>(${value}.zw);`;
 
   /** Left fragments `name` of a subgroup's rows of an array, through the tiles' memory. */
   left(name: string, array: string, length: Length): string {
@@ -178,7 +183,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   ${list(this.plan.each, (i) =>
     list(
       this.width / 16,
-      (k) => `let ${name}${i}_${k} = ${load('left', 'row_major', 'tile', `(down + ${i}u) * ${16 * this.tileStride}u + ${4 * k}u`, this.tileStride)};`,
+      (k) =>
+        `let ${name}${i}_${k} = ${load('left', 'row_major', 'tile', `(down + ${i}u) * ${16 * this.tileStride}u + ${4 * k}u`, this.tileStride)};`,
     ),
   )}`;
   }
@@ -200,10 +206,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
 
   /** Reads rows `start`.. of an array into registers `name`, */
   fetch = (name: string, array: string, length: Length, start: string): string =>
-    this.vectors((i) => `${name}${i} = vec4u(); if (${start} + r < ${length}) { ${name}${i} = ${array}[${this.at(length, `(${start} + r)`)} + c]; }`);
+    this.vectors(
+      (i) => `${name}${i} = vec4u(); if (${start} + r < ${length}) { ${name}${i} = ${array}[${this.at(length, `(${start} + r)`)} + c]; }`,
+    );
 
   /** and puts them into a tile, which begins at `offset`. */
-  place = (name: string, offset: number): string => this.vectors((i) => this.put(`${offset}u + r * ${this.tileStride}u + 2u * c`, `${name}${i}`));
+  place = (name: string, offset: number): string =>
+    this.vectors((i) => this.put(`${offset}u + r * ${this.tileStride}u + 2u * c`, `${name}${i}`));
 
   /** Writes left fragments times the tile at `offset`, transposed, as scores from `into` on. */
   scores(left: string, offset: number, into: number): string {
@@ -213,7 +222,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     return `{ ${all((i, j) => `var s${i}_${j} = ${FRAGMENT.result}();`)}
     ${list(
       this.width / 16,
-      (k) => `{ ${list(scoreFragments, (j) => `let b${j} = ${load('right', 'col_major', 'tile', `${offset + 4 * k}u + (across * ${scoreFragments}u + ${j}u) * ${16 * tileStride}u`, tileStride)};`)}
+      (
+        k,
+      ) => `{ ${list(scoreFragments, (j) => `let b${j} = ${load('right', 'col_major', 'tile', `${offset + 4 * k}u + (across * ${scoreFragments}u + ${j}u) * ${16 * tileStride}u`, tileStride)};`)}
       ${all((i, j) => `s${i}_${j} = subgroupMatrixMultiplyAccumulate(${left}${i}_${k}, b${j}, s${i}_${j});`)} }`,
     )}
     ${all((i, j) => `subgroupMatrixStore<row_major>(&scores, ${into}u + (down + ${i}u) * ${16 * stride}u + (across * ${scoreFragments}u + ${j}u) * 4u, s${i}_${j}, ${stride}u);`)} }`;
@@ -228,10 +239,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     const { plan, fragments, tileStride, stride } = this;
     return list(
       plan.columns / 16,
-      (k) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', 'weights', `${from + 4 * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
+      (
+        k,
+      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', 'weights', `${from + 4 * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
     ${list(
       fragments,
-      (f) => `{ let b = ${load('right', 'row_major', 'tile', `${offset + 16 * k * tileStride + 4 * f}u + across * ${4 * fragments}u`, tileStride)};
+      (
+        f,
+      ) => `{ let b = ${load('right', 'row_major', 'tile', `${offset + 16 * k * tileStride + 4 * f}u + across * ${4 * fragments}u`, tileStride)};
       ${list(plan.each, (i) => `${name}${i}_${f} = subgroupMatrixMultiplyAccumulate(w${i}, b, ${name}${i}_${f});`)} }`,
     )} }`,
     );

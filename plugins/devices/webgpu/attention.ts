@@ -50,8 +50,19 @@ function sizesOf(device: WebGPUDevice, q: TensorInfo, k: TensorInfo, heads: numb
   );
 }
 
+/** Slices of a walk along so many rows, in tiles of `columns`, so that so many workgroups become enough to keep a device busy. */
+export function slicesOf(rows: number, columns: number, groups: number): { readonly slices: number; readonly depth: number } {
+  const depth = groups >= 256 ? rows : Math.ceil((rows * groups) / 1024 / columns) * columns;
+  return { slices: Math.ceil(rows / depth), depth };
+}
+
 /** Calls `use` with all tensors stored as the first one, in half precision where heads of d numbers can be; copies are freed afterwards. */
-function alike<T>(device: WebGPUDevice, tensors: readonly Tensor[], d: number, use: (storage: plain.Storage, tensors: TensorInfo[]) => T): T {
+function alike<T>(
+  device: WebGPUDevice,
+  tensors: readonly Tensor[],
+  d: number,
+  use: (storage: plain.Storage, tensors: TensorInfo[]) => T,
+): T {
   const half = isHalf(device, tensors[0]) && d % HALVES === 0;
   const given = tensors.map((tensor) => (isHalf(device, tensor) === half ? tensor : (half ? toHalf : toFull)(device, tensor)));
   try {
@@ -118,9 +129,7 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
       // Few keys would leave most of the device idle: their queries are cut in slices that are added afterwards.
       const { rows, columns } = shaderFor(device, 'dk dv', d, storage);
       const tiles = Math.ceil(lk / rows);
-      const groups = tiles * heads * n;
-      const depth = Math.ceil(lq / slicesFor(groups, Math.ceil(lq / columns)) / columns) * columns;
-      const slices = Math.ceil(lq / depth);
+      const { depth, slices } = slicesOf(lq, columns, tiles * heads * n);
       const partial = () => (slices === 1 ? device.trackedTensor(k.shape, half) : device.newTensor([slices, ...k.shape]));
       const [dk, dv] = [partial(), partial()];
       dispatch(device, {
@@ -145,6 +154,3 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
     });
   },
 });
-
-/** In how many slices a walk of so many tiles is cut, for so many workgroups. */
-const slicesFor = (groups: number, tiles: number): number => (groups >= 256 ? 1 : Math.min(Math.ceil(1024 / groups), tiles));
