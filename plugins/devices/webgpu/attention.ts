@@ -76,7 +76,7 @@ function alike<T>(
  * Scaled dot-product attention that never stores scores (Dao et al. 2022, FlashAttention): a workgroup keeps a tile of queries, walks along the
  * keys tile by tile, and rescales what it has summed up when a row's largest score grows. Backward, the probabilities are computed
  * again from the logarithm of each row's sum. Heads are read where they stand in [n, l, heads d], so nothing is transposed.
- * What it returns is stored as the queries are.
+ * What it returns is stored as the queries are (in single precision where heads are not made of multiples of 8).
  */
 export const attention = (device: WebGPUDevice): AttentionOperation => ({
   forward(q, k, v, heads) {
