@@ -4,6 +4,7 @@
 // A line: the shader, its plan, milliseconds, TFLOP/s of the products that are needed (2 forward, 5 backward), the largest error over the largest value
 // among some rows, and the milliseconds to compile it. Lines marked * are what attention would take.
 import { create, globals } from 'webgpu';
+import { slicesOf } from '../../dist/plugins/devices/webgpu/attention.js';
 import * as plain from '../../dist/plugins/devices/webgpu/attention-shaders.js';
 import * as matrices from '../../dist/plugins/devices/webgpu/attention-tensor-cores.js';
 
@@ -25,7 +26,7 @@ const device = await adapter.requestDevice({
   requiredFeatures: tensorCores ? features : [],
   requiredLimits: Object.fromEntries(limits.map((name) => [name, adapter.limits[name]])),
 });
-const memory = device.limits.maxComputeWorkgroupStorageSize;
+const { maxComputeWorkgroupStorageSize: memory, maxComputeInvocationsPerWorkgroup: most } = device.limits;
 console.log(`${adapter.info.description}, ${memory} bytes a workgroup, ${tensorCores ? 'with' : 'without'} tensor cores`);
 
 const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
@@ -35,10 +36,10 @@ const filled = (data) => {
   device.queue.writeBuffer(made, 0, data);
   return made;
 };
-async function read(from, Type) {
-  const staging = device.createBuffer({ size: from.size, usage: MAP_READ | COPY_DST });
+async function read(from, Type, offset = 0, size = from.size) {
+  const staging = device.createBuffer({ size, usage: MAP_READ | COPY_DST });
   const encoder = device.createCommandEncoder();
-  encoder.copyBufferToBuffer(from, 0, staging, 0, from.size);
+  encoder.copyBufferToBuffer(from, offset, staging, 0, size);
   device.queue.submit([encoder.finish()]);
   await staging.mapAsync(GPUMapMode.READ);
   const values = new Type(staging.getMappedRange().slice(0));
@@ -117,75 +118,82 @@ const gap = (pairs) => {
   return difference / largest;
 };
 
-/** Plans to try beside the one that attention would take. */
-function plansFor(kind, d, storage) {
-  if (storage !== 'halves' || !tensorCores || !matrices.matrixPlanFor(kind, d, memory)) {
-    const own = plain.planFor(d, kind === 'dk dv' ? 2 : 1, storage, memory);
-    const others = [];
-    for (const [each, across, down] of [
-      [8, 8, 8],
-      [8, 8, 16],
-      [4, 8, 8],
-      [4, 8, 16],
-      [8, 16, 8],
-      [4, 16, 8],
-      [4, 16, 16],
-      [4, 32, 4],
-    ]) {
-      const plan = plain.planOf({ each, across, down }, d, storage, memory);
-      if (plan && plan.each * plan.piece * (kind === 'dk dv' ? 2 : 1) <= 130 * across) others.push(plan);
-    }
-    return [own, ...others].flatMap((plan) => [plan, { ...plan, unrolled: !plan.unrolled }]);
+/** The plan that attention would take, and others: fewer where a configuration is not one of the `main` ones. */
+function plansFor(kind, d, storage, main) {
+  const sums = kind === 'dk dv' ? 2 : 1;
+  const own = tensorCores && storage === 'halves' && matrices.matrixPlanFor(kind, d, memory);
+  if (own) {
+    const layouts = [
+      [4, 1, 1],
+      [2, 1, 1],
+      [8, 1, 1],
+      [4, 1, 2],
+      [2, 1, 2],
+      [2, 2, 1],
+      [4, 2, 1],
+      [2, 2, 2],
+      [1, 4, 1],
+    ];
+    const others = layouts.flatMap(([down, across, each]) => [32, 64, 128].map((columns) => ({ down, across, each, columns })));
+    return [
+      own,
+      ...others.filter((plan) => {
+        const fragments = Math.ceil(d / 16 / plan.across) * plan.each * sums;
+        const fits = matrices.matrixMemoryOf(kind, d, plan) <= memory && 32 * plan.down * plan.across <= most;
+        return fits && plan.columns / 16 >= plan.across && fragments <= 14 && (d > 96 || plan.across < 4) && (main || plan.columns < 128);
+      }),
+    ];
   }
-  const own = matrices.matrixPlanFor(kind, d, memory);
-  const others = [];
-  for (const [down, across, each] of [
-    [4, 1, 1],
-    [2, 1, 1],
-    [8, 1, 1],
-    [4, 1, 2],
-    [2, 1, 2],
-    [2, 2, 1],
-    [4, 2, 1],
-    [2, 2, 2],
-    [1, 4, 1],
-    [1, 4, 2],
-  ])
-    for (const columns of [32, 64, 128]) {
-      const plan = { down, across, each, columns };
-      const fragments = (d / 16 / across) * each * (kind === 'dk dv' ? 2 : 1);
-      if (columns / 16 >= across && fragments <= 16 && matrices.matrixMemoryOf(kind, d, plan) <= memory) others.push(plan);
-    }
-  return [own, ...others];
+  const plan = plain.planFor(d, sums, storage, memory);
+  const layouts = main
+    ? [
+        [8, 8, 8],
+        [8, 8, 16],
+        [4, 8, 8],
+        [4, 8, 16],
+        [8, 16, 8],
+        [4, 16, 8],
+        [4, 16, 16],
+      ]
+    : [];
+  const others = layouts
+    .map(([each, across, down]) => plain.planOf({ each, across, down }, d, storage, memory))
+    .filter((one) => one.each * d * sums <= 128 * one.across && plain.threadsOf(one) <= most);
+  return [plan, ...others].flatMap((one) => [one, { ...one, unrolled: !one.unrolled }]);
 }
 
+/** The shader, whose code is asked for with whether its results are slices. */
 function shader(kind, d, storage, plan) {
   if (plan.columns)
     return {
-      code: {
-        forward: () => matrices.forwardMatrixShader(d, plan),
-        dq: () => matrices.queryMatrixShader(d, plan),
-        'dk dv': () => matrices.keyMatrixShader(d, plan, false),
-      }[kind](),
+      code: (partial) =>
+        ({
+          forward: () => matrices.forwardMatrixShader(d, plan),
+          dq: () => matrices.queryMatrixShader(d, plan),
+          'dk dv': () => matrices.keyMatrixShader(d, plan, partial),
+        })[kind](),
       rows: matrices.matrixRowsOf(plan),
       columns: plan.columns,
     };
   return {
-    code: {
-      forward: () => plain.forwardShader(d, storage, plan),
-      dq: () => plain.queryShader(d, storage, plan),
-      'dk dv': () => plain.keyShader(d, storage, plan, false),
-    }[kind](),
+    code: (partial) =>
+      ({
+        forward: () => plain.forwardShader(d, storage, plan),
+        dq: () => plain.queryShader(d, storage, plan),
+        'dk dv': () => plain.keyShader(d, storage, plan, partial),
+      })[kind](),
     rows: plain.rowsOf(plan),
     columns: plain.columnsOf(plan),
   };
 }
 
+const STORAGES = ['vectors', 'halves'];
+const KINDS = ['forward', 'dq', 'dk dv'];
 const down = (length) => Math.max(3, Math.round(length / scale));
-for (const [n, LQ, LK, heads, d] of [
-  [4, 4096, 4096, 8, 40],
-  [4, 4096, 77, 8, 40],
-  [1, 4096, 4096, 10, 64],
+for (const [n, LQ, LK, heads, d, main] of [
+  [4, 4096, 4096, 8, 40, true],
+  [4, 4096, 77, 8, 40, false],
+  [1, 4096, 4096, 10, 64, true],
   [4, 1024, 1024, 8, 80],
   [4, 256, 256, 8, 160],
   [1, 4096, 4096, 1, 512],
@@ -193,6 +201,12 @@ for (const [n, LQ, LK, heads, d] of [
 ]) {
   const [lq, lk, c] = [down(LQ), down(LK), heads * d];
   const about = `${n} x ${lq} to ${lk}, ${heads} heads of ${d}`;
+  const lines = (storage, kind) =>
+    plansFor(kind, d, storage, main)
+      .map((plan) => ({ plan, line: `${about}, ${storage}: ${kind}: ${label(plan)}` }))
+      .filter(({ line }, i, all) => all.findIndex((other) => other.line === line) === i);
+  const asked = (storage) => KINDS.some((kind) => lines(storage, kind).some(({ line }) => wanted.test(line)));
+  if (!STORAGES.some(asked)) continue;
   const host = { q: random(n * lq * c), k: random(n * lk * c), v: random(n * lk * c), dy: random(n * lq * c) };
   const value = (name, row, i) => numbers[host[name][row * c + (heads - 1) * d + i]];
   // Some rows of the last head of the last example.
@@ -220,7 +234,8 @@ for (const [n, LQ, LK, heads, d] of [
     }
   }
 
-  for (const storage of ['vectors', 'halves']) {
+  for (const storage of STORAGES) {
+    if (!asked(storage)) continue;
     const half = storage === 'halves';
     const buffers = Object.fromEntries(
       Object.entries(host).map(([name, data]) => [name, filled(half ? data : Float32Array.from(data, (h) => numbers[h]))]),
@@ -234,14 +249,25 @@ for (const [n, LQ, LK, heads, d] of [
     ])
       buffers[name] = buffer(n * length * c * bytes);
     for (const name of ['sumLogs', 'deltas']) buffers[name] = buffer(n * heads * lq * 4);
-    const fetched = async (name) =>
-      half ? Float32Array.from(await read(buffers[name], Uint16Array), (h) => numbers[h]) : read(buffers[name], Float32Array);
-    const some = (values, rows) => rows.flatMap((row) => Array.from(values.subarray(row * c + (heads - 1) * d, row * c + heads * d)));
-    const check = async (name, rows) => {
-      const got = some(await fetched(name), rows);
-      return got.map((x, i) => [x, expected[name][i]]);
+    const check = async (name, rows, written, slices) => {
+      const pairs = [];
+      const inHalf = half && slices === 1;
+      const row = c * (inHalf ? 2 : 4);
+      for (const at of rows) {
+        const got = new Float64Array(d);
+        for (let slice = 0; slice < slices; slice++) {
+          const numbersOf = await read(written, inHalf ? Uint16Array : Float32Array, (slice * n * lk + at) * row, row);
+          for (let i = 0; i < d; i++) {
+            const x = numbersOf[(heads - 1) * d + i];
+            got[i] += inHalf ? numbers[x] : x;
+          }
+        }
+        for (const x of got) pairs.push([x, expected[name][pairs.length]]);
+      }
+      return pairs;
     };
-    for (const kind of ['forward', 'dq', 'dk dv']) {
+    for (const kind of KINDS) {
+      if (kind !== 'forward' && !KINDS.slice(1).some((one) => lines(storage, one).some(({ line }) => wanted.test(line)))) continue;
       if (kind === 'dq') {
         // What was last written forward, which was compared with float64: so is what follows for the sums over all queries.
         const code = plain.deltaShader(d, storage);
@@ -259,23 +285,24 @@ for (const [n, LQ, LK, heads, d] of [
           }
         }
       }
-      const plans = plansFor(kind, d, storage);
-      const seen = new Set();
-      for (const [number, plan] of plans.entries()) {
-        const line = `${about}, ${storage}: ${kind}: ${label(plan)}`;
-        // The first of the plans is always run: others' gradients build on what it writes.
-        if (seen.has(line) || (number > 0 && !wanted.test(line))) continue;
-        seen.add(line);
+      for (const [number, { plan, line }] of lines(storage, kind).entries()) {
+        // The first plan forward is always run: gradients build on what it writes.
+        if (!wanted.test(line) && (kind !== 'forward' || number > 0)) continue;
         try {
-          const { code, rows } = shader(kind, d, storage, plan);
-          const sizes = filled(Uint32Array.of(heads, lq, lk, n, Math.ceil(lq / 128) * 128));
-          const inputs = ['q', 'k', 'v'];
-          const names = kind === 'forward' ? [...inputs, 'result', 'sumLogs'] : [...inputs, 'dy', 'sumLogs', 'deltas', ...kind.split(' ')];
-          const groups = [Math.ceil((kind === 'dk dv' ? lk : lq) / rows), heads, n];
-          const { ms, compiled } = await launch(await compile(code), [...names.map((name) => buffers[name]), sizes], groups);
+          const { rows, columns, code } = shader(kind, d, storage, plan);
+          const tiles = Math.ceil((kind === 'dk dv' ? lk : lq) / rows);
+          const { slices, depth } = kind === 'dk dv' ? slicesOf(lq, columns, tiles * heads * n) : { slices: 1, depth: lq };
+          const sizes = filled(Uint32Array.of(heads, lq, lk, n, depth));
           const written = { forward: ['result'], dq: ['dq'], 'dk dv': ['dk', 'dv'] }[kind];
+          // Slices are left as they are: adding them up is not measured.
+          const parts = slices > 1 ? written.map(() => buffer(slices * n * lk * c * 4)) : written.map((name) => buffers[name]);
+          const inputs = (kind === 'forward' ? ['q', 'k', 'v'] : ['q', 'k', 'v', 'dy', 'sumLogs', 'deltas']).map((name) => buffers[name]);
+          const all = [...inputs, ...parts, ...(kind === 'forward' ? [buffers.sumLogs] : []), sizes];
+          const { ms, compiled } = await launch(await compile(code(slices > 1)), all, [tiles, heads, n * slices]);
           const errors = [];
-          for (const name of written) errors.push(gap(await check(name, name === 'dk' || name === 'dv' ? rowsK : rowsQ)).toExponential(1));
+          for (const [i, name] of written.entries())
+            errors.push(gap(await check(name, kind === 'dk dv' ? rowsK : rowsQ, parts[i], slices)).toExponential(1));
+          if (slices > 1) for (const part of parts) part.destroy();
           const operations = { forward: 4, dq: 4, 'dk dv': 6 }[kind] * n * lq * lk * c;
           console.log(
             `${number === 0 ? '*' : ' '} ${line.padEnd(120)} ${ms.toFixed(3).padStart(9)} ms ${(operations / ms / 1e9).toFixed(2).padStart(7)} TFLOP/s  error ${errors.join(' ')}  compiled ${compiled.toFixed(0)} ms`,

@@ -35,6 +35,11 @@ test('the kernels', async () => {
   expect(output).toMatch(/attention of 4 x 32 to 1, 8 heads of 40, both +[\d.]+ ms/);
 });
 
+test.runIf((await testDevices()).includes('webgpu'))('the plans of attention', async () => {
+  const output = await run('attention.mjs', ['64', 'heads of 24, vectors: forward: .*unrolled false']);
+  expect(output).toMatch(/\* 3 x 5 to 3, 2 heads of 24, vectors: forward: .* TFLOP\/s +error \d\.\de-\d/);
+});
+
 test('ten thousand steps with everything on, as a hundred', async () => {
   expect(await run('soak.mjs', ['100'])).toMatch(/100 steps; 0 tensors more than before/);
 });

@@ -50,6 +50,12 @@ function sizesOf(device: WebGPUDevice, q: TensorInfo, k: TensorInfo, heads: numb
   );
 }
 
+/** Slices of a walk along so many rows, in tiles of `columns`, so that so many workgroups become enough to keep a device busy. */
+export function slicesOf(rows: number, columns: number, groups: number): { readonly slices: number; readonly depth: number } {
+  const depth = groups >= 256 ? rows : Math.ceil((rows * groups) / 1024 / columns) * columns;
+  return { slices: Math.ceil(rows / depth), depth };
+}
+
 /** Calls `use` with all tensors stored as the first one, in half precision where heads of d numbers can be; copies are freed afterwards. */
 function alike<T>(
   device: WebGPUDevice,
@@ -70,7 +76,7 @@ function alike<T>(
  * Scaled dot-product attention that never stores scores (Dao et al. 2022, FlashAttention): a workgroup keeps a tile of queries, walks along the
  * keys tile by tile, and rescales what it has summed up when a row's largest score grows. Backward, the probabilities are computed
  * again from the logarithm of each row's sum. Heads are read where they stand in [n, l, heads d], so nothing is transposed.
- * What it returns is stored as the queries are.
+ * What it returns is stored as the queries are (in single precision where heads are not made of multiples of 8).
  */
 export const attention = (device: WebGPUDevice): AttentionOperation => ({
   forward(q, k, v, heads) {
@@ -123,9 +129,7 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
       // Few keys would leave most of the device idle: their queries are cut in slices that are added afterwards.
       const { rows, columns } = shaderFor(device, 'dk dv', d, storage);
       const tiles = Math.ceil(lk / rows);
-      const groups = tiles * heads * n;
-      const depth = Math.ceil(lq / slicesFor(groups, Math.ceil(lq / columns)) / columns) * columns;
-      const slices = Math.ceil(lq / depth);
+      const { depth, slices } = slicesOf(lq, columns, tiles * heads * n);
       const partial = () => (slices === 1 ? device.trackedTensor(k.shape, half) : device.newTensor([slices, ...k.shape]));
       const [dk, dv] = [partial(), partial()];
       dispatch(device, {
@@ -150,6 +154,3 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
     });
   },
 });
-
-/** In how many slices a walk of so many tiles is cut, for so many workgroups. */
-const slicesFor = (groups: number, tiles: number): number => (groups >= 256 ? 1 : Math.min(Math.ceil(1024 / groups), tiles));
