@@ -11,6 +11,8 @@ export interface TapeNode {
   gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
   /** Ours: what stands for several operations is computed again, on a tape of its own. */
   again?: () => Recorded;
+  /** Ours: gradients by the ids of inputs, at least of those that are asked for, without computing again; null where it cannot give them. */
+  back?: (dy: Tensor, wanted: readonly number[]) => ReadonlyMap<number, Tensor> | null;
 }
 
 /** What was computed, and each operation of it. */

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 
+export { NotReplayable } from './captured.js';
 export { type Collective, oneProcess } from './collective.js';
 export type { Batch, Data, Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
@@ -52,6 +53,7 @@ export * from './plugin/roles.js';
 export { run } from './plugin/run.js';
 export { type Random, RandomGenerator, seededRandom } from './random.js';
 export { recomputed, withRecomputedBlocks } from './recomputed.js';
+export { type Capturable, type CapturedGraph, type GraphCapturer, ReplayedPart } from './replayed.js';
 export { macrotask } from './run/breathe.js';
 export type { Explanation } from './run/explain.js';
 export type { SessionOptions } from './run/prepared.js';

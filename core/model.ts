@@ -1,4 +1,5 @@
 import type { Tensor, Variable } from '@tensorflow/tfjs';
+import { refuseWhileCaptured } from './captured.js';
 import { fail } from './errors.js';
 import type { RandomGenerator } from './random.js';
 
@@ -24,6 +25,8 @@ export interface ModuleFacts {
   readonly kind: 'linear' | 'conv2d';
   readonly weight: string;
   readonly shape: readonly number[];
+  /** The path of its bias, null where it has none: a linear module that says so is x times weight plus bias, and what else it is given added. */
+  readonly bias?: string | null;
   readonly stride?: number;
   /** Pixels on every side, or TensorFlow's `same`, which may put one more below and to the right. */
   readonly padding?: number | 'same';
@@ -31,13 +34,18 @@ export interface ModuleFacts {
   readonly unused?: boolean;
 }
 
-/** Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. */
+/**
+ * Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. A second input, where there is one, is what the
+ * module adds to its result.
+ */
 export type Wrap = (context: Context, inputs: Tensor[], next: (inputs: Tensor[]) => Tensor) => Tensor;
 
 /** One forward pass: which weights it reads, in which mode, and where its random draws come from. */
 export interface Context {
   readonly mode: 'train' | 'evaluate';
   readonly parameters: Tensors;
+  /** Set where a pass is only tried out: nothing is prepared for others like it. */
+  readonly trial?: boolean;
   /** Calls the module at `path` through the model's wraps. `fn` is pure in inputs, parameters and keyed draws. */
   module(path: string, inputs: Tensor[], fn: (inputs: Tensor[]) => Tensor): Tensor;
   /** Whether anything wraps the module at `path`; where nothing does, a model may take a shorter way. */
@@ -55,6 +63,8 @@ export interface Model {
   readonly wraps: ReadonlyMap<string, readonly Wrap[]>;
   /** Larger parts that are called as modules, too, and make the same of the same inputs: what gradient checkpointing wraps. None where left out. */
   readonly blocks?: ReadonlySet<string>;
+  /** Parts that are called as modules, too, and whose operations depend on the shapes of their inputs alone: what graph capture wraps. None where left out. */
+  readonly graphs?: ReadonlySet<string>;
   forward(context: Context, inputs: Inputs): Tensor;
   /** Frees what the model holds beside its parameters. */
   dispose?(): void;
@@ -72,16 +82,25 @@ export function makeContext(
     parameters: Tensors;
     draw?: Context['draw'];
     drawHere?: Context['drawHere'];
+    trial?: boolean;
   },
 ): Context {
   const noDraws = (): never => {
     return fail('DRAWS_MISSING', 'core', 'this forward pass was given no random draws', 'Evaluate with a context of host.evaluation().');
   };
+  const { draw = noDraws, drawHere = noDraws } = more;
   const context: Context = {
     mode: more.mode,
     parameters: more.parameters,
-    draw: more.draw ?? noDraws,
-    drawHere: more.drawHere ?? noDraws,
+    ...(more.trial ? { trial: true } : {}),
+    draw(name, id) {
+      refuseWhileCaptured(`it draws ${name}`);
+      return draw(name, id);
+    },
+    drawHere(name) {
+      refuseWhileCaptured(`it draws ${name}`);
+      return drawHere(name);
+    },
     wrapped: (path) => model.wraps.has(path),
     module(path, inputs, fn) {
       const wraps = model.wraps.get(path);

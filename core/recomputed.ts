@@ -5,7 +5,7 @@ import type { Model, Wrap } from './model.js';
 import { releaseSaved } from './walk-back.js';
 
 /** Computes on a tape of its own, whatever tape there is. */
-function recordApart(compute: () => Tensor): Recorded {
+export function recordApart(compute: () => Tensor): Recorded {
   const { state } = engineInternals();
   const { activeTape, gradientDepth, kernelDepth } = state;
   const tape: TapeNode[] = [];
@@ -29,14 +29,7 @@ export function recomputed(inputs: readonly Tensor[], compute: (inputs: Tensor[]
   const engine = engineInternals();
   const { activeTape, gradientDepth, kernelDepth } = engine.state;
   if (!activeTape || gradientDepth === 0 || kernelDepth > 0) return compute([...inputs]);
-  // What the caller frees when it has gone on stays readable; clones share its values.
-  const kept = withoutTape(() => inputs.map((input) => tf.keep(input.clone())));
-  const given = new Map(kept.map((clone, i) => [clone.id, inputs[i]]));
-  const once = () =>
-    renamed(
-      recordApart(() => compute([...kept])),
-      given,
-    );
+  const { kept, again: once } = computedAgain(inputs, compute);
   engine.startScope('recomputed');
   const results: Tensor[] = [];
   try {
@@ -58,6 +51,22 @@ export function recomputed(inputs: readonly Tensor[], compute: (inputs: Tensor[]
   }
 }
 
+/** Clones of the inputs that are to be kept for the way back, and what computes again from them there. */
+export function computedAgain(
+  inputs: readonly Tensor[],
+  compute: (inputs: Tensor[]) => Tensor,
+): { readonly kept: Tensor[]; readonly again: () => Recorded } {
+  // What the caller frees when it has gone on stays readable; clones share its values.
+  const kept = withoutTape(() => inputs.map((input) => tf.keep(input.clone())));
+  const given = new Map(kept.map((clone, i) => [clone.id, inputs[i]]));
+  const again = () =>
+    renamed(
+      recordApart(() => compute([...kept])),
+      given,
+    );
+  return { kept, again };
+}
+
 /** With the inputs themselves in place of their clones, so that gradients find their way; in parts of parts, too. */
 function renamed({ result, tape }: Recorded, given: ReadonlyMap<number, Tensor>): Recorded {
   for (const node of tape) {
@@ -69,7 +78,7 @@ function renamed({ result, tape }: Recorded, given: ReadonlyMap<number, Tensor>)
 }
 
 /** Computes while nothing is recorded. */
-function withoutTape<T>(compute: () => T): T {
+export function withoutTape<T>(compute: () => T): T {
   const { state } = engineInternals();
   const { activeTape, gradientDepth } = state;
   Object.assign(state, { activeTape: null, gradientDepth: 0 });

@@ -2,6 +2,7 @@ import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { engineInternals, type TapeNode } from './engine.js';
 import type { Tensors } from './model.js';
+import { trainedOn } from './replayed.js';
 import { dependent, releaseSaved, walkBack } from './walk-back.js';
 
 /**
@@ -38,6 +39,7 @@ export function backward(
   engine.startTape();
   const tape = state.activeTape as TapeNode[];
   const results: Tensor[] = [];
+  trainedOn.set(tape, new Set(Object.values(parameters).map(({ id }) => id)));
   try {
     let loss: Scalar;
     try {

@@ -2,6 +2,7 @@ import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { engineInternals, type Recorded, type TapeNode } from './engine.js';
 import { fail } from './errors.js';
+import type { Tensors } from './model.js';
 
 const release = (tensors: readonly Tensor[] | undefined): void => {
   for (const tensor of tensors ?? []) if (!tensor.isDisposed && !tensor.kept) tensor.dispose();
@@ -15,11 +16,17 @@ export const releaseSaved = (node: TapeNode): void => {
 /** The operations that depend on what is reached, to which what they give is added; the others' saved values are freed. */
 export const dependent = (tape: readonly TapeNode[], reached: Set<number>): TapeNode[] =>
   tape.filter((node) => {
-    const depends = Object.values(node.inputs).some((input) => reached.has(input.id));
-    if (depends) for (const output of node.outputs) reached.add(output.id);
-    else releaseSaved(node);
+    const depends = reaches(node, reached);
+    if (!depends) releaseSaved(node);
     return depends;
   });
+
+/** Whether an operation depends on what is reached, to which what it gives is added then. */
+export function reaches(node: TapeNode, reached: Set<number>): boolean {
+  const depends = Object.values(node.inputs).some((input) => reached.has(input.id));
+  if (depends) for (const output of node.outputs) reached.add(output.id);
+  return depends;
+}
 
 /** Walks a path from its end, freeing what is behind; `result` is the caller's. */
 export function walkBack(
@@ -31,11 +38,30 @@ export function walkBack(
 ): void {
   for (let i = path.length - 1; i >= 0; i--) {
     const node = path[i];
-    if (node.outputs.some((output) => gradientOf.has(output.id))) (node.again ? walkAgain : walk)(node, gradientOf, reached);
+    if (node.outputs.some((output) => gradientOf.has(output.id)) && !walkReplayed(node, gradientOf, reached))
+      (node.again ? walkAgain : walk)(node, gradientOf, reached);
     releaseSaved(node);
     release(node.outputs.filter((output) => output !== result));
     passed(node);
   }
+}
+
+/** What one node's own way back gives, where it has one that gives what is wanted. */
+function walkReplayed(node: TapeNode, gradientOf: Map<number, Tensor>, reached: ReadonlySet<number>): boolean {
+  const wanted = Object.values(node.inputs).flatMap(({ id }) => (reached.has(id) ? [id] : []));
+  // To what there is already, each operation's part would be added by itself: other sums of the same numbers.
+  if (!node.back || wanted.some((id) => gradientOf.has(id))) return false;
+  const [{ id: output }] = node.outputs;
+  const dy = gradientOf.get(output) as Tensor;
+  const gradients = node.back(dy, wanted);
+  if (!gradients) return false;
+  dy.dispose();
+  gradientOf.delete(output);
+  for (const [id, gradient] of gradients) {
+    if (reached.has(id)) gradientOf.set(id, gradient);
+    else gradient.dispose();
+  }
+  return true;
 }
 
 /** Computes again what one node stands for, and walks that. */
@@ -67,14 +93,19 @@ function walk(node: TapeNode, gradientOf: Map<number, Tensor>, reached: Set<numb
       `TensorFlow.js has no gradient for the operation ${node.kernelName}`,
       'Write it with others, or use tf.customGrad.',
     );
-  // Some gradient functions read a missing dy as zeros themselves; TensorFlow.js fills it in when it sees null.
-  const inputGradients = node.gradient(dys);
-  for (const [name, input] of Object.entries(node.inputs)) {
-    if (!reached.has(input.id) || !inputGradients[name]) continue;
-    let dx = tf.tidy(inputGradients[name]);
-    if (dys.includes(dx)) dx = dx.clone();
-    addGradient(gradientOf, input.id, dx);
-  }
+  const { gradient } = node;
+  const made = tf.tidy(() => {
+    // Some gradient functions read a missing dy as zeros themselves; TensorFlow.js fills it in when it sees null.
+    const inputGradients = gradient(dys);
+    const wanted: Tensors = {};
+    for (const [name, input] of Object.entries(node.inputs)) {
+      if (!reached.has(input.id) || !inputGradients[name]) continue;
+      const dx = tf.tidy(inputGradients[name]);
+      wanted[name] = dys.includes(dx) ? dx.clone() : dx;
+    }
+    return wanted;
+  });
+  for (const [name, dx] of Object.entries(made)) addGradient(gradientOf, node.inputs[name].id, dx);
   for (const output of node.outputs) {
     gradientOf.get(output.id)?.dispose();
     gradientOf.delete(output.id);

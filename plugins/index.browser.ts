@@ -7,6 +7,7 @@ export { mergeAtEnd } from './adapters/merge-at-end.js';
 export { type ArraysOptions, arrays } from './data/arrays.js';
 export { type StreamElement, type StreamOptions, type StreamSource, stream } from './data/stream.js';
 export { cpu } from './devices/cpu.js';
+export { graphCapture } from './devices/graph-capture.js';
 export { webgpu } from './devices/webgpu.js';
 export { type DistributedOptions, distributed } from './distributed/distributed.js';
 export { type AccumulationOptions, accumulation } from './gradients/accumulation.js';

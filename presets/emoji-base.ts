@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
+import { graphCapture } from '../plugins/devices/graph-capture.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
@@ -50,6 +51,7 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     }),
     emojiData(icons, o.trainBatchSize),
     denoisingOf(o),
+    graphCapture(),
     ...commonPlugins(emojiBaseOptions, o, options),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
     saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { lora } from '../plugins/adapters/lora.js';
+import { graphCapture } from '../plugins/devices/graph-capture.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
@@ -71,6 +72,7 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
     adapter,
     emojiData(train, o.trainBatchSize, delft),
     denoisingOf(o),
+    graphCapture(),
     ...commonPlugins(emojiOptions, o, options),
     saveLora(o.outputDir, adapter),
     summary(o.outputDir),

@@ -1,6 +1,7 @@
 import { type Composition, compose, type Plugin, run, type TensorData } from '../core/index.js';
 import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
 import { arrays } from '../plugins/data/arrays.js';
+import { graphCapture } from '../plugins/devices/graph-capture.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { clipping } from '../plugins/gradients/clipping.js';
 import { lossScaling } from '../plugins/gradients/loss-scaling.js';
@@ -46,6 +47,7 @@ export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
     lora(o.lora),
     arrays({ images: o.images }, { batchSize: o.batchSize ?? 8, strings: { text: o.captions } }),
     denoising(o),
+    graphCapture(),
     distributed(),
     adamw(),
     cosine(),

@@ -152,6 +152,7 @@ function tryOut({ assembled, model }: Given, trial: Trial, items: number, side: 
     parameters: weights,
     draw: (name, id) => random.item(name, 0, id),
     drawHere: (name) => random.micro(name, 0, 0),
+    trial: true,
   });
   const trained = Object.fromEntries([...model.parameters].filter(([, p]) => p.trainable).map(([path, { variable }]) => [path, variable]));
   const { loss, gradients } = backward(

@@ -1,6 +1,7 @@
 import type { AnyPlugin } from '../../core/index.js';
 import { type CachedLatentsOptions, cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
+import { graphCapture } from '../../plugins/devices/graph-capture.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
@@ -52,6 +53,7 @@ export async function diffusionPlugins(
     ),
     denoisingOf(o),
     ...(o.gradientCheckpointing ? [gradientCheckpointing()] : []),
+    ...(o.graphCapture ? [graphCapture()] : []),
     summary(o.outputDir),
     ...(prompts.length > 0
       ? [samples(prompts, o.outputDir, { ...samplingOf(o), ...(o.validationSteps ? { every: o.validationSteps } : {}) })]

@@ -166,6 +166,12 @@ export const modelOptions = {
     .boolean()
     .default(false)
     .describe('Keep less of each step and compute it again on the way back: less memory, another forward pass, the same result.'),
+  graphCapture: z
+    .boolean()
+    .default(true)
+    .describe(
+      'On webgpu: note what a step does of the denoiser once for each shape, and only repeat it from then on. The result is the same.',
+    ),
   validationDataDir: text().optional().describe('Images that are not trained on, to evaluate the loss with; a folder like train_data_dir.'),
   validationSteps: count()
     .optional()

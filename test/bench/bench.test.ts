@@ -47,9 +47,16 @@ test('a Stable Diffusion', async () => {
 });
 
 test('what a LoRA step costs the host', async () => {
-  expect(await run('lora-step-host.mjs', ['2', 'checkpointing'])).toMatch(
-    /\d+ pipelines, \d+ dispatches a step; the host: \d+ ms the first, [\d.]+ ms others/,
+  const steps = await Promise.all([[], ['capture']].map((more) => run('lora-step-host.mjs', ['2', 'checkpointing', ...more])));
+  const found = steps.map(
+    (output) =>
+      /\d+ pipelines, (\d+) dispatches a step; the host: \d+ ms the first, [\d.]+ ms others[\s\S]*captured graphs: (\d+) MiB/.exec(
+        output,
+      ) ?? [],
   );
+  // The same work, on memory of its own.
+  expect(found[1][1]).toBe(found[0][1]);
+  expect(found.map(([, , bytes]) => Number(bytes) > 0)).toEqual([false, true]);
 });
 
 test('loading a Stable Diffusion', async () => {

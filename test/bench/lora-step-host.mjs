@@ -1,14 +1,15 @@
 // What a LoRA step of a UNet with all of Stable Diffusion 1's layers, a tenth as wide, asks of a GPU's driver: pipelines compiled, dispatches, and the
 // host's milliseconds, on Dawn's driver that computes nothing. No GPU is needed. Its workgroups have 16 KiB, so that attention is made of products.
-//   npm run build && node test/bench/lora-step-host.mjs [steps [checkpointing]]
+//   npm run build && node test/bench/lora-step-host.mjs [steps] [checkpointing] [capture]
 import * as tf from '@tensorflow/tfjs';
 import { create, globals } from 'webgpu';
-import { backward, makeContext, weightsOf, withRecomputedBlocks } from '../../dist/core/index.js';
+import { backward, makeContext, ReplayedPart, weightsOf, withRecomputedBlocks } from '../../dist/core/index.js';
 import { matchModules, withLora } from '../../dist/plugins/adapters/lora/modules.js';
+import { operation } from '../../dist/plugins/devices/compute/contract.js';
 import { device } from '../../dist/plugins/index.js';
 import { unet2DCondition } from '../../dist/plugins/models/unet/unet2d-condition.js';
 
-const [steps = '20', checkpointing] = process.argv.slice(2);
+const [steps = '20', ...ways] = process.argv.slice(2);
 Object.assign(globalThis, globals);
 globalThis.navigator ??= {};
 Object.defineProperty(globalThis.navigator, 'gpu', { value: create(['backend=null']), configurable: true });
@@ -48,7 +49,14 @@ const adapters = targets.map((path) => {
   return { path, facts, group: 'unet', a: tf.zeros([size, 16]), b: tf.zeros([16, out]), scale: 1 };
 });
 const adapted = withLora(base, adapters);
-const model = checkpointing ? withRecomputedBlocks(adapted) : adapted;
+const model = ways.includes('checkpointing') ? withRecomputedBlocks(adapted) : adapted;
+const capturer = operation('graphCapturer')();
+if (ways.includes('capture')) {
+  const refused = (why) => {
+    throw new Error(why);
+  };
+  model.wraps.set('unet', [new ReplayedPart(capturer, refused).wrap]);
+}
 const weights = weightsOf(model);
 const trained = Object.fromEntries(Object.entries(weights).filter(([path]) => model.parameters.get(path).trainable));
 
@@ -69,7 +77,12 @@ for (let step = 0; step < Number(steps); step++) {
 }
 const [first, ...others] = times;
 const median = others.sort((a, b) => a - b)[Math.floor(others.length / 2)];
+const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+const { numBytesInGPU, numBytesAllocatedInGPU } = tf.memory();
 console.log(
   `${count.pipelines} pipelines, ${count.dispatches} dispatches a step; the host: ${first.toFixed(0)} ms the first, ${median.toFixed(1)} ms others (median)`,
+);
+console.log(
+  `the pool: ${mebibytes(numBytesAllocatedInGPU)}, of which ${mebibytes(numBytesInGPU)} in use between steps; captured graphs: ${mebibytes(capturer.bytes)}`,
 );
 process.exit();

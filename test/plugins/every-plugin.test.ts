@@ -14,6 +14,7 @@ import { stream } from '../../plugins/data/stream.js';
 import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
 import { cpu } from '../../plugins/devices/cpu.js';
 import { device } from '../../plugins/devices/device.js';
+import { graphCapture } from '../../plugins/devices/graph-capture.js';
 import { tfjsNode } from '../../plugins/devices/tfjs-node.js';
 import { tfjsNodeGpu } from '../../plugins/devices/tfjs-node-gpu.js';
 import { wasm } from '../../plugins/devices/wasm.js';
@@ -125,6 +126,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'devices/device.ts': () => [device('wasm')],
   'devices/cpu.ts': () => [cpu()],
   'devices/wasm.ts': () => [],
+  'devices/graph-capture.ts': () => [graphCapture()],
   'gradients/accumulation.ts': () => [accumulation(2)],
   'gradients/clipping.ts': () => [clipping(0.1)],
   'gradients/gradient-checkpointing.ts': () => [lora({ rank: 2, dropout: 0.2 }), gradientCheckpointing()],

@@ -58,7 +58,7 @@ describe('explain', () => {
       [125, expect.closeTo(1.04e-3, 4)],
       [249, expect.closeTo(0, 6)],
     ]);
-    expect(taps(e, 'prepareModel')).toEqual(['lora', 'denoising', 'checkpoint']);
+    expect(taps(e, 'prepareModel')).toEqual(['lora', 'denoising', 'graph-capture', 'checkpoint']);
     expect(taps(e, 'beforeStep')).toEqual(['clipping', 'non-finite-guard']);
     expect(taps(e, 'onSchedule')).toEqual(['cosine', 'warmup']);
     expect(taps(e, 'onEnd')).toEqual(['denoising', 'non-finite-guard', 'save-lora', 'summary', 'emoji-figures']);
@@ -88,7 +88,7 @@ describe('explain', () => {
   test('loraTextToImage', async () => {
     const e = await explained(await loraTextToImage({ ...options, trainDataDir: images, numTrainEpochs: 3, rank: 2 }));
     expect([e.plan.steps, e.plan.epochs, e.plan.stepsPerEpoch]).toEqual([9, 3, 3]);
-    expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'cached-latents', 'denoising']);
+    expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);
     expect(e.plan.windowLength).toBe(1);
   });
 
@@ -115,7 +115,7 @@ describe('explain', () => {
 
   test('parameters without decay are named by an option', async () => {
     const e = await explained(await textToImage({ ...options, trainDataDir: images, maxTrainSteps: 4, decayExclude: ['bias', '*norm*'] }));
-    expect(taps(e, 'prepareModel')).toEqual(['groups', 'checkpoint', 'cached-latents', 'denoising']);
+    expect(taps(e, 'prepareModel')).toEqual(['groups', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);
     expect(Object.keys(e.learningRates?.[0].rates ?? {}).sort()).toEqual(['undecayed', 'unet']);
   });
 

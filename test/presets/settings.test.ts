@@ -95,6 +95,7 @@ const HARMLESS = [
     'cacheLatents',
     'cacheDir',
     'gradientCheckpointing',
+    'graphCapture',
   ],
 );
 

@@ -49,19 +49,36 @@ export function withLora<M extends Model>(model: M, modules: readonly LoraModule
       parameters.set(name, { variable: tf.variable(value as tf.Tensor<tf.Rank>), trainable: true, group });
       value.dispose();
     }
-    wraps.set(path, [...(wraps.get(path) ?? []), branch(path, facts, scale, dropout)]);
+    const inner = wraps.get(path) ?? [];
+    // Over other wraps, it is not known what the module computes.
+    const fits = facts.kind === 'linear' && facts.bias !== undefined && inner.length === 0;
+    wraps.set(path, [...inner, (fits ? together : branch)(path, facts, scale, dropout)]);
   }
   return { ...model, parameters, wraps };
 }
 
+/** With the module's own product. */
+function together(path: string, facts: ModuleFacts, scale: number, dropout: number): Wrap {
+  const { a, b } = loraPaths(path);
+  const apart = branch(path, facts, scale, dropout);
+  return (context, inputs, next) => {
+    if (dropout > 0 && context.mode === 'train') return apart(context, inputs, next);
+    const { parameters } = context;
+    const [x, rest] = inputs;
+    const adapter = { a: parameters[a], b: parameters[b], scale };
+    return dense(x, parameters[facts.weight], { bias: parameters[facts.bias ?? ''], rest, adapter });
+  };
+}
+
+/** Beside it. */
 function branch(path: string, facts: ModuleFacts, scale: number, dropout: number): Wrap {
   const { a, b } = loraPaths(path);
   return (context, inputs, next) => {
     const x = dropout > 0 && context.mode === 'train' ? dropped(context, path, inputs[0], dropout) : inputs[0];
     const [A, B] = [context.parameters[a], context.parameters[b]];
-    const down = facts.kind === 'linear' ? dense(x, A) : conv2d(x, A, undefined, facts.stride ?? 1, facts.padding ?? 0);
+    const down = facts.kind === 'linear' ? dense(x, A) : conv2d(x, A, { stride: facts.stride ?? 1, pad: facts.padding ?? 0 });
     const scaled = scale === 1 ? down : down.mul(scale);
-    const up = facts.kind === 'linear' ? dense(scaled, B) : conv2d(scaled, B, undefined, 1, 0);
+    const up = facts.kind === 'linear' ? dense(scaled, B) : conv2d(scaled, B, { stride: 1, pad: 0 });
     return next(inputs).add(up);
   };
 }

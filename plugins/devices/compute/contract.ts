@@ -1,6 +1,6 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import type { Collective, RandomGenerator } from '../../../core/index.js';
+import type { Collective, GraphCapturer, RandomGenerator } from '../../../core/index.js';
 import type { Arrays, Program } from './program.js';
 import type { ReduceOptions, Reducer } from './reduction.js';
 import type { Undo } from './undo.js';
@@ -106,6 +106,30 @@ export interface AttentionOperation {
   ): { readonly dq: Tensor; readonly dk: Tensor; readonly dv: Tensor };
 }
 
+/** How a product is taken, and what is added to it while it is written. */
+export interface ProductOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  /** The product is multiplied with it before anything is added. */
+  readonly scale?: number;
+  /** A number a column [n]. */
+  readonly bias?: Tensor | undefined;
+  /** A tensor like the result. */
+  readonly rest?: Tensor | undefined;
+  /** Another product, of [m, r] and [r, n], transposed as b is. */
+  readonly more?: { readonly a: Tensor; readonly b: Tensor } | undefined;
+  /** Whether the result is in float32 whatever the operands are stored as: of what is trained. */
+  readonly full?: boolean;
+}
+
+/** What a convolution is told beside its stride and padding, and what is added to it while it is written. */
+export interface ConvolutionOptions {
+  readonly strides: number;
+  readonly pad: 'same' | 'valid' | readonly (readonly [number, number])[];
+  readonly bias?: Tensor | undefined;
+  readonly rest?: Tensor | undefined;
+}
+
 /**
  * Tensors stored in half precision (float16), float32 by name all the same: kernels that know it read and write them so and reckon in float32, and all
  * others are given float32 copies.
@@ -133,6 +157,10 @@ export interface DeviceOperations {
   /** 8-bit AdamW in place, over packed codes. */
   adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
   readonly attention: AttentionOperation;
+  /** a [m, k] times b [k, n]. */
+  product(a: Tensor, b: Tensor, options: ProductOptions): Tensor;
+  /** x [n, h, w, in] convolved with filters [kh, kw, in, out]. */
+  convolution(x: Tensor, filter: Tensor, options: ConvolutionOptions): Tensor;
   /** Sends a tensor's values to the device's memory at once, where they would otherwise stay on the host until they are used. */
   upload(tensor: Tensor): Promise<void>;
   readonly precision: HalfPrecision;
@@ -140,6 +168,8 @@ export interface DeviceOperations {
   normals(generators: readonly RandomGenerator[], size: number): Tensor;
   /** Adds up tensors over ranks without a detour through the host's arrays. */
   reducer(collective: Collective, options: ReduceOptions): Reducer;
+  /** Captures computations, of which one is under way at a time, and replays them without TensorFlow.js. */
+  graphCapturer(): GraphCapturer;
   /** How 8-bit codes are kept where there is no kernel for them. */
   readonly codes: CodeStorage;
   /** True where convolutions with the padding spelt out have no gradient: what they are given is padded before. */

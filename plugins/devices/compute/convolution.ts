@@ -6,10 +6,19 @@ import { columnSum, dense } from './dense.js';
 import { fused } from './fused.js';
 import { inFull } from './half.js';
 
-/** x [n, h, w, in] convolved with w [kh, kw, in, out], padded the same on all sides (or TensorFlow's way), plus bias [out]. */
-export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: number, pad: number | 'same'): Tensor {
+/** What else is added to a convolution: a bias [out], and a tensor like the result. */
+export interface Conv2dOptions {
+  readonly stride: number;
+  /** Pixels on every side, or TensorFlow's way. */
+  readonly pad: number | 'same';
+  readonly bias?: Tensor | undefined;
+  readonly rest?: Tensor | undefined;
+}
+
+/** x [n, h, w, in] convolved with w [kh, kw, in, out], and what is added to it: in one pass where the device can. */
+export function conv2d(x: Tensor, w: Tensor, { stride, pad, bias, rest }: Conv2dOptions): Tensor {
   if (w.shape[0] === 1 && w.shape[1] === 1 && stride === 1 && (pad === 0 || pad === 'same'))
-    return dense(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), bias);
+    return dense(x, w.reshape([w.shape[2] as number, w.shape[3] as number]), { bias, rest });
   const border = pad === 'same' ? 0 : pad;
   const around: [[number, number], [number, number], [number, number], [number, number]] = [
     [0, 0],
@@ -18,13 +27,16 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: n
     [0, 0],
   ];
   const same = pad === 'same' || (stride === 1 && w.shape[0] === 2 * pad + 1 && w.shape[1] === 2 * pad + 1);
-  if (border > 0 && !same && operation('padsBeforeConvolution')) return conv2d(tf.pad(x, around), w, bias, stride, 0);
+  if (border > 0 && !same && operation('padsBeforeConvolution')) return conv2d(tf.pad(x, around), w, { stride, pad: 0, bias, rest });
   const padding = pad === 0 ? 'valid' : same ? 'same' : around;
   const attributes = { strides: stride, pad: padding, dataFormat: 'NHWC', dimRoundingMode: undefined };
+  const convolution = operation('convolution');
+  if (rest && !convolution) return conv2d(x, w, { stride, pad, bias }).add(rest);
   return differentiable(
-    bias ? { x, w, bias } : { x, w },
+    { x, w, ...(bias ? { bias } : {}), ...(rest ? { rest } : {}) },
     (save) => {
       save([x, w]);
+      if (convolution) return convolution(x, w, { strides: stride, pad: padding, bias, rest });
       return tf.fused.conv2d({ x: x as Tensor4D, filter: w as Tensor4D, strides: stride, pad: padding, ...(bias ? { bias } : {}) });
     },
     (dy, [input, filter]) => ({
@@ -39,6 +51,7 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | undefined, stride: n
             .runKernel('Conv2DBackpropFilter', { x: input, dy } as never, { ...attributes, filterShape: filter.shape } as never) as Tensor,
         ),
       bias: () => columnSum(dy),
+      rest: () => dy,
     }),
   );
 }

@@ -1,6 +1,7 @@
 import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
+import { operation } from './contract.js';
 import { fused } from './fused.js';
 import { inFull } from './half.js';
 
@@ -19,8 +20,60 @@ export const addToPixels = (x: Tensor, rows: Tensor): Tensor =>
     (dy) => ({ x: () => dy, rows: () => fused('pixelSum', { x: dy })?.[0] ?? dy.sum([1, 2]) }),
   );
 
-/** x [..., in] times w [in, out], plus bias [out]. */
-export function dense(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
+/** Two thin matrices that are added to a weight, as LoRA has them: `a` [in, r] times `b` [r, out] times `scale`. */
+export interface Adapter {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly scale: number;
+}
+
+/** What else is added to x times w: a bias [out], a tensor like the result, and x times an adapter's matrices. */
+export interface DenseOptions {
+  readonly bias?: Tensor | undefined;
+  readonly rest?: Tensor | undefined;
+  readonly adapter?: Adapter | undefined;
+}
+
+const scaled = (x: Tensor, scale: number): Tensor => (scale === 1 ? x : x.mul(scale));
+
+const flattened = (x: Tensor): Tensor2D => x.reshape([-1, x.shape[x.rank - 1]]);
+
+/** x [..., in] times w [in, out], and what is added to it: in one pass where the device can. */
+export function dense(x: Tensor, w: Tensor, { bias, rest, adapter }: DenseOptions = {}): Tensor {
+  const product = operation('product');
+  if (!product) {
+    const plain = plainDense(x, w, bias);
+    const adapted = adapter ? plain.add(plainDense(scaled(plainDense(x, adapter.a), adapter.scale), adapter.b)) : plain;
+    return rest ? adapted.add(rest) : adapted;
+  }
+  const inputs = { x, w, ...(adapter ? { a: adapter.a, b: adapter.b } : {}), ...(bias ? { bias } : {}), ...(rest ? { rest } : {}) };
+  return differentiable(
+    inputs,
+    (save) => {
+      const flat = flattened(x);
+      const low = adapter ? product(flat, adapter.a, { scale: adapter.scale }) : null;
+      save([flat, w, ...(adapter && low ? [adapter.a, adapter.b, low] : [])]);
+      const more = adapter && low ? { a: low, b: adapter.b } : undefined;
+      return product(flat, w, { bias, rest: rest && flattened(rest), more }).reshape([...x.shape.slice(0, -1), w.shape[1] as number]);
+    },
+    (dy, [flat, weight, a, b, low]) => {
+      const g = flattened(dy);
+      // What goes back through the second matrix: to x, and to the first.
+      const back = adapter ? product(g, b, { transposeB: true, scale: adapter.scale }) : null;
+      return {
+        x: () => product(g, weight, { transposeB: true, more: back ? { a: back, b: a } : undefined }).reshape(x.shape),
+        w: () => product(flat, g, { transposeA: true, full: true }),
+        a: () => product(flat, back as Tensor, { transposeA: true, full: true }),
+        b: () => product(low, g, { transposeA: true, full: true }),
+        bias: () => columnSum(dy),
+        rest: () => dy,
+      };
+    },
+  );
+}
+
+/** x times w, plus bias, of TensorFlow.js's operations. */
+function plainDense(x: Tensor, w: Tensor, bias?: Tensor): Tensor {
   const [size, out] = w.shape;
   const shape = [...x.shape.slice(0, -1), out];
   return differentiable(

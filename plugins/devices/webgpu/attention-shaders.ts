@@ -1,245 +1,379 @@
-import { buffers } from './dispatch.js';
 import { namedSizes, sizesBinding } from './sizes.js';
 
-// The shaders of attention.ts, for heads of so many numbers.
+// The shaders of attention.ts, for heads of so many numbers, in float32 arithmetic. All are made of three things: tiles that are brought to the
+// workgroup's memory with their axes exchanged, `scores` of two of them, and `weigh`, which adds up a tile's rows weighted by what became of the scores.
 
-/** Keys of a tile. */
-export const KEYS = 64;
+/** How tensors lie in memory: float32, read four at a time where heads allow it, or float16, four in two words. */
+export type Storage = 'scalars' | 'vectors' | 'halves';
 
-const scaleOf = (d: number): number => 1 / Math.sqrt(d);
-
-const each = (count: number, text: (i: number) => string): string => Array.from({ length: count }, (_, i) => text(i)).join('\n');
-
-/** Sums of each thread: it has the rows `myRow + 16 i` and columns `myColumn + 16 j` of a tile, `s`, `s0_0`, ... by name. */
-const sums = (name: string, rows: number, columns: number): string =>
-  each(rows / 16, (i) => each(columns / 16, (j) => `var ${name}${i}_${j} = 0f;`));
-
-/** The numbers of a head, as columns of threads have them: a multiple of 16. */
-const padded = (d: number): number => Math.ceil(d / 16) * 16;
-
-/** A tile's rows: fewer where a head is so wide that a thread's sums would not fit its registers. */
-export const rowsFor = (d: number, accumulators: number): number =>
-  padded(d) * accumulators <= 192 ? 64 : padded(d) * accumulators <= 384 ? 32 : 16;
-
-/** name[rows x KEYS] += left[rows x d] times right[KEYS x d] transposed; the operands are WGSL expressions in `r`, `c` and `q`. */
-function scores(name: string, rows: number, d: number, left: string, right: string): string {
-  const inner = d % 16 === 0 ? 16 : 8;
-  const load = (to: string, count: number, row: string, value: string) =>
-    `for (var e = local; e < ${count * inner}u; e += 256u) { let ${row} = e / ${inner}u; let q = base + e % ${inner}u;
-      var value = 0f; if (q < ${d}u) { value = ${value}; } ${to}[(e % ${inner}u) * ${count + 1}u + ${row}] = value; }`;
-  return `for (var base = 0u; base < ${d}u; base += ${inner}u) {
-    workgroupBarrier();
-    ${load('tileL', rows, 'r', left)}
-    ${load('tileR', KEYS, 'c', right)}
-    workgroupBarrier();
-    for (var q = 0u; q < ${inner}u; q++) {
-      ${each(rows / 16, (i) => `let a${i} = tileL[q * ${rows + 1}u + myRow + ${16 * i}u];`)}
-      ${each(KEYS / 16, (j) => `let b${j} = tileR[q * ${KEYS + 1}u + myColumn + ${16 * j}u];`)}
-      ${each(rows / 16, (i) => each(KEYS / 16, (j) => `${name}${i}_${j} = fma(a${i}, b${j}, ${name}${i}_${j});`))}
-    }
-  }`;
+/** How a workgroup divides its work. Its threads stand in `down` rows and `across` columns. */
+export interface Plan {
+  readonly across: number;
+  readonly down: number;
+  /** Rows of a thread: 4 or 8. */
+  readonly each: number;
+  /** Numbers of a head that are in the workgroup's memory at a time. */
+  readonly piece: number;
+  /** Columns of a result that stand side by side in a thread: those that are written as one word. */
+  readonly unit: number;
+  /** Whether loops over a thread's registers are written out, or left to the driver's compiler. */
+  readonly unrolled: boolean;
 }
 
-/** name[rows x d] += probabilities in `tileP` [rows x KEYS] times right[KEYS x d], an expression in `c` (the tile's row) and `q`. */
-function weigh(name: string, rows: number, d: number, right: string): string {
-  const width = padded(d);
-  return `for (var base = 0u; base < ${KEYS}u; base += 8u) {
-    workgroupBarrier();
-    for (var e = local; e < ${8 * width}u; e += 256u) { let c = base + e / ${width}u; let q = e % ${width}u;
-      var value = 0f; if (q < ${d}u) { value = ${right}; } tileV[e] = value; }
-    workgroupBarrier();
-    for (var k = 0u; k < 8u; k++) {
-      ${each(rows / 16, (i) => `let p${i} = tileP[(myRow + ${16 * i}u) * ${KEYS + 1}u + base + k];`)}
-      ${each(
-        width / 16,
-        (j) => `{ let v = tileV[k * ${width}u + myColumn + ${16 * j}u];
-        ${each(rows / 16, (i) => `${name}${i}_${j} = fma(p${i}, v, ${name}${i}_${j});`)} }`,
-      )}
-    }
-  }`;
+export const rowsOf = ({ down, each }: Plan): number => down * each;
+/** Columns of a tile of scores: a thread has four. */
+export const columnsOf = ({ across }: Plan): number => 4 * across;
+export const threadsOf = ({ across, down }: Plan): number => across * down;
+
+/** The numbers of a head, as threads have them. */
+const padded = (d: number, { across, unit }: Plan): number => Math.ceil(d / (across * unit)) * across * unit;
+
+// A row of a tile has one vector more, so that threads that read below each other meet different banks.
+const strides = (plan: Plan) => ({ left: rowsOf(plan) / 4 + 1, right: plan.across + 1 });
+
+/** What a plan takes of a workgroup's memory, in bytes. */
+const memoryOf = (plan: Plan): number => {
+  const { left, right } = strides(plan);
+  return 16 * (plan.piece * (left + right) + rowsOf(plan) * right) + 4 * rowsOf(plan);
+};
+
+/** The plan with so many threads and rows of each: as much of a head at a time as a workgroup's memory, in bytes, has room for. */
+export function planOf(threads: Pick<Plan, 'across' | 'down' | 'each'>, d: number, storage: Storage, memory: number): Plan {
+  const unit = storage === 'halves' ? 2 : 1;
+  const step = threads.across * unit;
+  const whole = Math.ceil(d / step) * step;
+  // Pieces of one size.
+  for (let pieces = 1; ; pieces++) {
+    const plan = { ...threads, unit, unrolled: false, piece: Math.ceil(whole / pieces / step) * step };
+    if (memoryOf(plan) <= memory || plan.piece === step) return plan;
+  }
+}
+
+/** The plan for heads of d numbers and so many results at a time: wider heads leave fewer rows to a thread, so that its sums fit its registers. */
+export function planFor(d: number, results: number, storage: Storage, memory: number): Plan {
+  const sums = d * results;
+  const [each, across, down] =
+    sums <= 80 ? [8, 8, 8] : sums <= 160 ? [4, 8, 8] : sums <= 320 || storage === 'halves' ? [4, 16, 8] : [4, 32, 4];
+  return planOf({ each, across, down }, d, storage, memory);
 }
 
 /** Sizes that the shader reads, so that there is one for each width of heads. */
 export const SIZES = ['heads', 'lq', 'lk', 'batch', 'depth'] as const;
 
-/** Bindings, sizes and tiles. */
-const declarations = (read: readonly string[], written: readonly string[], rows: number, d: number): string => `${buffers(read, written)}
-${sizesBinding(read.length + written.length)}
-var<workgroup> tileL: array<f32, ${16 * (rows + 1)}>;
-var<workgroup> tileR: array<f32, ${16 * (KEYS + 1)}>;
-var<workgroup> tileP: array<f32, ${rows * (KEYS + 1)}>;
-var<workgroup> tileV: array<f32, ${8 * padded(d)}>;`;
+/** How many rows an array has, by the name of it in a shader. */
+type Length = 'lq' | 'lk';
 
-const NAMED_SIZES = namedSizes(SIZES);
+const list = (count: number, text: (i: number) => string): string => Array.from({ length: count }, (_, i) => text(i)).join('\n');
 
-const head = (rows: number): string => `@compute @workgroup_size(256)
+/** The text of shaders for one width of heads. */
+class Writer {
+  readonly rows: number;
+  readonly columns: number;
+  readonly threads: number;
+  private readonly pieces: number;
+  private readonly perPiece: number;
+
+  constructor(
+    readonly d: number,
+    readonly storage: Storage,
+    readonly plan: Plan,
+    /** Whether results are float32 whatever the storage. */
+    private readonly partial = false,
+  ) {
+    this.rows = rowsOf(plan);
+    this.columns = columnsOf(plan);
+    this.threads = threadsOf(plan);
+    this.pieces = Math.ceil(padded(d, plan) / plan.piece);
+    this.perPiece = plan.piece / plan.across;
+  }
+
+  /** The logarithm to base 2 of what a score's exponential is, over the score: exp2 is what a GPU has. */
+  get scale(): string {
+    return `${Math.LOG2E / Math.sqrt(this.d)}f`;
+  }
+
+  /** Whether a tile's numbers are all there at a time. */
+  get whole(): boolean {
+    return this.pieces === 1;
+  }
+
+  /** `body` for each `name` below count. */
+  times(name: string, count: number, body: string): string {
+    if (!this.plan.unrolled) return `for (var ${name} = 0u; ${name} < ${count}u; ${name}++) { ${body} }`;
+    return list(count, (i) => `{ ${body.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), `${i}u`)} }`);
+  }
+
+  /** The sums of one row of a thread. */
+  private get sums(): number {
+    return this.pieces * this.perPiece;
+  }
+
+  /** A thread's sums, one for each of its rows and columns of a result. */
+  declareSums = (name: string): string => `var ${name}: array<f32, ${this.plan.each * this.sums}>;`;
+
+  /** A thread's scores: of its rows, each with four columns. (What is declared in a loop without a value is not set to 0 again by Dawn.) */
+  declareScores = (name: string): string => `var ${name} = array<vec4f, ${this.plan.each}>();`;
+
+  /** Bindings and the workgroup's memory. Of what is read, `numbers` are float32 whatever the storage. */
+  declarations(read: readonly string[], numbers: readonly string[], written: readonly string[]): string {
+    const { plan, rows } = this;
+    const { left, right } = strides(plan);
+    const type = { scalars: 'f32', vectors: 'vec4f', halves: 'vec2u' }[this.storage];
+    const bindings = [
+      ...read.map((name) => `<storage, read> ${name}: array<${type}>`),
+      ...numbers.map((name) => `<storage, read> ${name}: array<f32>`),
+      ...written.map((name) => `<storage, read_write> ${name}: array<${this.storage === 'halves' && !this.partial ? 'u32' : 'f32'}>`),
+    ];
+    return `${bindings.map((binding, i) => `@group(0) @binding(${i}) var${binding};`).join('\n')}
+var<workgroup> left: array<vec4f, ${plan.piece * left}>;
+var<workgroup> right: array<vec4f, ${plan.piece * right}>;
+var<workgroup> weights: array<vec4f, ${rows * right}>;
+fn unpack(v: vec2u) -> vec4f { return vec4f(unpack2x16float(v.x), unpack2x16float(v.y)); }`;
+  }
+
+  head(bindings: number): string {
+    const { across, down } = this.plan;
+    return `${sizesBinding(bindings)}
+@compute @workgroup_size(${across * down})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  ${NAMED_SIZES}
-  let first = group.x * ${rows}u;
+  ${namedSizes(SIZES)}
+  let first = group.x * ${this.rows}u;
   let head = group.y;
   // Slices of the queries follow each other as examples do.
   let n = group.z % batch;
   let slice = group.z / batch;
-  let myRow = local / 16u;
-  let myColumn = local % 16u;`;
+  let x = local % ${across}u;
+  let y = local / ${across}u;
+  let rowBase = (n * heads + head) * lq;`;
+  }
 
-/** How many rows an array has, by the name of it in a shader. */
-type Length = 'lq' | 'lk';
+  /** Four numbers of this head from number `q` on, of row `row` of an array. */
+  four(array: string, length: Length, row: string, q: string): string {
+    const { d } = this;
+    if (this.storage !== 'scalars') {
+      const value = `${array}[((n * ${length} + ${row}) * heads + head) * ${d / 4}u + (${q}) / 4u]`;
+      return this.storage === 'halves' ? `unpack(${value})` : value;
+    }
+    const one = (i: number) => `select(0f, ${array}[at + ${i}u], ${q} + ${i}u < ${d}u)`;
+    return `vec4f(${[0, 1, 2, 3].map(one).join(', ').replaceAll('at +', `((n * ${length} + ${row}) * heads + head) * ${d}u + ${q} +`)})`;
+  }
 
-/** Where element `q` of this head stands in row `row` of example n. */
-const at = (array: string, length: Length, d: number, row: string): string =>
-  `${array}[(n * ${length} + ${row}) * heads * ${d}u + head * ${d}u + q]`;
+  /** Brings piece `piece` of rows `start`.. of an array to `left` or `right`, number by number: 4 x 4 are turned at a time. */
+  stage(to: 'left' | 'right', array: string, length: Length, start: string, piece: number): string {
+    const { plan, d } = this;
+    const stride = strides(plan)[to];
+    const width = stride - 1;
+    const base = piece * plan.piece;
+    const quads = Math.ceil(Math.min(plan.piece, d - base) / 4);
+    return `for (var e = local; e < ${width * quads}u; e += ${this.threads}u) {
+      let block = e % ${width}u; let q = 4u * (e / ${width}u); let row = ${start} + 4u * block;
+      var v: array<vec4f, 4>;
+      ${this.times('i', 4, `v[i] = vec4f(); if (row + i < ${length}) { v[i] = ${this.four(array, length, '(row + i)', `(${base}u + q)`)}; }`)}
+      ${this.times('i', 4, `${to}[(q + i) * ${stride}u + block] = vec4f(v[0][i], v[1][i], v[2][i], v[3][i]);`)}
+    }`;
+  }
 
-/** The same, or 0 past the end. */
-const upTo = (array: string, length: Length, d: number, row: string): string =>
-  `select(0f, ${at(array, length, d, `min(${row}, ${length} - 1u)`)}, ${row} < ${length})`;
+  /** name += rows of array a times rows of array b, transposed. Where a whole head is in memory, `left` is there before. */
+  scores(name: string, a: string, lengthA: Length, b: string, lengthB: Length, staged = false): string {
+    const { plan, d } = this;
+    const { left, right } = strides(plan);
+    const step = this.times(
+      'h',
+      plan.each / 4,
+      `let a = left[q * ${left}u + y + ${plan.down}u * h]; ${this.times('i', 4, `${name}[4u * h + i] = fma(vec4f(a[i]), b, ${name}[4u * h + i]);`)}`,
+    );
+    return list(
+      this.pieces,
+      (p) => `workgroupBarrier();
+      ${staged ? '' : this.stage('left', a, lengthA, 'first', p)}
+      ${this.stage('right', b, lengthB, 'start', p)}
+      workgroupBarrier();
+      for (var q = 0u; q < ${Math.min(plan.piece, d - p * plan.piece)}u; q++) { let b = right[q * ${right}u + x]; ${step} }`,
+    );
+  }
 
-/** Writes a tile's sums, times `factor` (an expression in `i`, the row's number among the thread's), where rows and columns exist. */
-const store = (name: string, to: string, rows: number, length: Length, d: number, factor = ''): string =>
-  each(rows / 16, (i) =>
-    each(
-      padded(d) / 16,
-      (j) => `{ let row = first + myRow + ${16 * i}u; let q = myColumn + ${16 * j}u;
-      if (row < ${length} && q < ${d}u) { ${at(to, length, d, 'row')} = ${name}${i}_${j}${factor.replaceAll('ROW', `myRow + ${16 * i}u`)}; } }`,
-    ),
-  );
+  /** Row number `i` of a thread in a tile of scores, and in a tile of a result. */
+  scoreRow = (i: string): string => `(4u * (y + ${this.plan.down}u * (${i} / 4u)) + ${i} % 4u)`;
+  resultRow = (i: string): string => `(y + ${this.plan.down}u * ${i})`;
 
-export function forwardShader(d: number): string {
-  const scale = scaleOf(d);
-  const rows = rowsFor(d, 1);
-  // So many threads share a row of the softmax.
-  const share = 256 / rows;
-  return `${declarations(['queries', 'keys', 'values'], ['result', 'sumLogs'], rows, d)}
-var<workgroup> some: array<f32, 256>;
-var<workgroup> factors: array<f32, ${rows}>;
-${head(rows)}
-  ${sums('o', rows, padded(d))}
-  let row = local / ${share}u;
-  let part = local % ${share}u;
+  /** Writes a vector expression in `i`, the number of a thread's row, as that row's weights. */
+  setWeights = (value: string): string =>
+    this.times('i', this.plan.each, `weights[${this.scoreRow('i')} * ${strides(this.plan).right}u + x] = ${value};`);
+
+  /** Number j of a thread's columns, within a piece. */
+  private column(j: string): string {
+    const { across, unit } = this.plan;
+    return unit === 1 ? `(x + ${across}u * ${j})` : `(${unit}u * (x + ${across}u * (${j} / ${unit}u)) + ${j} % ${unit}u)`;
+  }
+
+  /** name += weights times rows of an array, after a barrier. `right` has them already where they were the last to be brought there. */
+  weigh(name: string, array: string, length: Length, there = false): string {
+    const { plan, sums, perPiece } = this;
+    const { right } = strides(plan);
+    const add = (p: number, at = `${name}[i * ${sums}u + ${p * perPiece}u + j]`) =>
+      `${at} = fma(w[i].x, v.x, fma(w[i].y, v.y, fma(w[i].z, v.z, fma(w[i].w, v.w, ${at}))));`;
+    return list(
+      this.pieces,
+      (p) => `${there && this.whole ? '' : `workgroupBarrier(); ${this.stage('right', array, length, 'start', p)}`}
+      workgroupBarrier();
+      for (var k = 0u; k < ${plan.across}u; k++) {
+        var w: array<vec4f, ${plan.each}>;
+        ${this.times('i', plan.each, `w[i] = weights[${this.resultRow('i')} * ${right}u + k];`)}
+        ${this.times('j', perPiece, `let v = right[${this.column('j')} * ${right}u + k]; ${this.times('i', plan.each, add(p))}`)}
+      }`,
+    );
+  }
+
+  /** Multiplies a thread's sums by the factors of their rows. */
+  rescale = (name: string, factors: string): string =>
+    this.times(
+      'i',
+      this.plan.each,
+      `let factor = ${factors}[${this.resultRow('i')}]; ${this.times('j', this.sums, `${name}[i * ${this.sums}u + j] *= factor;`)}`,
+    );
+
+  /** Writes a thread's sums, times `factor` (in `i`, its row's number), where rows and columns exist, as example `n`. */
+  store(name: string, to: string, length: Length, n: string, factor: string): string {
+    const { d, plan, sums, perPiece } = this;
+    const value = (j: string) => `${name}[i * ${sums}u + ${j}] * ${factor}`;
+    return list(this.pieces, (p) =>
+      this.times(
+        'i',
+        plan.each,
+        `let row = first + ${this.resultRow('i')}; let at = ((${n} * ${length} + row) * heads + head) * ${d}u;
+        if (row < ${length}) { ${this.times(
+          'j',
+          perPiece / plan.unit,
+          `let q = ${p * plan.piece}u + ${plan.unit}u * (x + ${plan.across}u * j);
+          if (q < ${d}u) { ${
+            plan.unit === 2
+              ? this.pair(to, value(`${p * perPiece}u + 2u * j`), value(`${p * perPiece}u + 2u * j + 1u`))
+              : `${to}[at + q] = ${value(`${p * perPiece}u + j`)};`
+          } }`,
+        )} }`,
+      ),
+    );
+  }
+
+  private pair = (to: string, a: string, b: string): string =>
+    this.partial ? `${to}[at + q] = ${a}; ${to}[at + q + 1u] = ${b};` : `${to}[(at + q) / 2u] = pack2x16float(vec2f(${a}, ${b}));`;
+}
+
+const NATURAL = `${Math.LN2}f`;
+
+export function forwardShader(d: number, storage: Storage, plan: Plan): string {
+  const w = new Writer(d, storage, plan);
+  const stride = plan.across + 1;
+  return `${w.declarations(['queries', 'keys', 'values'], [], ['result'])}
+@group(0) @binding(4) var<storage, read_write> sumLogs: array<f32>;
+var<workgroup> factors: array<f32, ${w.rows}>;
+${w.head(5)}
+  ${w.declareSums('o')}
+  // One thread a row; the others wait.
   var largest = -3e38f;
   var total = 0f;
-  for (var start = 0u; start < lk; start += ${KEYS}u) {
-    ${sums('s', rows, KEYS)}
-    ${scores('s', rows, d, upTo('queries', 'lq', d, '(first + r)'), upTo('keys', 'lk', d, '(start + c)'))}
-    ${each(rows / 16, (i) =>
-      each(
-        KEYS / 16,
-        (j) =>
-          `tileP[(myRow + ${16 * i}u) * ${KEYS + 1}u + myColumn + ${16 * j}u] = select(-3e38f, s${i}_${j} * ${scale}f, start + myColumn + ${16 * j}u < lk);`,
-      ),
-    )}
+  ${w.whole ? w.stage('left', 'queries', 'lq', 'first', 0) : ''}
+  for (var start = 0u; start < lk; start += ${w.columns}u) {
+    ${w.declareScores('s')}
+    ${w.scores('s', 'queries', 'lq', 'keys', 'lk', w.whole)}
+    let column = vec4u(start + 4u * x) + vec4u(0u, 1u, 2u, 3u);
+    ${w.setWeights(`select(vec4f(-3e38f), s[i] * ${w.scale}, column < vec4u(lk))`)}
     workgroupBarrier();
-    var top = largest;
-    for (var c = part; c < ${KEYS}u; c += ${share}u) { top = max(top, tileP[row * ${KEYS + 1}u + c]); }
-    some[local] = top;
-    workgroupBarrier();
-    for (var t = 0u; t < ${share}u; t++) { top = max(top, some[row * ${share}u + t]); }
-    let factor = exp(largest - top);
-    largest = top;
-    var sum = 0f;
-    for (var c = part; c < ${KEYS}u; c += ${share}u) {
-      let p = exp(tileP[row * ${KEYS + 1}u + c] - top);
-      tileP[row * ${KEYS + 1}u + c] = p;
-      sum += p;
+    if (local < ${w.rows}u) {
+      var top = vec4f(largest);
+      for (var k = 0u; k < ${plan.across}u; k++) { top = max(top, weights[local * ${stride}u + k]); }
+      let most = max(max(top.x, top.y), max(top.z, top.w));
+      let factor = exp2(largest - most);
+      largest = most;
+      var sum = vec4f(0f);
+      for (var k = 0u; k < ${plan.across}u; k++) {
+        let p = exp2(weights[local * ${stride}u + k] - most);
+        weights[local * ${stride}u + k] = p;
+        sum += p;
+      }
+      factors[local] = factor;
+      total = total * factor + sum.x + sum.y + sum.z + sum.w;
     }
     workgroupBarrier();
-    some[local] = sum;
-    if (part == 0u) { factors[row] = factor; }
-    workgroupBarrier();
-    total *= factor;
-    for (var t = 0u; t < ${share}u; t++) { total += some[row * ${share}u + t]; }
-    ${each(rows / 16, (i) => `{ let factor = factors[myRow + ${16 * i}u]; ${each(padded(d) / 16, (j) => `o${i}_${j} *= factor;`)} }`)}
-    ${weigh('o', rows, d, upTo('values', 'lk', d, '(start + c)'))}
+    ${w.rescale('o', 'factors')}
+    ${w.weigh('o', 'values', 'lk')}
   }
   workgroupBarrier();
-  if (part == 0u) {
-    factors[row] = 1f / total;
-    if (first + row < lq) { sumLogs[(n * heads + head) * lq + first + row] = largest + log(total); }
+  if (local < ${w.rows}u) {
+    factors[local] = 1f / total;
+    if (first + local < lq) { sumLogs[rowBase + first + local] = largest * ${NATURAL} + log(total); }
   }
   workgroupBarrier();
-  ${store('o', 'result', rows, 'lq', d, ' * factors[ROW]')}
+  ${w.store('o', 'result', 'lq', 'n', `factors[${w.resultRow('i')}]`)}
 }`;
 }
 
 /** The sum of output times its gradient for each row and head: what the softmax's gradient takes off. */
-export const deltaShader = (d: number): string => `${buffers(['result', 'dy'], ['deltas'])}
+export function deltaShader(d: number, storage: Storage): string {
+  const w = new Writer(d, storage, planFor(d, 1, storage, 0));
+  return `${w.declarations(['result', 'dy'], [], [])}
+@group(0) @binding(2) var<storage, read_write> deltas: array<f32>;
 ${sizesBinding(3)}
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
-  ${NAMED_SIZES}
+  ${namedSizes(SIZES)}
   let row = id.x / heads;
   let head = id.x % heads;
   let n = id.y;
   if (row >= lq) { return; }
   var sum = 0f;
-  for (var q = 0u; q < ${d}u; q++) { sum += ${at('result', 'lq', d, 'row')} * ${at('dy', 'lq', d, 'row')}; }
+  for (var q = 0u; q < ${d}u; q += 4u) { sum += dot(${w.four('result', 'lq', 'row', 'q')}, ${w.four('dy', 'lq', 'row', 'q')}); }
   deltas[(n * heads + head) * lq + row] = sum;
-}`;
-
-/** dq: a tile of queries walks along the keys. */
-export function queryShader(d: number): string {
-  const scale = scaleOf(d);
-  const rows = rowsFor(d, 1);
-  return `${declarations(['queries', 'keys', 'values', 'dy', 'sumLogs', 'deltas'], ['dq'], rows, d)}
-${head(rows)}
-  ${sums('o', rows, padded(d))}
-  let rowBase = (n * heads + head) * lq;
-  ${each(rows / 16, (i) => `let at${i} = rowBase + min(first + myRow + ${16 * i}u, lq - 1u); let log${i} = sumLogs[at${i}]; let delta${i} = deltas[at${i}];`)}
-  for (var start = 0u; start < lk; start += ${KEYS}u) {
-    ${sums('s', rows, KEYS)}
-    ${sums('g', rows, KEYS)}
-    ${scores('s', rows, d, upTo('queries', 'lq', d, '(first + r)'), upTo('keys', 'lk', d, '(start + c)'))}
-    ${scores('g', rows, d, upTo('dy', 'lq', d, '(first + r)'), upTo('values', 'lk', d, '(start + c)'))}
-    ${each(rows / 16, (i) =>
-      each(
-        KEYS / 16,
-        (j) => `tileP[(myRow + ${16 * i}u) * ${KEYS + 1}u + myColumn + ${16 * j}u] =
-        select(0f, exp(s${i}_${j} * ${scale}f - log${i}) * (g${i}_${j} - delta${i}) * ${scale}f, start + myColumn + ${16 * j}u < lk);`,
-      ),
-    )}
-    ${weigh('o', rows, d, upTo('keys', 'lk', d, '(start + c)'))}
-  }
-  ${store('o', 'dq', rows, 'lq', d)}
 }`;
 }
 
-/** dk and dv: a tile of keys walks along the queries, or along one slice of them. */
-export function keyShader(d: number): string {
-  const scale = scaleOf(d);
-  const rows = rowsFor(d, 2);
-  return `${declarations(['queries', 'keys', 'values', 'dy', 'sumLogs', 'deltas'], ['dk', 'dv'], rows, d)}
-${head(rows)}
-  ${sums('x', rows, padded(d))}
-  ${sums('y', rows, padded(d))}
-  let rowBase = (n * heads + head) * lq;
-  for (var start = slice * depth; start < min(lq, (slice + 1u) * depth); start += ${KEYS}u) {
-    ${sums('s', rows, KEYS)}
-    ${sums('g', rows, KEYS)}
-    ${scores('s', rows, d, upTo('keys', 'lk', d, '(first + r)'), upTo('queries', 'lq', d, '(start + c)'))}
-    ${scores('g', rows, d, upTo('values', 'lk', d, '(first + r)'), upTo('dy', 'lq', d, '(start + c)'))}
-    ${each(
-      KEYS / 16,
-      (
-        j,
-      ) => `let at${j} = rowBase + min(start + myColumn + ${16 * j}u, lq - 1u); let log${j} = sumLogs[at${j}]; let delta${j} = deltas[at${j}];
-      let live${j} = start + myColumn + ${16 * j}u < lq;
-      ${each(
-        rows / 16,
-        (i) => `s${i}_${j} = select(0f, exp(s${i}_${j} * ${scale}f - log${j}), live${j});
-        tileP[(myRow + ${16 * i}u) * ${KEYS + 1}u + myColumn + ${16 * j}u] = s${i}_${j};`,
-      )}`,
-    )}
-    ${weigh('y', rows, d, upTo('dy', 'lq', d, '(start + c)'))}
-    workgroupBarrier();
-    ${each(KEYS / 16, (j) =>
-      each(
-        rows / 16,
-        (i) => `tileP[(myRow + ${16 * i}u) * ${KEYS + 1}u + myColumn + ${16 * j}u] = s${i}_${j} * (g${i}_${j} - delta${j}) * ${scale}f;`,
-      ),
-    )}
-    ${weigh('x', rows, d, upTo('queries', 'lq', d, '(start + c)'))}
+const GRADIENT_INPUTS = ['queries', 'keys', 'values', 'dy'];
+
+/** dq: a tile of queries walks along the keys. */
+export function queryShader(d: number, storage: Storage, plan: Plan): string {
+  const w = new Writer(d, storage, plan);
+  return `${w.declarations(GRADIENT_INPUTS, ['sumLogs', 'deltas'], ['dq'])}
+${w.head(7)}
+  ${w.declareSums('o')}
+  var logs: array<f32, ${plan.each}>;
+  var means: array<f32, ${plan.each}>;
+  ${w.times('i', plan.each, `let at = rowBase + min(first + ${w.scoreRow('i')}, lq - 1u); logs[i] = sumLogs[at] * ${Math.LOG2E}f; means[i] = deltas[at];`)}
+  for (var start = 0u; start < lk; start += ${w.columns}u) {
+    ${w.declareScores('g')}
+    ${w.declareScores('s')}
+    ${w.scores('g', 'dy', 'lq', 'values', 'lk')}
+    ${w.scores('s', 'queries', 'lq', 'keys', 'lk')}
+    let column = vec4u(start + 4u * x) + vec4u(0u, 1u, 2u, 3u);
+    ${w.setWeights(`select(vec4f(0f), exp2(s[i] * ${w.scale} - logs[i]) * (g[i] - means[i]), column < vec4u(lk))`)}
+    ${w.weigh('o', 'keys', 'lk', true)}
   }
-  let into = group.z;
-  ${store('x', 'dk', rows, 'lk', d).replaceAll('dk[(n *', 'dk[(into *')}
-  ${store('y', 'dv', rows, 'lk', d).replaceAll('dv[(n *', 'dv[(into *')}
+  ${w.store('o', 'dq', 'lq', 'n', `${1 / Math.sqrt(d)}f`)}
+}`;
+}
+
+/** dk and dv: a tile of keys walks along the queries, or along one slice of them, whose results are `partial`. */
+export function keyShader(d: number, storage: Storage, plan: Plan, partial: boolean): string {
+  const w = new Writer(d, storage, plan, partial);
+  return `${w.declarations(GRADIENT_INPUTS, ['sumLogs', 'deltas'], ['dk', 'dv'])}
+${w.head(8)}
+  ${w.declareSums('a')}
+  ${w.declareSums('b')}
+  for (var start = slice * depth; start < min(lq, (slice + 1u) * depth); start += ${w.columns}u) {
+    ${w.declareScores('s')}
+    ${w.declareScores('g')}
+    ${w.scores('s', 'keys', 'lk', 'queries', 'lq')}
+    ${w.scores('g', 'values', 'lk', 'dy', 'lq')}
+    // Past the last query, exponentials are 0.
+    var logs = vec4f(3e38f);
+    var means = vec4f();
+    ${w.times('c', 4, `let row = start + 4u * x + c; if (row < lq) { logs[c] = sumLogs[rowBase + row] * ${Math.LOG2E}f; means[c] = deltas[rowBase + row]; }`)}
+    ${w.times('i', plan.each, `s[i] = exp2(s[i] * ${w.scale} - logs);`)}
+    ${w.setWeights('s[i]')}
+    ${w.weigh('b', 'dy', 'lq', true)}
+    workgroupBarrier();
+    ${w.setWeights('s[i] * (g[i] - means)')}
+    ${w.weigh('a', 'queries', 'lq')}
+  }
+  ${w.store('a', 'dk', 'lk', 'group.z', `${1 / Math.sqrt(d)}f`)}
+  ${w.store('b', 'dv', 'lk', 'group.z', '1f')}
 }`;
 }

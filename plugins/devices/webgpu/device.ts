@@ -22,6 +22,13 @@ export interface Bindable {
   readonly groups: Map<string, GPUBindGroup>;
 }
 
+/** Where dispatches go while a graph is captured, and the constants that belong to it. */
+export interface Capture {
+  readonly constants: Map<string, GPUBuffer>;
+  virtualBuffer(size: number): GPUBuffer;
+  add(pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
+}
+
 /** What we keep beside a WebGPU backend of TensorFlow.js; `install()` makes it, kernels are given it. */
 export class WebGPUDevice {
   readonly buffers: SteadyBuffers;
@@ -34,6 +41,8 @@ export class WebGPUDevice {
   dispatchesAtOnce = FIRST_DISPATCHES;
   /** What the driver reported on the side and nobody was told yet. */
   failure: GPUError | null = null;
+  /** What is being captured, if anything is: nothing is recorded then. */
+  capture: Capture | null = null;
   /** Takes back everything that `install()` did. */
   undo: Undo = () => {};
   private readonly constants = new Map<string, GPUBuffer>();
@@ -53,7 +62,8 @@ export class WebGPUDevice {
     const tensor = this.backend.makeTensorInfo([...shape], 'float32');
     if (half) {
       const entry = this.entryOf(tensor);
-      entry.resource = this.buffers.acquireBuffer(halfBytes(tf.util.sizeFromShape([...shape])), tensorUsage());
+      const bytes = halfBytes(tf.util.sizeFromShape([...shape]));
+      entry.resource = this.capture?.virtualBuffer(bytes) ?? this.buffers.acquireBuffer(bytes, tensorUsage());
       entry.half = true;
     }
     return tensor;
@@ -92,10 +102,10 @@ export class WebGPUDevice {
 
   /** A buffer whose content follows from its key, made once. `make` acquires it from the pool and fills it. */
   constantBuffer(key: string, make: () => GPUBuffer): GPUBuffer {
-    const { constants } = this;
+    const constants = this.capture?.constants ?? this.constants;
     let buffer = constants.get(key);
     if (!buffer) {
-      if (constants.size >= KEPT) {
+      if (constants.size >= KEPT && !this.capture) {
         this.backend.uniformPendingDisposal.push(...constants.values());
         constants.clear();
       }

@@ -1,6 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
-import { KEPT, type WebGPUDevice } from './device.js';
+import { type Bindable, KEPT, type WebGPUDevice } from './device.js';
 import { bindingOf } from './slabs.js';
 
 export interface Dispatch {
@@ -61,6 +61,10 @@ export function recordDispatch(
   bindings: readonly GPUBufferBinding[],
   groups: readonly [number, number?, number?],
 ): void {
+  if (device.capture) {
+    device.capture.add(pipeline, bindings, groups);
+    return;
+  }
   const { backend } = device;
   const group = bindGroup(device, pipeline, bindings);
   backend.ensureCommandEncoderReady();
@@ -71,14 +75,17 @@ export function recordDispatch(
   device.countDispatch();
 }
 
-/** The bind group of these buffers, made once. */
-function bindGroup(
-  { backend, bindables, buffers }: WebGPUDevice,
-  pipeline: GPUComputePipeline,
-  bindings: readonly GPUBufferBinding[],
-): GPUBindGroup {
+/** A pipeline's layout and bind groups. */
+export function bindableOf({ bindables }: WebGPUDevice, pipeline: GPUComputePipeline): Bindable {
   let bindable = bindables.get(pipeline);
   if (!bindable) bindables.set(pipeline, (bindable = { layout: pipeline.getBindGroupLayout(0), groups: new Map() }));
+  return bindable;
+}
+
+/** The bind group of these buffers, made once. */
+function bindGroup(device: WebGPUDevice, pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[]): GPUBindGroup {
+  const { backend, buffers } = device;
+  const bindable = bindableOf(device, pipeline);
   let key = '';
   for (const { buffer, offset } of bindings)
     key += offset === undefined ? `${buffers.numberOf(buffer)},` : `${buffers.numberOf(buffer)}@${offset},`;

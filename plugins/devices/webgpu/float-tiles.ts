@@ -50,6 +50,7 @@ function walk(p: TiledProduct, term: Term, at: number): string {
       extent,
       depth: DEPTH,
       threads: THREADS,
+      whole: p.whole,
       bound,
       first,
       store: (value, outer, inner) => store(operand, `tile${name.toUpperCase()}`, extent, value, outer, inner),

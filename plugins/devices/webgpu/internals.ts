@@ -71,6 +71,9 @@ export interface BackendInternals {
   recordAndSubmit(program: TensorFlowProgram, output: TensorInfo, inputs: readonly TensorInfo[], uniforms?: readonly Uniform[]): void;
   releaseResource(id: object): void;
   read(id: object): Promise<ArrayLike<number>>;
+  readSync(id: object): ArrayLike<number>;
+  /** Whether a kernel is to compute on the host what is small and only there. */
+  shouldExecuteOnCPU(inputs: readonly TensorInfo[], most?: number): boolean;
   readToGPU(id: object, options?: unknown): unknown;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
@@ -90,6 +93,8 @@ export const EXPECTED = {
     'recordAndSubmit',
     'releaseResource',
     'read',
+    'readSync',
+    'shouldExecuteOnCPU',
     'readToGPU',
     'ensureCommandEncoderReady',
     'endComputePassEncoder',

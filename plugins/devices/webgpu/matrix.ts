@@ -25,6 +25,8 @@ export interface Product {
   readonly batch?: number;
   /** Products of [m, k] and [k, n] that are added up; a second one stands beside it for LoRA. */
   readonly terms: readonly { readonly a: Factor; readonly b: Factor; readonly k: number }[];
+  /** What the sum of terms is multiplied with. */
+  readonly scale?: number | undefined;
   /** Added to each row, and to all of it. */
   readonly bias?: TensorInfo | undefined;
   readonly rest?: TensorInfo | undefined;
@@ -35,38 +37,56 @@ export interface Product {
   readonly full?: boolean;
 }
 
-/** What it costs to compute so much of a tile, against the largest: more is loaded for as much arithmetic. */
-export const COST: Record<'cores' | 'floats', Record<string, number>> = {
-  cores: { '128x128': 1, '128x64': 1.25, '64x128': 1.25, '64x64': 1.6, '32x64': 2.6, '64x32': 2.6, '128x16': 4, '16x128': 4 },
-  floats: { '128x128': 1, '128x64': 1.15, '64x128': 1.15, '64x64': 1.4, '32x64': 2, '64x32': 2, '64x16': 3, '16x64': 3, '32x32': 2.4 },
-};
+/** Steps along the inner axis, by what computes. */
+const DEPTHS = { cores: 32, floats: 16 } as const;
 
-/** Workgroups that a large device computes at a time: fewer leave some of it idle. */
-const AT_ONCE = 132;
+/** The tiles that there are, and what as much arithmetic costs in each against the largest: more is loaded for it. */
+const TILES = {
+  cores: [
+    [128, 64, 1],
+    [32, 64, 1.6],
+  ],
+  floats: [
+    [128, 64, 1],
+    [64, 64, 1.2],
+    [32, 32, 2],
+    [64, 16, 2.4],
+  ],
+} as const;
+
+/** Workgroups that a large device has under way at a time: three on each of 132 multiprocessors. Fewer leave it idle. */
+const AT_ONCE = 396;
+
+/** Multiplications of one workgroup that take as long as starting a pass over slices, and as a number that it loads or writes. */
+const PASS = { cores: [800_000, 0.27], floats: [180_000, 0.06] } as const;
 
 /** Sums that one workgroup must at least have left to add up, for it to be worth a slice. */
 const LEAST_SHARE = 128;
 
+interface Tiling {
+  readonly rows: number;
+  readonly columns: number;
+  readonly slices: number;
+}
+
 /** The tile, and the slices of a long inner axis, that should take least time. */
-function tiling(p: Product, cores: boolean, narrow: boolean): { readonly rows: number; readonly columns: number; readonly slices: number } {
-  const k = p.terms[0].k;
-  let best = { rows: 64, columns: 64, slices: 1 };
+function tiling(p: Product, by: 'cores' | 'floats', half: boolean): Tiling {
+  const { k } = p.terms[0];
+  const size = p.m * p.n * (p.batch ?? 1);
+  let best: Tiling | null = null;
   let least = Number.POSITIVE_INFINITY;
-  for (const [name, cost] of Object.entries(cores ? COST.cores : COST.floats)) {
-    const [rows, columns] = name.split('x').map(Number);
+  for (const [rows, columns, cost] of TILES[by]) {
     // Halves are written in fours.
-    if (!cores && narrow && !writesFours(columns)) continue;
+    if (by === 'floats' && half && !writesFours(columns)) continue;
     const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * (p.batch ?? 1);
-    for (let slices = 1; slices <= 64; slices *= 2) {
-      if (slices > 1 && (k / slices < LEAST_SHARE || groups * slices > 4 * AT_ONCE)) break;
-      const waves = groups * slices < AT_ONCE ? 1 : (groups * slices) / AT_ONCE;
-      // Beside the arithmetic: starting and ending a workgroup, and the pass that adds slices up.
-      const time =
-        waves * rows * columns * cost * (k / slices + 64) + (slices > 1 ? (p.m * p.n * (p.batch ?? 1) * (slices + 1)) / 2 + 4e6 : 0);
+    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * AT_ONCE); slices *= 2) {
+      const turns = Math.max(1, (groups * slices) / AT_ONCE);
+      const pass = slices > 1 ? PASS[by][0] + size * (2 * slices + 1) * PASS[by][1] : 0;
+      const time = turns * rows * columns * cost * (k / slices + 64) + pass;
       if (time < least) [least, best] = [time, { rows, columns, slices }];
     }
   }
-  return best;
+  return best as Tiling;
 }
 
 /** Computes the product into a new tensor of `shape`. A long inner axis is cut in slices that are added afterwards. */
@@ -88,7 +108,7 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
   const out = device.newTensor(shape, half);
   if (tf.util.sizeFromShape(shape) > 0) {
     const cores = device.tensorCores && anyHalf;
-    const { rows, columns, slices } = tiling(p, cores, half);
+    const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half);
     const batch = p.batch ?? 1;
     const added = { bias: p.bias, rest: p.rest };
     if (slices === 1)
@@ -115,14 +135,19 @@ interface Form {
   readonly half: boolean;
 }
 
+/** A number as the bits that stand for it. */
+const bitsOf = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0];
+
 function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInfo[]): Dispatch {
   const { cores, rows, columns, slices, half } = form;
   const batch = p.batch ?? 1;
+  const isScaled = p.scale !== undefined && p.scale !== 1;
   const sizes = {
     m: p.m,
     n: p.n,
     batches: batch,
     slices,
+    ...(isScaled ? { scale: bitsOf(p.scale as number) } : {}),
     ...Object.fromEntries(p.terms.map(({ k }, i) => [i === 0 ? 'k' : `k${i}`, k])),
     ...p.sizes,
   };
@@ -134,17 +159,22 @@ function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInf
     terms,
     sizes: Object.keys(sizes),
     functions: p.functions ?? '',
+    scaled: isScaled,
     bias: p.bias !== undefined,
     rest,
     half,
     wide,
+    whole:
+      p.m % rows === 0 &&
+      p.n % columns === 0 &&
+      p.terms.every(({ k }, i) => k % (DEPTHS[cores ? 'cores' : 'floats'] * (i === 0 ? slices : 1)) === 0 && (i === 0 || slices === 1)),
     rows,
     columns,
   };
   const forms = terms.flatMap(({ a, b }) => [a, b]).map((one) => `${one.along} ${widthOf(one)}`);
   const [last] = tensors.splice(-1);
   return {
-    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${tiled.bias} ${rest} ${half} ${wide}`,
+    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${isScaled} ${tiled.bias} ${rest} ${half} ${wide} ${tiled.whole}`,
     named: true,
     halves: true,
     code: () => (cores ? tensorCoreTiles(tiled) : floatTiles(tiled)),
@@ -175,6 +205,7 @@ const matrix = (
 
 /** What is added to a product: a number a column, a tensor like the result, and another product of [m, r] and [r, n]. */
 export interface Added {
+  readonly scale?: number | undefined;
   readonly bias?: TensorInfo | undefined;
   readonly rest?: TensorInfo | undefined;
   readonly more?: { readonly a: TensorInfo; readonly b: TensorInfo; readonly transposeB: boolean } | undefined;
@@ -188,7 +219,7 @@ export function matMul(
   b: TensorInfo,
   transposeA: boolean,
   transposeB: boolean,
-  { bias, rest, more, full = false }: Added = {},
+  { scale, bias, rest, more, full = false }: Added = {},
 ): TensorInfo {
   const [ra, rb] = [a.shape.length, b.shape.length];
   const [m, k] = transposeA ? [a.shape[ra - 1], a.shape[ra - 2]] : [a.shape[ra - 2], a.shape[ra - 1]];
@@ -220,6 +251,7 @@ export function matMul(
             ]
           : []),
       ],
+      scale,
       bias,
       rest,
       full,

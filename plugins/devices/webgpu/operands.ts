@@ -54,6 +54,8 @@ export interface Tile {
   readonly extent: number;
   readonly depth: number;
   readonly threads: number;
+  /** Whether all of it is within bounds. */
+  readonly whole: boolean;
   /** The name of what bounds its outer axis, and the first outer place of this workgroup. */
   readonly bound: string;
   readonly first: string;
@@ -101,11 +103,18 @@ var value_${name}${slot} = ${zero};`,
 ${operand.begin ?? ''}`,
     fetch: each((slot) => {
       const place = at(slot);
-      const inside = [`${place.outer} < ${tile.bound}`, `${place.inner} < end`, ...(operand.valid ? [operand.valid(place)] : [])];
+      const inside = [
+        ...(tile.whole ? [] : [`${place.outer} < ${tile.bound}`, `${place.inner} < end`]),
+        ...(operand.valid ? [operand.valid(place)] : []),
+      ];
       if (spare && slot === slots - 1) inside.unshift(`${vector(slot)} < ${count}u`);
       return `${once(slot, 'inner', `let inner${tag(slot, 'inner')} = base + offset${tag(slot, 'inner')}; ${operand.inner?.(`inner${tag(slot, 'inner')}`, tag(slot, 'inner')) ?? ''}`)}
-value_${name}${slot} = ${zero};
-if (${inside.join(' && ')}) { value_${name}${slot} = ${operand.array}[${width === 1 ? operand.index(place) : `(${operand.index(place)}) / ${width}u`}]; }`;
+${
+  inside.length > 0
+    ? `value_${name}${slot} = ${zero};
+if (${inside.join(' && ')})`
+    : ''
+} { value_${name}${slot} = ${operand.array}[${width === 1 ? operand.index(place) : `(${operand.index(place)}) / ${width}u`}]; }`;
     }),
     put: each((slot) => {
       const store = tile.store(`value_${name}${slot}`, `near${tag(slot, 'outer')}`, `offset${tag(slot, 'inner')}`);

@@ -5,8 +5,8 @@ import { override, type Undo } from '../compute/undo.js';
 import type { WebGPUDevice } from './device.js';
 import { recordDispatch } from './dispatch.js';
 import { toFull, withFull } from './half.js';
-import type { BackendInternals, TensorEntry, Uniform } from './internals.js';
-import { bindingOf, copy, releaseMemory } from './slabs.js';
+import type { BackendInternals, Uniform } from './internals.js';
+import { bindingOf, copy, numbersOf, releaseMemory } from './slabs.js';
 import { tensorUsage } from './storage.js';
 
 /**
@@ -89,13 +89,6 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
       withFull(device, given, (inputs) => recordFull(program, output, inputs, uniforms));
     },
   };
-}
-
-/** A tensor's values as they stand in memory. */
-function numbersOf({ dtype, values }: TensorEntry): Float32Array<ArrayBuffer> {
-  const isFloat = dtype !== 'int32' && dtype !== 'bool';
-  const fits = isFloat ? values instanceof Float32Array : values instanceof Int32Array;
-  return (fits ? values : (isFloat ? Float32Array : Int32Array).from(values as ArrayLike<number>)) as Float32Array<ArrayBuffer>;
 }
 
 /** What knows where tensors lie: the backend takes each for the whole of its buffer. */

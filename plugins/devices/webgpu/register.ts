@@ -1,11 +1,13 @@
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
-import { type AttentionOperation, registerOperations } from '../compute/contract.js';
+import * as tf from '@tensorflow/tfjs';
+import { registerOperations } from '../compute/contract.js';
 import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
 import { add, multiply } from './arithmetic.js';
 import { attention } from './attention.js';
+import { Capturer } from './capturer.js';
 import { columnSum, pixelSum } from './column-sum.js';
 import { concat, split } from './columns.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
@@ -37,7 +39,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   BatchMatMul:
     () =>
     ({ inputs, attrs, device }) =>
-      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, { full: attrs.full === true }),
+      matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
 
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
@@ -74,6 +76,9 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   },
 };
 
+/** What no kernel of TensorFlow.js's registry returns. */
+const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
+
 /** A kernel that is given float32 alone. */
 const full =
   (kernel: Kernel<WebGPUDevice>): Kernel<WebGPUDevice> =>
@@ -98,16 +103,6 @@ const knowing = (kernels: FusedKernels<WebGPUDevice>): FusedKernels<WebGPUDevice
           : withFull(device, tensors, (given) => kernel(device, given, attributes)),
     ]),
   );
-
-/** Attention that is given float32 alone. */
-const fullAttention = (device: WebGPUDevice, { forward, backward }: AttentionOperation): AttentionOperation => ({
-  forward: (q, k, v, heads) => withFull(device, [q, k, v], (given) => forward(...(given as [Tensor, Tensor, Tensor]), heads)),
-  backward: (dy, { q, k, v, result, sumLogs }, heads) =>
-    withFull(device, [dy, q, k, v, result], (given) => {
-      const [g, query, key, value, made] = given as Tensor[];
-      return backward(g, { q: query, k: key, v: value, result: made, sumLogs }, heads);
-    }),
-});
 
 /**
  * Registers kernels for the webgpu backend, matrix products and convolutions in place of TensorFlow.js's, and the fused ones; and operations
@@ -146,13 +141,16 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       sum: summer(device),
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
-      ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768
-        ? { attention: fullAttention(device, attention(device)) }
-        : {}),
+      ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
+      product: (a, b, { transposeA = false, transposeB = false, more, ...added }) =>
+        tracked(matMul(device, a, b, transposeA, transposeB, { ...added, more: more && { ...more, transposeB } })),
+      convolution: (x, filter, { bias, rest, ...attributes }) =>
+        tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
       upload: uploader(device),
       normals: (generators, size) => normals(device, generators, size),
       reducer: reducer(device),
       precision: precision(device),
+      graphCapturer: () => new Capturer(device),
     }),
   );
 }

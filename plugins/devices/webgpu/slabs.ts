@@ -6,6 +6,13 @@ import { tensorUsage } from './storage.js';
 /** What binds a tensor whose values are on the device. */
 export const bindingOf = ({ resource, place }: TensorEntry): GPUBufferBinding => place ?? { buffer: resource as GPUBuffer };
 
+/** A tensor's values as they stand in memory. */
+export function numbersOf({ dtype, values }: TensorEntry): Float32Array<ArrayBuffer> {
+  const isFloat = dtype !== 'int32' && dtype !== 'bool';
+  const fits = isFloat ? values instanceof Float32Array : values instanceof Int32Array;
+  return (fits ? values : (isFloat ? Float32Array : Int32Array).from(values as ArrayLike<number>)) as Float32Array<ArrayBuffer>;
+}
+
 /** Records a copy of a tensor's memory, in order with what is recorded. */
 export function copy(device: WebGPUDevice, from: TensorEntry, to: GPUBuffer, offset: number, size: number): void {
   const { buffer, offset: start = 0 } = bindingOf(from);

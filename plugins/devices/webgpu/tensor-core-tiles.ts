@@ -8,22 +8,16 @@ const DEPTH = 32;
 const PAD = 8;
 
 /** A tile as subgroups share it: so many along rows and columns, each with so many fragments of 16 by 16. */
-export interface Shares {
+interface Shares {
   readonly down: number;
   readonly across: number;
   readonly fragments: readonly [number, number];
 }
 
-/** The tiles that there are, by their names `rows x columns`. */
-export const SHARES: Readonly<Record<string, Shares>> = {
-  '128x128': { down: 2, across: 2, fragments: [4, 4] },
+/** The tiles that there are, as rows x columns. Larger ones were slower on an H200: their sums leave no registers for what is on its way. */
+const SHARES: Readonly<Record<string, Shares>> = {
   '128x64': { down: 2, across: 2, fragments: [4, 2] },
-  '64x128': { down: 2, across: 2, fragments: [2, 4] },
-  '64x64': { down: 2, across: 2, fragments: [2, 2] },
   '32x64': { down: 1, across: 4, fragments: [2, 1] },
-  '64x32': { down: 4, across: 1, fragments: [1, 2] },
-  '128x16': { down: 4, across: 1, fragments: [2, 1] },
-  '16x128': { down: 1, across: 4, fragments: [1, 2] },
 };
 
 const HEADER = `diagnostic(off, chromium.subgroup_matrix_uniformity);
@@ -56,6 +50,7 @@ function walk(p: TiledProduct, term: Term, at: number, { down, across, fragments
       extent,
       depth: DEPTH,
       threads,
+      whole: p.whole,
       bound,
       first,
       store: (value, outer, inner) => store(operand, `tile${name.toUpperCase()}`, extent, value, outer, inner),

@@ -16,6 +16,8 @@ export interface TiledProduct {
   readonly sizes: readonly string[];
   /** WGSL functions of the operands. */
   readonly functions: string;
+  /** Whether the sums are multiplied with the size `scale`, whose bits are a float's. */
+  readonly scaled: boolean;
   /** Added to each result: a number a column, and a tensor like the result. */
   readonly bias: boolean;
   readonly rest: 'none' | 'full' | 'half';
@@ -23,6 +25,8 @@ export interface TiledProduct {
   readonly half: boolean;
   /** Whether columns come in fours. */
   readonly wide: boolean;
+  /** Whether all tiles and slices are whole. */
+  readonly whole: boolean;
   readonly rows: number;
   readonly columns: number;
 }
@@ -59,8 +63,10 @@ export const bounds = ({ k }: Term, at: number, depth: number): string =>
     : `let start = 0u; let end = select(0u, ${k}, slice == 0u);`;
 
 /** Statements that write four results of a row, or one, with what is added to them. */
-export function write(p: TiledProduct, values: string, row: string, column: string): string {
+export function write(p: TiledProduct, sums: string, row: string, column: string): string {
+  const values = p.scaled ? `${sums} * bitcast<f32>(scale)` : sums;
   const at = `(offset + ${row} * n + ${column})`;
+  const within = p.whole ? '' : `if (${row} < m && ${column} < n) `;
   if (p.wide) {
     const more = [
       ...(p.bias ? [`vec4f(bias[${column}], bias[${column} + 1u], bias[${column} + 2u], bias[${column} + 3u])`] : []),
@@ -68,7 +74,7 @@ export function write(p: TiledProduct, values: string, row: string, column: stri
       ...(p.rest === 'half' ? ['vec4f(unpack2x16float(rest[at].x), unpack2x16float(rest[at].y))'] : []),
     ];
     const sum = [values, ...more].join(' + ');
-    return `if (${row} < m && ${column} < n) { let at = ${at} / 4u; let sum = ${sum};
+    return `${within}{ let at = ${at} / 4u; let sum = ${sum};
       result[at] = ${p.half ? 'vec2u(pack2x16float(sum.xy), pack2x16float(sum.zw))' : 'sum'}; }`;
   }
   const more = [
@@ -76,5 +82,5 @@ export function write(p: TiledProduct, values: string, row: string, column: stri
     ...(p.rest === 'full' ? ['rest[at]'] : []),
     ...(p.rest === 'half' ? ['unpack2x16float(rest[at / 2u])[at % 2u]'] : []),
   ];
-  return `if (${row} < m && ${column} < n) { let at = ${at}; result[at] = ${[values, ...more].join(' + ')}; }`;
+  return `${within}{ let at = ${at}; result[at] = ${[values, ...more].join(' + ')}; }`;
 }

@@ -105,8 +105,8 @@ export function clipText(
     return build.block(path, (context: Context, x: Tensor, mask: Tensor) => {
       const normed = norm1(context, x);
       const attended = attention(q(context, normed), k(context, normed), v(context, normed), config.num_attention_heads, mask);
-      const h = x.add(out(context, attended));
-      return h.add(fc2(context, activate(fc1(context, norm2(context, h)))));
+      const h = out(context, attended, x);
+      return fc2(context, activate(fc1(context, norm2(context, h))), h);
     });
   });
   const final = build.layerNorm('final_layer_norm', size, epsilon);

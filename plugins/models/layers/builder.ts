@@ -10,7 +10,8 @@ export interface WeightSpec extends Laid {
   readonly start: (generator: RandomGenerator, out: Float32Array) => Float32Array;
 }
 
-export type Apply = (context: Context, x: Tensor) => Tensor;
+/** Computes a layer; `rest` is added to what it gives, in the same pass where the device can. */
+export type Apply = (context: Context, x: Tensor, rest?: Tensor) => Tensor;
 
 const ones: WeightSpec['start'] = (_, out) => out.fill(1);
 export const zeros: WeightSpec['start'] = (_, out) => out.fill(0);
@@ -30,6 +31,8 @@ export class Builder {
   readonly modules = new Map<string, ModuleFacts>();
   /** The paths of larger parts that may be computed twice. */
   readonly blocks = new Set<string>();
+  /** The paths of parts whose operations depend on the shapes of their inputs alone. */
+  readonly graphs = new Set<string>();
   readonly prefix: string;
 
   constructor(prefix: string) {
@@ -46,8 +49,11 @@ export class Builder {
     const full = this.prefix + path;
     const w = this.weight(`${path}.weight`, [size, out], 'linear', fanIn(size));
     const b = bias ? this.weight(`${path}.bias`, [out], 'plain', fanIn(size)) : '';
-    this.modules.set(full, { kind: 'linear', weight: w, shape: [size, out] });
-    return (context, x) => context.module(full, [x], ([input]) => dense(input, context.parameters[w], context.parameters[b]));
+    this.modules.set(full, { kind: 'linear', weight: w, bias: bias ? b : null, shape: [size, out] });
+    return (context, x, rest) =>
+      context.module(full, rest ? [x, rest] : [x], ([input, added]) =>
+        dense(input, context.parameters[w], { bias: context.parameters[b], rest: added }),
+      );
   }
 
   conv(path: string, size: number, out: number, kernel: number, stride = 1, padding = (kernel - 1) / 2): Apply {
@@ -56,8 +62,10 @@ export class Builder {
     const w = this.weight(`${path}.weight`, [kernel, kernel, size, out], 'conv', fanIn(fan));
     const b = this.weight(`${path}.bias`, [out], 'plain', fanIn(fan));
     this.modules.set(full, { kind: 'conv2d', weight: w, shape: [kernel, kernel, size, out], stride, padding });
-    return (context, x) =>
-      context.module(full, [x], ([input]) => conv2d(input, context.parameters[w], context.parameters[b], stride, padding));
+    return (context, x, rest) =>
+      context.module(full, rest ? [x, rest] : [x], ([input, added]) =>
+        conv2d(input, context.parameters[w], { stride, pad: padding, bias: context.parameters[b], rest: added }),
+      );
   }
 
   /** A part that is called as one module. What it is given is all that it uses, beside its weights. */
@@ -65,9 +73,19 @@ export class Builder {
     path: string,
     compute: (context: Context, ...inputs: T) => Tensor,
   ): (context: Context, ...inputs: T) => Tensor {
-    const full = this.prefix + path;
-    this.blocks.add(full);
-    return (context, ...inputs) => context.module(full, [...inputs], (given) => compute(context, ...(given as readonly Tensor[] as T)));
+    this.blocks.add(this.prefix + path);
+    return this.part(this.prefix + path, compute);
+  }
+
+  /** All that this builder is of, called as one module: what it computes depends on tensors alone, which are its inputs and weights. */
+  graph<T extends readonly Tensor[]>(compute: (context: Context, ...inputs: T) => Tensor): (context: Context, ...inputs: T) => Tensor {
+    const path = this.prefix.replace(/\.$/, '');
+    this.graphs.add(path);
+    return this.part(path, compute);
+  }
+
+  private part<T extends readonly Tensor[]>(path: string, compute: (context: Context, ...inputs: T) => Tensor): typeof compute {
+    return (context, ...inputs) => context.module(path, [...inputs], (given) => compute(context, ...(given as readonly Tensor[] as T)));
   }
 
   groupNorm(path: string, size: number, groups: number, epsilon: number, activate: boolean): Apply {

@@ -27,7 +27,7 @@ export function resnetBlock(build: Builder, path: string, size: number, out: num
   const compute: Resnet = (context, x, temb) => {
     let h = conv1(context, norm1(context, x));
     if (project) h = addToPixels(h, project(context, temb as Tensor));
-    const sum = conv2(context, norm2(context, h)).add(shortcut ? shortcut(context, x) : x);
+    const sum = conv2(context, norm2(context, h), shortcut ? shortcut(context, x) : x);
     return divisor === 1 ? sum : sum.div(divisor);
   };
   return build.block(path, compute as (context: Context, ...inputs: [Tensor, Tensor]) => Tensor) as Resnet;

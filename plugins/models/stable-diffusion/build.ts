@@ -119,6 +119,7 @@ export async function buildTextToImage(options: TextToImageModelOptions, random:
     wraps: half ? halfWraps(joined) : new Map(),
     mixedPrecision: half ? 'fp16' : 'no',
     blocks: new Set([...unet.blocks, ...encoders.flatMap(({ blocks }) => [...blocks])]),
+    graphs: unet.graphs,
     noise,
     codec,
     tokenizer: {

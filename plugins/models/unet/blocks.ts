@@ -8,6 +8,9 @@ import type { ParsedUNetConfig } from './config.js';
 /** Attention of every pixel to all pixels and to the text's states. */
 export type Transformer2D = (context: Context, x: Tensor, text: Tensor) => Tensor;
 
+/** Attention of x to other states, to which `rest` is added. */
+type Attend = (context: Context, x: Tensor, states: Tensor, rest: Tensor) => Tensor;
+
 /** The blocks that a UNet2DConditionModel is made of; each notes its weights in `build`. `embedded` is the width of the embedding. */
 export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: number) {
   const groups = config.norm_num_groups;
@@ -16,14 +19,14 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
   const resnet = (path: string, size: number, out: number, divisor: number): Resnet =>
     resnetBlock(build, path, size, out, { groups, epsilon: config.norm_eps, divisor, embedded });
 
-  function attend(path: string, size: number, from: number, heads: number): Transformer2D {
+  function attend(path: string, size: number, from: number, heads: number): Attend {
     const [q, k, v] = [
       ['to_q', size],
       ['to_k', from],
       ['to_v', from],
     ].map(([name, width]) => build.linear(`${path}.${name}`, width as number, size, false));
     const out = build.linear(`${path}.to_out.0`, size, size);
-    return (context, x, text) => out(context, attention(q(context, x), k(context, text), v(context, text), heads));
+    return (context, x, states, rest) => out(context, attention(q(context, x), k(context, states), v(context, states), heads), rest);
   }
 
   function transformerBlock(path: string, size: number, heads: number, from: number): Transformer2D {
@@ -34,9 +37,9 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
     const down = build.linear(`${path}.ff.net.2`, size * 4, size);
     return build.block(path, (context: Context, x: Tensor, text: Tensor) => {
       const normed = norms[0](context, x);
-      const a = x.add(self(context, normed, normed));
-      const b = a.add(cross(context, norms[1](context, a), text));
-      return b.add(down(context, geglu(up(context, norms[2](context, b)))));
+      const a = self(context, normed, normed, x);
+      const b = cross(context, norms[1](context, a), text, a);
+      return down(context, geglu(up(context, norms[2](context, b))), b);
     });
   }
 
@@ -55,8 +58,7 @@ export function unetBlocks(build: Builder, config: ParsedUNetConfig, embedded: n
       const normed = norm(context, x);
       let y = linear ? projIn(context, normed.reshape(tokens)) : projIn(context, normed).reshape(tokens);
       for (const block of blocks) y = block(context, y, text);
-      y = linear ? projOut(context, y).reshape(x.shape) : projOut(context, y.reshape(x.shape));
-      return y.add(x);
+      return linear ? projOut(context, y, x.reshape(tokens)).reshape(x.shape) : projOut(context, y.reshape(x.shape), x);
     };
   }
 

@@ -104,16 +104,45 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
     return all;
   };
 
-  /** The embedding of the timesteps, and of what is added to them. */
-  function embedding(context: Context, timesteps: readonly number[], added?: AddedConditions): Tensor {
-    const n = timesteps.length;
-    const time = time2(context, silu(time1(context, tf.tensor2d(waves(timesteps, channels[0], waveOf), [n, channels[0]]))));
-    if (!add1 || !add2) return time;
+  /** The embedding of the timesteps' sinusoids, and of what is added to them. */
+  function embedding(context: Context, times: Tensor, added?: Tensor): Tensor {
+    const time = time2(context, silu(time1(context, times)));
+    return add1 && add2 && added ? time.add(add2(context, silu(add1(context, added)))) : time;
+  }
+
+  const denoise = build.graph((context: Context, image: Tensor, text: Tensor, times: Tensor, added?: Tensor) => {
+    // Every block applies silu to the embedding first, so it is applied once here.
+    const temb = silu(embedding(context, times, added));
+    let x = convIn(context, config.center_input_sample ? image.mul(2).sub(1) : image);
+    const skips = [x];
+    for (const { steps, sampler } of down) {
+      for (const step of steps) {
+        x = step.resnet(context, x, temb);
+        if (step.attention) x = step.attention(context, x, text);
+        skips.push(x);
+      }
+      if (sampler) skips.push((x = sampler(context, x)));
+    }
+    x = mid[0](context, x, temb);
+    x = midAttention(context, x, text);
+    x = mid[1](context, x, temb);
+    for (const { steps, sampler } of up) {
+      for (const step of steps) {
+        x = step.resnet(context, tf.concat([x, skips.pop() as Tensor], 3), temb);
+        if (step.attention) x = step.attention(context, x, text);
+      }
+      if (sampler) x = sampler(context, upsampled(x, skips[skips.length - 1]));
+    }
+    return convOut(context, normOut(context, x));
+  });
+
+  /** What is added to the timesteps: pooled states, and the sinusoids of sizes. */
+  function addedStates(n: number, added?: AddedConditions): Tensor {
     if (!added)
       return fail('MODEL_UNFIT', 'model', 'this denoiser also needs pooled text states and time ids', 'Give both: it is one of SDXL.');
     const ids = added.timeIds.flat();
     const sizes = tf.tensor2d(waves(ids, addedWidth as number, sizeWaveOf), [n, (ids.length / n) * (addedWidth as number)]);
-    return time.add(add2(context, silu(add1(context, tf.concat([added.pooled, sizes], 1)))));
+    return tf.concat([added.pooled, sizes], 1);
   }
 
   return {
@@ -121,30 +150,11 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
     specs: build.specs,
     modules: build.modules,
     blocks: build.blocks,
+    graphs: build.graphs,
     forward(context: Context, image: Tensor, timesteps: readonly number[], text: Tensor, added?: AddedConditions): Tensor {
-      // Every block applies silu to the embedding first, so it is applied once here.
-      const temb = silu(embedding(context, timesteps, added));
-      let x = convIn(context, config.center_input_sample ? image.mul(2).sub(1) : image);
-      const skips = [x];
-      for (const { steps, sampler } of down) {
-        for (const step of steps) {
-          x = step.resnet(context, x, temb);
-          if (step.attention) x = step.attention(context, x, text);
-          skips.push(x);
-        }
-        if (sampler) skips.push((x = sampler(context, x)));
-      }
-      x = mid[0](context, x, temb);
-      x = midAttention(context, x, text);
-      x = mid[1](context, x, temb);
-      for (const { steps, sampler } of up) {
-        for (const step of steps) {
-          x = step.resnet(context, tf.concat([x, skips.pop() as Tensor], 3), temb);
-          if (step.attention) x = step.attention(context, x, text);
-        }
-        if (sampler) x = sampler(context, upsampled(x, skips[skips.length - 1]));
-      }
-      return convOut(context, normOut(context, x));
+      const n = timesteps.length;
+      const times = tf.tensor2d(waves(timesteps, channels[0], waveOf), [n, channels[0]]);
+      return add1 ? denoise(context, image, text, times, addedStates(n, added)) : denoise(context, image, text, times);
     },
   };
 }

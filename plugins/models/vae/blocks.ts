@@ -39,7 +39,7 @@ export function autoencoderBlocks(build: Builder, config: ParsedAutoencoderKLCon
       const [n, h, w, c] = x.shape;
       const tokens = norm(context, x).reshape([n, h * w, c]);
       const attended = attentionBySlices(q(context, tokens), k(context, tokens), v(context, tokens), 1);
-      return out(context, attended).reshape(x.shape).add(x);
+      return out(context, attended, x.reshape([n, h * w, c])).reshape(x.shape);
     };
   }
 

@@ -69,6 +69,11 @@ export interface LoraTextToImageOptions {
    * Default: false.
    */
   readonly gradientCheckpointing?: boolean | undefined;
+  /**
+   * On webgpu: note what a step does of the denoiser once for each shape, and only repeat it from then on. The result is the
+   * same. Default: true.
+   */
+  readonly graphCapture?: boolean | undefined;
   /** Images that are not trained on, to evaluate the loss with; a folder like train_data_dir. */
   readonly validationDataDir?: string | undefined;
   /** Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default. */

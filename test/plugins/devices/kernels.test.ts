@@ -60,13 +60,23 @@ async function differences(
 
 type Shapes = Record<string, number[]>;
 const cases: [name: string, shapes: Shapes, f: (t: Tensors) => Tensor][] = [
-  ['linear', { x: [2, 3, 5], w: [5, 4], b: [4] }, ({ x, w, b }) => dense(x, w, b)],
+  ['linear', { x: [2, 3, 5], w: [5, 4], b: [4] }, ({ x, w, b }) => dense(x, w, { bias: b })],
   ['linear with few columns', { x: [20, 18], w: [18, 20] }, ({ x, w }) => dense(x, w)],
-  ['conv2d 3 x 3', { x: [2, 5, 6, 3], w: [3, 3, 3, 4], b: [4] }, ({ x, w, b }) => conv2d(x, w, b, 1, 1)],
-  ['conv2d 3 x 3, more channels than are narrow', { x: [1, 3, 3, 2], w: [3, 3, 2, 18] }, ({ x, w }) => conv2d(x, w, undefined, 1, 1)],
-  ['conv2d 3 x 3 by 2', { x: [2, 6, 6, 3], w: [3, 3, 3, 9] }, ({ x, w }) => conv2d(x, w, undefined, 2, 1)],
-  ['conv2d 3 x 3 by 2, odd size', { x: [1, 5, 7, 2], w: [3, 3, 2, 18] }, ({ x, w }) => conv2d(x, w, undefined, 2, 1)],
-  ['conv2d 1 x 1', { x: [2, 3, 3, 5], w: [1, 1, 5, 3], b: [3] }, ({ x, w, b }) => conv2d(x, w, b, 1, 0)],
+  [
+    'linear with an adapter and what else is added',
+    { x: [2, 3, 8], w: [8, 4], bias: [4], rest: [2, 3, 4], a: [8, 2], b: [2, 4] },
+    ({ x, w, bias, rest, a, b }) => dense(x, w, { bias, rest, adapter: { a, b, scale: 0.5 } }),
+  ],
+  [
+    'conv2d 3 x 3 and what is added',
+    { x: [1, 4, 4, 3], w: [3, 3, 3, 4], b: [4], rest: [1, 4, 4, 4] },
+    ({ x, w, b, rest }) => conv2d(x, w, { stride: 1, pad: 1, bias: b, rest }),
+  ],
+  ['conv2d 3 x 3', { x: [2, 5, 6, 3], w: [3, 3, 3, 4], b: [4] }, ({ x, w, b }) => conv2d(x, w, { stride: 1, pad: 1, bias: b })],
+  ['conv2d 3 x 3, more channels than are narrow', { x: [1, 3, 3, 2], w: [3, 3, 2, 18] }, ({ x, w }) => conv2d(x, w, { stride: 1, pad: 1 })],
+  ['conv2d 3 x 3 by 2', { x: [2, 6, 6, 3], w: [3, 3, 3, 9] }, ({ x, w }) => conv2d(x, w, { stride: 2, pad: 1 })],
+  ['conv2d 3 x 3 by 2, odd size', { x: [1, 5, 7, 2], w: [3, 3, 2, 18] }, ({ x, w }) => conv2d(x, w, { stride: 2, pad: 1 })],
+  ['conv2d 1 x 1', { x: [2, 3, 3, 5], w: [1, 1, 5, 3], b: [3] }, ({ x, w, b }) => conv2d(x, w, { stride: 1, pad: 0, bias: b })],
   ['groupNorm', { x: [2, 3, 3, 6], g: [6], b: [6] }, ({ x, g, b }) => groupNorm(x, g, b, 2, 1e-5, false)],
   ['groupNorm and silu', { x: [2, 3, 3, 8], g: [8], b: [8] }, ({ x, g, b }) => groupNorm(x, g, b, 4, 1e-5, true)],
   ['layerNorm', { x: [2, 3, 7], g: [7], b: [7] }, ({ x, g, b }) => layerNorm(x, g, b, 1e-5)],
@@ -142,7 +152,7 @@ if (devices.includes('webgpu'))
     const compute = async (name: 'cpu' | 'webgpu') => {
       await use(name, 2);
       const inputs: Tensors = { x: tf.variable(draw('tiles:x', x)), w: tf.variable(draw('tiles:w', w)) };
-      const f = () => conv2d(inputs.x, inputs.w, undefined, stride, 1);
+      const f = () => conv2d(inputs.x, inputs.w, { stride, pad: 1 });
       const output = tf.tidy(f);
       const { loss, gradients } = backward(
         () => scalarOf(f()),

@@ -1,0 +1,476 @@
+import { SIZES } from './attention-shaders.js';
+import { namedSizes, sizesBinding } from './sizes.js';
+
+// The shaders of attention.ts on tensor cores: products of 16 x 16 fragments that a subgroup of 32 threads holds, float16 added up in float32, over
+// tensors stored in half precision. A fragment's numbers are nobody's in particular: scores go through the workgroup's memory, where each thread has
+// some columns of one row, come back as float16 weights, and are multiplied again.
+
+/** How a workgroup divides its work: its subgroups stand in `down` rows and `across` columns. */
+export interface MatrixPlan {
+  readonly down: number;
+  readonly across: number;
+  /** Rows of fragments that a subgroup has. */
+  readonly each: number;
+  /** Columns of a tile of scores. */
+  readonly columns: number;
+}
+
+export type MatrixShader = 'forward' | 'dq' | 'dk dv';
+
+export const matrixRowsOf = ({ down, each }: MatrixPlan): number => 16 * down * each;
+
+/** A row of a tile has so many numbers more than it needs, so that rows below each other lie in different banks. */
+const PAD = 8;
+
+const padded = (d: number, { across }: MatrixPlan): number => Math.ceil(d / (16 * across)) * 16 * across;
+
+/** How many tiles of scores, and of weights, each shader keeps. */
+const KEPT: Readonly<Record<MatrixShader, readonly [scores: number, weights: number]>> = { forward: [1, 1], dq: [2, 1], 'dk dv': [2, 2] };
+
+/** What a plan takes of a workgroup's memory, in bytes. */
+export function matrixMemoryOf(shader: MatrixShader, d: number, plan: MatrixPlan): number {
+  const rows = matrixRowsOf(plan);
+  const [scores, weights] = KEPT[shader];
+  const row = plan.columns + PAD;
+  return 2 * Math.max(2 * plan.columns, rows) * (padded(d, plan) + PAD) + rows * row * (4 * scores + 2 * weights) + 8 * plan.columns + 16;
+}
+
+/** In the order of preference: the first that fits is taken. Wide heads are divided among subgroups, so that sums and fragments fit the registers. */
+const PLANS: Readonly<Record<MatrixShader, (d: number) => readonly MatrixPlan[]>> = {
+  forward: (d) =>
+    d <= 160
+      ? [
+          { down: 4, across: 1, each: 1, columns: 64 },
+          { down: 4, across: 1, each: 1, columns: 32 },
+        ]
+      : [{ down: 2, across: 2, each: 1, columns: 32 }],
+  dq: (d) => (d <= 96 ? [{ down: 4, across: 1, each: 1, columns: 32 }] : [{ down: 2, across: 2, each: 1, columns: 32 }]),
+  'dk dv': (d) => (d <= 96 ? [{ down: 4, across: 1, each: 1, columns: 32 }] : [{ down: 2, across: 2, each: 1, columns: 32 }]),
+};
+
+/** The widest heads whose fragments fit the registers. */
+const WIDEST = 256;
+
+/** A plan for heads of d numbers and a workgroup's memory in bytes, if there is one. */
+export const matrixPlanFor = (shader: MatrixShader, d: number, memory: number): MatrixPlan | undefined =>
+  d % 8 === 0 && d <= WIDEST ? PLANS[shader](d).find((plan) => matrixMemoryOf(shader, d, plan) <= memory) : undefined;
+
+type Length = 'lq' | 'lk';
+
+const list = (count: number, text: (i: number) => string): string => Array.from({ length: count }, (_, i) => text(i)).join('\n');
+
+const FRAGMENT = {
+  left: 'subgroup_matrix_left<f16, 16, 16>',
+  right: 'subgroup_matrix_right<f16, 16, 16>',
+  result: 'subgroup_matrix_result<f32, 16, 16>',
+};
+
+const load = (kind: keyof typeof FRAGMENT, order: 'row_major' | 'col_major', array: string, at: string, stride: number): string =>
+  `subgroupMatrixLoad<${FRAGMENT[kind]}, ${order}>(&${array}, ${at}, ${stride}u)`;
+
+/** Before a row's scores may exceed what they are taken relative to by more than this (a power of two), its sums are rescaled. */
+const ROOM = 14;
+/** What a row's largest score is then relative to it, so that small ones are not lost to float16. */
+const LIFT = 6;
+/** The power of two by which probabilities are multiplied backward, for the same reason. */
+const LIFT_BACKWARD = 10;
+
+/** The text of shaders for one width of heads. */
+class Writer {
+  readonly rows: number;
+  readonly threads: number;
+  /** Threads of a row. */
+  readonly share: number;
+  /** Fragments of a row of a subgroup's: of scores, and of a result. */
+  readonly scoreFragments: number;
+  readonly fragments: number;
+  /** Vectors of 4 in a row of a tile, and of scores or weights. */
+  readonly tileStride: number;
+  readonly stride: number;
+  /** Where a second tile, a second array of scores or weights begins. */
+  readonly second: number;
+  /** Vectors of scores that a thread has. */
+  readonly quads: number;
+  private readonly width: number;
+
+  constructor(
+    readonly shader: MatrixShader,
+    readonly d: number,
+    readonly plan: MatrixPlan,
+  ) {
+    const { columns, across, down, each } = plan;
+    this.rows = matrixRowsOf(plan);
+    this.threads = 32 * down * across;
+    this.share = this.threads / this.rows;
+    this.width = padded(d, plan);
+    this.scoreFragments = columns / 16 / across;
+    this.fragments = this.width / 16 / across;
+    this.tileStride = (this.width + PAD) / 4;
+    this.stride = (columns + PAD) / 4;
+    this.second = this.rows * this.stride;
+    this.quads = columns / 4 / this.share;
+    if (!Number.isInteger(this.share) || !Number.isInteger(this.scoreFragments) || this.quads % 2 || each < 1)
+      throw new Error(`no such plan: ${JSON.stringify(plan)}`);
+  }
+
+  get tile(): number {
+    return this.plan.columns * this.tileStride;
+  }
+
+  get scale(): string {
+    return `${Math.LOG2E / Math.sqrt(this.d)}f`;
+  }
+
+  declarations(read: readonly string[], numbers: readonly string[], written: readonly string[], type: string, logs: string): string {
+    const { plan, rows } = this;
+    const bindings = [
+      ...read.map((name) => `<storage, read> ${name}: array<vec4u>`),
+      ...numbers.map((name) => `<storage, read> ${name}: array<f32>`),
+      ...written.map((name) => `<storage, read_write> ${name}: array<${type}>`),
+      ...(logs ? [`<storage, read_write> ${logs}: array<f32>`] : []),
+    ];
+    const [scores, weights] = KEPT[this.shader];
+    // That a subgroup's number is uniform is not known to the compiler.
+    return `diagnostic(off, chromium.subgroup_matrix_uniformity);
+enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+${bindings.map((binding, i) => `@group(0) @binding(${i}) var${binding};`).join('\n')}
+${sizesBinding(bindings.length)}
+var<workgroup> tile: array<vec4h, ${Math.max(2 * plan.columns, rows) * this.tileStride}>;
+var<workgroup> scores: array<vec4f, ${scores * this.second}>;
+var<workgroup> weights: array<vec4h, ${weights * this.second}>;
+fn packed(a: vec4f, b: vec4f) -> vec4u {
+  return vec4u(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
+}
+`;
+  }
+
+  head(): string {
+    const { plan, rows, share, threads } = this;
+    return `@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  ${namedSizes(SIZES)}
+  let first = group.x * ${rows}u;
+  let head = group.y;
+  // Slices of the queries follow each other as examples do.
+  let n = group.z % batch;
+  let slice = group.z / batch;
+  let rowBase = (n * heads + head) * lq;
+  // Where this thread's subgroup stands, and which row's scores are this thread's: vectors \`part\`, \`part + share\`, ...
+  let down = (local / 32u) / ${plan.across}u * ${plan.each}u;
+  let across = (local / 32u) % ${plan.across}u;
+  let row = local / ${share}u;
+  let part = local % ${share}u;`;
+  }
+
+  private at = (length: Length, row: string): string => `((n * ${length} + ${row}) * heads + head) * ${this.d / 8}u`;
+
+  private put = (at: string, value: string): string =>
+    `tile[${at}] = bitcast<vec4h>(${value}.xy); tile[${at} + 1u] = bitcast<vec4h>(${value}.zw);`;
+
+  /** Left fragments `name` of a subgroup's rows of an array, through the tiles' memory. */
+  left(name: string, array: string, length: Length): string {
+    const wide = this.d / 8;
+    return `workgroupBarrier();
+  for (var e = local; e < ${this.rows * wide}u; e += ${this.threads}u) {
+    let r = e / ${wide}u; let c = e % ${wide}u;
+    var v = vec4u();
+    if (first + r < ${length}) { v = ${array}[${this.at(length, '(first + r)')} + c]; }
+    ${this.put(`r * ${this.tileStride}u + 2u * c`, 'v')}
+  }
+  workgroupBarrier();
+  ${list(this.plan.each, (i) =>
+    list(
+      this.width / 16,
+      (k) =>
+        `let ${name}${i}_${k} = ${load('left', 'row_major', 'tile', `(down + ${i}u) * ${16 * this.tileStride}u + ${4 * k}u`, this.tileStride)};`,
+    ),
+  )}`;
+  }
+
+  /** The vectors of a tile that each thread brings. */
+  private get rounds(): number {
+    return Math.ceil((this.plan.columns * this.d) / 8 / this.threads);
+  }
+
+  declareNext = (name: string): string => list(this.rounds, (i) => `var ${name}${i}: vec4u;`);
+
+  private vectors(body: (i: number) => string): string {
+    const [count, wide] = [(this.plan.columns * this.d) / 8, this.d / 8];
+    return list(this.rounds, (i) => {
+      const at = `{ let e = local + ${i * this.threads}u; let r = e / ${wide}u; let c = e % ${wide}u; `;
+      return `${at} ${(i + 1) * this.threads > count ? `if (e < ${count}u) { ${body(i)} }` : body(i)} }`;
+    });
+  }
+
+  /** Reads rows `start`.. of an array into registers `name`, */
+  fetch = (name: string, array: string, length: Length, start: string): string =>
+    this.vectors(
+      (i) => `${name}${i} = vec4u(); if (${start} + r < ${length}) { ${name}${i} = ${array}[${this.at(length, `(${start} + r)`)} + c]; }`,
+    );
+
+  /** and puts them into a tile, which begins at `offset`. */
+  place = (name: string, offset: number): string =>
+    this.vectors((i) => this.put(`${offset}u + r * ${this.tileStride}u + 2u * c`, `${name}${i}`));
+
+  /** Writes left fragments times the tile at `offset`, transposed, as scores from `into` on. */
+  scores(left: string, offset: number, into: number): string {
+    const { plan, scoreFragments, tileStride, stride } = this;
+    const all = (body: (i: number, j: number) => string) => list(plan.each, (i) => list(scoreFragments, (j) => body(i, j)));
+    // Dawn does not set to 0 again what is declared in a loop without a value.
+    return `{ ${all((i, j) => `var s${i}_${j} = ${FRAGMENT.result}();`)}
+    ${list(
+      this.width / 16,
+      (
+        k,
+      ) => `{ ${list(scoreFragments, (j) => `let b${j} = ${load('right', 'col_major', 'tile', `${offset + 4 * k}u + (across * ${scoreFragments}u + ${j}u) * ${16 * tileStride}u`, tileStride)};`)}
+      ${all((i, j) => `s${i}_${j} = subgroupMatrixMultiplyAccumulate(${left}${i}_${k}, b${j}, s${i}_${j});`)} }`,
+    )}
+    ${all((i, j) => `subgroupMatrixStore<row_major>(&scores, ${into}u + (down + ${i}u) * ${16 * stride}u + (across * ${scoreFragments}u + ${j}u) * 4u, s${i}_${j}, ${stride}u);`)} }`;
+  }
+
+  /** Fragments of a result. */
+  declareSums = (name: string): string =>
+    list(this.plan.each, (i) => list(this.fragments, (f) => `var ${name}${i}_${f}: ${FRAGMENT.result};`));
+
+  /** name += weights from `from` on times the tile at `offset`. */
+  weigh(name: string, from: number, offset: number): string {
+    const { plan, fragments, tileStride, stride } = this;
+    return list(
+      plan.columns / 16,
+      (
+        k,
+      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', 'weights', `${from + 4 * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
+    ${list(
+      fragments,
+      (
+        f,
+      ) => `{ let b = ${load('right', 'row_major', 'tile', `${offset + 16 * k * tileStride + 4 * f}u + across * ${4 * fragments}u`, tileStride)};
+      ${list(plan.each, (i) => `${name}${i}_${f} = subgroupMatrixMultiplyAccumulate(w${i}, b, ${name}${i}_${f});`)} }`,
+    )} }`,
+    );
+  }
+
+  /** Brings a result's fragments to the scores' memory, as many at a time as it has room for, and does something with each such batch. */
+  private batches(name: string, use: (batch: number) => string, back: boolean): string {
+    const { plan, fragments, scoreFragments: room, stride } = this;
+    return list(Math.ceil(fragments / room), (batch) => {
+      const here = (body: (fragment: string, at: string) => string) =>
+        list(plan.each, (i) =>
+          list(Math.min(room, fragments - batch * room), (f) =>
+            body(`${name}${i}_${batch * room + f}`, `(down + ${i}u) * ${16 * stride}u + (across * ${room}u + ${f}u) * 4u`),
+          ),
+        );
+      return `workgroupBarrier();
+      ${here((fragment, at) => `subgroupMatrixStore<row_major>(&scores, ${at}, ${fragment}, ${stride}u);`)}
+      workgroupBarrier();
+      ${use(batch)}
+      ${back ? `workgroupBarrier(); ${here((fragment, at) => `${fragment} = ${load('result', 'row_major', 'scores', at, stride)};`)}` : ''}`;
+    });
+  }
+
+  /** Multiplies a thread's row of a result by a factor. */
+  rescale = (name: string, factor: string): string =>
+    this.batches(
+      name,
+      () => `for (var j = 0u; j < ${this.quads}u; j++) { scores[row * ${this.stride}u + part + ${this.share}u * j] *= ${factor}; }`,
+      true,
+    );
+
+  /** Writes a result, times `factor`, as example `n`: in half precision, or whole. */
+  store(name: string, to: string, length: Length, n: string, factor: string, whole = false): string {
+    const { d, share, stride, fragments, scoreFragments: room } = this;
+    return this.batches(
+      name,
+      (batch) => `if (first + row < ${length}) {
+        for (var j = 0u; j < ${this.quads / 2}u; j++) {
+          let u = part + ${share}u * j;
+          let within = ${2 * room * batch}u + u % ${2 * room}u;
+          let q = u / ${2 * room}u * ${2 * fragments}u + within;
+          if (within < ${2 * fragments}u && q < ${d / 8}u) {
+            let a = scores[row * ${stride}u + 2u * u] * ${factor}; let b = scores[row * ${stride}u + 2u * u + 1u] * ${factor};
+            let at = ((${n} * ${length} + first + row) * heads + head) * ${d / 8}u + q;
+            ${whole ? `${to}[2u * at] = a; ${to}[2u * at + 1u] = b;` : `${to}[at] = packed(a, b);`}
+          }
+        }
+      }`,
+      false,
+    );
+  }
+
+  /** Names a thread's vectors of scores, from `from` on. */
+  mine = (name: string, from: number): string =>
+    list(this.quads, (j) => `var ${name}${j} = scores[${from}u + row * ${this.stride}u + part + ${this.share * j}u];`);
+
+  /** In the last tile: `name` is `value` past the end. */
+  masked = (name: string, value: string): string => `if (start + ${this.plan.columns}u > lk) {
+      ${list(this.quads, (j) => `${name}${j} = select(vec4f(${value}), ${name}${j}, vec4u(start + 4u * part + ${4 * this.share * j}u) + vec4u(0u, 1u, 2u, 3u) < vec4u(lk));`)}
+    }`;
+
+  setWeights = (value: (j: number) => string, into = 0): string =>
+    list(this.quads, (j) => `weights[${into}u + row * ${this.stride}u + part + ${this.share * j}u] = vec4h(${value(j)});`);
+
+  /** Combines `name` over the threads of a row. */
+  together(name: string, combine: (a: string, b: string) => string): string {
+    let text = '';
+    for (let step = 1; step < this.share; step *= 2) text += `${name} = ${combine(name, `subgroupShuffleXor(${name}, ${step}u)`)}; `;
+    return text;
+  }
+}
+
+const tree = (terms: readonly string[], combine: (a: string, b: string) => string): string =>
+  terms.length === 1 ? terms[0] : combine(tree(terms.slice(0, terms.length >> 1), combine), tree(terms.slice(terms.length >> 1), combine));
+const largest = (a: string, b: string): string => `max(${a}, ${b})`;
+const added = (a: string, b: string): string => `(${a} + ${b})`;
+
+/**
+ * A row's exponentials are relative to a score of some tiles ago: only when one exceeds it by far is what was summed up rescaled, since that takes the
+ * way through the memory.
+ */
+export function forwardMatrixShader(d: number, plan: MatrixPlan): string {
+  const w = new Writer('forward', d, plan);
+  const names = Array.from({ length: w.quads }, (_, j) => `x${j}`);
+  return `${w.declarations(['queries', 'keys', 'values'], [], ['result'], 'vec4u', 'sumLogs')}
+var<workgroup> changed: u32;
+${w.head()}
+  ${w.left('q', 'queries', 'lq')}
+  ${w.declareSums('o')}
+  var reference = -3e38f;
+  var total = 0f;
+  ${w.declareNext('k')}
+  ${w.declareNext('v')}
+  workgroupBarrier();
+  ${w.fetch('k', 'keys', 'lk', '0u')}
+  ${w.place('k', 0)}
+  workgroupBarrier();
+  for (var start = 0u; start < lk; start += ${plan.columns}u) {
+    // The next keys take the place of these as soon as their scores are written; the values, as soon as the last ones were multiplied.
+    ${w.fetch('v', 'values', 'lk', 'start')}
+    ${w.fetch('k', 'keys', 'lk', `(start + ${plan.columns}u)`)}
+    ${w.scores('q', 0, 0)}
+    workgroupBarrier();
+    ${w.mine('x', 0)}
+    ${list(w.quads, (j) => `x${j} *= ${w.scale};`)}
+    ${w.masked('x', '-3e38f')}
+    let tops = ${tree(names, largest)};
+    var top = max(max(tops.x, tops.y), max(tops.z, tops.w));
+    ${w.together('top', largest)}
+    var factor = 1f;
+    if (top > reference + ${ROOM}f) {
+      let next = top - ${LIFT}f;
+      factor = exp2(reference - next);
+      reference = next;
+      total *= factor;
+      changed = 1u;
+    }
+    ${list(w.quads, (j) => `x${j} = exp2(x${j} - reference);`)}
+    ${w.setWeights((j) => `x${j}`)}
+    let sum = ${tree(names, added)};
+    total += (sum.x + sum.y) + (sum.z + sum.w);
+    ${w.place('v', w.tile)}
+    ${w.place('k', 0)}
+    if (workgroupUniformLoad(&changed) != 0u) {
+      ${w.rescale('o', 'factor')}
+      if (local == 0u) { changed = 0u; }
+      workgroupBarrier();
+    }
+    ${w.weigh('o', 0, w.tile)}
+  }
+  ${w.together('total', added)}
+  if (part == 0u && first + row < lq) { sumLogs[rowBase + first + row] = reference * ${Math.LN2}f + log(total); }
+  ${w.store('o', 'result', 'lq', 'n', '(1f / total)')}
+}`;
+}
+
+const GRADIENT_INPUTS = ['queries', 'keys', 'values', 'dy'];
+
+/** dq: a tile of queries walks along the keys. */
+export function queryMatrixShader(d: number, plan: MatrixPlan): string {
+  const w = new Writer('dq', d, plan);
+  return `${w.declarations(GRADIENT_INPUTS, ['sumLogs', 'deltas'], ['dq'], 'vec4u', '')}
+${w.head()}
+  ${w.left('q', 'queries', 'lq')}
+  ${w.left('y', 'dy', 'lq')}
+  ${w.declareSums('o')}
+  let at = rowBase + min(first + row, lq - 1u);
+  let log = sumLogs[at] * ${Math.LOG2E}f;
+  let mean = deltas[at];
+  ${w.declareNext('k')}
+  ${w.declareNext('v')}
+  ${w.fetch('k', 'keys', 'lk', '0u')}
+  ${w.fetch('v', 'values', 'lk', '0u')}
+  for (var start = 0u; start < lk; start += ${plan.columns}u) {
+    workgroupBarrier();
+    ${w.place('k', 0)}
+    ${w.place('v', w.tile)}
+    workgroupBarrier();
+    ${w.fetch('k', 'keys', 'lk', `(start + ${plan.columns}u)`)}
+    ${w.fetch('v', 'values', 'lk', `(start + ${plan.columns}u)`)}
+    ${w.scores('q', 0, 0)}
+    ${w.scores('y', w.tile, w.second)}
+    workgroupBarrier();
+    ${w.mine('x', 0)}
+    ${w.mine('g', w.second)}
+    ${list(w.quads, (j) => `x${j} = exp2(x${j} * ${w.scale} - log) * (g${j} - mean);`)}
+    ${w.masked('x', '0f')}
+    ${w.setWeights((j) => `x${j}`)}
+    workgroupBarrier();
+    ${w.weigh('o', 0, 0)}
+  }
+  ${w.store('o', 'dq', 'lq', 'n', `${1 / Math.sqrt(d)}f`)}
+}`;
+}
+
+/** dk and dv: a tile of keys walks along the queries, or along one slice of them, whose results are `partial`: float32. */
+export function keyMatrixShader(d: number, plan: MatrixPlan, partial: boolean): string {
+  const w = new Writer('dk dv', d, plan);
+  const quads = plan.columns / 4;
+  // Past the last query, exponentials are 0.
+  const fetchRows = (start: string) => `if (local < ${quads}u) {
+      for (var i = 0u; i < 4u; i++) {
+        let r = ${start} + 4u * local + i;
+        log[i] = 3e38f; mean[i] = 0f;
+        if (r < lq) { log[i] = sumLogs[rowBase + r] * ${Math.LOG2E}f - ${LIFT_BACKWARD}f; mean[i] = deltas[rowBase + r]; }
+      }
+    }`;
+  return `${w.declarations(GRADIENT_INPUTS, ['sumLogs', 'deltas'], ['dk', 'dv'], partial ? 'vec4f' : 'vec4u', '')}
+var<workgroup> logs: array<vec4f, ${quads}>;
+var<workgroup> means: array<vec4f, ${quads}>;
+${w.head()}
+  ${w.left('k', 'keys', 'lk')}
+  ${w.left('v', 'values', 'lk')}
+  ${w.declareSums('a')}
+  ${w.declareSums('b')}
+  ${w.declareNext('q')}
+  ${w.declareNext('y')}
+  var log: vec4f;
+  var mean: vec4f;
+  ${w.fetch('q', 'queries', 'lq', '(slice * depth)')}
+  ${w.fetch('y', 'dy', 'lq', '(slice * depth)')}
+  ${fetchRows('slice * depth')}
+  for (var start = slice * depth; start < min(lq, (slice + 1u) * depth); start += ${plan.columns}u) {
+    workgroupBarrier();
+    ${w.place('q', 0)}
+    ${w.place('y', w.tile)}
+    if (local < ${quads}u) { logs[local] = log; means[local] = mean; }
+    workgroupBarrier();
+    ${w.fetch('q', 'queries', 'lq', `(start + ${plan.columns}u)`)}
+    ${w.fetch('y', 'dy', 'lq', `(start + ${plan.columns}u)`)}
+    ${fetchRows(`start + ${plan.columns}u`)}
+    ${w.scores('k', 0, 0)}
+    ${w.scores('v', w.tile, w.second)}
+    workgroupBarrier();
+    ${w.mine('x', 0)}
+    ${w.mine('g', w.second)}
+    ${list(w.quads, (j) => `{ let at = part + ${w.share * j}u; x${j} = exp2(x${j} * ${w.scale} - logs[at]); g${j} = x${j} * ${2 ** -LIFT_BACKWARD}f * (g${j} - means[at]); }`)}
+    ${w.setWeights((j) => `x${j}`)}
+    ${w.setWeights((j) => `g${j}`, w.second)}
+    workgroupBarrier();
+    ${w.weigh('b', 0, w.tile)}
+    ${w.weigh('a', w.second, 0)}
+  }
+  ${w.store('a', 'dk', 'lk', 'group.z', `${1 / Math.sqrt(d)}f`, partial)}
+  ${w.store('b', 'dv', 'lk', 'group.z', `${2 ** -LIFT_BACKWARD}f`, partial)}
+}`;
+}

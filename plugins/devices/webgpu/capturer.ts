@@ -1,0 +1,194 @@
+import type { Tensor } from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
+import type { Capturable, GraphCapturer, Tensors } from '../../../core/index.js';
+import { Effects, override } from '../compute/undo.js';
+import { CaptureInProgress, isVirtual, type VirtualBuffer } from './capture.js';
+import { type Bound, type Door, GraphMemory, ReplayedGraph } from './captured-graph.js';
+import type { WebGPUDevice } from './device.js';
+import type { BackendInternals, TensorEntry } from './internals.js';
+import { planMemory } from './memory-plan.js';
+import { halfBytes } from './storage.js';
+
+/** Gradients up to so many bytes are given out together at the end; a larger one as soon as it is there, so that its memory is free. */
+const SMALL = 2 ** 18;
+
+/** A tensor that goes in or out. */
+interface Passing extends Omit<Door, 'buffer'> {
+  readonly buffer: GPUBuffer | VirtualBuffer;
+}
+
+/** Captures graphs: a computation runs once with virtual buffers while its dispatches are noted; then the memory of both ways is planned together. */
+export class Capturer implements GraphCapturer {
+  private readonly memory: GraphMemory;
+
+  constructor(private readonly device: WebGPUDevice) {
+    this.memory = new GraphMemory(device.backend.device);
+  }
+
+  get bytes(): number {
+    return this.memory.bytes;
+  }
+
+  capture(inputs: readonly Tensor[], weights: Tensors, what: Capturable): ReplayedGraph {
+    const { device } = this;
+    const { backend } = device;
+    const capture = new CaptureInProgress();
+    try {
+      const passing = this.whileNoting(capture, weights, () => this.note(capture, inputs, what));
+      capture.check();
+      return this.planned(capture, passing, this.boundIn(capture, weights));
+    } catch (error) {
+      backend.uniformPendingDisposal.push(...capture.constants.values());
+      for (const buffer of capture.filled) buffer.destroy();
+      throw error;
+    }
+  }
+
+  /** Runs a function in which nothing reaches the device, and what would make a graph depend on more than it is given is refused. */
+  private whileNoting<T>(capture: CaptureInProgress, weights: Tensors, run: () => T): T {
+    const { device } = this;
+    const { backend } = device;
+    const { uploadToGPU, read, readSync, shouldExecuteOnCPU } = backend;
+    const isWeight = new Set<object>(Object.values(weights).map(({ dataId }) => dataId));
+    // Identities are numbered as they come: tensors made before have lower ones.
+    const { dataId: first } = backend.makeTensorInfo([1], 'float32') as { dataId: object & { id: number } };
+    const isRead = (id: object): boolean => !backend.tensorMap.get(id).values || isWeight.has(id);
+    const effects = new Effects();
+    effects.add(
+      override<BackendInternals>(backend, {
+        uploadToGPU(id) {
+          const entry = backend.tensorMap.get(id);
+          if (entry.resource) return;
+          if (isWeight.has(id)) return uploadToGPU.call(backend, id);
+          const isForeign = (id as typeof first).id < first.id;
+          if (isForeign) {
+            capture.refuseLater('it uses a tensor that it was not given');
+            return uploadToGPU.call(backend, id);
+          }
+          entry.resource = entry.values ? capture.filledBuffer(device, entry) : capture.virtualBuffer(bytesOf(entry));
+        },
+        // What is small and on the host alone is computed there, and would be a constant.
+        shouldExecuteOnCPU: (inputs, most) =>
+          !inputs.some(({ dataId }) => isWeight.has(dataId)) && shouldExecuteOnCPU.call(backend, inputs, most),
+        async read(id) {
+          if (!isRead(id)) return read.call(backend, id);
+          capture.refuseLater('it reads a tensor');
+          return new Promise<never>(() => undefined);
+        },
+        readSync: (id) => (isRead(id) ? capture.refuse('it reads a tensor') : readSync.call(backend, id)),
+        readToGPU: () => capture.refuse('it reads a tensor'),
+        ensureCommandEncoderReady: () => capture.refuse('it copies memory'),
+      }),
+    );
+    effects.add(override(tf.Variable.prototype, { assign: () => capture.refuse('it changes a variable') }));
+    effects.add(override(Math, { random: () => capture.refuse('it draws a random number') }));
+    device.capture = capture;
+    try {
+      return run();
+    } finally {
+      device.capture = null;
+      effects.undo();
+      backend.disposeData(first);
+    }
+  }
+
+  /** Runs the computation with tensors in the inputs' place. */
+  private note(capture: CaptureInProgress, inputs: readonly Tensor[], what: Capturable) {
+    const standIns = inputs.map((input) => this.standIn(capture, input));
+    const given = standIns.map((tensor) => this.passing(capture, tensor));
+    for (const { buffer } of given) capture.use(buffer);
+    const output = what.forward(standIns);
+    capture.check();
+    const result = this.passing(capture, output);
+    capture.next();
+    capture.use(result.buffer);
+    const forward = capture.dispatches.length;
+    const seed = this.standIn(capture, output);
+    const dy = this.passing(capture, seed);
+    capture.next();
+    capture.use(dy.buffer);
+    const gradients = what.backward(seed).map((gradient) => this.passing(capture, gradient));
+    capture.next();
+    for (const { buffer, size } of gradients) if (size <= SMALL) capture.use(buffer);
+    return { given, forward, result, dy, gradients };
+  }
+
+  /** What becomes of what was noted. */
+  private planned(
+    capture: CaptureInProgress,
+    { given, forward, result, dy, gradients }: ReturnType<Capturer['note']>,
+    boundTo: (binding: GPUBufferBinding) => Bound | VirtualBuffer,
+  ): ReplayedGraph {
+    const { device, memory } = this;
+    const asked = capture.dispatches.map(({ bindings, ...rest }) => ({ ...rest, bindings: bindings.map(boundTo) }));
+    const used = capture.virtual.filter(({ last }) => last >= 0);
+    const { buffers: there } = memory;
+    const { at, sizes } = planMemory(
+      used,
+      there.map(({ size }) => size),
+    );
+    const all = sizes.map((size, i) => there[i] ?? memory.make(size));
+    const places = new Map(used.map((virtual, i) => [virtual, all[at[i]]]));
+    const bufferOf = (buffer: GPUBuffer | VirtualBuffer): GPUBuffer => (isVirtual(buffer) ? (places.get(buffer) as GPUBuffer) : buffer);
+    const door = (passing: Passing): Door => ({ ...passing, buffer: bufferOf(passing.buffer) });
+    return new ReplayedGraph(device, memory, {
+      dispatches: asked.map(({ pipeline, groups, bindings }) => ({
+        pipeline,
+        groups,
+        bindings: bindings.map((bound) => (isVirtual(bound) ? { buffer: bufferOf(bound), offset: 0, size: bound.size } : bound)),
+      })),
+      forward,
+      inputs: given.map(door),
+      result: door(result),
+      dy: door(dy),
+      gradients: gradients.map((gradient) => ({ ...door(gradient), after: capture.dispatchesUpTo(gradient.buffer) })),
+      shared: [...new Set(places.values())],
+      constants: [...capture.constants.values()],
+      own: [...capture.filled],
+    });
+  }
+
+  /** Says what a binding that was asked for is to a graph; refuses what it would not know to find again. */
+  private boundIn(capture: CaptureInProgress, weights: Tensors): (binding: GPUBufferBinding) => Bound | VirtualBuffer {
+    const { device } = this;
+    const places = new Map<unknown, string>();
+    for (const [path, tensor] of Object.entries(weights)) {
+      const { place, resource } = device.entryOf(tensor);
+      if (place ?? resource) places.set(place ?? resource, path);
+    }
+    const constants = new Set(capture.constants.values());
+    return (binding) => {
+      const { buffer } = binding;
+      if (isVirtual(buffer)) return buffer;
+      if (constants.has(buffer) || capture.filled.has(buffer)) return binding;
+      const weight = places.get(binding) ?? places.get(buffer);
+      return weight === undefined ? capture.refuse('it uses a tensor that it was not given') : { weight };
+    };
+  }
+
+  /** A tensor without values, of the shape and kind of another. */
+  private standIn(capture: CaptureInProgress, { dataId, shape, dtype }: Tensor): Tensor {
+    const { backend } = this.device;
+    const entry = backend.tensorMap.get(dataId);
+    if (entry.dtype !== dtype || !['float32', 'int32'].includes(dtype) || bytesOf(entry) === 0)
+      capture.refuse(`it is given a tensor of ${entry.dtype} as one of ${dtype}`);
+    const info = entry.half ? this.device.newTensor(shape, true) : backend.makeTensorInfo([...shape], dtype);
+    backend.uploadToGPU(info.dataId);
+    return tf.engine().makeTensorFromTensorInfo(info) as Tensor;
+  }
+
+  private passing(capture: CaptureInProgress, { dataId, shape, dtype }: Tensor): Passing {
+    const { backend } = this.device;
+    backend.uploadToGPU(dataId);
+    const entry = backend.tensorMap.get(dataId);
+    const buffer = entry.resource as GPUBuffer;
+    if (!isVirtual(buffer) && !capture.filled.has(buffer)) capture.refuse('it gives what it did not compute');
+    return { buffer, size: bytesOf(entry), shape, dtype, half: entry.half === true };
+  }
+}
+
+/** A tensor's bytes. */
+function bytesOf({ shape, half }: TensorEntry): number {
+  const count = tf.util.sizeFromShape(shape);
+  return half ? halfBytes(count) : 4 * count;
+}

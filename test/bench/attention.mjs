@@ -1,0 +1,291 @@
+// What attention's shaders for WebGPU reach with several plans, and how far from float64 they are: forward, dq, and dk with dv, on float32 and on half storage.
+//   npm run build && node test/bench/attention.mjs [scale] [what]
+// `scale` divides lengths (64 for a try without a GPU); `what` is a regular expression that lines' labels match, for some of them alone.
+// A line: the shader, its plan, milliseconds, TFLOP/s of the products that are needed (2 forward, 5 backward), the largest error over the largest value
+// among some rows, and the milliseconds to compile it. Lines marked * are what attention would take.
+import { create, globals } from 'webgpu';
+import * as plain from '../../dist/plugins/devices/webgpu/attention-shaders.js';
+import * as matrices from '../../dist/plugins/devices/webgpu/attention-tensor-cores.js';
+
+const scale = Number(process.argv[2] ?? 1);
+const wanted = new RegExp(process.argv[3] ?? '');
+Object.assign(globalThis, globals);
+const gpu = create(['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model']);
+const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
+const tensorCores = features.every((name) => adapter.features.has(name));
+const limits = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxStorageBuffersPerShaderStage',
+];
+const device = await adapter.requestDevice({
+  requiredFeatures: tensorCores ? features : [],
+  requiredLimits: Object.fromEntries(limits.map((name) => [name, adapter.limits[name]])),
+});
+const memory = device.limits.maxComputeWorkgroupStorageSize;
+console.log(`${adapter.info.description}, ${memory} bytes a workgroup, ${tensorCores ? 'with' : 'without'} tensor cores`);
+
+const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+const buffer = (size) => device.createBuffer({ size: Math.ceil(size / 16) * 16, usage: STORAGE | COPY_SRC | COPY_DST });
+const filled = (data) => {
+  const made = buffer(data.byteLength);
+  device.queue.writeBuffer(made, 0, data);
+  return made;
+};
+async function read(from, Type) {
+  const staging = device.createBuffer({ size: from.size, usage: MAP_READ | COPY_DST });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(from, 0, staging, 0, from.size);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(GPUMapMode.READ);
+  const values = new Type(staging.getMappedRange().slice(0));
+  staging.destroy();
+  return values;
+}
+
+const numbers = Float32Array.from({ length: 65536 }, (_, h) => {
+  const [sign, e, m] = [h & 0x8000 ? -1 : 1, (h >> 10) & 31, h & 1023];
+  return sign * (e === 0 ? m * 2 ** -24 : e === 31 ? (m ? Number.NaN : Number.POSITIVE_INFINITY) : (1 + m / 1024) * 2 ** (e - 15));
+});
+const bits = new Uint32Array(1);
+const float = new Float32Array(bits.buffer);
+/** Normal numbers cut to float16: both storages are given the same. */
+const halfOf = (x) => {
+  float[0] = x;
+  const e = ((bits[0] >> 23) & 255) - 112;
+  return ((bits[0] >> 16) & 0x8000) | (e <= 0 ? 0 : (e << 10) | ((bits[0] >> 13) & 1023));
+};
+let seed = 1;
+const uniform = () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+const table = Uint16Array.from({ length: 65536 }, () =>
+  halfOf(Math.sqrt(-2 * Math.log(uniform() + 1e-9)) * Math.cos(2 * Math.PI * uniform())),
+);
+const random = (size) => Uint16Array.from({ length: size }, () => table[(uniform() * 65536) | 0]);
+
+async function compile(code) {
+  const start = performance.now();
+  device.pushErrorScope('validation');
+  const module = device.createShaderModule({ code });
+  const pipeline = device.createComputePipeline({ layout: 'auto', compute: { module, entryPoint: 'main' } });
+  const error = await device.popErrorScope();
+  if (error) throw new Error(error.message.split('\n').slice(0, 3).join(' '));
+  return { pipeline, start };
+}
+
+async function launch({ pipeline, start }, buffers, groups) {
+  const group = device.createBindGroup({
+    layout: pipeline.getBindGroupLayout(0),
+    entries: buffers.map((one, binding) => ({ binding, resource: { buffer: one } })),
+  });
+  const go = (times) => {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    for (let i = 0; i < times; i++) pass.dispatchWorkgroups(...groups);
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    return device.queue.onSubmittedWorkDone();
+  };
+  const timed = async (times) => {
+    const began = performance.now();
+    await go(times);
+    return (performance.now() - began) / times;
+  };
+  await go(1);
+  const compiled = performance.now() - start;
+  if (scale > 1) return { ms: await timed(1), compiled };
+  const one = await timed(1);
+  await go(Math.ceil(20 / one));
+  return { ms: await timed(Math.ceil(40 / one)), compiled };
+}
+
+const label = (plan) =>
+  Object.entries(plan)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+const gap = (pairs) => {
+  let [difference, largest] = [0, 0];
+  for (const [got, expected] of pairs) {
+    const d = Math.abs(got - expected);
+    if (!(d <= difference)) difference = Number.isNaN(d) ? Number.POSITIVE_INFINITY : d;
+    largest = Math.max(largest, Math.abs(expected));
+  }
+  return difference / largest;
+};
+
+/** Plans to try beside the one that attention would take. */
+function plansFor(kind, d, storage) {
+  if (storage !== 'halves' || !tensorCores || !matrices.matrixPlanFor(kind, d, memory)) {
+    const own = plain.planFor(d, kind === 'dk dv' ? 2 : 1, storage, memory);
+    const others = [];
+    for (const [each, across, down] of [
+      [8, 8, 8],
+      [8, 8, 16],
+      [4, 8, 8],
+      [4, 8, 16],
+      [8, 16, 8],
+      [4, 16, 8],
+      [4, 16, 16],
+      [4, 32, 4],
+    ]) {
+      const plan = plain.planOf({ each, across, down }, d, storage, memory);
+      if (plan && plan.each * plan.piece * (kind === 'dk dv' ? 2 : 1) <= 130 * across) others.push(plan);
+    }
+    return [own, ...others].flatMap((plan) => [plan, { ...plan, unrolled: !plan.unrolled }]);
+  }
+  const own = matrices.matrixPlanFor(kind, d, memory);
+  const others = [];
+  for (const [down, across, each] of [
+    [4, 1, 1],
+    [2, 1, 1],
+    [8, 1, 1],
+    [4, 1, 2],
+    [2, 1, 2],
+    [2, 2, 1],
+    [4, 2, 1],
+    [2, 2, 2],
+    [1, 4, 1],
+    [1, 4, 2],
+  ])
+    for (const columns of [32, 64, 128]) {
+      const plan = { down, across, each, columns };
+      const fragments = (d / 16 / across) * each * (kind === 'dk dv' ? 2 : 1);
+      if (columns / 16 >= across && fragments <= 16 && matrices.matrixMemoryOf(kind, d, plan) <= memory) others.push(plan);
+    }
+  return [own, ...others];
+}
+
+function shader(kind, d, storage, plan) {
+  if (plan.columns)
+    return {
+      code: {
+        forward: () => matrices.forwardMatrixShader(d, plan),
+        dq: () => matrices.queryMatrixShader(d, plan),
+        'dk dv': () => matrices.keyMatrixShader(d, plan, false),
+      }[kind](),
+      rows: matrices.matrixRowsOf(plan),
+      columns: plan.columns,
+    };
+  return {
+    code: {
+      forward: () => plain.forwardShader(d, storage, plan),
+      dq: () => plain.queryShader(d, storage, plan),
+      'dk dv': () => plain.keyShader(d, storage, plan, false),
+    }[kind](),
+    rows: plain.rowsOf(plan),
+    columns: plain.columnsOf(plan),
+  };
+}
+
+const down = (length) => Math.max(3, Math.round(length / scale));
+for (const [n, LQ, LK, heads, d] of [
+  [4, 4096, 4096, 8, 40],
+  [4, 4096, 77, 8, 40],
+  [1, 4096, 4096, 10, 64],
+  [4, 1024, 1024, 8, 80],
+  [4, 256, 256, 8, 160],
+  [1, 4096, 4096, 1, 512],
+  [3, 333, 201, 2, 24],
+]) {
+  const [lq, lk, c] = [down(LQ), down(LK), heads * d];
+  const about = `${n} x ${lq} to ${lk}, ${heads} heads of ${d}`;
+  const host = { q: random(n * lq * c), k: random(n * lk * c), v: random(n * lk * c), dy: random(n * lq * c) };
+  const value = (name, row, i) => numbers[host[name][row * c + (heads - 1) * d + i]];
+  // Some rows of the last head of the last example.
+  const rowsQ = [0, 1, Math.floor(lq / 2), lq - 1].map((row) => (n - 1) * lq + row);
+  const rowsK = [0, 1, Math.floor(lk / 2), lk - 1].map((row) => (n - 1) * lk + row);
+  const inner = (a, i, b, j) => {
+    let sum = 0;
+    for (let at = 0; at < d; at++) sum += value(a, i, at) * value(b, j, at);
+    return sum;
+  };
+  const factor = 1 / Math.sqrt(d);
+  const keys = Array.from({ length: lk }, (_, j) => (n - 1) * lk + j);
+  const queries = Array.from({ length: lq }, (_, i) => (n - 1) * lq + i);
+  const expected = { result: [], dq: [], dk: [], dv: [] };
+  for (const i of rowsQ) {
+    const s = keys.map((j) => inner('q', i, 'k', j) * factor);
+    const top = s.reduce((a, b) => Math.max(a, b));
+    const e = s.map((x) => Math.exp(x - top));
+    const total = e.reduce((a, b) => a + b);
+    const g = keys.map((j) => inner('dy', i, 'v', j));
+    const mean = g.reduce((sum, x, j) => sum + x * e[j], 0) / total;
+    for (let at = 0; at < d; at++) {
+      expected.result.push(e.reduce((sum, p, j) => sum + p * value('v', keys[j], at), 0) / total);
+      expected.dq.push(e.reduce((sum, p, j) => sum + p * (g[j] - mean) * value('k', keys[j], at), 0) * (factor / total));
+    }
+  }
+
+  for (const storage of ['vectors', 'halves']) {
+    const half = storage === 'halves';
+    const buffers = Object.fromEntries(
+      Object.entries(host).map(([name, data]) => [name, filled(half ? data : Float32Array.from(data, (h) => numbers[h]))]),
+    );
+    const bytes = half ? 2 : 4;
+    for (const [name, length] of [
+      ['result', lq],
+      ['dq', lq],
+      ['dk', lk],
+      ['dv', lk],
+    ])
+      buffers[name] = buffer(n * length * c * bytes);
+    for (const name of ['sumLogs', 'deltas']) buffers[name] = buffer(n * heads * lq * 4);
+    const fetched = async (name) =>
+      half ? Float32Array.from(await read(buffers[name], Uint16Array), (h) => numbers[h]) : read(buffers[name], Float32Array);
+    const some = (values, rows) => rows.flatMap((row) => Array.from(values.subarray(row * c + (heads - 1) * d, row * c + heads * d)));
+    const check = async (name, rows) => {
+      const got = some(await fetched(name), rows);
+      return got.map((x, i) => [x, expected[name][i]]);
+    };
+    for (const kind of ['forward', 'dq', 'dk dv']) {
+      if (kind === 'dq') {
+        // What was last written forward, which was compared with float64: so is what follows for the sums over all queries.
+        const code = plain.deltaShader(d, storage);
+        const sizes = filled(Uint32Array.of(heads, lq, lk, n, lq));
+        await launch(await compile(code), [buffers.result, buffers.dy, buffers.deltas, sizes], [Math.ceil((lq * heads) / 64), n]);
+        const [logs, deltas] = [await read(buffers.sumLogs, Float32Array), await read(buffers.deltas, Float32Array)];
+        expected.dk = [];
+        expected.dv = [];
+        for (const j of rowsK) {
+          const p = queries.map((i, at) => Math.exp(inner('q', i, 'k', j) * factor - logs[(n * heads - 1) * lq + at]));
+          const ds = queries.map((i, at) => p[at] * (inner('dy', i, 'v', j) - deltas[(n * heads - 1) * lq + at]) * factor);
+          for (let at = 0; at < d; at++) {
+            expected.dv.push(queries.reduce((sum, i, r) => sum + p[r] * value('dy', i, at), 0));
+            expected.dk.push(queries.reduce((sum, i, r) => sum + ds[r] * value('q', i, at), 0));
+          }
+        }
+      }
+      const plans = plansFor(kind, d, storage);
+      const seen = new Set();
+      for (const [number, plan] of plans.entries()) {
+        const line = `${about}, ${storage}: ${kind}: ${label(plan)}`;
+        // The first of the plans is always run: others' gradients build on what it writes.
+        if (seen.has(line) || (number > 0 && !wanted.test(line))) continue;
+        seen.add(line);
+        try {
+          const { code, rows } = shader(kind, d, storage, plan);
+          const sizes = filled(Uint32Array.of(heads, lq, lk, n, Math.ceil(lq / 128) * 128));
+          const inputs = ['q', 'k', 'v'];
+          const names = kind === 'forward' ? [...inputs, 'result', 'sumLogs'] : [...inputs, 'dy', 'sumLogs', 'deltas', ...kind.split(' ')];
+          const groups = [Math.ceil((kind === 'dk dv' ? lk : lq) / rows), heads, n];
+          const { ms, compiled } = await launch(await compile(code), [...names.map((name) => buffers[name]), sizes], groups);
+          const written = { forward: ['result'], dq: ['dq'], 'dk dv': ['dk', 'dv'] }[kind];
+          const errors = [];
+          for (const name of written) errors.push(gap(await check(name, name === 'dk' || name === 'dv' ? rowsK : rowsQ)).toExponential(1));
+          const operations = { forward: 4, dq: 4, 'dk dv': 6 }[kind] * n * lq * lk * c;
+          console.log(
+            `${number === 0 ? '*' : ' '} ${line.padEnd(120)} ${ms.toFixed(3).padStart(9)} ms ${(operations / ms / 1e9).toFixed(2).padStart(7)} TFLOP/s  error ${errors.join(' ')}  compiled ${compiled.toFixed(0)} ms`,
+          );
+        } catch (error) {
+          console.log(`  ${line}: ${error.message}`);
+        }
+      }
+    }
+    for (const one of Object.values(buffers)) one.destroy();
+  }
+}
+process.exit();
