@@ -48,6 +48,7 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   snrGamma: { snrGamma: 5 },
   noiseOffset: { noiseOffset: 0.5 },
   captionDropout: { captionDropout: 0.5 },
+  mixedPrecision: { mixedPrecision: 'fp16' },
   // Without what is put around the folder, which asks it for its settings in a run only.
   centerCrop: { cacheLatents: false, centerCrop: true },
   randomFlip: { cacheLatents: false, randomFlip: true },
