@@ -63,7 +63,9 @@ const model = {
       const start = tf.tidy(() => {
         if (!isWeight) return path.includes('norm') && path.endsWith('weight') ? tf.ones(shape) : tf.zeros(shape);
         const fanIn = shape.slice(0, -1).reduce((a, b) => a * b, 1);
-        return normalsOf([random.named(path)], [shape.reduce((a, b) => a * b, 1)]).mul(1 / Math.sqrt(fanIn)).reshape(shape);
+        return normalsOf([random.named(path)], [shape.reduce((a, b) => a * b, 1)])
+          .mul(1 / Math.sqrt(fanIn))
+          .reshape(shape);
       });
       const precision = operation('precision');
       const stored = half && isWeight && precision.fits(shape) ? precision.half(start) : start;
@@ -85,7 +87,9 @@ const model = {
 };
 
 const column = (shape, seed) => {
-  const data = seededRandom(seed).named('column').normals(new Float32Array(shape.reduce((a, b) => a * b, batch)));
+  const data = seededRandom(seed)
+    .named('column')
+    .normals(new Float32Array(shape.reduce((a, b) => a * b, batch)));
   return { dtype: 'float32', shape: [batch, ...shape], data };
 };
 const data = arrays(
