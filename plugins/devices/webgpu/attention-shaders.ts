@@ -53,7 +53,7 @@ export function planOf(threads: Pick<Plan, 'across' | 'down' | 'each'>, d: numbe
 export function planFor(d: number, results: number, storage: Storage, memory: number): Plan {
   const sums = d * results;
   const [each, across, down] =
-    sums <= 80 ? [8, 8, 8] : sums <= 160 ? [4, 8, 8] : sums <= 320 || storage === 'halves' ? [4, 16, 8] : [4, 32, 4];
+    sums <= 80 ? [8, 8, 16] : sums <= 160 ? [4, 8, 16] : sums <= 320 || storage === 'halves' ? [4, 16, 8] : [4, 32, 4];
   return planOf({ each, across, down }, d, storage, memory);
 }
 

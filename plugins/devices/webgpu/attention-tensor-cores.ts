@@ -253,9 +253,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
 
   /** Brings a result's fragments to the scores' memory, as many at a time as it has room for, and does something with each such batch. */
-  private batches(name: string, use: (batch: number) => string, back: boolean): string {
+  private batches(name: string, use: (batch: number) => string): string {
     const { plan, fragments, scoreFragments: room, stride } = this;
-    return list(Math.ceil(fragments / room), (batch) => {
+    return list(this.batchCount, (batch) => {
       const here = (body: (fragment: string, at: string) => string) =>
         list(plan.each, (i) =>
           list(Math.min(room, fragments - batch * room), (f) =>
@@ -265,25 +265,34 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       return `workgroupBarrier();
       ${here((fragment, at) => `subgroupMatrixStore<row_major>(&scores, ${at}, ${fragment}, ${stride}u);`)}
       workgroupBarrier();
-      ${use(batch)}
-      ${back ? `workgroupBarrier(); ${here((fragment, at) => `${fragment} = ${load('result', 'row_major', 'scores', at, stride)};`)}` : ''}`;
+      ${use(batch)}`;
     });
   }
 
-  /** Multiplies a thread's row of a result by a factor. */
-  rescale = (name: string, factor: string): string =>
-    this.batches(
-      name,
-      () => `for (var j = 0u; j < ${this.quads}u; j++) { scores[row * ${this.stride}u + part + ${this.share}u * j] *= ${factor}; }`,
-      true,
-    );
+  private get batchCount(): number {
+    return Math.ceil(this.fragments / this.scoreFragments);
+  }
+
+  private held(use: (name: string, at: string) => string, batch: number): string {
+    return list(this.quads, (j) => use(`held${batch}_${j}`, `scores[row * ${this.stride}u + part + ${this.share * j}u]`));
+  }
+
+  /** A thread's part of a row of a result that was taken out of fragments: their numbers cannot be multiplied where they are, and came back wrong on an H200. */
+  declareHeld = (): string => list(this.batchCount, (batch) => this.held((name) => `var ${name} = vec4f();`, batch));
+
+  /** Takes a result out of its fragments, which are 0 then, and multiplies all that was taken out of them by a factor. */
+  rescale = (name: string, factor: string): string => `${this.batches(name, (batch) =>
+    this.held((held, at) => `${held} = (${held} + ${at}) * ${factor};`, batch),
+  )}
+    ${list(this.plan.each, (i) => list(this.fragments, (f) => `${name}${i}_${f} = ${FRAGMENT.result}();`))}`;
 
   /** Writes a result, times `factor`, as example `n`: in half precision, or whole. */
-  store(name: string, to: string, length: Length, n: string, factor: string, whole = false): string {
+  store(name: string, to: string, length: Length, n: string, factor: string, { whole = false, held = false } = {}): string {
     const { d, share, stride, fragments, scoreFragments: room } = this;
     return this.batches(
       name,
-      (batch) => `if (first + row < ${length}) {
+      (batch) => `${held ? `${this.held((one, at) => `${at} += ${one};`, batch)} workgroupBarrier();` : ''}
+      if (first + row < ${length}) {
         for (var j = 0u; j < ${this.quads / 2}u; j++) {
           let u = part + ${share}u * j;
           let within = ${2 * room * batch}u + u % ${2 * room}u;
@@ -295,7 +304,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
           }
         }
       }`,
-      false,
     );
   }
 
@@ -336,6 +344,7 @@ var<workgroup> changed: u32;
 ${w.head()}
   ${w.left('q', 'queries', 'lq')}
   ${w.declareSums('o')}
+  ${w.declareHeld()}
   var reference = -3e38f;
   var total = 0f;
   ${w.declareNext('k')}
@@ -379,7 +388,7 @@ ${w.head()}
   }
   ${w.together('total', added)}
   if (part == 0u && first + row < lq) { sumLogs[rowBase + first + row] = reference * ${Math.LN2}f + log(total); }
-  ${w.store('o', 'result', 'lq', 'n', '(1f / total)')}
+  ${w.store('o', 'result', 'lq', 'n', '(1f / total)', { held: true })}
 }`;
 }
 
@@ -470,7 +479,7 @@ ${w.head()}
     ${w.weigh('b', 0, w.tile)}
     ${w.weigh('a', w.second, 0)}
   }
-  ${w.store('a', 'dk', 'lk', 'group.z', `${1 / Math.sqrt(d)}f`, partial)}
-  ${w.store('b', 'dv', 'lk', 'group.z', `${2 ** -LIFT_BACKWARD}f`, partial)}
+  ${w.store('a', 'dk', 'lk', 'group.z', `${1 / Math.sqrt(d)}f`, { whole: partial })}
+  ${w.store('b', 'dv', 'lk', 'group.z', `${2 ** -LIFT_BACKWARD}f`, { whole: partial })}
 }`;
 }

@@ -60,6 +60,16 @@ export class SteadyBuffers implements BufferManager {
   getNumUsedBuffers = (): number => this.used.size;
   getNumFreeBuffers = (): number => [...this.free.values()].reduce((sum, list) => sum + list.length, 0);
 
+  /** Gives what is free back to the driver. */
+  trim(): void {
+    for (const list of this.free.values())
+      for (const buffer of list) {
+        buffer.destroy();
+        this.numBytesAllocated -= buffer.size;
+      }
+    this.free.clear();
+  }
+
   dispose(): void {
     for (const list of [...this.free.values(), [...this.used]]) for (const buffer of list) buffer.destroy();
     this.free.clear();

@@ -126,6 +126,8 @@ export class Capturer implements GraphCapturer {
       used,
       there.map(({ size }) => size),
     );
+    // What steps took from the pool until now is the graph's to take.
+    device.buffers.trim();
     const all = sizes.map((size, i) => there[i] ?? memory.make(size));
     const places = new Map(used.map((virtual, i) => [virtual, all[at[i]]]));
     const bufferOf = (buffer: GPUBuffer | VirtualBuffer): GPUBuffer => (isVirtual(buffer) ? (places.get(buffer) as GPUBuffer) : buffer);

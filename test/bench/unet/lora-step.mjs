@@ -68,9 +68,10 @@ const model = {
           .reshape(shape);
       });
       const precision = operation('precision');
-      const stored = half && isWeight && precision.fits(shape) ? precision.half(start) : start;
+      // As a model's reader does it: the numbers in single precision are gone at once.
+      const stored = half && isWeight && precision.fits(shape) ? await precision.store(start) : start;
       parameters.set(path, { variable: tf.variable(stored), trainable: false, group: 'unet' });
-      tf.dispose([start, stored]);
+      stored.dispose();
     }
     return {
       parameters,
