@@ -277,7 +277,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     return list(this.quads, (j) => use(`held${batch}_${j}`, `scores[row * ${this.stride}u + part + ${this.share * j}u]`));
   }
 
-  /** A thread's part of a row of a result that was taken out of fragments: their numbers cannot be multiplied where they are, and came back wrong on an H200. */
+  /** A thread's part of a row of a result that was taken out of fragments: their numbers cannot be multiplied where they are. */
   declareHeld = (): string => list(this.batchCount, (batch) => this.held((name) => `var ${name} = vec4f();`, batch));
 
   /** Takes a result out of its fragments, which are 0 then, and multiplies all that was taken out of them by a factor. */
@@ -340,7 +340,8 @@ export function forwardMatrixShader(d: number, plan: MatrixPlan): string {
   const w = new Writer('forward', d, plan);
   const names = Array.from({ length: w.quads }, (_, j) => `x${j}`);
   return `${w.declarations(['queries', 'keys', 'values'], [], ['result'], 'vec4u', 'sumLogs')}
-var<workgroup> changed: u32;
+// Fragments are read from multiples of 16 bytes: no variable of the workgroup's may be shorter, or those behind it begin at others (as on an H200).
+var<workgroup> changed: vec4u;
 ${w.head()}
   ${w.left('q', 'queries', 'lq')}
   ${w.declareSums('o')}
@@ -371,7 +372,7 @@ ${w.head()}
       factor = exp2(reference - next);
       reference = next;
       total *= factor;
-      changed = 1u;
+      changed.x = 1u;
     }
     ${list(w.quads, (j) => `x${j} = exp2(x${j} - reference);`)}
     ${w.setWeights((j) => `x${j}`)}
@@ -379,9 +380,9 @@ ${w.head()}
     total += (sum.x + sum.y) + (sum.z + sum.w);
     ${w.place('v', w.tile)}
     ${w.place('k', 0)}
-    if (workgroupUniformLoad(&changed) != 0u) {
+    if (workgroupUniformLoad(&changed).x != 0u) {
       ${w.rescale('o', 'factor')}
-      if (local == 0u) { changed = 0u; }
+      if (local == 0u) { changed.x = 0u; }
       workgroupBarrier();
     }
     ${w.weigh('o', 0, w.tile)}
