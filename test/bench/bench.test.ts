@@ -51,6 +51,17 @@ test('a Stable Diffusion', async () => {
     expect(output).toMatch(new RegExp(`${what}.*: [\\d.]+ m?s; host at most \\d+ MiB`));
 });
 
+test('LoRA steps of denoisers of full depth', async () => {
+  for (const [name, rows] of [
+    ['sd15', 5],
+    ['sdxl', 2],
+  ] as const) {
+    const output = await run(`${name}.mjs`, ['webgpu', '20', '1', 'null']);
+    const lines = [...output.matchAll(/^\| batch .* \| [\d.]+ ms, [\d.]+ GiB \| - \| [\d.]+ ms \| [\d.]+ s \|$/gm)];
+    expect(lines, output).toHaveLength(rows);
+  }
+});
+
 test('what a LoRA step costs the host', async () => {
   const steps = await Promise.all([[], ['capture']].map((more) => run('lora-step-host.mjs', ['2', 'checkpointing', ...more])));
   const found = steps.map(
