@@ -1,9 +1,11 @@
 // What the kernels of a device reach, in TFLOP/s: products, convolutions with their gradients, and attention forward and backward.
-//   npm run build && node test/bench/kernels.mjs [device] [scale]
-// `scale` divides the sizes (16 for a try without a GPU). Each figure is of launches in a row that are waited for once, after as many to warm up.
+//   npm run build && node test/bench/kernels.mjs [device] [scale] [half]
+// `scale` divides the sizes (16 for a try without a GPU); with `half`, tensors are stored in half precision where the device can. Each figure is of launches in a row that are waited for once, after as many to warm up.
 import * as tf from '@tensorflow/tfjs';
 import { backward } from '../../dist/core/index.js';
 import { attention } from '../../dist/plugins/devices/compute/attention.js';
+import { operation } from '../../dist/plugins/devices/compute/contract.js';
+import { inFull } from '../../dist/plugins/devices/compute/half.js';
 import { device } from '../../dist/plugins/index.js';
 
 const name = process.argv[2] ?? 'webgpu';
@@ -12,7 +14,12 @@ const { detail } = await device(name).setUp();
 console.log(`${name}: ${detail}`);
 
 const down = (size) => Math.max(1, Math.round(size / scale));
-const random = (shape) => tf.variable(tf.randomNormal(shape, 0, 1, 'float32', 1));
+const precision = process.argv[4] === 'half' ? operation('precision') : undefined;
+const random = (shape) =>
+  tf.tidy(() => {
+    const x = tf.randomNormal(shape, 0, 1, 'float32', 1);
+    return tf.variable(precision?.fits(shape) ? precision.half(x) : x);
+  });
 
 /** Prints the rate of `launch`, which returns tensors, at so many floating-point operations. */
 async function rate(label, operations, launch, most = 20) {
@@ -37,7 +44,7 @@ async function rate(label, operations, launch, most = 20) {
 const gradients = (f, inputs) => {
   const { loss, gradients } = backward(
     () => {
-      const y = f(inputs);
+      const y = inFull(f(inputs));
       const flat = y.reshape([-1, y.shape.at(-1)]);
       return tf.matMul(tf.ones([1, flat.shape[0]]), flat).sum();
     },
