@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { publishedTokenizer } from '../../plugins/models/clip/published-tokenizer.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { readSafetensors, writeSafetensors } from '../../plugins/persist/formats/safetensors.js';
+import { testDevices } from '../support/devices.js';
 import { script } from '../support/script.js';
 
 // steploom's part of the comparisons with other implementations, at its smallest size: that each runs and hands over what the Python beside it reads.
@@ -21,6 +22,13 @@ afterEach(() => rm(work, { recursive: true }));
 
 test('the main job on several devices', async () => {
   expect(await script('parity/main-job.mjs', ['8', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
+});
+
+test.runIf((await testDevices()).includes('webgpu'))('products of what is stored in half precision', async () => {
+  const errors = [...(await script('parity/half-kernels.mjs', ['1'])).matchAll(/^product 136 .* ([\d.e-]+)$/gm)].map(([, error]) =>
+    Number(error),
+  );
+  expect(errors).toHaveLength(2);
 });
 
 test('the packaged base’s output', async () => {
