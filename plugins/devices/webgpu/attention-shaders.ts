@@ -49,11 +49,25 @@ export function planOf(threads: Pick<Plan, 'across' | 'down' | 'each'>, d: numbe
   }
 }
 
-/** The plan for heads of d numbers and so many results at a time: wider heads leave fewer rows to a thread, so that its sums fit its registers. */
-export function planFor(d: number, results: number, storage: Storage, memory: number): Plan {
+/** Of no more rows than these a tile has few, and its shader is compiled in half the time. */
+const SHORT = 64;
+
+/**
+ * The plan for heads of d numbers, so many results at a time and so many rows: wider heads leave fewer rows to a thread, so that its sums fit its
+ * registers.
+ */
+export function planFor(d: number, results: number, storage: Storage, memory: number, rows = Number.POSITIVE_INFINITY): Plan {
   const sums = d * results;
   const [each, across, down] =
-    sums <= 80 ? [8, 8, 16] : sums <= 160 ? [4, 8, 16] : sums <= 320 || storage === 'halves' ? [4, 16, 8] : [4, 32, 4];
+    sums <= 160 && rows <= SHORT
+      ? [4, 8, 8]
+      : sums <= 80
+        ? [8, 8, 16]
+        : sums <= 160
+          ? [4, 8, 16]
+          : sums <= 320 || storage === 'halves'
+            ? [4, 16, 8]
+            : [4, 32, 4];
   return planOf({ each, across, down }, d, storage, memory);
 }
 

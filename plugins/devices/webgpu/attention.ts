@@ -18,8 +18,15 @@ interface Shader {
   readonly columns: number;
 }
 
-/** The shader for heads of d numbers so stored: on tensor cores, if the device has them and the heads are not too wide. */
-function shaderFor(device: WebGPUDevice, kind: matrices.MatrixShader, d: number, storage: plain.Storage, partial = false): Shader {
+/** The shader for so many rows and heads of d numbers so stored: on tensor cores, if the device has them and the heads are not too wide. */
+function shaderFor(
+  device: WebGPUDevice,
+  kind: matrices.MatrixShader,
+  length: number,
+  d: number,
+  storage: plain.Storage,
+  partial = false,
+): Shader {
   const memory = device.backend.device.limits.maxComputeWorkgroupStorageSize;
   const name = `attention ${kind} ${d} ${storage} ${partial}`;
   const matrix = device.tensorCores && storage === 'halves' ? matrices.matrixPlanFor(kind, d, memory) : undefined;
@@ -31,13 +38,14 @@ function shaderFor(device: WebGPUDevice, kind: matrices.MatrixShader, d: number,
     }[kind];
     return { name, code, rows: matrices.matrixRowsOf(matrix), columns: matrix.columns };
   }
-  const plan = plain.planFor(d, kind === 'dk dv' ? 2 : 1, storage, memory);
+  const plan = plain.planFor(d, kind === 'dk dv' ? 2 : 1, storage, memory, length);
   const code = {
     forward: () => plain.forwardShader(d, storage, plan),
     dq: () => plain.queryShader(d, storage, plan),
     'dk dv': () => plain.keyShader(d, storage, plan, partial),
   }[kind];
-  return { name, code, rows: plain.rowsOf(plan), columns: plain.columnsOf(plan) };
+  const rows = plain.rowsOf(plan);
+  return { name: `${name} ${rows}`, code, rows, columns: plain.columnsOf(plan) };
 }
 
 /** What a call's shaders are told, with the queries of each example in slices of `depth`. */
@@ -83,7 +91,7 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
     const [n, lq, c] = q.shape;
     const d = c / heads;
     return alike(device, [q, k, v], d, (storage, inputs) => {
-      const shader = shaderFor(device, 'forward', d, storage);
+      const shader = shaderFor(device, 'forward', lq, d, storage);
       const result = device.trackedTensor(q.shape, storage === 'halves');
       const sumLogs = device.trackedTensor([n, heads, lq]);
       dispatch(device, {
@@ -116,7 +124,7 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
         groups: [Math.ceil((lq * heads) / 64), n],
       });
       const inputs = [qs, ks, vs, dys, sumLogs, deltas];
-      const forQueries = shaderFor(device, 'dq', d, storage);
+      const forQueries = shaderFor(device, 'dq', lq, d, storage);
       const dq = device.trackedTensor(q.shape, half);
       dispatch(device, {
         ...forQueries,
@@ -127,13 +135,13 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
         groups: [Math.ceil(lq / forQueries.rows), heads, n],
       });
       // Few keys would leave most of the device idle: their queries are cut in slices that are added afterwards.
-      const { rows, columns } = shaderFor(device, 'dk dv', d, storage);
+      const { rows, columns } = shaderFor(device, 'dk dv', lk, d, storage);
       const tiles = Math.ceil(lk / rows);
       const { depth, slices } = slicesOf(lq, columns, tiles * heads * n);
       const partial = () => (slices === 1 ? device.trackedTensor(k.shape, half) : device.newTensor([slices, ...k.shape]));
       const [dk, dv] = [partial(), partial()];
       dispatch(device, {
-        ...shaderFor(device, 'dk dv', d, storage, slices > 1),
+        ...shaderFor(device, 'dk dv', lk, d, storage, slices > 1),
         named: true,
         halves: true,
         tensors: [...inputs, dk, dv],
