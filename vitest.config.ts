@@ -12,6 +12,7 @@ const LONG = [
   'cli',
   'parity',
   'kernels',
+  'half-precision',
   'types',
   'supervised',
   'signals',

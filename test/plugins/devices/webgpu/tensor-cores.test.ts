@@ -8,9 +8,11 @@ import {
   matrixPlanFor,
   queryMatrixShader,
 } from '../../../../plugins/devices/webgpu/attention-tensor-cores.js';
+import type { Operand } from '../../../../plugins/devices/webgpu/operands.js';
+import { tensorCoreTiles } from '../../../../plugins/devices/webgpu/tensor-core-tiles.js';
 
 // Dawn's driver that computes nothing knows fragments, though no GPU is there: what it says of the shaders. What they compute is checked on a GPU, by
-// test/bench/attention.mjs.
+// test/bench/attention.mjs and test/parity/half-kernels.mjs.
 const dawn = await import('webgpu');
 Object.assign(globalThis, dawn.globals);
 const gpu = dawn.create(['backend=null', 'enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model']);
@@ -25,6 +27,18 @@ afterAll(() => {
   expect(gpu).toBeDefined();
 });
 
+/** What is wrong with a shader: what the driver says, and variables of the workgroup behind which others do not begin at 16 bytes, where fragments are read. */
+async function faultsOf(code: string): Promise<string[]> {
+  const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
+  const bytes: Record<string, number> = { vec4h: 8, vec4f: 16, vec4u: 16, f32: 4, u32: 4 };
+  const variables = [...code.matchAll(/var<workgroup> (\w+): (?:array<(\w+), (\d+)>|(\w+))/g)];
+  expect(variables.length).toBeGreaterThan(2);
+  const uneven = variables.filter(
+    ([, , type, count, single]) => ((bytes[type ?? (single as string)] as number) * Number(count ?? 1)) % 16 > 0,
+  );
+  return [...messages.flatMap(({ type, message }) => (type === 'error' ? [message] : [])), ...uneven.map(([text]) => text)];
+}
+
 const shaders = (kind: MatrixShader, d: number, plan: MatrixPlan): string[] => {
   if (kind === 'forward') return [forwardMatrixShader(d, plan)];
   return kind === 'dq' ? [queryMatrixShader(d, plan)] : [keyMatrixShader(d, plan, false), keyMatrixShader(d, plan, true)];
@@ -35,11 +49,32 @@ test.each([8, 40, 64, 80, 160])('the shaders for heads of %i are valid, and fit 
   for (const kind of KINDS) {
     const plan = matrixPlanFor(kind, d, 49152) as MatrixPlan;
     expect(matrixMemoryOf(kind, d, plan)).toBeLessThanOrEqual(49152);
-    for (const code of shaders(kind, d, plan)) {
-      const { messages } = await device.createShaderModule({ code }).getCompilationInfo();
-      expect(messages.filter(({ type }) => type === 'error').map(({ message }) => message)).toEqual([]);
-    }
+    for (const code of shaders(kind, d, plan)) expect(await faultsOf(code)).toEqual([]);
   }
+});
+
+test('the shaders of products are valid, whichever way their operands lie', async () => {
+  const operand = (array: string, along: 'outer' | 'inner', half: boolean): Operand => ({
+    array,
+    along,
+    half,
+    run: 8,
+    index: ({ outer, inner }) => `${outer} * 8u + ${inner}`,
+  });
+  for (const [rows, columns] of [
+    [128, 64],
+    [32, 64],
+  ] as const)
+    for (const along of ['outer', 'inner'] as const)
+      for (const wide of [true, false]) {
+        const terms = [
+          { a: operand('a', along, true), b: operand('b', along, true), k: 'k' },
+          { a: operand('a1', along, false), b: operand('b1', along, false), k: 'k1' },
+        ];
+        const sizes = ['m', 'n', 'k', 'k1', 'slices', 'scale'];
+        const added = { scaled: true, bias: true, rest: wide ? 'half' : 'full', half: wide } as const;
+        expect(await faultsOf(tensorCoreTiles({ terms, sizes, functions: '', ...added, wide, whole: false, rows, columns }))).toEqual([]);
+      }
 });
 
 test('a pipeline of one is made, of as much memory as is said', async () => {
