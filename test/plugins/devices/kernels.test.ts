@@ -174,7 +174,7 @@ if (devices.includes('webgpu'))
 if (devices.includes('webgpu'))
   // Several tiles of queries and keys with a rest each; few keys (cut in slices), and heads that are no vectors of 4; heads that are there in pieces.
   test.each([
-    { n: 2, heads: 2, lq: 70, lk: 130, d: 16 },
+    { n: 2, heads: 2, lq: 60, lk: 50, d: 16 },
     { n: 1, heads: 3, lq: 200, lk: 9, d: 3 },
     { n: 1, heads: 1, lq: 20, lk: 20, d: 60 },
   ])('attention on WebGPU in tiles is what it is on the cpu: $lq queries, $lk keys, heads of $d', async ({ n, heads, lq, lk, d }) => {
