@@ -34,11 +34,12 @@ export interface ModuleFacts {
   readonly unused?: boolean;
 }
 
-/**
- * Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. A second input, where there is one, is what the
- * module adds to its result.
- */
-export type Wrap = (context: Context, inputs: Tensor[], next: (inputs: Tensor[]) => Tensor) => Tensor;
+/** Wraps one module's call: gets what it would compute as `next`, returns what is used in its place. */
+export interface Wrap {
+  (context: Context, inputs: Tensor[], next: (inputs: Tensor[]) => Tensor): Tensor;
+  /** Set where it hands on, as the last input, what the module is to add to its result. What wraps that do not are not given is added to what comes out of them. */
+  readonly handsOnRest?: boolean;
+}
 
 /** One forward pass: which weights it reads, in which mode, and where its random draws come from. */
 export interface Context {
@@ -47,7 +48,8 @@ export interface Context {
   /** Set where a pass is only tried out: nothing is prepared for others like it. */
   readonly trial?: boolean;
   /** Calls the module at `path` through the model's wraps. `fn` is pure in inputs, parameters and keyed draws. */
-  module(path: string, inputs: Tensor[], fn: (inputs: Tensor[]) => Tensor): Tensor;
+  /** With `rest`, a tensor like the result, that is added to it: by `fn`, whose last input it is then, in the same pass, or afterwards. */
+  module(path: string, inputs: Tensor[], fn: (inputs: Tensor[]) => Tensor, rest?: Tensor): Tensor;
   /** Whether anything wraps the module at `path`; where nothing does, a model may take a shorter way. */
   wrapped(path: string): boolean;
   /** The draw `name` of the example `id`: the same whatever the rank, batch or order. */
@@ -102,15 +104,15 @@ export function makeContext(
       return drawHere(name);
     },
     wrapped: (path) => model.wraps.has(path),
-    module(path, inputs, fn) {
-      const wraps = model.wraps.get(path);
-      if (!wraps) return fn(inputs);
+    module(path, inputs, fn, rest) {
+      const wraps = model.wraps.get(path) ?? [];
+      if (rest && !wraps.every(({ handsOnRest }) => handsOnRest)) return context.module(path, inputs, fn).add(rest);
       let next = fn;
       for (const wrap of wraps) {
         const inner = next;
         next = (given) => wrap(context, given, inner);
       }
-      return next(inputs);
+      return next(rest ? [...inputs, rest] : inputs);
     },
   };
   return context;

@@ -61,13 +61,16 @@ export function withLora<M extends Model>(model: M, modules: readonly LoraModule
 function together(path: string, facts: ModuleFacts, scale: number, dropout: number): Wrap {
   const { a, b } = loraPaths(path);
   const apart = branch(path, facts, scale, dropout);
-  return (context, inputs, next) => {
-    if (dropout > 0 && context.mode === 'train') return apart(context, inputs, next);
+  const wrap: Wrap = (context, [x, rest], next) => {
+    if (dropout > 0 && context.mode === 'train') {
+      const adapted = apart(context, [x], next);
+      return rest ? adapted.add(rest) : adapted;
+    }
     const { parameters } = context;
-    const [x, rest] = inputs;
     const adapter = { a: parameters[a], b: parameters[b], scale };
     return dense(x, parameters[facts.weight], { bias: parameters[facts.bias ?? ''], rest, adapter });
   };
+  return Object.assign(wrap, { handsOnRest: true });
 }
 
 /** Beside it. */

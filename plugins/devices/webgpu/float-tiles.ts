@@ -1,8 +1,8 @@
-import { arrayOf, loads, type Operand } from './operands.js';
-import { bounds, declarations, each, head, type Term, type TiledProduct, write } from './tiles.js';
+import { arrayOf, type Operand } from './operands.js';
+import { declarations, each, head, type TiledProduct, walk, write } from './tiles.js';
 
 /** Steps along the inner axis. */
-const DEPTH = 16;
+export const FLOAT_DEPTH = 16;
 
 const THREADS = 256;
 
@@ -41,33 +41,11 @@ function store(operand: Operand, tile: string, extent: number, value: string, ou
     .join(' ');
 }
 
-/** Statements that add a term to the sums: while one step is multiplied, the next is on its way from memory to registers. */
-function walk(p: TiledProduct, term: Term, at: number): string {
-  const { rows, columns } = p;
+/** Statements that multiply a step of the tiles. */
+function multiplied({ rows, columns }: TiledProduct): string {
   const [wr, wc] = [widthFor(rows), widthFor(columns)];
-  const tile = (operand: Operand, name: string, extent: number, bound: string, first: string) =>
-    loads(operand, `${name}${at}`, {
-      extent,
-      depth: DEPTH,
-      threads: THREADS,
-      whole: p.whole,
-      bound,
-      first,
-      store: (value, outer, inner) => store(operand, `tile${name.toUpperCase()}`, extent, value, outer, inner),
-    });
-  const a = tile(term.a, 'a', rows, 'm', 'firstRow');
-  const b = tile(term.b, 'b', columns, 'n', 'firstColumn');
   const part = (width: number, i: number) => (width === 1 ? '' : `[${i}]`);
-  return `{
-    const DEPTH = ${DEPTH}u; ${bounds(term, at, DEPTH)}
-    ${a.begin}
-    ${b.begin}
-    var base = start;
-    loop {
-      let more = base < end;
-      if (more) { ${a.fetch} ${b.fetch} ${a.next} ${b.next} }
-      if (base > start) {
-        for (var q = 0u; q < ${DEPTH}u; q++) {
+  return `for (var q = 0u; q < ${FLOAT_DEPTH}u; q++) {
           ${each(rows / 16 / wr, (i) => `let a${i} = tileA[q * ${stride(rows) / wr}u + ${16 * i}u + myRow];`)}
           ${each(columns / 16 / wc, (j) => `let b${j} = tileB[q * ${stride(columns) / wc}u + ${16 * j}u + myColumn];`)}
           ${each(rows / 16, (r) =>
@@ -76,16 +54,7 @@ function walk(p: TiledProduct, term: Term, at: number): string {
               (j) => `s${r}_${j} = fma(${vector(wc)}(a${Math.floor(r / wr)}${part(wr, r % wr)}), b${j}, s${r}_${j});`,
             ),
           )}
-        }
-      }
-      if (!more) { break; }
-      workgroupBarrier();
-      ${a.put}
-      ${b.put}
-      workgroupBarrier();
-      base += ${DEPTH}u;
-    }
-  }`;
+        }`;
 }
 
 /**
@@ -105,15 +74,15 @@ export function floatTiles(p: TiledProduct): string {
     );
   };
   return `${declarations(p)}
-var<workgroup> tileA: array<${vector(wr)}, ${(DEPTH * stride(rows)) / wr}>;
-var<workgroup> tileB: array<${vector(wc)}, ${(DEPTH * stride(columns)) / wc}>;
+var<workgroup> tileA: array<${vector(wr)}, ${(FLOAT_DEPTH * stride(rows)) / wr}>;
+var<workgroup> tileB: array<${vector(wc)}, ${(FLOAT_DEPTH * stride(columns)) / wc}>;
 ${p.functions}
 @compute @workgroup_size(${THREADS}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   ${head(p)}
   let myRow = local / 16u;
   let myColumn = local % 16u;
   ${each(rows / 16, (r) => each(columns / 16 / wc, (j) => `var s${r}_${j} = ${vector(wc)}();`))}
-  ${p.terms.map((term, at) => walk(p, term, at)).join('\n')}
+  ${p.terms.map((term, at) => walk(p, term, at, { depth: FLOAT_DEPTH, threads: THREADS, store, multiply: multiplied(p) })).join('\n')}
   ${each(rows / 16, (r) => each(columns / 16 / wc, (j) => results(r, j)))}
 }`;
 }

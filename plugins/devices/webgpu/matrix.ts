@@ -2,13 +2,13 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { WebGPUDevice } from './device.js';
 import { type Dispatch, dispatch } from './dispatch.js';
-import { floatTiles, writesFours } from './float-tiles.js';
+import { FLOAT_DEPTH, floatTiles, writesFours } from './float-tiles.js';
 import { isHalf, toFull } from './half.js';
 import { type Operand, widthOf } from './operands.js';
 import { sizesBuffer } from './sizes.js';
 import { addSlices } from './slices.js';
 import { fitsHalf, HALVES } from './storage.js';
-import { tensorCoreTiles } from './tensor-core-tiles.js';
+import { CORE_DEPTH, tensorCoreTiles } from './tensor-core-tiles.js';
 import type { TiledProduct } from './tiles.js';
 
 /** An operand, and the tensor that it is read from. */
@@ -38,7 +38,7 @@ export interface Product {
 }
 
 /** Steps along the inner axis, by what computes. */
-const DEPTHS = { cores: 32, floats: 16 } as const;
+const DEPTHS = { cores: CORE_DEPTH, floats: FLOAT_DEPTH } as const;
 
 /** The tiles that there are, and what as much arithmetic costs in each against the largest: more is loaded for it. */
 const TILES = {

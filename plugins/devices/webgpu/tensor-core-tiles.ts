@@ -1,8 +1,8 @@
-import { arrayOf, loads, type Operand } from './operands.js';
-import { bounds, declarations, each, head, type Term, type TiledProduct, write } from './tiles.js';
+import { arrayOf, type Operand } from './operands.js';
+import { declarations, each, head, type Term, type TiledProduct, walk, write } from './tiles.js';
 
 /** Steps along the inner axis: two fragments. */
-const DEPTH = 32;
+export const CORE_DEPTH = 32;
 
 /** Rows of a tile in workgroup memory are so much longer, which spreads them over the banks. */
 const PAD = 8;
@@ -24,10 +24,11 @@ const HEADER = `diagnostic(off, chromium.subgroup_matrix_uniformity);
 enable f16; enable subgroups; enable chromium_experimental_subgroup_matrix;`;
 
 /** Where a tile's number (outer, inner) stands: as it stands in memory, so that nothing is turned around. */
-const stride = (operand: Operand, extent: number): number => (operand.along === 'inner' ? DEPTH : extent) + PAD;
+const stride = (operand: Operand, extent: number): number => (operand.along === 'inner' ? CORE_DEPTH : extent) + PAD;
 
 /** Length of a tile in workgroup memory, in fours. */
-const length = (operand: Operand, extent: number): number => ((operand.along === 'inner' ? extent : DEPTH) * stride(operand, extent)) / 4;
+const length = (operand: Operand, extent: number): number =>
+  ((operand.along === 'inner' ? extent : CORE_DEPTH) * stride(operand, extent)) / 4;
 
 /** Keeps a loaded value in the tile. */
 function store(operand: Operand, tile: string, extent: number, value: string, outer: string, inner: string): string {
@@ -42,21 +43,8 @@ function store(operand: Operand, tile: string, extent: number, value: string, ou
   return `{ let at = ${place}; ${tile}[at / 4u][at % 4u] = f16(${value}); }`;
 }
 
-/** Statements that add a term to the sums: while one step is multiplied, the next is on its way from memory to registers. */
-function walk(p: TiledProduct, term: Term, at: number, { down, across, fragments: [fr, fc] }: Shares): string {
-  const threads = 32 * down * across;
-  const tile = (operand: Operand, name: string, extent: number, bound: string, first: string) =>
-    loads(operand, `${name}${at}`, {
-      extent,
-      depth: DEPTH,
-      threads,
-      whole: p.whole,
-      bound,
-      first,
-      store: (value, outer, inner) => store(operand, `tile${name.toUpperCase()}`, extent, value, outer, inner),
-    });
-  const a = tile(term.a, 'a', p.rows, 'm', 'firstRow');
-  const b = tile(term.b, 'b', p.columns, 'n', 'firstColumn');
+/** Statements that multiply a step of the tiles. */
+function multiplied(p: TiledProduct, term: Term, { fragments: [fr, fc] }: Shares): string {
   /** The fragment whose first number is at (outer, inner). Along the inner axis, rows of the left operand stand one after another, and columns of the right. */
   const fragment = (operand: Operand, side: 'left' | 'right', tileName: string, extent: number, outer: string, inner: number): string => {
     const long = stride(operand, extent);
@@ -64,32 +52,14 @@ function walk(p: TiledProduct, term: Term, at: number, { down, across, fragments
     const place = operand.along === 'inner' ? `(${outer}) * ${long}u + ${inner}u` : `${inner * long}u + ${outer}`;
     return `subgroupMatrixLoad<subgroup_matrix_${side}<f16, 16, 16>, ${isRows ? 'row' : 'col'}_major>(&${tileName}, (${place}) / 4u, ${long / 4}u)`;
   };
-  return `{
-    const DEPTH = ${DEPTH}u; ${bounds(term, at, DEPTH)}
-    ${a.begin}
-    ${b.begin}
-    var base = start;
-    loop {
-      let more = base < end;
-      if (more) { ${a.fetch} ${b.fetch} ${a.next} ${b.next} }
-      if (base > start) {
-        ${each(
-          DEPTH / 16,
-          (q) => `{
+  return each(
+    CORE_DEPTH / 16,
+    (q) => `{
           ${each(fr, (i) => `let a${i} = ${fragment(term.a, 'left', 'tileA', p.rows, `myRow + ${16 * i}u`, 16 * q)};`)}
           ${each(fc, (j) => `let b${j} = ${fragment(term.b, 'right', 'tileB', p.columns, `myColumn + ${16 * j}u`, 16 * q)};`)}
           ${each(fr, (i) => each(fc, (j) => `s${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, s${i}_${j});`))}
         }`,
-        )}
-      }
-      if (!more) { break; }
-      workgroupBarrier();
-      ${a.put}
-      ${b.put}
-      workgroupBarrier();
-      base += ${DEPTH}u;
-    }
-  }`;
+  );
 }
 
 /**
@@ -104,6 +74,7 @@ export function tensorCoreTiles(p: TiledProduct): string {
     fragments: [fr, fc],
   } = shares;
   const width = 16 * fc;
+  const threads = 32 * down * across;
   const unit = p.wide ? 4 : 1;
   // Rows of what is on its way out, in fours, one four longer than they need be.
   const long = width + 4;
@@ -114,7 +85,7 @@ var<workgroup> tileA: array<vec4h, ${longest(({ a }) => length(a, p.rows))}>;
 var<workgroup> tileB: array<vec4h, ${longest(({ b }) => length(b, p.columns))}>;
 var<workgroup> out: array<${unit === 4 ? 'vec4f' : 'f32'}, ${(down * across * 16 * long) / unit}>;
 ${p.functions}
-@compute @workgroup_size(${32 * down * across}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+@compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   ${head(p)}
   let subgroup = local / 32u;
   let lane = local % 32u;
@@ -122,7 +93,7 @@ ${p.functions}
   let myColumn = subgroup % ${across}u * ${width}u;
   let mine = subgroup * ${(16 * long) / unit}u;
   ${each(fr * fc, (i) => `var s${Math.floor(i / fc)}_${i % fc}: subgroup_matrix_result<f32, 16, 16>;`)}
-  ${p.terms.map((term, at) => walk(p, term, at, shares)).join('\n')}
+  ${p.terms.map((term, at) => walk(p, term, at, { depth: CORE_DEPTH, threads, store, multiply: multiplied(p, term, shares) })).join('\n')}
   ${each(
     fr,
     (i) => `workgroupBarrier();

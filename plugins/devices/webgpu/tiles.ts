@@ -1,4 +1,4 @@
-import { arrayOf, type Operand } from './operands.js';
+import { arrayOf, loads, type Operand } from './operands.js';
 import { namedSizes } from './sizes.js';
 
 /** One product of two operands, over an inner axis whose length has this name among the sizes. */
@@ -56,8 +56,54 @@ export const head = (p: TiledProduct): string => `  ${namedSizes(p.sizes)}
   let slice = group.z % slices;
   let offset = group.z * m * n;`;
 
+/** How a shader walks along the inner axis. */
+export interface Walk {
+  /** Steps, and threads of a workgroup. */
+  readonly depth: number;
+  readonly threads: number;
+  /** Statements that keep a loaded value in a tile of so many outer places. */
+  readonly store: (operand: Operand, tile: string, extent: number, value: string, outer: string, inner: string) => string;
+  /** Statements that multiply what is in the tiles. */
+  readonly multiply: string;
+}
+
+/** Statements that add a term to the sums: while one step is multiplied, the next is on its way from memory to registers. */
+export function walk(p: TiledProduct, term: Term, at: number, { depth, threads, store, multiply }: Walk): string {
+  const tile = (operand: Operand, name: string, extent: number, bound: string, first: string) =>
+    loads(operand, `${name}${at}`, {
+      extent,
+      depth,
+      threads,
+      whole: p.whole,
+      bound,
+      first,
+      store: (value, outer, inner) => store(operand, `tile${name.toUpperCase()}`, extent, value, outer, inner),
+    });
+  const a = tile(term.a, 'a', p.rows, 'm', 'firstRow');
+  const b = tile(term.b, 'b', p.columns, 'n', 'firstColumn');
+  return `{
+    const DEPTH = ${depth}u; ${bounds(term, at, depth)}
+    ${a.begin}
+    ${b.begin}
+    var base = start;
+    loop {
+      let more = base < end;
+      if (more) { ${a.fetch} ${b.fetch} ${a.next} ${b.next} }
+      if (base > start) {
+        ${multiply}
+      }
+      if (!more) { break; }
+      workgroupBarrier();
+      ${a.put}
+      ${b.put}
+      workgroupBarrier();
+      base += ${depth}u;
+    }
+  }`;
+}
+
 /** A term's part of the inner axis that this slice adds up: all of a second term is the first slice's. */
-export const bounds = ({ k }: Term, at: number, depth: number): string =>
+const bounds = ({ k }: Term, at: number, depth: number): string =>
   at === 0
     ? `let share = (${k} + slices * ${depth}u - 1u) / (slices * ${depth}u) * ${depth}u; let start = min(${k}, slice * share); let end = min(${k}, start + share);`
     : `let start = 0u; let end = select(0u, ${k}, slice == 0u);`;

@@ -51,8 +51,11 @@ export class Builder {
     const b = bias ? this.weight(`${path}.bias`, [out], 'plain', fanIn(size)) : '';
     this.modules.set(full, { kind: 'linear', weight: w, bias: bias ? b : null, shape: [size, out] });
     return (context, x, rest) =>
-      context.module(full, rest ? [x, rest] : [x], ([input, added]) =>
-        dense(input, context.parameters[w], { bias: context.parameters[b], rest: added }),
+      context.module(
+        full,
+        [x],
+        ([input, added]) => dense(input, context.parameters[w], { bias: context.parameters[b], rest: added }),
+        rest,
       );
   }
 
@@ -63,8 +66,11 @@ export class Builder {
     const b = this.weight(`${path}.bias`, [out], 'plain', fanIn(fan));
     this.modules.set(full, { kind: 'conv2d', weight: w, shape: [kernel, kernel, size, out], stride, padding });
     return (context, x, rest) =>
-      context.module(full, rest ? [x, rest] : [x], ([input, added]) =>
-        conv2d(input, context.parameters[w], { stride, pad: padding, bias: context.parameters[b], rest: added }),
+      context.module(
+        full,
+        [x],
+        ([input, added]) => conv2d(input, context.parameters[w], { stride, pad: padding, bias: context.parameters[b], rest: added }),
+        rest,
       );
   }
 

@@ -37,9 +37,11 @@ export async function makeParameters(specs: readonly WeightSpec[], options: Make
       const data = stored
         ? fromFile(await numbersOf(path, stored, options.hash), spec)
         : spec.start(random.named(`start:${path}`), new Float32Array(spec.shape.reduce((a, b) => a * b, 1)));
-      const read = tf.tensor(data, spec.shape as number[], 'float32');
       // Norms and biases are small, and added to float32 sums; rows of tables are looked up by TensorFlow.js.
-      const value = precision?.fits(spec.shape) && spec.layout !== 'plain' && !isTrained(path) ? await precision.store(read) : read;
+      const half = precision?.fits(spec.shape) && spec.layout !== 'plain' && !isTrained(path) ? precision : undefined;
+      if (half) requireInRange(path, data);
+      const read = tf.tensor(data, spec.shape as number[], 'float32');
+      const value = half ? await half.store(read) : read;
       // Variables are anonymous: a second one of a name would throw, and paths are the only names here.
       const variable = tf.variable(value as tf.Tensor<tf.Rank>, isTrained(path));
       value.dispose();
@@ -53,6 +55,21 @@ export async function makeParameters(specs: readonly WeightSpec[], options: Make
   return new Map(
     [...variables].map(([path, variable]) => [path, { variable: variable as tf.Variable, trainable: isTrained(path), group }]),
   );
+}
+
+/** The largest number of float16. */
+const MOST = 65_504;
+
+/** OPTION_INVALID where half precision would make infinities of a weight's numbers. */
+function requireInRange(path: string, data: Float32Array): void {
+  const beyond = data.find((x) => Math.abs(x) > MOST && Number.isFinite(x));
+  if (beyond !== undefined)
+    fail(
+      'OPTION_INVALID',
+      'model',
+      `mixed_precision is fp16, and ${path} holds ${beyond}, where float16 ends at ${MOST}`,
+      'Leave mixed_precision out for this model.',
+    );
 }
 
 async function numbersOf(path: string, stored: StoredTensor, hash?: Hash): Promise<Float32Array> {

@@ -18,6 +18,7 @@ import { tryDevice } from '../../../../plugins/devices/choice/candidates.js';
 import { type HalfPrecision, operation, registerOperations } from '../../../../plugins/devices/compute/contract.js';
 import { deviceOf } from '../../../../plugins/devices/compute/installed.js';
 import type { WebGPUDevice } from '../../../../plugins/devices/webgpu/device.js';
+import { makeParameters } from '../../../../plugins/models/layers/parameters.js';
 import { buildTextToImage } from '../../../../plugins/models/stable-diffusion/build.js';
 import type { MixedPrecision } from '../../../../plugins/models/stable-diffusion/half-precision.js';
 import type { TextToImage } from '../../../../plugins/models/stable-diffusion/text-to-image.js';
@@ -120,6 +121,16 @@ describe.runIf('report' in found)('a text-to-image model in half precision', () 
     expect(relativeGap(actual.predicted, expected.predicted)).toBeLessThan(5e-3);
     expect(gapOf(actual.gradients, expected.gradients)).toBeLessThan(5e-3);
     disposeModel(half);
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test('is refused where a weight’s numbers are beyond float16', async () => {
+    await use('webgpu');
+    const before = tf.memory().numTensors;
+    const spec = { path: 'fc.weight', shape: [8, 8], layout: 'linear', start: (_: unknown, out: Float32Array) => out.fill(7e4) } as const;
+    const made = (half: boolean) => makeParameters([spec], { trainable: false, group: 'unet', random: seededRandom(0), half });
+    await expect(made(true)).rejects.toThrow(/OPTION_INVALID.*fp16, and fc\.weight holds 70000, where float16 ends at 65504.*Leave/s);
+    tf.dispose([...(await made(false)).values()].map(({ variable }) => variable));
     expect(tf.memory().numTensors).toBe(before);
   });
 
