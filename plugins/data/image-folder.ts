@@ -18,7 +18,8 @@ export interface ImageFolderOptions {
   /** The centre instead of a random place. */
   readonly centerCrop?: boolean;
   readonly randomFlip?: boolean;
-  readonly captionColumn?: string;
+  /** The field of metadata.jsonl that holds captions, `text` by default; null where none are wanted, and every image of the folder is. */
+  readonly captionColumn?: string | null;
   readonly maxSamples?: number;
   readonly shuffle?: boolean;
   /** Images with more pixels are refused by what their header says, before they are decoded; 64 million by default. */

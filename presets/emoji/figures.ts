@@ -4,13 +4,12 @@ import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-ima
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
-import { SIDE } from './data.js';
 import { type Drawn, type Figures, type Gallery, judge } from './judge.js';
 
 export interface FiguresOptions {
   readonly outputDir: string;
   readonly captions: readonly string[];
-  /** Called when training starts: rendering takes a second. */
+  /** Called once, before they are first needed: rendering takes a while. */
   readonly galleries: () => Promise<readonly Gallery[]>;
   readonly sampling: SampleOptions;
   /** Also before training, to compare. */
@@ -27,6 +26,7 @@ export const emojiFigures = ({
   onFigures,
 }: FiguresOptions & { onFigures?: (before: Figures | null, after: Figures) => void }) => {
   let first: Figures | null = null;
+  let known: readonly Gallery[] | undefined;
   return {
     name: 'emoji-figures',
     apply(host: Host) {
@@ -34,12 +34,14 @@ export const emojiFigures = ({
         const model = host.model();
         if (!isTextToImage(model))
           return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
-        const drawn = await judge(model, host.weights('sample'), captions, await galleries(), { ...sampling, stop: host.stopAsked });
+        known ??= await galleries();
+        const drawn = await judge(model, host.weights('sample'), captions, known, { ...sampling, stop: host.stopAsked });
         if (!drawn) {
           host.warn(`${name}.png is not drawn: a stop was asked for`);
           return null;
         }
-        await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: SIDE, width: SIDE }, 12);
+        const side = Math.sqrt(drawn.samples[0].length / 3);
+        await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: side, width: side }, 12);
         return drawn;
       };
       host.hooks.onStart.tapPromise(async () => {

@@ -69,8 +69,9 @@ import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.j
 import { ema } from '../../plugins/weights/ema.js';
 import { notice } from '../../presets/common/notice.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
-import { emojiModel } from '../../presets/emoji/model.js';
+import { galleriesOf } from '../../presets/emoji/judge.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
+import { pixelModel } from '../support/pixel-model.js';
 import '../support/devices.js';
 import { ran } from '../support/mpi.js';
 import { memoryStore, stopAfter, weightsRecorder } from '../support/small-run.js';
@@ -99,7 +100,7 @@ const images = () => ({
 
 /** A small diffusion job; every plugin is put into it in turn. */
 function job(more: object = {}): ReturnType<typeof compose> {
-  const model = emojiModel(['red', 'heart'], 1);
+  const model = pixelModel(['red', 'heart'], 1);
   const textEncoder = { ...model.textEncoder, hidden_size: 16, intermediate_size: 32 };
   const level = { block_out_channels: [4], down_block_types: ['CrossAttnDownBlock2D'], up_block_types: ['CrossAttnUpBlock2D'] };
   const unet = { ...model.unet, ...level, norm_num_groups: 2, sample_size: 8, cross_attention_dim: 16, ...more } as typeof model.unet;
@@ -187,7 +188,7 @@ const presetPlugins: Record<string, () => Composition> = {
       emojiFigures({
         outputDir: out,
         captions: ['heart'],
-        galleries: async () => [{ style: 'plain', emoji: things, pixels: things.map(({ pixels }) => pixels) }],
+        galleries: () => galleriesOf(things, { plain: (pixels) => pixels }),
         sampling,
         before: true,
       }),
@@ -197,7 +198,7 @@ const things = ['red', 'heart'].map((caption, i) => ({
   name: caption,
   caption,
   category: 'things',
-  pixels: new Float32Array(32 * 32 * 3).fill(0.3 + 0.4 * i),
+  draw: () => new Float32Array(32 * 32 * 3).fill(0.3 + 0.4 * i),
 }));
 
 /** Plugins for models other than denoisers, in a small job of their own. */

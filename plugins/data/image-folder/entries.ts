@@ -25,8 +25,8 @@ export interface Listing {
 const firstNames = (names: readonly string[]): string => `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
 const isImage = (name: string): boolean => IMAGES.has(extname(name).toLowerCase());
 
-/** The images with captions; every fault is noted with file and line. */
-export async function listEntries(folder: string, column: string, problems: Problems): Promise<Listing> {
+/** The images with captions, or without any and all that are there where `column` is null; every fault is noted with file and line. */
+export async function listEntries(folder: string, column: string | null, problems: Problems): Promise<Listing> {
   const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'image-folder', what, fix);
   const nothing: Listing = { entries: [], leftOut: [] };
   let files: string[];
@@ -55,6 +55,11 @@ export async function listEntries(folder: string, column: string, problems: Prob
   const leftOut =
     others.length > 0 ? [`${others.length} images of kinds that are not read (.png, .jpg and .webp are): ${firstNames(others)}`] : [];
   const below = await Promise.all(folders.map((name) => imagesBelow(folder, name)));
+  if (column === null) {
+    const all = [...images, ...below.flat()];
+    if (all.length === 0) bad(`${folder} holds no .png, .jpg or .webp`, 'Give a folder of images.');
+    return { entries: all.map((name) => ({ path: join(folder, name), caption: '' })), leftOut };
+  }
   if (files.includes('metadata.jsonl')) {
     const entries = await fromMetadata(folder, column, bad);
     const named = new Set(entries.map(({ path }) => path));
