@@ -1,23 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Files that take a minute or more: one that begins last would keep a processor waiting for it. */
-const LONG = [
-  'every-plugin',
-  'ranks',
-  'bench',
-  'kill',
-  'lost',
-  'launch',
-  'cli',
-  'parity',
-  'kernels',
-  'half-precision',
-  'types',
-  'supervised',
-  'signals',
-  'watchdog',
-];
+/** Files that take long: one that begins last would keep a processor waiting for it. */
+const LONG = ['ranks', 'every-plugin', 'bench', 'kill', 'lost', 'launch', 'cli', 'pipelines', 'types', 'watchdog', 'signals', 'parity'];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -30,14 +15,27 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+/** Files that compare all that a process has before and after a device is set up: each is the first of its process. */
+const FRESH = ['test/plugins/devices/{install,webgpu}.test.ts'];
+/** Files whose devices have several threads: a process keeps as many as it began with. */
+const THREADS = [
+  'test/plugins/devices/kernels.test.ts',
+  'test/plugins/optimizers/optimizers.test.ts',
+  'test/plugins/persist/checkpoint.test.ts',
+  'test/presets/supervised.test.ts',
+];
+
+const project = (name: string, include: string[], exclude: string[] = []) => ({ extends: true as const, test: { name, include, exclude } });
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [project('fresh', FRESH), project('threads', THREADS), project('all others', ['test/**/*.test.ts'], [...FRESH, ...THREADS])],
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    // One process a file: TensorFlow.js keeps its backends and tensors in the process.
+    // Loading TensorFlow.js takes longer than most files do: those of a project share two processes, and so leave a process as they found it.
     pool: 'forks',
-    poolOptions: { forks: { maxForks: 2 } },
+    isolate: false,
+    poolOptions: { forks: { maxForks: 2, isolate: false } },
     sequence: { sequencer: LongestFirst },
     setupFiles: ['test/support/setup.ts'],
   },
