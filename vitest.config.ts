@@ -2,7 +2,21 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Files that take long: one that begins last would keep a processor waiting for it. */
-const LONG = ['ranks', 'every-plugin', 'bench', 'kill', 'lost', 'launch', 'cli', 'pipelines', 'types', 'watchdog', 'signals', 'parity'];
+const LONG = [
+  'ranks',
+  'every-plugin',
+  'bench',
+  'kill',
+  'lost',
+  'launch',
+  'cli',
+  'pipelines',
+  'types',
+  'watchdog',
+  'signals',
+  'parity',
+  'half-precision',
+];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -17,6 +31,8 @@ class LongestFirst extends BaseSequencer {
 
 /** Files that compare all that a process has before and after a device is set up: each is the first of its process. */
 const FRESH = ['test/plugins/devices/{install,webgpu}.test.ts'];
+/** One that asks for all that a heap may grow to, where nothing was in it before. */
+const HEAP = ['test/plugins/devices/wasm/heap.test.ts'];
 /** Files whose devices have several threads: a process keeps as many as it began with. */
 const THREADS = [
   'test/plugins/devices/kernels.test.ts',
@@ -29,7 +45,12 @@ const project = (name: string, include: string[], exclude: string[] = []) => ({ 
 
 export default defineConfig({
   test: {
-    projects: [project('fresh', FRESH), project('threads', THREADS), project('all others', ['test/**/*.test.ts'], [...FRESH, ...THREADS])],
+    projects: [
+      project('fresh', FRESH),
+      project('heap', HEAP),
+      project('threads', THREADS),
+      project('all others', ['test/**/*.test.ts'], [...FRESH, ...HEAP, ...THREADS]),
+    ],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // Loading TensorFlow.js takes longer than most files do: those of a project share two processes, and so leave a process as they found it.
