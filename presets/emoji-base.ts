@@ -75,8 +75,9 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     emojiFigures({
       outputDir: o.outputDir,
       captions: held.map((e) => e.caption),
-      galleries: () => galleriesOf(icons, { noto: (pixels) => pixels }),
+      galleries: (tell) => galleriesOf(icons, { noto: (pixels) => pixels }, tell),
       sampling: samplingOf(o),
+      ...(o.quiet ? {} : { onProgress: preparation() }),
       before: false,
     }),
   );

@@ -86,8 +86,9 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
     emojiFigures({
       outputDir: o.outputDir,
       captions: held.slice(0, o.heldOut).map((e) => e.caption),
-      galleries: async () => galleriesOf(await renderEmoji('all', side), { delft, noto: (pixels) => pixels }),
+      galleries: async (tell) => galleriesOf(await renderEmoji('all', side), { delft, noto: (pixels) => pixels }, tell),
       sampling: samplingOf(o),
+      ...(o.quiet ? {} : { onProgress: preparation() }),
       before: true,
       onFigures: (before, after) => {
         if (before) console.log(table(before, after));

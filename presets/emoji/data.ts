@@ -1,9 +1,10 @@
+import { macrotask } from '../../core/index.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import type { Pictures } from '../../plugins/data/cached-latents.js';
 import { sha256 } from '../../plugins/persist/formats/sha256.js';
 import type { Emoji } from './noto.js';
 
-/** Pictures [side, side, 3] in [-1, 1] and captions as DATA. `style` makes pixels in [0, 1] of pixels in [0, 1]. */
+/** Pictures [side, side, 3] in [-1, 1], drawn when they are opened, and captions as DATA. `style` makes pixels in [0, 1] of pixels in [0, 1]. */
 export function emojiData(
   emoji: readonly Emoji[],
   side: number,
@@ -12,16 +13,19 @@ export function emojiData(
 ): Pictures {
   const size = side * side * 3;
   const data = new Float32Array(emoji.length * size);
-  for (const [i, one] of emoji.entries())
-    data.set(
-      style(one.draw()).map((x) => 2 * x - 1),
-      i * size,
-    );
   const images = { dtype: 'float32' as const, shape: [emoji.length, side, side, 3], data };
   const plugin = arrays({ images }, { batchSize, strings: { text: emoji.map((one) => one.caption) } });
   return {
     ...plugin,
     async open() {
+      for (const [i, one] of emoji.entries()) {
+        data.set(
+          style(one.draw()).map((x) => 2 * x - 1),
+          i * size,
+        );
+        // Lets signals in.
+        await macrotask();
+      }
       const source = await plugin.open();
       return {
         ...source,

@@ -9,12 +9,17 @@ import { type Drawn, type Figures, type Gallery, judge } from './judge.js';
 export interface FiguresOptions {
   readonly outputDir: string;
   readonly captions: readonly string[];
-  /** Called once, before they are first needed: rendering takes a while. */
-  readonly galleries: () => Promise<readonly Gallery[]>;
+  /** Called once, before they are first needed: rendering takes a while. `onProgress` hears how many are drawn. */
+  readonly galleries: (onProgress?: (done: number, of: number) => void) => Promise<readonly Gallery[]>;
   readonly sampling: SampleOptions;
   /** Also before training, to compare. */
   readonly before: boolean;
+  /** Told how many icons of the galleries are drawn, and how many steps of the pictures. */
+  readonly onProgress?: (done: number, of: number, what: string) => void;
 }
+
+/** Pictures whose latents are drawn at once. */
+const DRAWN_AT_ONCE = 24;
 
 /** Judges the model before and after the run, writes grids and figures.json, and hands the figures to `onFigures`. */
 export const emojiFigures = ({
@@ -23,6 +28,7 @@ export const emojiFigures = ({
   galleries,
   sampling,
   before,
+  onProgress,
   onFigures,
 }: FiguresOptions & { onFigures?: (before: Figures | null, after: Figures) => void }) => {
   let first: Figures | null = null;
@@ -34,8 +40,13 @@ export const emojiFigures = ({
         const model = host.model();
         if (!isTextToImage(model))
           return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
-        known ??= await galleries();
-        const drawn = await judge(model, host.weights('sample'), captions, known, { ...sampling, stop: host.stopAsked });
+        known ??= await galleries((done, of) => onProgress?.(done, of, 'icons to compare with'));
+        const drawn = await judge(model, host.weights('sample'), captions, known, {
+          batchSize: DRAWN_AT_ONCE,
+          ...sampling,
+          stop: host.stopAsked,
+          onStep: (done, of) => onProgress?.(done, of, `${name}.png: steps`),
+        });
         if (!drawn) {
           host.warn(`${name}.png is not drawn: a stop was asked for`);
           return null;

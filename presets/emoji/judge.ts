@@ -12,14 +12,15 @@ export interface Gallery {
   readonly emoji: readonly Emoji[];
   /** How each looks from afar: means over 16 x 16 squares. */
   readonly small: readonly Float32Array[];
-  /** One of them, side x side x 3 in [0, 1]. */
+  /** One of them as it is learnt, side x side x 3 in [0, 1]. */
   picture(emoji: Emoji): Float32Array;
 }
 
-/** Draws emoji once for galleries in several styles, each made of the pixels as they are. */
+/** Draws emoji once for galleries in several styles, each made of the pixels as they are. `onProgress` hears how many are drawn. */
 export async function galleriesOf(
   emoji: readonly Emoji[],
   styles: Readonly<Record<string, (pixels: Float32Array) => Float32Array>>,
+  onProgress?: (done: number, of: number) => void,
 ): Promise<Gallery[]> {
   const galleries = Object.entries(styles).map(([style, of]) => ({
     style,
@@ -28,9 +29,11 @@ export async function galleriesOf(
     of,
     picture: (one: Emoji) => of(one.draw()),
   }));
-  for (const one of emoji) {
-    const pixels = one.draw();
+  for (const [i, one] of emoji.entries()) {
+    // From afar it makes no difference how finely edges are drawn, and there are more than a thousand.
+    const pixels = one.draw(1);
     for (const { small, of } of galleries) small.push(pooled(of(pixels)));
+    onProgress?.(i + 1, emoji.length);
     // Lets signals in.
     await macrotask();
   }
@@ -48,6 +51,9 @@ export interface Figures {
 }
 
 const TIMESTEPS = Array.from({ length: 10 }, (_, i) => 50 + 100 * i);
+
+/** Pictures that the autoencoder takes at once. */
+const ENCODED_AT_ONCE = 8;
 
 /** Distances are taken between means over so many squares along a side. */
 const POOLED = 16;
@@ -92,8 +98,15 @@ export async function judge(
   for (const { style, emoji, picture } of galleries.slice(0, 1)) {
     const images = captions.map((caption) => picture(emoji.find((e) => e.caption === caption) as Emoji));
     const side = Math.sqrt(images[0].length / 3);
+    const parts = Array.from({ length: Math.ceil(images.length / ENCODED_AT_ONCE) }, (_, i) =>
+      images.slice(i * ENCODED_AT_ONCE, (i + 1) * ENCODED_AT_ONCE),
+    );
     const moments = tf.tidy(() =>
-      model.codec.moments(context, tf.tensor4d(concatenated(images), [images.length, side, side, 3]).mul(2).sub(1)),
+      tf.concat(
+        parts.map((some) =>
+          tf.tidy(() => model.codec.moments(context, tf.tensor4d(concatenated(some), [some.length, side, side, 3]).mul(2).sub(1))),
+        ),
+      ),
     );
     const batch: Batch = {
       items: images.length,

@@ -7,8 +7,8 @@ export interface Emoji {
   readonly name: string;
   readonly caption: string;
   readonly category: string;
-  /** Its pixels, side x side x 3 in [0, 1], drawn anew. */
-  draw(): Float32Array;
+  /** Its pixels, side x side x 3 in [0, 1], drawn anew: means of what is drawn `supersampling` times as large, 4 by default. */
+  draw(supersampling?: number): Float32Array;
 }
 
 interface IconSet {
@@ -19,7 +19,6 @@ interface IconSet {
 
 /** The renderer ends the whole process on these two. */
 const UNRENDERABLE = new Set(['rainbow-flag', 'package']);
-const SUPERSAMPLING = 4;
 
 /** Categories and names that are no things: people in roles, symbols, flags, clocks, buttons. */
 const isIcon = (name: string, category: string): boolean =>
@@ -61,37 +60,36 @@ export async function renderEmoji(which: 'all' | 'icons', side = 32): Promise<Em
     .filter((name) => categoryOf.has(name) && !UNRENDERABLE.has(name) && !/skin-tone/.test(name))
     .filter((name) => which === 'all' || isIcon(name, categoryOf.get(name) as string))
     .sort();
-  const draw = (name: string): Float32Array => {
+  const draw = (name: string, supersampling: number): Float32Array => {
     const icon = set.icons[name];
     const [w, h] = [icon.width ?? set.width ?? 128, icon.height ?? set.height ?? 128];
     const size = Math.max(w, h);
     const box = `${(icon.left ?? 0) - (size - w) / 2} ${(icon.top ?? 0) - (size - h) / 2} ${size} ${size}`;
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}">${icon.body}</svg>`;
-    const fitTo = { mode: 'width', value: side * SUPERSAMPLING } as const;
-    return boxFilter(new Resvg(svg, { fitTo, background: 'white', font: { loadSystemFonts: false } }).render().pixels, side);
+    const fitTo = { mode: 'width', value: side * supersampling } as const;
+    return boxFilter(new Resvg(svg, { fitTo, background: 'white', font: { loadSystemFonts: false } }).render().pixels, side, supersampling);
   };
   return names.map((name) => ({
     name,
     caption: name.replaceAll('-', ' '),
     category: categoryOf.get(name) as string,
-    draw: () => draw(name),
+    draw: (supersampling = 4) => draw(name, supersampling),
   }));
 }
 
-/** What a colour of 0 to 255 adds to the mean of the points that become one. */
-const SHARE = Float64Array.from({ length: 256 }, (_, value) => value / (255 * SUPERSAMPLING ** 2));
-
-/** Means of squares, added up in 32 bits row by row. */
-function boxFilter(rgba: Uint8Array, side: number): Float32Array {
+/** Means of squares of `across` x `across`, added up in 32 bits row by row. */
+function boxFilter(rgba: Uint8Array, side: number, across: number): Float32Array {
   const out = new Float32Array(side * side * 3);
-  const row = 4 * side * SUPERSAMPLING;
+  const row = 4 * side * across;
+  // What a colour of 0 to 255 adds to the mean.
+  const share = Float64Array.from({ length: 256 }, (_, value) => value / (255 * across ** 2));
   for (let y = 0; y < side; y++)
     for (let x = 0; x < side; x++)
       for (let k = 0; k < 3; k++) {
-        const corner = SUPERSAMPLING * (y * row + 4 * x) + k;
+        const corner = across * (y * row + 4 * x) + k;
         let sum = 0;
-        for (let dy = 0; dy < SUPERSAMPLING; dy++)
-          for (let dx = 0; dx < SUPERSAMPLING; dx++) sum = Math.fround(sum + SHARE[rgba[corner + dy * row + 4 * dx]]);
+        for (let dy = 0; dy < across; dy++)
+          for (let dx = 0; dx < across; dx++) sum = Math.fround(sum + share[rgba[corner + dy * row + 4 * dx]]);
         out[(y * side + x) * 3 + k] = sum;
       }
   return out;
@@ -105,11 +103,19 @@ const EDGE = 128 / 3;
 
 /** The least of each pixel and its four neighbours. */
 function eroded(mask: Float32Array, side: number): Float32Array {
-  const at = (y: number, x: number) => mask[Math.min(side - 1, Math.max(0, y)) * side + Math.min(side - 1, Math.max(0, x))];
-  return mask.map((own, i) => {
-    const [y, x] = [Math.floor(i / side), i % side];
-    return Math.min(own, at(y - 1, x), at(y + 1, x), at(y, x - 1), at(y, x + 1));
-  });
+  const out = new Float32Array(mask.length);
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side; x++) {
+      const i = y * side + x;
+      out[i] = Math.min(
+        mask[i],
+        mask[y > 0 ? i - side : i],
+        mask[y < side - 1 ? i + side : i],
+        mask[x > 0 ? i - 1 : i],
+        mask[x < side - 1 ? i + 1 : i],
+      );
+    }
+  return out;
 }
 
 /** An emoji in the style of Delft's tiles: dark blue over blue to white by luma, with a dark line along the silhouette. */
