@@ -42,6 +42,7 @@ export const ERRORS = {
   NO_GRADIENTS: 'clipping was given nothing',
   OPTION_INVALID: 'an option has a value it cannot have',
   OPTION_MISSING: 'an option is needed',
+  OPTION_REFUSED: 'a flag of diffusers’ scripts that is not supported; says why, and what to use',
   OPTION_UNKNOWN: 'an option does not exist',
   OTHER_RANK: 'another process reported problems; see its message',
   OUT_OF_MEMORY: 'a device has no memory left',

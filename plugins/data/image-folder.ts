@@ -8,6 +8,7 @@ import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { type Entry, listEntries } from './image-folder/entries.js';
 import { faultsOf } from './image-folder/faults.js';
+import type { Interpolation } from './image-folder/interpolations.js';
 import type { PictureSource } from './image-folder/picture-source.js';
 import { epochOrder } from './order/epoch-order.js';
 
@@ -19,10 +20,13 @@ export interface ImageFolderOptions {
   readonly centerCrop?: boolean;
   readonly randomFlip?: boolean;
   readonly captionColumn?: string;
+  /** Use only so many, drawn by the seed; all by default. */
   readonly maxSamples?: number;
   readonly shuffle?: boolean;
   /** Images with more pixels are refused by what their header says, before they are decoded; 64 million by default. */
   readonly maxPixels?: number;
+  /** How images are brought to the resolution; lanczos by default. */
+  readonly interpolation?: Interpolation;
   /** Leave out images that cannot be decoded, and say how many. Every image is then decoded once before training. */
   readonly skipBadImages?: boolean;
 }
@@ -37,8 +41,9 @@ const SHOWN = 10;
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { batchSize, resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
-  const { maxPixels = 64_000_000, skipBadImages = false } = options;
-  const decoded = new DecodedImages((id) => decodeImage(entries[id].path, resolution, maxPixels));
+  const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos' } = options;
+  const decoding = { resolution, maxPixels, interpolation };
+  const decoded = new DecodedImages((id) => decodeImage(entries[id].path, decoding));
   let random: Random;
   let entries: Entry[] = [];
 
@@ -54,11 +59,14 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         const listing = await listEntries(folder, captionColumn, problems);
         entries = listing.entries;
         if (isFirstRank()) for (const what of listing.leftOut) warn(`of ${folder} are left out: ${what}`);
-        if (maxSamples !== undefined) entries = entries.slice(0, maxSamples);
+        if (maxSamples !== undefined && maxSamples < entries.length) {
+          const drawn = random.named('samples').permutation(entries.length).slice(0, maxSamples).sort();
+          entries = Array.from(drawn, (id) => listing.entries[id]);
+        }
         if (problems.list.length > 0) return;
         const faults = await faultsOf(
           entries,
-          skipBadImages ? (path) => decodeImage(path, resolution, maxPixels) : (path) => checkHeader(path, resolution, maxPixels),
+          skipBadImages ? (path) => decodeImage(path, decoding) : (path) => checkHeader(path, decoding),
         );
         if (!skipBadImages) {
           for (const { code, what, fix } of [...faults.values()].slice(0, SHOWN)) problems.add(code, 'image-folder', what, fix);
@@ -80,7 +88,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       });
     },
     // What the source's fingerprint does not tell.
-    settings: () => ({ centerCrop, randomFlip, shuffle }),
+    settings: () => ({ centerCrop, randomFlip, shuffle, interpolation }),
     async open(): Promise<PictureSource> {
       const size = resolution * resolution * 3;
       const isFlipped = (id: number, epoch: number): boolean => randomFlip && random.item('flip', epoch, id).uniform() < 0.5;
@@ -138,12 +146,12 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         shown: (id, epoch) => (isFlipped(id, epoch) ? 1 : 0),
         async views(id) {
           const { path } = entries[id];
-          const [height, width] = await checkHeader(path, resolution, maxPixels);
+          const [height, width] = await checkHeader(path, decoding);
           // A square one leaves no place to choose.
           if (!centerCrop && height !== width) return null;
           const content = await sha256(await readFile(path));
           return (randomFlip ? [false, true] : [false]).map((flip) => ({
-            key: `${content} ${resolution} ${flip ? 'mirrored' : ''}`,
+            key: `${content} ${resolution} ${interpolation} ${flip ? 'mirrored' : ''}`,
             load: () => batchOf([id], 0, centre, () => flip),
           }));
         },

@@ -29,6 +29,7 @@ export async function diffusionPlugins(
     batchSize: o.trainBatchSize,
     resolution: await resolutionFor(o),
     captionColumn: o.captionColumn,
+    interpolation: o.imageInterpolationMode,
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };
@@ -56,7 +57,14 @@ export async function diffusionPlugins(
     ...(o.graphCapture ? [graphCapture()] : []),
     summary(o.outputDir),
     ...(prompts.length > 0
-      ? [samples(prompts, o.outputDir, { ...samplingOf(o), ...(o.validationSteps ? { every: o.validationSteps } : {}) })]
+      ? [
+          samples(prompts, o.outputDir, {
+            ...samplingOf(o),
+            imagesPerPrompt: o.numValidationImages,
+            ...(o.validationSteps ? { every: o.validationSteps } : {}),
+            ...(o.validationEpochs ? { everyEpochs: o.validationEpochs } : {}),
+          }),
+        ]
       : []),
     ...(o.validationDataDir === undefined
       ? []

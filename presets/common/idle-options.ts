@@ -20,7 +20,15 @@ interface Need {
 
 const NEEDS: readonly Need[] = [
   {
-    options: ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler'],
+    options: [
+      'numInferenceSteps',
+      'guidanceScale',
+      'guidanceRescale',
+      'negativePrompt',
+      'sampler',
+      'numValidationImages',
+      'validationEpochs',
+    ],
     of: 'validationPrompt',
     idle: (o) => o.validationPrompt === undefined,
     why: 'without --validation_prompt',
@@ -30,6 +38,11 @@ const NEEDS: readonly Need[] = [
     options: ['validationSteps'],
     idle: (o) => o.validationPrompt === undefined && o.validationDataDir === undefined,
     why: 'without --validation_prompt or --validation_data_dir',
+  },
+  {
+    options: ['loggingDir'],
+    idle: (o) => !(o.reportTo ?? []).some((name) => name === 'tensorboard' || name === 'all'),
+    why: 'without --report_to tensorboard',
   },
   { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },
   { options: ['emaWarmup', 'emaDecay'], of: 'useEma', idle: (o) => !o.useEma, why: 'without --use_ema' },

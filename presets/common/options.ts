@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { INTERPOLATIONS } from '../../plugins/data/image-folder/interpolations.js';
 import { DEVICES } from '../../plugins/devices/choice/candidates.js';
 import { MIXED_PRECISIONS } from '../../plugins/models/stable-diffusion/half-precision.js';
 import { PREDICTION_TYPES } from '../../plugins/models/stable-diffusion/noise-schedule.js';
@@ -42,7 +43,12 @@ export const runOptions = {
   maxTrainSteps: count().optional().describe('Length of the run in optimizer steps; wins over num_train_epochs.'),
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
-  reportTo: z.array(z.enum(REPORTS)).readonly().default([]).describe('What to write beside log.jsonl.'),
+  reportTo: z
+    .array(z.enum(REPORTS))
+    .readonly()
+    .default([])
+    .describe('What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files.'),
+  loggingDir: text().default('tensorboard').describe('The folder of TensorBoard’s files, below output_dir.'),
   checkpointingSteps: count().default(500).describe('Save a checkpoint every so many steps, and when the run ends.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
   checkpointsTotalLimit: count().optional().describe('Keep only the newest so many checkpoints.'),
@@ -107,11 +113,12 @@ export const imageOptions = {
   trainDataDir: text().describe('A folder of images with captions in metadata.jsonl or a .txt beside each.'),
   captionColumn: text().default('text').describe('The field of metadata.jsonl that holds the caption.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
+  imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
   randomFlip: z.boolean().default(false).describe('Flip images left to right at random.'),
   maxPixels: count().default(64_000_000).describe('Images with more pixels are refused.'),
   skipBadImages: z.boolean().default(false).describe('Leave out images that cannot be decoded, and say which.'),
-  maxTrainSamples: count().optional().describe('Use only the first so many images.'),
+  maxTrainSamples: count().optional().describe('Use only so many of the images, drawn by the seed.'),
   cacheLatents: z
     .boolean()
     .default(true)
@@ -176,6 +183,8 @@ export const modelOptions = {
   validationSteps: count()
     .optional()
     .describe('Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default.'),
+  validationEpochs: count().optional().describe('Draw the validation prompts at the end of every so many epochs.'),
+  numValidationImages: count().default(1).describe('Pictures of each validation prompt.'),
   earlyStoppingPatience: count().optional().describe('End after so many evaluations in a row without a lower loss.'),
   validationPrompt: prompts().optional().describe('What to draw before and after training; may be given several times.'),
 };

@@ -40,14 +40,21 @@ function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue): string 
 
 /**
  * Options checked against a preset's schema, with its defaults. Throws one error that names everything that is missing
- * (OPTION_MISSING), unknown (OPTION_UNKNOWN) or not as it must be (OPTION_INVALID), in the spelling given.
+ * (OPTION_MISSING), unknown (OPTION_UNKNOWN) or not as it must be (OPTION_INVALID), in the spelling given; before it what was `found` already.
  */
-export function parseOptions<S extends z.ZodObject>(owner: string, schema: S, options: object = {}, spelling = IN_CODE): z.output<S> {
+export function parseOptions<S extends z.ZodObject>(
+  owner: string,
+  schema: S,
+  options: object = {},
+  spelling = IN_CODE,
+  found: readonly Problem[] = [],
+): z.output<S> {
   const parsed = schema.safeParse(options);
-  if (parsed.success) return parsed.data;
+  if (parsed.success && found.length === 0) return parsed.data;
   const facts = new Map(optionFacts(schema).map((option) => [option.name, option]));
-  throw new SteploomError(
-    parsed.error.issues.map((issue): Problem => {
+  throw new SteploomError([
+    ...found,
+    ...(parsed.error?.issues ?? []).map((issue): Problem => {
       if (issue.code === 'unrecognized_keys')
         return {
           code: 'OPTION_UNKNOWN',
@@ -67,5 +74,5 @@ export function parseOptions<S extends z.ZodObject>(owner: string, schema: S, op
         fix: option.description,
       };
     }),
-  );
+  ]);
 }

@@ -42,6 +42,7 @@ const RANK_LOCAL = new Set([
   'uiPort',
   'uiHost',
   'outputDir',
+  'loggingDir',
   'device',
   'threads',
   'quiet',
@@ -115,7 +116,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
     ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')
-      ? [tensorboard(join(o.outputDir, 'tensorboard'), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
+      ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
       : []),
     ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [progress()]),

@@ -40,6 +40,12 @@ const IDLE: readonly [given: object, line: string, remedy: object][] = [
     '--validation_steps has no effect without --validation_prompt or --validation_data_dir',
     { validationPrompt: ['a'] },
   ],
+  [
+    { validationEpochs: 5, numValidationImages: 2 },
+    '--num_validation_images, --validation_epochs have no effect without --validation_prompt',
+    { validationPrompt: ['a'] },
+  ],
+  [{ loggingDir: 'logs' }, '--logging_dir has no effect without --report_to tensorboard', { reportTo: ['all'] }],
   [{ cacheDir: 'cache', cacheLatents: false }, '--cache_dir has no effect with --cache_latents false', { cacheLatents: true }],
   [{ emaDecay: 0.5, emaWarmup: 'none' }, '--ema_warmup, --ema_decay have no effect without --use_ema', { useEma: true }],
   [{ numTrainEpochs: 2, maxTrainSteps: 9 }, '--num_train_epochs has no effect with --max_train_steps', { maxTrainSteps: undefined }],

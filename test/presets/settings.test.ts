@@ -52,6 +52,7 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   // Without what is put around the folder, which asks it for its settings in a run only.
   centerCrop: { cacheLatents: false, centerCrop: true },
   randomFlip: { cacheLatents: false, randomFlip: true },
+  imageInterpolationMode: { cacheLatents: false, imageInterpolationMode: 'bicubic' },
   rank: { rank: 7 },
   loraAlpha: { loraAlpha: 77 },
   loraDropout: { loraDropout: 0.5 },
@@ -80,12 +81,14 @@ const HARMLESS = [
   'threads',
   'loggingSteps',
   'reportTo',
+  'loggingDir',
   'checkpointingSteps',
   'checkpointingSeconds',
   'quiet',
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
+  ['validationEpochs', 'numValidationImages'],
   [
     'numInferenceSteps',
     'guidanceScale',

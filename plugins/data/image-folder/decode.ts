@@ -1,4 +1,5 @@
 import { fail, messageOf } from '../../../core/index.js';
+import { type Interpolation, KERNELS } from './interpolations.js';
 
 /** Pixels that an image may have once its short side is the resolution. */
 const MOST_RESIZED = 16_000_000;
@@ -12,8 +13,15 @@ export interface Decoded {
   readonly bytes: Uint8Array;
 }
 
+/** How images are decoded. */
+export interface Decoding {
+  readonly resolution: number;
+  readonly maxPixels: number;
+  readonly interpolation: Interpolation;
+}
+
 /** Looks at an image's header alone: whether it is one, and not too large. Returns its height and width. */
-export async function checkHeader(path: string, resolution: number, maxPixels: number): Promise<readonly [height: number, width: number]> {
+export async function checkHeader(path: string, { resolution, maxPixels }: Decoding): Promise<readonly [height: number, width: number]> {
   const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
   const { default: sharp } = await import('sharp');
   let size: { width: number; height: number; orientation?: number };
@@ -34,8 +42,9 @@ export async function checkHeader(path: string, resolution: number, maxPixels: n
 }
 
 /** Decodes an image whole; BAD_IMAGE where that cannot be done. Needs sharp. */
-export async function decodeImage(path: string, resolution: number, maxPixels: number): Promise<Decoded> {
-  const original = await checkHeader(path, resolution, maxPixels);
+export async function decodeImage(path: string, decoding: Decoding): Promise<Decoded> {
+  const { resolution, maxPixels, interpolation } = decoding;
+  const original = await checkHeader(path, decoding);
   const { default: sharp } = await import('sharp');
   const bad = (why: string, cause?: unknown): never =>
     fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
@@ -45,7 +54,7 @@ export async function decodeImage(path: string, resolution: number, maxPixels: n
       .rotate()
       .flatten({ background: 'white' })
       .toColourspace('srgb')
-      .resize({ width: resolution, height: resolution, fit: 'outside' })
+      .resize({ width: resolution, height: resolution, fit: 'outside', kernel: KERNELS[interpolation] })
       .removeAlpha()
       .raw()
       .toBuffer({ resolveWithObject: true });

@@ -16,8 +16,10 @@ export interface LoraTextToImageOptions {
   readonly numTrainEpochs?: number | undefined;
   /** Write to log.jsonl every so many steps. Default: 10. */
   readonly loggingSteps?: number | undefined;
-  /** What to write beside log.jsonl. Default: none. */
+  /** What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files. Default: none. */
   readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
+  /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
+  readonly loggingDir?: string | undefined;
   /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
   readonly checkpointingSteps?: number | undefined;
   /** Save a checkpoint whenever so many seconds have passed. */
@@ -78,6 +80,10 @@ export interface LoraTextToImageOptions {
   readonly validationDataDir?: string | undefined;
   /** Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default. */
   readonly validationSteps?: number | undefined;
+  /** Draw the validation prompts at the end of every so many epochs. */
+  readonly validationEpochs?: number | undefined;
+  /** Pictures of each validation prompt. Default: 1. */
+  readonly numValidationImages?: number | undefined;
   /** End after so many evaluations in a row without a lower loss. */
   readonly earlyStoppingPatience?: number | undefined;
   /** What to draw before and after training; may be given several times. */
@@ -88,6 +94,8 @@ export interface LoraTextToImageOptions {
   readonly captionColumn?: string | undefined;
   /** Side of the square images; the model’s by default. */
   readonly resolution?: number | undefined;
+  /** How images are brought to the resolution. Default: lanczos. */
+  readonly imageInterpolationMode?: 'lanczos' | 'bicubic' | 'bilinear' | 'nearest' | undefined;
   /** Crop the centre instead of a random place. Default: false. */
   readonly centerCrop?: boolean | undefined;
   /** Flip images left to right at random. Default: false. */
@@ -96,7 +104,7 @@ export interface LoraTextToImageOptions {
   readonly maxPixels?: number | undefined;
   /** Leave out images that cannot be decoded, and say which. Default: false. */
   readonly skipBadImages?: boolean | undefined;
-  /** Use only the first so many images. */
+  /** Use only so many of the images, drawn by the seed. */
   readonly maxTrainSamples?: number | undefined;
   /**
    * Compute latents and text states that do not change once, before training, where the model has an autoencoder. Default:

@@ -73,6 +73,30 @@ describe('an image folder', () => {
     expect(new Set([...(await rows([0, 1, 2, 3, 4, 5], 0)), ...(await rows([0, 1, 2, 3, 4, 5], 1))]).size).toBeGreaterThan(6);
   });
 
+  test('of more images than are wanted the seed draws; images are brought to the resolution as asked', async () => {
+    await metadata(...['red.png', 'blue.webp', 'green.jpg'].map((name) => JSON.stringify({ file_name: name, text: name })));
+    const drawn = async (seed: number, maxSamples: number) =>
+      (await open(imageFolder(folder, { batchSize: 1, resolution: 4, maxSamples }), seed)).source.strings?.text;
+    expect(await drawn(1, 2)).toEqual(await drawn(1, 2));
+    const seeds = await Promise.all(Array.from({ length: 8 }, (_, seed) => drawn(seed, 1)));
+    expect(new Set(seeds.flat()).size).toBe(3);
+    expect(await drawn(0, 3)).toEqual(['red.png', 'blue.webp', 'green.jpg']);
+    const checks = Buffer.from(Uint8Array.from({ length: 8 * 8 * 3 }, (_, i) => (Math.floor(i / 3) % 2) * 255));
+    await sharp(checks, { raw: { width: 8, height: 8, channels: 3 } }).toFile(path('checks.png'));
+    await metadata('{"file_name": "checks.png", "text": "x"}');
+    const pixels = async (interpolation: 'lanczos' | 'nearest') => {
+      const { source } = await open(imageFolder(folder, { batchSize: 1, resolution: 4, interpolation }));
+      const { images } = (await source.load([0], { epoch: 0, upcoming: [] })).tensors;
+      const values = new Set(images.dataSync());
+      images.dispose();
+      return values;
+    };
+    // One of two neighbours, or what is between them.
+    expect([...(await pixels('nearest'))].every((value) => Math.abs(value) === 1)).toBe(true);
+    expect([...(await pixels('lanczos'))].some((value) => Math.abs(value) < 0.5)).toBe(true);
+    await rm(path('checks.png'));
+  });
+
   test('captions beside the images', async () => {
     await rm(path('metadata.jsonl'));
     for (const name of ['red', 'green', 'blue', 'stripes']) await writeFile(path(`${name}.txt`), `${name} thing\n`);
