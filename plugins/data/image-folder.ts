@@ -6,7 +6,8 @@ import { timeIds } from '../models/unet/time-ids.js';
 import { sha256 } from '../persist/formats/sha256.js';
 import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
-import { type Entry, listEntries } from './image-folder/entries.js';
+import { listEntries } from './image-folder/entries.js';
+import type { Entry } from './image-folder/entry.js';
 import { faultsOf } from './image-folder/faults.js';
 import type { Interpolation } from './image-folder/interpolations.js';
 import type { PictureSource } from './image-folder/picture-source.js';
@@ -35,8 +36,8 @@ export interface ImageFolderOptions {
 const SHOWN = 10;
 
 /**
- * Images of a folder with their captions: from metadata.jsonl with file_name and text (Hugging Face's imagefolder), else
- * from a .txt of the same name beside each. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds); as `picture` their paths. Where an image is cut and
+ * Images of a folder and of those below it, with their captions: from metadata.jsonl, .csv or .parquet with file_name and text (Hugging Face's
+ * imagefolder), else from a .txt of the same name beside each. Of what moves the first frame is taken. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds); as `picture` their paths. Where an image is cut and
  * whether it is flipped belongs to epoch and image. Images are prefetched: decoded in the background before they are asked for. Needs Node and sharp.
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {

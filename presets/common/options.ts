@@ -110,8 +110,10 @@ export const diffusionOptions = {
 };
 
 export const imageOptions = {
-  trainDataDir: text().describe('A folder of images with captions in metadata.jsonl or a .txt beside each.'),
-  captionColumn: text().default('text').describe('The field of metadata.jsonl that holds the caption.'),
+  trainDataDir: text().describe(
+    'A folder of images, also in folders below it, with captions in metadata.jsonl, .csv or .parquet, or in a .txt beside each.',
+  ),
+  captionColumn: text().default('text').describe('The field of the metadata that holds the caption.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
   imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),

@@ -88,9 +88,12 @@ export interface LoraTextToImageOptions {
   readonly earlyStoppingPatience?: number | undefined;
   /** What to draw before and after training; may be given several times. */
   readonly validationPrompt?: string | readonly string[] | undefined;
-  /** A folder of images with captions in metadata.jsonl or a .txt beside each. */
+  /**
+   * A folder of images, also in folders below it, with captions in metadata.jsonl, .csv or .parquet, or in a .txt beside
+   * each.
+   */
   readonly trainDataDir: string;
-  /** The field of metadata.jsonl that holds the caption. Default: text. */
+  /** The field of the metadata that holds the caption. Default: text. */
   readonly captionColumn?: string | undefined;
   /** Side of the square images; the model’s by default. */
   readonly resolution?: number | undefined;

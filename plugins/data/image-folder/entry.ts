@@ -1,0 +1,5 @@
+/** An image of a folder, and what is said of it. */
+export interface Entry {
+  readonly path: string;
+  readonly caption: string;
+}
