@@ -44,6 +44,7 @@ const NEEDS: readonly Need[] = [
     idle: (o) => !(o.reportTo ?? []).some((name) => name === 'tensorboard' || name === 'all'),
     why: 'without --report_to tensorboard',
   },
+  { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
   { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },
   { options: ['emaWarmup', 'emaDecay'], of: 'useEma', idle: (o) => !o.useEma, why: 'without --use_ema' },
   { options: ['numTrainEpochs'], idle: (o) => o.maxTrainSteps !== undefined, why: 'with --max_train_steps' },

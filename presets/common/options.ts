@@ -146,11 +146,14 @@ export const weightsOptions = {
   pretrainedModelNameOrPath: text()
     .optional()
     .describe(
-      'A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that comes with the package by default.',
+      'A model: a folder in diffusers’ layout, one .safetensors file of Stable Diffusion 1, 2 or XL, or the name of a model on the Hugging Face hub (owner/name); the emoji base that comes with the package by default.',
     ),
   pretrainedVaeModelNameOrPath: text()
     .optional()
-    .describe('Another autoencoder than the model’s own: the folder of a model or of an autoencoder, or its .safetensors file.'),
+    .describe(
+      'Another autoencoder than the model’s own: the folder of a model or of an autoencoder, its .safetensors file, or its name on the hub.',
+    ),
+  revision: text().optional().describe('The branch, tag or commit of a model on the hub; main by default.'),
   variant: text().optional().describe('The variant of weights to load where a component has it, as fp16.'),
   predictionType: z
     .enum(PREDICTION_TYPES)

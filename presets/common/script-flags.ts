@@ -12,6 +12,7 @@ export const SCRIPT_FLAGS: ScriptFlags = {
   works: {
     pretrained_model_name_or_path: 'required',
     pretrained_vae_model_name_or_path: '',
+    revision: '',
     variant: '',
     prediction_type: '',
     train_data_dir: 'none, since dataset_name may stand in its place',
@@ -66,12 +67,8 @@ export const SCRIPT_FLAGS: ScriptFlags = {
     prior_generation_precision: 'class pictures are drawn as precisely as --mixed_precision says',
   },
   refused: {
-    revision: {
-      why: 'nothing is fetched from the hub yet',
-      use: 'Fetch that revision (hf download NAME --revision REVISION --local-dir FOLDER) and give the folder.',
-    },
     dataset_name: {
-      why: 'nothing is fetched from the hub yet',
+      why: 'data sets of the hub are not read yet',
       use: 'Give a folder of pictures with --train_data_dir.',
     },
     dataset_config_name: { why: 'data sets of the hub are not read yet', use: 'Give a folder of pictures with --train_data_dir.' },

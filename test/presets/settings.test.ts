@@ -71,7 +71,7 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 const BY_CONTENT = [
   ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
   ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
-  ...['pretrainedModelNameOrPath', 'pretrainedVaeModelNameOrPath', 'predictionType', 'variant', 'clipSkip', 'longCaptions'],
+  ...['pretrainedModelNameOrPath', 'pretrainedVaeModelNameOrPath', 'predictionType', 'revision', 'variant', 'clipSkip', 'longCaptions'],
 ];
 
 /** Where and how it is computed, watched, saved, evaluated or drawn: what is learnt stays the same. */

@@ -52,12 +52,17 @@ export interface TextToImageOptions {
   /** No progress bar, and nothing of how far the latents are. Default: false. */
   readonly quiet?: boolean | undefined;
   /**
-   * A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that
-   * comes with the package by default.
+   * A model: a folder in diffusers’ layout, one .safetensors file of Stable Diffusion 1, 2 or XL, or the name of a model on
+   * the Hugging Face hub (owner/name); the emoji base that comes with the package by default.
    */
   readonly pretrainedModelNameOrPath?: string | undefined;
-  /** Another autoencoder than the model’s own: the folder of a model or of an autoencoder, or its .safetensors file. */
+  /**
+   * Another autoencoder than the model’s own: the folder of a model or of an autoencoder, its .safetensors file, or its name
+   * on the hub.
+   */
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
+  /** The branch, tag or commit of a model on the hub; main by default. */
+  readonly revision?: string | undefined;
   /** The variant of weights to load where a component has it, as fp16. */
   readonly variant?: string | undefined;
   /** What the denoiser predicts, where the files do not say it (single files of Stable Diffusion 2) or say another thing. */
