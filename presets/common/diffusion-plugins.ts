@@ -9,6 +9,7 @@ import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import { dataFolder } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
 import type { diffusionOptions, imageOptions, modelOptions, OptionValues, samplingOptions } from './options.js';
@@ -44,7 +45,7 @@ export async function diffusionPlugins(
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
     data(
-      imageFolder(o.trainDataDir, {
+      imageFolder(await dataFolder(o), {
         ...images,
         centerCrop: o.centerCrop,
         randomFlip: o.randomFlip,

@@ -45,6 +45,7 @@ const NEEDS: readonly Need[] = [
     why: 'without --report_to tensorboard',
   },
   { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
+  { options: ['datasetConfigName', 'imageColumn'], idle: (o) => o.datasetName === undefined, why: 'without --dataset_name' },
   { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },
   { options: ['emaWarmup', 'emaDecay'], of: 'useEma', idle: (o) => !o.useEma, why: 'without --use_ema' },
   { options: ['numTrainEpochs'], idle: (o) => o.maxTrainSteps !== undefined, why: 'with --max_train_steps' },

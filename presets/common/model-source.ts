@@ -36,7 +36,7 @@ function filesOf(path: string, revision?: string): Files | FileOf {
 }
 
 /** One process speaks for all. */
-const sayOnce = (what: string): void => {
+export const sayOnce = (what: string): void => {
   if ((rankFromEnvironment()?.rank ?? 0) === 0) console.error(printable(what));
 };
 

@@ -110,10 +110,15 @@ export const diffusionOptions = {
 };
 
 export const imageOptions = {
-  trainDataDir: text().describe(
-    'A folder of images, also in folders below it, with captions in metadata.jsonl, .csv or .parquet, or in a .txt beside each.',
-  ),
-  captionColumn: text().default('text').describe('The field of the metadata that holds the caption.'),
+  trainDataDir: text()
+    .optional()
+    .describe('A folder of images, also in folders below it, with captions in metadata.jsonl, .csv or .parquet, or in a .txt beside each.'),
+  datasetName: text()
+    .optional()
+    .describe('In place of it a data set: its name on the Hugging Face hub (owner/name), or a folder, of .parquet files or of images.'),
+  datasetConfigName: text().optional().describe('The configuration of the data set: a folder in it.'),
+  imageColumn: text().default('image').describe('The column of the data set’s tables that holds the images.'),
+  captionColumn: text().default('text').describe('The field of the metadata, or the column, that holds the caption.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
   imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
@@ -125,7 +130,11 @@ export const imageOptions = {
     .boolean()
     .default(true)
     .describe('Compute latents and text states that do not change once, before training, where the model has an autoencoder.'),
-  cacheDir: text().optional().describe('A folder to keep these in, for later runs too; in memory by default.'),
+  cacheDir: text()
+    .optional()
+    .describe(
+      'A folder to keep these in, for later runs too, and pictures of data sets that come as tables; in memory, and in Hugging Face’s cache, by default.',
+    ),
 };
 
 export const samplingOptions = {
@@ -192,6 +201,18 @@ export const modelOptions = {
   numValidationImages: count().default(1).describe('Pictures of each validation prompt.'),
   earlyStoppingPatience: count().optional().describe('End after so many evaluations in a row without a lower loss.'),
   validationPrompt: prompts().optional().describe('What to draw before and after training; may be given several times.'),
+};
+
+/** Pictures come from one place; said also where other options are wrong. */
+export const oneSource = <S extends z.ZodObject>(schema: S): S => {
+  const given = (options: unknown) => {
+    const { trainDataDir, datasetName } = (options ?? {}) as { readonly trainDataDir?: unknown; readonly datasetName?: unknown };
+    return [trainDataDir, datasetName].filter((place) => place !== undefined).length;
+  };
+  const when = () => true;
+  return schema
+    .refine((options) => given(options) > 0, { path: ['trainDataDir'], message: 'missing', when })
+    .refine((options) => given(options) < 2, { path: ['datasetName'], message: 'train_data_dir is given, too', when });
 };
 
 /** The values of options, once they are checked and have their defaults. */

@@ -48,6 +48,7 @@ const RANK_LOCAL = new Set([
   'quiet',
   'resumeFromCheckpoint',
   'trainDataDir',
+  'datasetName',
   'pretrainedModelNameOrPath',
   'pretrainedVaeModelNameOrPath',
   'validationDataDir',
@@ -70,6 +71,7 @@ interface Reads {
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
   readonly cacheDir?: string | undefined;
   readonly trainDataDir?: string | undefined;
+  readonly datasetName?: string | undefined;
   readonly validationDataDir?: string | undefined;
 }
 
@@ -94,9 +96,14 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     }),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
-      reads: [o.pretrainedModelNameOrPath, o.pretrainedVaeModelNameOrPath, o.trainDataDir, o.validationDataDir, o.cacheDir].filter(
-        (path) => path !== undefined,
-      ),
+      reads: [
+        o.pretrainedModelNameOrPath,
+        o.pretrainedVaeModelNameOrPath,
+        o.trainDataDir,
+        o.datasetName,
+        o.validationDataDir,
+        o.cacheDir,
+      ].filter((path) => path !== undefined),
     }),
     distributed({
       options: sharedOptions(o),

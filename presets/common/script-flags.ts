@@ -15,7 +15,10 @@ export const SCRIPT_FLAGS: ScriptFlags = {
     revision: '',
     variant: '',
     prediction_type: '',
-    train_data_dir: 'none, since dataset_name may stand in its place',
+    dataset_name: '',
+    dataset_config_name: '',
+    train_data_dir: '',
+    image_column: '',
     caption_column: '',
     max_train_samples: '',
     cache_dir: '',
@@ -67,15 +70,6 @@ export const SCRIPT_FLAGS: ScriptFlags = {
     prior_generation_precision: 'class pictures are drawn as precisely as --mixed_precision says',
   },
   refused: {
-    dataset_name: {
-      why: 'data sets of the hub are not read yet',
-      use: 'Give a folder of pictures with --train_data_dir.',
-    },
-    dataset_config_name: { why: 'data sets of the hub are not read yet', use: 'Give a folder of pictures with --train_data_dir.' },
-    image_column: {
-      why: 'data sets of the hub are not read yet',
-      use: 'In a folder file_name names the picture; see --train_data_dir.',
-    },
     tokenizer_name: {
       why: 'a tokenizer belongs to its text encoder',
       use: 'Put its files into the model’s folder tokenizer/.',

@@ -47,6 +47,11 @@ const IDLE: readonly [given: object, line: string, remedy: object][] = [
   ],
   [{ loggingDir: 'logs' }, '--logging_dir has no effect without --report_to tensorboard', { reportTo: ['all'] }],
   [{ revision: 'main' }, '--revision has no effect without --pretrained_model_name_or_path', { pretrainedModelNameOrPath: 'a/b' }],
+  [
+    { datasetConfigName: 'x', imageColumn: 'y' },
+    '--dataset_config_name, --image_column have no effect without --dataset_name',
+    { trainDataDir: undefined, datasetName: 'a/b' },
+  ],
   [{ cacheDir: 'cache', cacheLatents: false }, '--cache_dir has no effect with --cache_latents false', { cacheLatents: true }],
   [{ emaDecay: 0.5, emaWarmup: 'none' }, '--ema_warmup, --ema_decay have no effect without --use_ema', { useEma: true }],
   [{ numTrainEpochs: 2, maxTrainSteps: 9 }, '--num_train_epochs has no effect with --max_train_steps', { maxTrainSteps: undefined }],

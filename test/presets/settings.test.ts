@@ -71,7 +71,18 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 const BY_CONTENT = [
   ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
   ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
-  ...['pretrainedModelNameOrPath', 'pretrainedVaeModelNameOrPath', 'predictionType', 'revision', 'variant', 'clipSkip', 'longCaptions'],
+  ...[
+    'pretrainedModelNameOrPath',
+    'pretrainedVaeModelNameOrPath',
+    'datasetName',
+    'datasetConfigName',
+    'imageColumn',
+    'predictionType',
+    'revision',
+    'variant',
+    'clipSkip',
+    'longCaptions',
+  ],
 ];
 
 /** Where and how it is computed, watched, saved, evaluated or drawn: what is learnt stays the same. */

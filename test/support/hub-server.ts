@@ -13,6 +13,9 @@ export const sha256Of = (content: Buffer) => createHash('sha256').update(content
 const gitSha1 = (content: Buffer) => createHash('sha1').update(`blob ${content.byteLength}\0`).update(content).digest('hex');
 export const keyOf = ({ content, large }: ServedFile) => (large ? sha256Of(content) : gitSha1(content));
 
+/** The one that the hub makes of every data set is there, too. */
+const REVISIONS = ['main', COMMIT, encodeURIComponent('refs/convert/parquet')];
+
 /** Answers in place of the usual; true where it has. */
 type Instead = (request: IncomingMessage, response: ServerResponse, url: URL) => boolean;
 
@@ -65,10 +68,10 @@ export async function hubServer(name: string, files: Readonly<Record<string, Ser
     const url = new URL(request.url ?? '', 'http://hub');
     asked.push(url.pathname);
     if (hub.instead(request, response, url)) return;
-    const [, repository, revision] = /^\/api\/models\/([^/]+\/[^/]+)\/revision\/(.+)$/.exec(url.pathname) ?? [];
+    const [, repository, revision] = /^\/api\/(?:models|datasets)\/([^/]+\/[^/]+)\/revision\/(.+)$/.exec(url.pathname) ?? [];
     if (repository !== undefined) {
       if (repository !== name) refuse(response, request.headers.authorization ? 404 : 401, 'RepoNotFound');
-      else if (revision !== 'main' && revision !== COMMIT) refuse(response, 404, 'RevisionNotFound');
+      else if (!REVISIONS.includes(revision)) refuse(response, 404, 'RevisionNotFound');
       else {
         const siblings = Object.entries(files).map(([rfilename, file]) => ({
           rfilename,

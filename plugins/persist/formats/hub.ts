@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { copyFile, mkdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { copyFile, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
 import { fail } from '../../../core/index.js';
 import { guarded } from './atomic-file.js';
 import { type Files, missing } from './files.js';
@@ -23,6 +23,16 @@ export interface HubOptions {
   readonly pause?: (seconds: number) => Promise<void>;
 }
 
+/** Files of the hub, which can be listed. */
+export interface HubFiles extends Files {
+  /** All files, or those that are kept where the hub is not there. */
+  paths(): Promise<string[]>;
+  /** Fetches files, and returns the folder in which they are. */
+  whole(paths: readonly string[]): Promise<string>;
+  /** The commit that the revision stands for. */
+  commit(): Promise<string>;
+}
+
 /** Whether a name may be one of the hub's, of the kind owner/name. */
 export const isHubName = (name: string): boolean => /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(name);
 
@@ -31,6 +41,12 @@ const isThere = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   );
+
+/** Files below a folder, by their paths from it. */
+const below = async (place: string): Promise<string[]> =>
+  (await readdir(place, { recursive: true, withFileTypes: true }))
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(place, join(entry.parentPath, entry.name)).replaceAll('\\', '/'));
 
 /** A revision of a repository, and the folder in which its files are. */
 interface Revision {
@@ -45,7 +61,7 @@ interface Revision {
  * processes do not disturb each other. Without the hub (HF_HUB_OFFLINE, or no network) what is in the cache is used. HUB_MISSING, HUB_REFUSED and HUB_FAILED
  * say what the hub has against it. Needs Node.
  */
-export function hub(name: string, options: HubOptions = {}): Files {
+export function hub(name: string, options: HubOptions = {}): HubFiles {
   const { kind = 'model', revision = 'main', note } = options;
   const pause = options.pause ?? ((seconds) => new Promise((goOn) => setTimeout(goOn, seconds * 1000)));
   const cacheFolder = `${kind}s--${name.replaceAll('/', '--')}`;
@@ -123,6 +139,15 @@ export function hub(name: string, options: HubOptions = {}): Files {
     async range(path, from, to) {
       return ((await have(path)) ?? missing(this, path)).range(path, from, to);
     },
+    async paths() {
+      const { place, said } = await open();
+      return said ? [...said.files.keys()] : (await below(place)).sort();
+    },
+    async whole(paths) {
+      for (const path of paths) await have(path);
+      return (await open()).place;
+    },
+    commit: async () => basename((await open()).place),
     write: async (path) => fail('FILE_UNWRITABLE', 'hub', `${name}/${path} is on the hub`, 'Give a folder.'),
   };
 }

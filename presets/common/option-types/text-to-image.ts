@@ -97,8 +97,14 @@ export interface TextToImageOptions {
    * A folder of images, also in folders below it, with captions in metadata.jsonl, .csv or .parquet, or in a .txt beside
    * each.
    */
-  readonly trainDataDir: string;
-  /** The field of the metadata that holds the caption. Default: text. */
+  readonly trainDataDir?: string | undefined;
+  /** In place of it a data set: its name on the Hugging Face hub (owner/name), or a folder, of .parquet files or of images. */
+  readonly datasetName?: string | undefined;
+  /** The configuration of the data set: a folder in it. */
+  readonly datasetConfigName?: string | undefined;
+  /** The column of the data set’s tables that holds the images. Default: image. */
+  readonly imageColumn?: string | undefined;
+  /** The field of the metadata, or the column, that holds the caption. Default: text. */
   readonly captionColumn?: string | undefined;
   /** Side of the square images; the model’s by default. */
   readonly resolution?: number | undefined;
@@ -119,7 +125,10 @@ export interface TextToImageOptions {
    * true.
    */
   readonly cacheLatents?: boolean | undefined;
-  /** A folder to keep these in, for later runs too; in memory by default. */
+  /**
+   * A folder to keep these in, for later runs too, and pictures of data sets that come as tables; in memory, and in Hugging
+   * Face’s cache, by default.
+   */
   readonly cacheDir?: string | undefined;
   /** The base learning rate. Default: 0.0001. */
   readonly learningRate?: number | undefined;

@@ -3,13 +3,10 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fail, SteploomError } from '../../../../core/index.js';
-import { takeLock } from '../../folders/lock.js';
 import { guarded } from '../atomic-file.js';
+import { onlyOne } from '../only-one.js';
 import { type Asking, ATTEMPTS, ask, pauseAfter, Unreachable } from './ask.js';
 import type { HubFile } from './listing.js';
-
-/** Seconds until it is looked again whether another process has fetched a file. */
-const LOOK = 0.5;
 
 const sizeOf = (path: string): Promise<number | null> =>
   stat(path).then(
@@ -64,22 +61,8 @@ async function complete(of: Asking, url: string, path: string, { size }: HubFile
  * one fetches it (`lock`), and the others wait. HUB_FAILED where it comes damaged, twice.
  */
 export async function download(of: Asking, url: string, path: string, lock: string, file: HubFile): Promise<void> {
-  for (;;) {
-    if ((await sizeOf(path)) === file.size) return;
-    const taken = await takeLock(lock);
-    if ('holder' in taken) {
-      await of.pause(LOOK);
-      continue;
-    }
-    try {
-      // Whoever held the lock may have fetched it meanwhile.
-      if ((await sizeOf(path)) === file.size) return;
-      await fetchWhole(of, url, path, file);
-      return;
-    } finally {
-      await taken.release();
-    }
-  }
+  const isDone = async () => (await sizeOf(path)) === file.size;
+  await onlyOne(lock, isDone, () => fetchWhole(of, url, path, file), of.pause);
 }
 
 async function fetchWhole(of: Asking, url: string, path: string, file: HubFile): Promise<void> {

@@ -17,7 +17,7 @@ export interface HubSettings {
 const isTrue = (value: string | undefined): boolean => ['1', 'ON', 'YES', 'TRUE'].includes((value ?? '').toUpperCase());
 
 /** The settings that the environment says. */
-export async function hubSettings(env: NodeJS.ProcessEnv = process.env): Promise<HubSettings> {
+export async function hubSettings(env: Readonly<Record<string, string | undefined>> = process.env): Promise<HubSettings> {
   const place = (path: string) => (path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path);
   const home = place(env.HF_HOME || join(env.XDG_CACHE_HOME || '~/.cache', 'huggingface'));
   const inFile = () => readFile(place(env.HF_TOKEN_PATH || join(home, 'token')), 'utf8').catch(() => '');
