@@ -74,13 +74,13 @@ export async function dataFolder(o: DataOptions): Promise<string> {
   );
 }
 
-/** Tables as a folder of pictures, in the cache, named by all that decides what is in it. */
+/** Tables as a folder of pictures, in the cache (beside that of the hub, where Python's library knows every folder), named by all that decides what is in it. */
 async function unpacked(o: DataOptions, files: HubFiles | ReturnType<typeof folder>, paths: readonly string[]): Promise<string> {
   const { imageColumn, captionColumn } = o;
   const sizes = await Promise.all(paths.map((path) => files.size(path)));
   const commit = 'commit' in files ? await files.commit() : '';
   const key = hashOfText(JSON.stringify([files.where, commit, paths, sizes, imageColumn, captionColumn]));
-  const into = join(o.cacheDir ?? (await hubSettings()).cache, 'steploom-datasets', key);
+  const into = join(o.cacheDir ?? join((await hubSettings()).home, 'steploom'), 'datasets', key);
   await unpack({ files, paths, imageColumn, captionColumn }, into);
   return into;
 }

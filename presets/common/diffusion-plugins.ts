@@ -31,6 +31,8 @@ export async function diffusionPlugins(
     resolution: await resolutionFor(o),
     captionColumn: o.captionColumn,
     interpolation: o.imageInterpolationMode,
+    background: o.background,
+    ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };
@@ -49,6 +51,9 @@ export async function diffusionPlugins(
         ...images,
         centerCrop: o.centerCrop,
         randomFlip: o.randomFlip,
+        shuffleCaption: o.shuffleCaption,
+        keepTokens: o.keepTokens,
+        folderRepeats: o.folderRepeats,
         ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
       }),
       { sayIdle },

@@ -44,6 +44,7 @@ const NEEDS: readonly Need[] = [
     idle: (o) => !(o.reportTo ?? []).some((name) => name === 'tensorboard' || name === 'all'),
     why: 'without --report_to tensorboard',
   },
+  { options: ['keepTokens'], idle: (o) => o.shuffleCaption === false, why: 'without --shuffle_caption' },
   { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
   { options: ['datasetConfigName', 'imageColumn'], idle: (o) => o.datasetName === undefined, why: 'without --dataset_name' },
   { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },

@@ -119,6 +119,19 @@ export const imageOptions = {
   datasetConfigName: text().optional().describe('The configuration of the data set: a folder in it.'),
   imageColumn: text().default('image').describe('The column of the data set’s tables that holds the images.'),
   captionColumn: text().default('text').describe('The field of the metadata, or the column, that holds the caption.'),
+  captionPrefix: text().optional().describe('Stands before each caption.'),
+  shuffleCaption: z.boolean().default(false).describe('Show the parts of a caption, between commas, in another order each epoch.'),
+  keepTokens: count(0).default(0).describe('So many parts at a caption’s beginning stay where they are.'),
+  folderRepeats: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Folders in the folder that are named as "10_sks dog" say how often an epoch shows their images, and what those show where nothing else does.',
+    ),
+  background: text()
+    .regex(/^(white|black|grey|#[0-9a-f]{6})$/i, 'expected white, black, grey or #rrggbb')
+    .default('white')
+    .describe('The colour behind what is transparent: white, black, grey or #rrggbb.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
   imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),

@@ -50,14 +50,14 @@ test('a folder of tables is unpacked once, its training split alone; of lists of
   await put('data/test-00000-of-00001.parquet');
   const [folder, again] = await Promise.all([folderOf({ datasetName: join(home, 'set') }), folderOf({ datasetName: join(home, 'set') })]);
   expect(again).toBe(folder);
-  expect(dirname(folder)).toBe(join(home, 'hub', 'steploom-datasets'));
+  expect(dirname(folder)).toBe(join(home, 'steploom', 'datasets'));
   expect(await readdir(dirname(folder))).toHaveLength(1);
   expect(await readdir(folder)).toEqual(['00000000.png', '00000001.png', '00000002.png', 'metadata.jsonl']);
   expect(await contents(folder)).toEqual(ALL);
 
   const given = { datasetName: join(home, 'set'), captionColumn: 'texts', cacheDir: join(home, 'cache') };
   const other = await folderOf(given);
-  expect(dirname(other)).toBe(join(home, 'cache', 'steploom-datasets'));
+  expect(dirname(other)).toBe(join(home, 'cache', 'datasets'));
   expect(await contents(other, 'texts')).toEqual({ '255,0,0': 'red 1', '0,255,0': 'lime 1', '0,0,255': 'blue 1' });
 
   await expect(folderOf({ ...given, imageColumn: 'picture' })).rejects.toThrow(
@@ -67,7 +67,7 @@ test('a folder of tables is unpacked once, its training split alone; of lists of
   await expect(folderOf({ ...given, captionColumn: 'label' })).rejects.toThrow(/in row 1 no text under label/);
   await writeFile(join(home, 'set', 'data', 'train-00000-of-00001.parquet'), 'PAR1');
   await expect(folderOf(given)).rejects.toThrow(/DATA_INVALID.*cannot be read/);
-  expect(await readdir(join(home, 'cache', 'steploom-datasets'))).toHaveLength(1);
+  expect(await readdir(join(home, 'cache', 'datasets'))).toHaveLength(1);
 });
 
 test('a folder without tables is a folder of pictures', async () => {

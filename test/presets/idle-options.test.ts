@@ -46,6 +46,7 @@ const IDLE: readonly [given: object, line: string, remedy: object][] = [
     { validationPrompt: ['a'] },
   ],
   [{ loggingDir: 'logs' }, '--logging_dir has no effect without --report_to tensorboard', { reportTo: ['all'] }],
+  [{ keepTokens: 2 }, '--keep_tokens has no effect without --shuffle_caption', { shuffleCaption: true }],
   [{ revision: 'main' }, '--revision has no effect without --pretrained_model_name_or_path', { pretrainedModelNameOrPath: 'a/b' }],
   [
     { datasetConfigName: 'x', imageColumn: 'y' },

@@ -52,6 +52,9 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   // Without what is put around the folder, which asks it for its settings in a run only.
   centerCrop: { cacheLatents: false, centerCrop: true },
   randomFlip: { cacheLatents: false, randomFlip: true },
+  shuffleCaption: { cacheLatents: false, shuffleCaption: true },
+  keepTokens: { cacheLatents: false, shuffleCaption: true, keepTokens: 2 },
+  background: { cacheLatents: false, background: 'black' },
   imageInterpolationMode: { cacheLatents: false, imageInterpolationMode: 'bicubic' },
   rank: { rank: 7 },
   loraAlpha: { loraAlpha: 77 },
@@ -70,6 +73,7 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 /** Compared as lengths of the plan, or as content: of the data set (its fingerprint), of the base model. */
 const BY_CONTENT = [
   ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
+  ...['captionPrefix', 'folderRepeats'],
   ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
   ...[
     'pretrainedModelNameOrPath',

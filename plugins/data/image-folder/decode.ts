@@ -22,6 +22,8 @@ export interface Decoding {
   readonly resolution: number;
   readonly maxPixels: number;
   readonly interpolation: Interpolation;
+  /** The colour behind what is transparent. */
+  readonly background: string;
 }
 
 const isBmp = (path: string): boolean => extname(path).toLowerCase() === '.bmp';
@@ -69,15 +71,15 @@ export async function checkHeader(path: string, { resolution, maxPixels }: Decod
 
 /** Decodes an image whole; BAD_IMAGE where that cannot be done. Needs sharp. */
 export async function decodeImage(path: string, decoding: Decoding): Promise<Decoded> {
-  const { resolution, maxPixels, interpolation } = decoding;
+  const { resolution, maxPixels, interpolation, background } = decoding;
   const original = await checkHeader(path, decoding);
   const bad = (why: string, cause?: unknown): never =>
     fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
   const decode = async () =>
-    // Turned as its camera says, on white where it is transparent, the short side brought to the resolution.
+    // Turned as its camera says, on the background where it is transparent, the short side brought to the resolution.
     (await opened(path, maxPixels))
       .rotate()
-      .flatten({ background: 'white' })
+      .flatten({ background })
       .toColourspace('srgb')
       .resize({ width: resolution, height: resolution, fit: 'outside', kernel: KERNELS[interpolation] })
       .removeAlpha()

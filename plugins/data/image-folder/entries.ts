@@ -1,4 +1,4 @@
-import { extname, join, posix } from 'node:path';
+import { extname, join, posix, relative } from 'node:path';
 import { messageOf, type Problems } from '../../../core/index.js';
 import type { Entry } from './entry.js';
 import { isImage, isOtherImage, KINDS } from './kinds.js';
@@ -15,9 +15,10 @@ const firstNames = (names: readonly string[]): string => `${names.slice(0, 3).jo
 
 /**
  * The images below a folder, with captions, as Hugging Face's imagefolder takes them: of a folder that has one of the {@link METADATA}, and of
- * those below it, what that names; of others all images, with a .txt of the same name beside each. Every fault is noted with file and line.
+ * those below it, what that names; of others all images, with a .txt of the same name beside each. Every fault is noted with file and line. With
+ * `folderRepeats` the folder 10_sks dog, of this folder, says that its images are shown ten times, and what they show where nothing else does.
  */
-export async function listEntries(folder: string, column: string, problems: Problems): Promise<Listing> {
+export async function listEntries(folder: string, column: string, problems: Problems, folderRepeats = false): Promise<Listing> {
   const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'image-folder', what, fix);
   let below: Below;
   try {
@@ -53,8 +54,11 @@ export async function listEntries(folder: string, column: string, problems: Prob
     const text = `${name.slice(0, -extname(name).length)}.txt`;
     if (isBelow(name, naming)) {
       if (!known.has(join(folder, name))) unnamed.push(name);
-    } else if (!there.has(text)) without.push(name);
-    else {
+    } else if (!there.has(text)) {
+      const said = folderRepeats ? REPEATS.exec(name)?.groups?.what : undefined;
+      if (said === undefined) without.push(name);
+      else entries.push({ path: join(folder, name), caption: said });
+    } else {
       const caption = await textOf(join(folder, text), bad);
       if (caption !== null) entries.push({ path: join(folder, name), caption: caption.trim() });
     }
@@ -70,8 +74,13 @@ export async function listEntries(folder: string, column: string, problems: Prob
     );
   if (naming.size === 0 && !files.some(isImage))
     bad(`${folder} holds no ${KINDS}${leftOut.length > 0 ? `, but ${leftOut.join('; ')}` : ''}`, 'Give a folder of images.');
-  return { entries, leftOut };
+  if (!folderRepeats) return { entries, leftOut };
+  const timesOf = (path: string) => Number(REPEATS.exec(relative(folder, path).replaceAll('\\', '/'))?.groups?.times ?? 1);
+  return { entries: entries.map((entry) => ({ ...entry, repeats: timesOf(entry.path) })), leftOut };
 }
+
+/** A file in a folder as kohya's scripts name them: 10_sks dog. */
+const REPEATS = /^(?<times>\d+)_(?<what>[^/]+)\//;
 
 /** Whether a file stands in one of these folders, or below. */
 function isBelow(path: string, folders: ReadonlyMap<string, string>): boolean {

@@ -2,4 +2,6 @@
 export interface Entry {
   readonly path: string;
   readonly caption: string;
+  /** How often an epoch shows it; once by default. */
+  readonly repeats?: number;
 }

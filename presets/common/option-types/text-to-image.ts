@@ -106,6 +106,19 @@ export interface TextToImageOptions {
   readonly imageColumn?: string | undefined;
   /** The field of the metadata, or the column, that holds the caption. Default: text. */
   readonly captionColumn?: string | undefined;
+  /** Stands before each caption. */
+  readonly captionPrefix?: string | undefined;
+  /** Show the parts of a caption, between commas, in another order each epoch. Default: false. */
+  readonly shuffleCaption?: boolean | undefined;
+  /** So many parts at a caption’s beginning stay where they are. Default: 0. */
+  readonly keepTokens?: number | undefined;
+  /**
+   * Folders in the folder that are named as "10_sks dog" say how often an epoch shows their images, and what those show
+   * where nothing else does. Default: false.
+   */
+  readonly folderRepeats?: boolean | undefined;
+  /** The colour behind what is transparent: white, black, grey or #rrggbb. Default: white. */
+  readonly background?: string | undefined;
   /** Side of the square images; the model’s by default. */
   readonly resolution?: number | undefined;
   /** How images are brought to the resolution. Default: lanczos. */

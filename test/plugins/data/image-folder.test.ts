@@ -97,6 +97,49 @@ describe('an image folder', () => {
     await rm(path('checks.png'));
   });
 
+  test('captions are prefixed and shuffled by epoch and example; repeated images are examples of their own', async () => {
+    const other = await mkdtemp(join(tmpdir(), 'steploom-'));
+    await mkdir(join(other, '3_dogs'));
+    await solid(join(other, '3_dogs', 'a.png'), 8, 8, 'red');
+    await writeFile(join(other, '3_dogs', 'a.txt'), 'sks , one,two,three,four');
+    const options = { batchSize: 3, resolution: 8, folderRepeats: true, shuffleCaption: true, keepTokens: 1, captionPrefix: 'photo,' };
+    const { source, problems } = await open(imageFolder(other, options));
+    expect(problems).toEqual([]);
+    expect([source.items, source.strings?.text]).toEqual([3, new Array(3).fill('photo, sks , one,two,three,four')]);
+    const shown = async (ids: number[], epoch: number) => {
+      const batch = await source.load(ids, { epoch, upcoming: [] });
+      tf.dispose(batch.tensors);
+      return batch.strings?.text ?? [];
+    };
+    const first = await shown([0, 1, 2], 0);
+    expect(await shown([2, 0], 0)).toEqual([first[2], first[0]]);
+    const all = [...first, ...(await shown([0, 1, 2], 1))];
+    expect(new Set(all).size).toBeGreaterThan(2);
+    for (const caption of all) {
+      const parts = caption.split(', ');
+      expect([parts.slice(0, 2), parts.slice(2).sort()]).toEqual([
+        ['photo', 'sks'],
+        ['four', 'one', 'three', 'two'],
+      ]);
+    }
+    await rm(other, { recursive: true });
+  });
+
+  test('what is transparent lies on the background', async () => {
+    await sharp({ create: { width: 4, height: 4, channels: 4, background: { r: 0, g: 0, b: 0, alpha: 0 } } }).toFile(path('clear.png'));
+    await metadata('{"file_name": "clear.png", "text": "x"}');
+    for (const [background, expected] of [
+      [undefined, [1, 1, 1]],
+      ['#ff0000', [1, -1, -1]],
+    ] as const) {
+      const { source } = await open(imageFolder(folder, { batchSize: 1, resolution: 4, ...(background ? { background } : {}) }));
+      const { images } = (await source.load([0], { epoch: 0, upcoming: [] })).tensors;
+      expect([...images.dataSync().slice(0, 3)]).toEqual(expected);
+      images.dispose();
+    }
+    await rm(path('clear.png'));
+  });
+
   test('captions beside the images', async () => {
     await rm(path('metadata.jsonl'));
     for (const name of ['red', 'green', 'blue', 'stripes']) await writeFile(path(`${name}.txt`), `${name} thing\n`);

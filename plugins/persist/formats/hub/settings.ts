@@ -6,6 +6,8 @@ import { join } from 'node:path';
 export interface HubSettings {
   /** HF_ENDPOINT; https://huggingface.co by default. */
   readonly endpoint: string;
+  /** HF_HOME; ~/.cache/huggingface by default. */
+  readonly home: string;
   /** HF_HUB_CACHE, else hub/ in HF_HOME, which is ~/.cache/huggingface by default. */
   readonly cache: string;
   /** HF_TOKEN, else what stands in HF_TOKEN_PATH, which is token in HF_HOME by default; undefined where there is none. */
@@ -23,6 +25,7 @@ export async function hubSettings(env: Readonly<Record<string, string | undefine
   const inFile = () => readFile(place(env.HF_TOKEN_PATH || join(home, 'token')), 'utf8').catch(() => '');
   return {
     endpoint: (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, ''),
+    home,
     cache: place(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub')),
     token: (env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || (await inFile())).trim() || undefined,
     offline: isTrue(env.HF_HUB_OFFLINE),

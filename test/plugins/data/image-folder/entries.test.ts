@@ -112,3 +112,21 @@ test('texts are decoded strictly', async () => {
   await put({ 'metadata.csv': Buffer.from('file_name,text\na.png,Käfer', 'latin1') });
   expect((await listed()).problems).toContain('./metadata.csv is neither UTF-8 nor UTF-16 with its mark');
 });
+
+test('folders may say how often their pictures are shown, and what they show', async () => {
+  await put({ '10_sks dog/a.png': '', '10_sks dog/b.png': '', '10_sks dog/b.txt': 'a dog', '2_x/metadata.csv': 'file_name,text\nc.png,c' });
+  await put({ '2_x/c.png': '', 'd.png': '', 'd.txt': 'd', '3_y.png': '', '3_y.txt': 'y' });
+  const problems = new Problems();
+  const { entries } = await listEntries(folder, 'text', problems, true);
+  expect(problems.list).toEqual([]);
+  const found = entries.map(({ path, caption, repeats }) => [path.slice(folder.length + 1), caption, repeats]);
+  expect(found.sort()).toEqual([
+    ['10_sks dog/a.png', 'sks dog', 10],
+    ['10_sks dog/b.png', 'a dog', 10],
+    ['2_x/c.png', 'c', 2],
+    ['3_y.png', 'y', 1],
+    ['d.png', 'd', 1],
+  ]);
+  // Where it is not asked for, a year is no number of times.
+  expect((await listed()).problems).toEqual(['1 images in . have no caption: 10_sks dog/a.png']);
+});

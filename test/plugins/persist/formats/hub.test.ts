@@ -202,6 +202,7 @@ test('what the hub has against it is said, with what to do', async () => {
 test('settings are those of Python’s library', async () => {
   expect(await hubSettings({ HOME: home, HF_HOME: join(home, 'no') })).toEqual({
     endpoint: 'https://huggingface.co',
+    home: join(home, 'no'),
     cache: join(home, 'no', 'hub'),
     token: undefined,
     offline: false,
@@ -215,7 +216,7 @@ test('settings are those of Python’s library', async () => {
       HF_HUB_OFFLINE: 'ON',
       HF_ENDPOINT: 'http://x/',
     }),
-  ).toEqual({ endpoint: 'http://x', cache: '/else', token: 'abc', offline: true });
+  ).toEqual({ endpoint: 'http://x', home, cache: '/else', token: 'abc', offline: true });
   expect((await hubSettings({ HF_HOME: home, XDG_CACHE_HOME: '/x', HF_TOKEN: 'other' })).token).toBe('other');
   expect((await hubSettings({ XDG_CACHE_HOME: '/x' })).cache).toBe('/x/huggingface/hub');
 });
