@@ -73,7 +73,9 @@ function instead(flag: string, preset: Preset): string {
   if (having.length > 0) return `It is an option of ${having.map(([name]) => name).join(', ')}.`;
   const known = [...Object.keys(preset.options.shape).map(snake), ...otherFlags(preset), 'config', 'help'];
   const near = known.map((name) => ({ name, steps: stepsBetween(flag, name) })).sort((a, b) => a.steps - b.steps)[0];
-  return near.steps <= Math.max(2, flag.length / 4) ? `Did you mean --${near.name}?` : '--help shows what there is.';
+  return near.steps < flag.length && near.steps <= Math.max(2, flag.length / 4)
+    ? `Did you mean --${near.name}?`
+    : '--help shows what there is.';
 }
 
 /** Letters to put in, take out or change to make one word of another (Levenshtein). */

@@ -38,6 +38,12 @@ function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue): string 
   return issue.message;
 }
 
+/** Faults in the order of the options, those of none at the end. */
+function inOrder(issues: readonly z.core.$ZodIssue[], names: readonly string[]): z.core.$ZodIssue[] {
+  const place = ({ path: [name] }: z.core.$ZodIssue) => (name === undefined ? names.length : names.indexOf(String(name)));
+  return [...issues].sort((a, b) => place(a) - place(b));
+}
+
 /**
  * Options checked against a preset's schema, with its defaults. Throws one error that names everything that is missing
  * (OPTION_MISSING), unknown (OPTION_UNKNOWN) or not as it must be (OPTION_INVALID), in the spelling given; before it what was `found` already.
@@ -54,7 +60,7 @@ export function parseOptions<S extends z.ZodObject>(
   const facts = new Map(optionFacts(schema).map((option) => [option.name, option]));
   throw new SteploomError([
     ...found,
-    ...(parsed.error?.issues ?? []).map((issue): Problem => {
+    ...inOrder(parsed.error?.issues ?? [], [...facts.keys()]).map((issue): Problem => {
       if (issue.code === 'unrecognized_keys')
         return {
           code: 'OPTION_UNKNOWN',
