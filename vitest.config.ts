@@ -1,22 +1,21 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Files that take a minute or more: one that begins last would keep a processor waiting for it. */
+/** Files that take long: one that begins last would keep a processor waiting for it. */
 const LONG = [
-  'every-plugin',
   'ranks',
+  'every-plugin',
   'bench',
   'kill',
   'lost',
   'launch',
   'cli',
-  'parity',
-  'kernels',
-  'half-precision',
+  'pipelines',
   'types',
-  'supervised',
-  'signals',
   'watchdog',
+  'signals',
+  'parity',
+  'half-precision',
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -30,14 +29,34 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+/** Files that compare all that a process has before and after a device is set up: each is the first of its process. */
+const FRESH = ['test/plugins/devices/{install,webgpu}.test.ts'];
+/** One that asks for all that a heap may grow to, where nothing was in it before. */
+const HEAP = ['test/plugins/devices/wasm/heap.test.ts'];
+/** Files whose devices have several threads: a process keeps as many as it began with. */
+const THREADS = [
+  'test/plugins/devices/kernels.test.ts',
+  'test/plugins/optimizers/optimizers.test.ts',
+  'test/plugins/persist/checkpoint.test.ts',
+  'test/presets/supervised.test.ts',
+];
+
+const project = (name: string, include: string[], exclude: string[] = []) => ({ extends: true as const, test: { name, include, exclude } });
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [
+      project('fresh', FRESH),
+      project('heap', HEAP),
+      project('threads', THREADS),
+      project('all others', ['test/**/*.test.ts'], [...FRESH, ...HEAP, ...THREADS]),
+    ],
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    // One process a file: TensorFlow.js keeps its backends and tensors in the process.
+    // Loading TensorFlow.js takes longer than most files do: those of a project share two processes, and so leave a process as they found it.
     pool: 'forks',
-    poolOptions: { forks: { maxForks: 2 } },
+    isolate: false,
+    poolOptions: { forks: { maxForks: 2, isolate: false } },
     sequence: { sequencer: LongestFirst },
     setupFiles: ['test/support/setup.ts'],
   },

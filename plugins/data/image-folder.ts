@@ -21,7 +21,8 @@ export interface ImageFolderOptions extends CaptionOptions {
   /** The centre instead of a random place. */
   readonly centerCrop?: boolean;
   readonly randomFlip?: boolean;
-  readonly captionColumn?: string;
+  /** The field of the metadata that holds captions, `text` by default; null where none are wanted, and every image of the folder is. */
+  readonly captionColumn?: string | null;
   /** Use only so many, drawn by the seed; all by default. */
   readonly maxSamples?: number;
   readonly shuffle?: boolean;

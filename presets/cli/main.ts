@@ -2,42 +2,10 @@
 import './node-version.js';
 import './launched.js';
 
-import { Command, CommanderError } from 'commander';
-import { SteploomError } from '../../core/index.js';
-import { packageVersion } from '../common/package-root.js';
-import { addConvert } from './convert.js';
-import { addDevices } from './devices.js';
-import { EXIT } from './exit-codes.js';
-import { addExplain } from './explain.js';
-import { addLaunch } from './launch.js';
-import { addMerge } from './merge.js';
-import { underscored } from './options.js';
-import { printError } from './report.js';
-import { addSample } from './sample.js';
+import { commandLine } from './command-line.js';
 import { ignoreClosedStreams } from './signals.js';
-import { addTrain } from './train.js';
-import { addUi } from './ui.js';
-
-// Commands inherit what is set here.
-const program = new Command('steploom')
-  .version(packageVersion())
-  .description('Fine-tune models with TensorFlow.js.')
-  .option('--debug', 'Print the whole stack of an error, with those of its causes and of what went wrong afterwards.')
-  .configureHelp({ showGlobalOptions: true })
-  .exitOverride()
-  .showHelpAfterError('(steploom --help shows what there is)');
 
 ignoreClosedStreams();
-for (const add of [addTrain, addExplain, addLaunch, addSample, addMerge, addConvert, addUi, addDevices]) add(program);
-
-try {
-  await program.parseAsync(process.argv.slice(2).map(underscored), { from: 'user' });
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT.usage;
-  else {
-    printError(error, program.opts());
-    process.exitCode = error instanceof SteploomError ? EXIT.usage : EXIT.failed;
-  }
-}
+await commandLine(process.argv.slice(2));
 // Threads of devices would keep the process alive.
 process.stdout.write('', () => process.exit());

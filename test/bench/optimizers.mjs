@@ -45,9 +45,9 @@ const settle = async () => {
 const IN_ROW = 100;
 
 /** The median of milliseconds a call, over calls in a row that are waited for once where the device works behind. */
-async function measure(call, repeats = 15, inRow = gpu ? IN_ROW : 1, warm = gpu ? 0 : 300) {
+async function measure(call, repeats = 15, inRow = gpu ? IN_ROW : 1, warm = gpu || SIZES < 1e6 ? 0 : 300) {
   const times = [];
-  // Warm: compiled, and threads that start with the first large call are there.
+  // Warm: compiled, and threads that start with the first large call are there. A size for a try is not timed.
   for (const until = performance.now() + warm; performance.now() < until; ) {
     await settle();
     await new Promise((done) => setTimeout(done));

@@ -1,49 +1,19 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { ERRORS } from '../../core/index.js';
 import { PRESETS } from '../../presets/cli/registry.js';
 import { snake } from '../../presets/common/option-facts.js';
-import { RESOLUTIONS, typeErrors } from '../support/type-check.js';
+import { blocks, pages } from '../support/code-blocks.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const scratch = join(root, 'test', 'docs', '.blocks');
-afterAll(() => rm(scratch, { recursive: true, force: true }));
-
-interface Block {
-  page: string;
-  language: string;
-  code: string;
-}
-const pages = [
-  ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
-  ...(await readdir(join(root, 'docs'), { recursive: true })).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
-];
-const blocks: Block[] = [];
-for (const page of pages) {
-  const text = await readFile(join(root, page), 'utf8');
-  for (const [, language, code] of text.matchAll(/```(\w*)\n([\s\S]*?)```/g)) blocks.push({ page, language, code });
-}
 
 test('every code block says what it is', () => {
   expect(blocks.length).toBeGreaterThan(5);
   for (const { page, language } of blocks) expect(['ts', 'sh', 'text', 'json'], page).toContain(language);
 });
-
-test.each(Object.keys(RESOLUTIONS) as (keyof typeof RESOLUTIONS)[])(
-  'TypeScript in README and docs type-checks against the package, under strict settings (%s)',
-  async (resolution) => {
-    await mkdir(scratch, { recursive: true });
-    const files: string[] = [];
-    for (const [i, { page, code }] of blocks.filter((b) => b.language === 'ts').entries()) {
-      files.push(join(scratch, `${page.replace(/\W/g, '-')}-${i}.ts`));
-      await writeFile(files[i], `${code}\nexport {};\n`);
-    }
-    expect(await typeErrors(files, { resolution })).toEqual([]);
-  },
-);
 
 test('commands in README and docs exist, with the options they are given', async () => {
   const scripts = Object.keys(JSON.parse(await readFile(join(root, 'package.json'), 'utf8')).scripts);

@@ -12,8 +12,9 @@ import { readConfig } from '../../presets/cli/config.js';
 import { checkOptions } from '../../presets/cli/options.js';
 import { emojiOptions } from '../../presets/emoji.js';
 
-// A thousand seeded mutations of each kind of file: each is read as an independent reader reads it, or refused by name.
-const TIMES = 1000;
+// Hundreds of seeded mutations of each kind of file: each is read as an independent reader reads it, or refused by name.
+// STEPLOOM_TEST_MUTATIONS=10000 has more.
+const TIMES = Number(process.env.STEPLOOM_TEST_MUTATIONS ?? 300);
 const MOST_MEMORY = 64 * 2 ** 20;
 
 let folder: string;
@@ -122,8 +123,8 @@ test('configuration files', async () => {
     },
     /steploom\.config\.json|--|there is no option/,
   );
-  expect(loaded).toBeGreaterThan(50);
-  expect(refused).toBeGreaterThan(300);
+  expect(loaded / TIMES).toBeGreaterThan(0.05);
+  expect(refused / TIMES).toBeGreaterThan(0.3);
   const yaml = join(folder, 'steploom.config.yaml');
   const lines = new TextEncoder().encode('maxTrainSteps: 10\nlearningRate: 0.001\ndecayExclude: [bias, "*norm*"]\nquiet: true\n');
   await tried(
@@ -202,8 +203,8 @@ test('safetensors files', async () => {
     },
     /weights\.safetensors/,
   );
-  expect(loaded).toBeGreaterThan(20);
-  expect(refused).toBeGreaterThan(500);
+  expect(loaded / TIMES).toBeGreaterThan(0.02);
+  expect(refused / TIMES).toBeGreaterThan(0.5);
   expect(most).toBeLessThan(MOST_MEMORY + 2 * whole.length);
 });
 
@@ -247,8 +248,8 @@ test('metadata.jsonl', async () => {
     },
     /metadata\.jsonl|no image of/,
   );
-  expect(loaded).toBeGreaterThan(50);
-  expect(refused).toBeGreaterThan(300);
+  expect(loaded / TIMES).toBeGreaterThan(0.05);
+  expect(refused / TIMES).toBeGreaterThan(0.3);
   await rm(join(folder, 'metadata.jsonl'));
 });
 
@@ -338,9 +339,9 @@ test('images: cut, flipped, of other types and sizes', async () => {
       },
       /image\.png/,
     );
-    expect(loaded).toBeGreaterThan(100);
-    expect(refused).toBeGreaterThan(300);
-    expect(compared).toBeGreaterThan(10);
+    expect(loaded / TIMES).toBeGreaterThan(0.1);
+    expect(refused / TIMES).toBeGreaterThan(0.3);
+    expect(compared / TIMES).toBeGreaterThan(0.01);
     expect(most).toBeLessThan(MOST_MEMORY);
     // 20,000 pixels along a side: seen in the header, and refused before anything is decoded.
     await sharp({ create: { width: 20_000, height: 20_000, channels: 3, background: '#fff' }, limitInputPixels: false })

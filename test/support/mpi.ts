@@ -77,8 +77,8 @@ export const folder = (): Promise<string> => mkdtemp(join(tmpdir(), 'steploom-ra
 export async function ranks(launcher: Launcher, processes: number, settings: object | readonly object[]): Promise<Ended> {
   const own = [script, JSON.stringify(settings)];
   return processes === 1
-    ? ran(process.execPath, own)
-    : ran(launcher.path, [...launcher.flags, '-n', String(processes), process.execPath, ...own], { env: launcher.env });
+    ? ran(process.execPath, own, { limit: 280 })
+    : ran(launcher.path, [...launcher.flags, '-n', String(processes), process.execPath, ...own], { env: launcher.env, limit: 280 });
 }
 
 /** The same where all must go well: of each run what each rank wrote. Starting costs more than a small run does. */

@@ -1,12 +1,13 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** How users resolve modules: a bundler's way, or Node's. */
-export const RESOLUTIONS = { bundler: { module: 'ESNext' }, nodenext: { module: 'NodeNext' } } as const;
+export const RESOLUTIONS = {
+  bundler: { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResolutionKind.Bundler },
+  nodenext: { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext },
+} as const;
 
 export interface TypeCheck {
   readonly resolution: keyof typeof RESOLUTIONS;
@@ -14,34 +15,44 @@ export interface TypeCheck {
   readonly browser?: boolean;
 }
 
+/** Files of libraries, and the package's declarations, as they were read for an earlier check of the same resolution. */
+const read = new Map<string, ts.SourceFile | undefined>();
+
 /**
- * Compiles files under the strictest settings that users have, declarations of libraries included and those of Node left out, and gives the errors.
- * Those within TensorFlow.js's declarations are left out: 4.22's do not compile with skipLibCheck: false, whoever imports them.
+ * Checks files under the strictest settings that users have, declarations of libraries included and those of Node left out, and gives the errors.
+ * TypeScript's own declarations are not looked at, nor are TensorFlow.js's: 4.22's do not compile with skipLibCheck: false, whoever imports them.
  */
-export async function typeErrors(files: readonly string[], { resolution, browser = false }: TypeCheck): Promise<string[]> {
-  const scratch = await mkdtemp(join(root, 'test', '.types-'));
-  try {
-    const compilerOptions = {
-      target: 'ES2022',
-      ...RESOLUTIONS[resolution],
-      moduleResolution: resolution,
-      lib: ['ES2023', 'DOM', 'DOM.Iterable'],
-      types: [],
-      ...(browser ? { customConditions: ['browser'] } : {}),
-      experimentalDecorators: true,
-      strict: true,
-      exactOptionalPropertyTypes: true,
-      noUncheckedIndexedAccess: true,
-      skipLibCheck: false,
-      noEmit: true,
-    };
-    await writeFile(join(scratch, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }));
-    const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-    const { stdout } = spawnSync(process.execPath, [tsc, '-p', scratch, '--pretty', 'false'], { cwd: root, encoding: 'utf8' });
-    // What is indented goes on with the error above it.
-    const errors = stdout.split(/\n(?! )/).filter((error) => error !== '');
-    return errors.filter((error) => !error.startsWith('node_modules/@tensorflow/'));
-  } finally {
-    await rm(scratch, { recursive: true });
-  }
+export function typeErrors(files: readonly string[], { resolution, browser = false }: TypeCheck): string[] {
+  const options: ts.CompilerOptions = {
+    target: ts.ScriptTarget.ES2022,
+    ...RESOLUTIONS[resolution],
+    lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
+    types: [],
+    ...(browser ? { customConditions: ['browser'] } : {}),
+    experimentalDecorators: true,
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: false,
+    noEmit: true,
+  };
+  const host = ts.createCompilerHost(options);
+  host.getCurrentDirectory = () => root;
+  const { getSourceFile } = host;
+  host.getSourceFile = (name, ...more) => {
+    if (!name.endsWith('.d.ts')) return getSourceFile(name, ...more);
+    const key = `${resolution}:${name}`;
+    if (!read.has(key)) read.set(key, getSourceFile(name, ...more));
+    return read.get(key);
+  };
+  const program = ts.createProgram([...files], options, host);
+  const looked = program
+    .getSourceFiles()
+    .filter((file) => !program.isSourceFileDefaultLibrary(file) && !file.fileName.includes('/node_modules/@tensorflow/'));
+  const found = [
+    ...program.getOptionsDiagnostics(),
+    ...looked.flatMap((file) => [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]),
+    ...program.getGlobalDiagnostics(),
+  ];
+  return ts.sortAndDeduplicateDiagnostics(found).map((one) => ts.formatDiagnostic(one, host).trim());
 }

@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { blocks } from '../support/code-blocks.js';
 import { RESOLUTIONS, typeErrors } from '../support/type-check.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -11,31 +12,42 @@ const resolutions = Object.keys(RESOLUTIONS) as (keyof typeof RESOLUTIONS)[];
 
 // Each @ts-expect-error in these files is an error if nothing is wrong there.
 test.each(resolutions)('a plugin’s author gets the errors that are expected, in a browser’s project (%s)', async (resolution) => {
-  expect(await typeErrors([here('plugin-author.ts')], { resolution, browser: true })).toEqual([]);
+  expect(typeErrors([here('plugin-author.ts')], { resolution, browser: true })).toEqual([]);
 });
 
-// Beside them a file of errors: that they are told, of the settings that are strict too.
+// All in one program, which takes long to be checked. Beside them a file of errors: that they are told, of the settings that are strict too.
 test.each(resolutions)(
-  'so do users of presets and plugins in Node; options are what schemas take; errors are told (%s)',
+  'so do users of presets and plugins in Node, README and docs included; options are what schemas take; errors are told (%s)',
   async (resolution) => {
-    const wrong = here('.wrong.ts');
-    await writeFile(
-      wrong,
-      `import { clipping, csv } from 'steploom/plugins';
+    const scratch = await mkdtemp(join(root, 'test', '.types-'));
+    try {
+      const written = async (name: string, code: string) => {
+        await writeFile(join(scratch, name), code);
+        return join(scratch, name);
+      };
+      const wrong = await written(
+        'wrong.ts',
+        `import { clipping, csv } from 'steploom/plugins';
      export const text: string = 1;
      // @ts-expect-error nothing is wrong here
      clipping(1);
      csv('log.csv', { every: undefined });`,
-    );
-    try {
-      const errors = await typeErrors([wrong, ...['plugin-author.ts', 'presets.ts', 'options.ts'].map(here)], { resolution });
-      expect(errors).toEqual([
+      );
+      const inPages = blocks.filter(({ language }) => language === 'ts');
+      expect(inPages.length).toBeGreaterThan(5);
+      const files = await Promise.all(
+        inPages.map(({ page, code }, i) => written(`${page.replace(/\W/g, '-')}-${i}.ts`, `${code}\nexport {};\n`)),
+      );
+      const errors = typeErrors([wrong, ...['plugin-author.ts', 'presets.ts', 'options.ts'].map(here), ...files], { resolution });
+      const isMeant = (error: string) => error.includes('/wrong.ts(');
+      expect(errors.filter((error) => !isMeant(error))).toEqual([]);
+      expect(errors.filter(isMeant)).toEqual([
         expect.stringContaining('TS2322'),
         expect.stringContaining('TS2578'),
         expect.stringMatching(/exactOptional/),
       ]);
     } finally {
-      await rm(wrong);
+      await rm(scratch, { recursive: true });
     }
   },
 );

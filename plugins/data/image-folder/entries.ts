@@ -17,8 +17,9 @@ const firstNames = (names: readonly string[]): string => `${names.slice(0, 3).jo
  * The images below a folder, with captions, as Hugging Face's imagefolder takes them: of a folder that has one of the {@link METADATA}, and of
  * those below it, what that names; of others all images, with a .txt of the same name beside each. Every fault is noted with file and line. With
  * `folderRepeats` the folder 10_sks dog, of this folder, says that its images are shown ten times, and what they show where nothing else does.
+ * A `column` that is null wants no captions: every image is taken.
  */
-export async function listEntries(folder: string, column: string, problems: Problems, folderRepeats = false): Promise<Listing> {
+export async function listEntries(folder: string, column: string | null, problems: Problems, folderRepeats = false): Promise<Listing> {
   const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'image-folder', what, fix);
   let below: Below;
   try {
@@ -35,6 +36,10 @@ export async function listEntries(folder: string, column: string, problems: Prob
   const leftOut: string[] = [];
   const others = files.filter(isOtherImage);
   if (others.length > 0) leftOut.push(`${others.length} images of kinds that are not read (${KINDS} are): ${firstNames(others)}`);
+
+  if (!files.some(isImage))
+    bad(`${folder} holds no ${KINDS}${leftOut.length > 0 ? `, but ${leftOut.join('; ')}` : ''}`, 'Give a folder of images.');
+  if (column === null) return { entries: files.filter(isImage).map((name) => ({ path: join(folder, name), caption: '' })), leftOut };
 
   const entries: Entry[] = [];
   /** Folders whose images are named by a file, and that file. */
@@ -72,8 +77,6 @@ export async function listEntries(folder: string, column: string, problems: Prob
       `${without.length} images in ${folder} have no caption: ${firstNames(without)}`,
       'Write metadata.jsonl with file_name and text, or a .txt beside each image.',
     );
-  if (naming.size === 0 && !files.some(isImage))
-    bad(`${folder} holds no ${KINDS}${leftOut.length > 0 ? `, but ${leftOut.join('; ')}` : ''}`, 'Give a folder of images.');
   if (!folderRepeats) return { entries, leftOut };
   const timesOf = (path: string) => Number(REPEATS.exec(relative(folder, path).replaceAll('\\', '/'))?.groups?.times ?? 1);
   return { entries: entries.map((entry) => ({ ...entry, repeats: timesOf(entry.path) })), leftOut };

@@ -1,22 +1,6 @@
 import { fail, messageOf } from '../../../core/index.js';
 import { type Effects, override } from '../compute/undo.js';
-
-/** What of the adapter's limits is asked for; a device gets the smallest otherwise. */
-const LIMITS = [
-  'maxBufferSize',
-  'maxStorageBufferBindingSize',
-  'maxStorageBuffersPerShaderStage',
-  'maxComputeWorkgroupStorageSize',
-  'maxComputeInvocationsPerWorkgroup',
-  'maxComputeWorkgroupSizeX',
-  'maxComputeWorkgroupsPerDimension',
-] as const;
-
-/** What Dawn offers tensor cores under: experimental features, float16 with NVIDIA's driver, and Vulkan's memory model, which matrices of subgroups need. */
-const TOGGLES = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', 'use_vulkan_memory_model'];
-
-/** What tensor cores are used through. */
-const TENSOR_CORES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as const;
+import { DAWN_OPTIONS, TENSOR_CORES } from './request-device.js';
 
 /** What the types of WebGPU do not have yet. */
 interface AdapterInfo extends GPUAdapterInfo {
@@ -52,7 +36,7 @@ export async function findGPU(effects: Effects): Promise<GPU> {
     );
   }
   effects.add(override<object>(globalThis, dawn.globals));
-  const gpu = dawn.create([`enable-dawn-features=${TOGGLES.join()}`]);
+  const gpu = dawn.create([...DAWN_OPTIONS]);
   // TensorFlow.js looks for navigator.gpu; Node 20 has no navigator, later ones have one that cannot be extended by assignment.
   if (!globalThis.navigator) effects.add(override<object>(globalThis, { navigator: {} }));
   effects.add(override<object>(globalThis.navigator, { gpu }));
@@ -71,14 +55,6 @@ export async function findAdapter(gpu: GPU): Promise<GPUAdapter> {
     )
   );
 }
-
-/** A device with all of the adapter's limits. */
-export const requestDevice = (adapter: GPUAdapter): Promise<GPUDevice> =>
-  adapter.requestDevice({
-    label: 'steploom',
-    requiredLimits: Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]])),
-    requiredFeatures: (['timestamp-query', ...TENSOR_CORES] as GPUFeatureName[]).filter((name) => adapter.features.has(name)),
-  });
 
 /** Whether shaders may multiply matrices of 16 by 16 float16 with float32 sums in subgroups of 32 threads. */
 export function hasTensorCores(device: GPUDevice, adapter: GPUAdapter): boolean {

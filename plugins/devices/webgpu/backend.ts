@@ -2,11 +2,12 @@ import * as tf from '@tensorflow/tfjs';
 import { afterError, fail } from '../../../core/index.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
-import { findAdapter, findGPU, requestDevice } from './adapter.js';
+import { findAdapter, findGPU } from './adapter.js';
 import { MOST_DISPATCHES, WebGPUDevice } from './device.js';
 import { type BackendInternals, EXPECTED } from './internals.js';
 import { patchBackend } from './patches.js';
 import { register } from './register.js';
+import { requestDevice } from './request-device.js';
 
 const NAME = 'webgpu';
 

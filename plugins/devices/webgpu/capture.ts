@@ -1,5 +1,5 @@
 import { NotReplayable } from '../../../core/index.js';
-import type { Capture, WebGPUDevice } from './device.js';
+import type { Capture, Uncompiled, WebGPUDevice } from './device.js';
 import type { TensorEntry } from './internals.js';
 import type { Span } from './memory-plan.js';
 import { numbersOf } from './slabs.js';
@@ -17,7 +17,7 @@ export const isVirtual = (bound: object): bound is VirtualBuffer => bound instan
 
 /** A dispatch as it was asked for, and when. */
 interface Asked {
-  readonly pipeline: GPUComputePipeline;
+  readonly pipeline: GPUComputePipeline | Uncompiled;
   readonly bindings: readonly GPUBufferBinding[];
   readonly groups: readonly [number, number?, number?];
   readonly moment: number;
@@ -31,6 +31,8 @@ export class CaptureInProgress implements Capture {
   readonly constants = new Map<string, GPUBuffer>();
   /** Buffers of tensors that were made of the host's values. */
   readonly filled = new Set<GPUBuffer>();
+  /** Shaders to be compiled, by name. */
+  readonly shaders = new Map<string, Uncompiled>();
   private moment = 0;
   private why = '';
 
@@ -46,7 +48,13 @@ export class CaptureInProgress implements Capture {
     buffer.last = this.moment;
   }
 
-  add(pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void {
+  uncompiled(key: string, code: () => string): Uncompiled {
+    let shader = this.shaders.get(key);
+    if (!shader) this.shaders.set(key, (shader = { key, code: code() }));
+    return shader;
+  }
+
+  add(pipeline: GPUComputePipeline | Uncompiled, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void {
     this.next();
     for (const { buffer } of bindings) this.use(buffer);
     this.dispatches.push({ pipeline, bindings, groups, moment: this.moment });

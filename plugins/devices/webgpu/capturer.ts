@@ -4,6 +4,7 @@ import type { Capturable, GraphCapturer, Tensors } from '../../../core/index.js'
 import { Effects, override } from '../compute/undo.js';
 import { CaptureInProgress, isVirtual, type VirtualBuffer } from './capture.js';
 import { type Bound, type Door, GraphMemory, ReplayedGraph } from './captured-graph.js';
+import { compileAll, isCompiled } from './compiled-ahead.js';
 import type { WebGPUDevice } from './device.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
 import { planMemory } from './memory-plan.js';
@@ -128,13 +129,14 @@ export class Capturer implements GraphCapturer {
     );
     // What steps took from the pool until now is the graph's to take.
     device.buffers.trim();
+    compileAll(device, [...capture.shaders.values()]);
     const all = sizes.map((size, i) => there[i] ?? memory.make(size));
     const places = new Map(used.map((virtual, i) => [virtual, all[at[i]]]));
     const bufferOf = (buffer: GPUBuffer | VirtualBuffer): GPUBuffer => (isVirtual(buffer) ? (places.get(buffer) as GPUBuffer) : buffer);
     const door = (passing: Passing): Door => ({ ...passing, buffer: bufferOf(passing.buffer) });
     return new ReplayedGraph(device, memory, {
       dispatches: asked.map(({ pipeline, groups, bindings }) => ({
-        pipeline,
+        pipeline: isCompiled(pipeline) ? pipeline : (device.pipelines.get(pipeline.key) as GPUComputePipeline),
         groups,
         bindings: bindings.map((bound) => (isVirtual(bound) ? { buffer: bufferOf(bound), offset: 0, size: bound.size } : bound)),
       })),

@@ -38,6 +38,16 @@ function alongInner(channels: string, count: number, name: string): Pick<Factor,
   };
 }
 
+/** What pixels of results along the inner axis are. Where rows of them are made of whole steps, all of a step stand in one row. */
+function pixelsAlongInner(width: number, corner: (tag: string) => string): Pick<Factor, 'inner' | 'begin' | 'next'> {
+  if (width % STEP > 0) return { inner: (at, tag) => `${pixel(at, 'outHeight', 'outWidth', tag)} ${corner(tag)}` };
+  return {
+    begin: `var wA = start % outWidth; var hA = start / outWidth % outHeight; var nA = start / (outWidth * outHeight);`,
+    next: `wA += DEPTH; if (wA >= outWidth) { wA -= outWidth; hA += 1u; if (hA == outHeight) { hA = 0u; nA += 1u; } }`,
+    inner: (_, tag) => `let w${tag} = wA + offset${tag}; let h${tag} = hA; let n${tag} = nA; ${corner(tag)}`,
+  };
+}
+
 /** Whether a place is in an image. */
 const inside = (y: string, x: string, height: string, width: string): string =>
   `(${y}) >= 0 && (${y}) < i32(${height}) && (${x}) >= 0 && (${x}) < i32(${width})`;
@@ -121,8 +131,11 @@ export function conv2dFilterGradient(device: WebGPUDevice, x: TensorInfo, dy: Te
     along: 'outer',
     run: c.inChannels,
     outer: (at, tag) => element(at, 'inChannels', tag),
-    inner: (at, tag) => `${pixel(at, 'outHeight', 'outWidth', tag)}
-let y${tag} = i32(h${tag} * ${c.strideHeight}u) - i32(padTop); let x${tag} = i32(w${tag} * ${c.strideWidth}u) - i32(padLeft);`,
+    ...pixelsAlongInner(
+      c.outWidth,
+      (tag) =>
+        `let y${tag} = i32(h${tag} * ${c.strideHeight}u) - i32(padTop); let x${tag} = i32(w${tag} * ${c.strideWidth}u) - i32(padLeft);`,
+    ),
     valid: ({ o, i }) => inside(`y${i} + i32(kh${o})`, `x${i} + i32(kw${o})`, 'inHeight', 'inWidth'),
     index: ({ o, i }) => `((n${i} * inHeight + u32(y${i} + i32(kh${o}))) * inWidth + u32(x${i} + i32(kw${o}))) * inChannels + channel${o}`,
   };
@@ -130,7 +143,7 @@ let y${tag} = i32(h${tag} * ${c.strideHeight}u) - i32(padTop); let x${tag} = i32
   return product(
     device,
     {
-      name: `conv2dFilterGradient ${c.strideHeight} ${c.strideWidth}`,
+      name: `conv2dFilterGradient ${c.strideHeight} ${c.strideWidth} ${c.outWidth % STEP === 0}`,
       m: c.filterHeight * c.filterWidth * c.inChannels,
       n: c.outChannels,
       terms: [{ a: image, b: gradient, k: c.batchSize * c.outHeight * c.outWidth }],

@@ -22,11 +22,19 @@ export interface Bindable {
   readonly groups: Map<string, GPUBindGroup>;
 }
 
+/** A pipeline that a captured graph asks for and nobody has needed before: its name, and its shader. */
+export interface Uncompiled {
+  readonly key: string;
+  readonly code: string;
+}
+
 /** Where dispatches go while a graph is captured, and the constants that belong to it. */
 export interface Capture {
   readonly constants: Map<string, GPUBuffer>;
   virtualBuffer(size: number): GPUBuffer;
-  add(pipeline: GPUComputePipeline, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
+  /** Stands for a pipeline that is compiled when all is known that the graph needs. */
+  uncompiled(key: string, code: () => string): Uncompiled;
+  add(pipeline: GPUComputePipeline | Uncompiled, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
 }
 
 /** What we keep beside a WebGPU backend of TensorFlow.js; `install()` makes it, kernels are given it. */

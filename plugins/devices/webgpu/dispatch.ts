@@ -28,8 +28,6 @@ export interface Dispatch {
 export function dispatch(device: WebGPUDevice, { name, named, halves, code, tensors, integers, shared, groups }: Dispatch): void {
   let key = name;
   if (!named) for (const { shape } of tensors) key += `|${shape.join()}`;
-  let pipeline = device.pipelines.get(key);
-  if (!pipeline) device.pipelines.set(key, (pipeline = compile(device, key, code())));
   const bindings: GPUBufferBinding[] = [];
   for (const tensor of tensors) {
     const entry = device.makeWritable(tensor);
@@ -46,10 +44,17 @@ export function dispatch(device: WebGPUDevice, { name, named, halves, code, tens
     bindings.push(bindingOf(entry));
   }
   for (const buffer of shared ?? []) bindings.push({ buffer });
+  let pipeline = device.pipelines.get(key);
+  if (device.capture) {
+    device.capture.add(pipeline ?? device.capture.uncompiled(key, code), bindings, groups);
+    return;
+  }
+  if (!pipeline) device.pipelines.set(key, (pipeline = compile(device, key, code())));
   recordDispatch(device, pipeline, bindings, groups);
 }
 
-function compile({ backend: { device } }: WebGPUDevice, label: string, code: string): GPUComputePipeline {
+/** The pipeline of a shader. */
+export function compile({ backend: { device } }: WebGPUDevice, label: string, code: string): GPUComputePipeline {
   const module = device.createShaderModule({ label, code });
   return device.createComputePipeline({ label, layout: 'auto', compute: { module, entryPoint: 'main' } });
 }

@@ -40,25 +40,26 @@ export interface Product {
 /** Steps along the inner axis, by what computes. */
 const DEPTHS = { cores: CORE_DEPTH, floats: FLOAT_DEPTH } as const;
 
-/** The tiles that there are, and what as much arithmetic costs in each against the largest: more is loaded for it. */
+/** The tiles that there are, what as much arithmetic of one workgroup costs in each, and how many are under way at a time on each multiprocessor. */
 const TILES = {
   cores: [
-    [128, 64, 1],
-    [32, 64, 1.6],
+    [128, 128, 0.41, 2],
+    [128, 64, 1, 3],
+    [32, 64, 1.6, 3],
   ],
   floats: [
-    [128, 64, 1],
-    [64, 64, 1.2],
-    [32, 32, 2],
-    [64, 16, 2.4],
+    [128, 64, 1, 3],
+    [64, 64, 1.2, 3],
+    [32, 32, 2, 3],
+    [64, 16, 2.4, 3],
   ],
 } as const;
 
-/** Workgroups that a large device has under way at a time: three on each of 132 multiprocessors. Fewer leave it idle. */
-const AT_ONCE = 396;
+/** Multiprocessors of a large device. Fewer workgroups leave it idle. */
+const PROCESSORS = 132;
 
-/** Multiplications of one workgroup that take as long as starting a pass over slices, and as a number that it loads or writes. */
-const PASS = { cores: [800_000, 0.27], floats: [180_000, 0.06] } as const;
+/** Multiplications of one workgroup that take as long as one dispatch more, of the host's time above all, and as a number that a pass over slices loads or writes. */
+const PASS = { cores: [3_200_000, 0.27], floats: [720_000, 0.06] } as const;
 
 /** Sums that one workgroup must at least have left to add up, for it to be worth a slice. */
 const LEAST_SHARE = 128;
@@ -69,18 +70,21 @@ interface Tiling {
   readonly slices: number;
 }
 
-/** The tile, and the slices of a long inner axis, that should take least time. */
-function tiling(p: Product, by: 'cores' | 'floats', half: boolean): Tiling {
+/** The tile, and the slices of a long inner axis, that should take least time; `narrow` says that all operands are stored in half precision. */
+function tiling(p: Product, by: 'cores' | 'floats', half: boolean, narrow: boolean): Tiling {
   const { k } = p.terms[0];
   const size = p.m * p.n * (p.batch ?? 1);
   let best: Tiling | null = null;
   let least = Number.POSITIVE_INFINITY;
-  for (const [rows, columns, cost] of TILES[by]) {
+  for (const [rows, columns, cost, atOnce] of TILES[by]) {
+    // Its sums leave no registers for vectors of single precision that are on their way.
+    if (columns === 128 && !narrow) continue;
+    const most = PROCESSORS * atOnce;
     // Halves are written in fours.
     if (by === 'floats' && half && !writesFours(columns)) continue;
     const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * (p.batch ?? 1);
-    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * AT_ONCE); slices *= 2) {
-      const turns = Math.max(1, (groups * slices) / AT_ONCE);
+    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * most); slices *= 2) {
+      const turns = Math.max(1, (groups * slices) / most);
       const pass = slices > 1 ? PASS[by][0] + size * (2 * slices + 1) * PASS[by][1] : 0;
       const time = turns * rows * columns * cost * (k / slices + 64) + pass;
       if (time < least) [least, best] = [time, { rows, columns, slices }];
@@ -108,7 +112,8 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
   const out = device.newTensor(shape, half);
   if (tf.util.sizeFromShape(shape) > 0) {
     const cores = device.tensorCores && anyHalf;
-    const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half);
+    const narrow = factors.every(({ tensor }) => isHalf(device, tensor));
+    const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half, narrow);
     const batch = p.batch ?? 1;
     const added = { bias: p.bias, rest: p.rest };
     if (slices === 1)

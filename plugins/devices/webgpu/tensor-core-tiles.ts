@@ -14,8 +14,12 @@ interface Shares {
   readonly fragments: readonly [number, number];
 }
 
-/** The tiles that there are, as rows x columns. Larger ones were slower on an H200: their sums leave no registers for what is on its way. */
+/**
+ * The tiles that there are, as rows x columns. A workgroup must not have more than some 25 KiB of memory: an H200 then has two of the largest tile under way on a
+ * multiprocessor, else one, at 0.6 of the rate.
+ */
 const SHARES: Readonly<Record<string, Shares>> = {
+  '128x128': { down: 2, across: 2, fragments: [4, 4] },
   '128x64': { down: 2, across: 2, fragments: [4, 2] },
   '32x64': { down: 1, across: 4, fragments: [2, 1] },
 };
@@ -64,7 +68,7 @@ function multiplied(p: TiledProduct, term: Term, { fragments: [fr, fc] }: Shares
 
 /**
  * The shader of a product on tensor cores: float16 operands, whatever they are stored as, float32 sums. Each subgroup has a share of the tile in
- * fragments; its sums pass through workgroup memory on their way out, a row of fragments at a time.
+ * fragments; its sums pass through workgroup memory on their way out, a fragment at a time.
  */
 export function tensorCoreTiles(p: TiledProduct): string {
   const shares = SHARES[`${p.rows}x${p.columns}`];
@@ -76,14 +80,12 @@ export function tensorCoreTiles(p: TiledProduct): string {
   const width = 16 * fc;
   const threads = 32 * down * across;
   const unit = p.wide ? 4 : 1;
-  // Rows of what is on its way out, in fours, one four longer than they need be.
-  const long = width + 4;
   const longest = (of: (term: Term) => number): number => Math.max(...p.terms.map(of));
   return `${HEADER}
 ${declarations(p)}
 var<workgroup> tileA: array<vec4h, ${longest(({ a }) => length(a, p.rows))}>;
 var<workgroup> tileB: array<vec4h, ${longest(({ b }) => length(b, p.columns))}>;
-var<workgroup> out: array<${unit === 4 ? 'vec4f' : 'f32'}, ${(down * across * 16 * long) / unit}>;
+var<workgroup> out: array<${unit === 4 ? 'vec4f' : 'f32'}, ${(down * across * 256) / unit}>;
 ${p.functions}
 @compute @workgroup_size(${threads}) fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
   ${head(p)}
@@ -91,20 +93,21 @@ ${p.functions}
   let lane = local % 32u;
   let myRow = subgroup / ${across}u * ${16 * fr}u;
   let myColumn = subgroup % ${across}u * ${width}u;
-  let mine = subgroup * ${(16 * long) / unit}u;
+  let mine = subgroup * ${256 / unit}u;
   ${each(fr * fc, (i) => `var s${Math.floor(i / fc)}_${i % fc}: subgroup_matrix_result<f32, 16, 16>;`)}
   ${p.terms.map((term, at) => walk(p, term, at, { depth: CORE_DEPTH, threads, store, multiply: multiplied(p, term, shares) })).join('\n')}
-  ${each(
-    fr,
-    (i) => `workgroupBarrier();
-  ${each(fc, (j) => `subgroupMatrixStore<row_major>(&out, mine + ${(16 * j) / unit}u, s${i}_${j}, ${long / unit}u);`)}
+  ${each(fr, (i) =>
+    each(
+      fc,
+      (j) => `workgroupBarrier();
+  subgroupMatrixStore<row_major>(&out, mine, s${i}_${j}, ${16 / unit}u);
   workgroupBarrier();
-  for (var e = lane; e < ${(16 * width) / unit}u; e += 32u) {
-    let r = e / ${width / unit}u; let c = e % ${width / unit}u;
-    let row = firstRow + myRow + ${16 * i}u + r; let column = firstColumn + myColumn + c * ${unit}u;
-    let value = out[mine + r * ${long / unit}u + c];
+  for (var e = lane; e < ${256 / unit}u; e += 32u) {
+    let row = firstRow + myRow + ${16 * i}u + e / ${16 / unit}u; let column = firstColumn + myColumn + ${16 * j}u + e % ${16 / unit}u * ${unit}u;
+    let value = out[mine + e];
     ${write(p, 'value', 'row', 'column')}
   }`,
+    ),
   )}
 }`;
 }

@@ -81,23 +81,29 @@ export function walk(p: TiledProduct, term: Term, at: number, { depth, threads, 
     });
   const a = tile(term.a, 'a', p.rows, 'm', 'firstRow');
   const b = tile(term.b, 'b', p.columns, 'n', 'firstColumn');
-  return `{
-    const DEPTH = ${depth}u; ${bounds(term, at, depth)}
+  const begin = `const DEPTH = ${depth}u; ${bounds(term, at, depth)}
     ${a.begin}
-    ${b.begin}
-    var base = start;
-    loop {
-      let more = base < end;
-      if (more) { ${a.fetch} ${b.fetch} ${a.next} ${b.next} }
-      if (base > start) {
-        ${multiply}
-      }
-      if (!more) { break; }
-      workgroupBarrier();
+    ${b.begin}`;
+  const fetch = `${a.fetch} ${b.fetch} ${a.next} ${b.next}`;
+  const put = `workgroupBarrier();
       ${a.put}
       ${b.put}
-      workgroupBarrier();
-      base += ${depth}u;
+      workgroupBarrier();`;
+  // No branch stands around the first product, of the zeros that a workgroup's memory begins with: compilers move loads past products within a block alone.
+  return at === 0
+    ? `{ ${begin}
+    for (var base = start; base < end; base += ${depth}u) {
+      ${fetch}
+      ${multiply}
+      ${put}
+    }
+    ${multiply}
+  }`
+    : `{ ${begin}
+    for (var base = start; base < end; base += ${depth}u) {
+      ${fetch}
+      ${put}
+      ${multiply}
     }
   }`;
 }

@@ -15,8 +15,8 @@ function last(command, args, env = {}) {
 
 const works = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 
-/** Prints how long LoRA steps take, ours and PyTorch's, one process after the other. `rows` are what lora-step.mjs is asked for, with `torch` as the peer's way. */
-export function printTable(model, rows, { device = 'webgpu', scale = 1, steps = 16, driver } = {}) {
+/** Prints how long LoRA steps take, ours and PyTorch's, one process after the other. `rows` are what lora-step.mjs is asked for, with `torch` as the peer's way; `most` of them are made. */
+export function printTable(model, rows, { device = 'webgpu', scale = 1, steps = 16, driver, most = rows.length } = {}) {
   let card = '';
   try {
     card = execFileSync('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader'], { encoding: 'utf8' }).trim().split('\n')[0];
@@ -30,7 +30,7 @@ export function printTable(model, rows, { device = 'webgpu', scale = 1, steps = 
   );
   console.log('| step | PyTorch | steploom | ratio | the host’s part | first step |\n| --- | --- | --- | --- | --- | --- |');
   const known = new Map();
-  for (const { torch: peer, ...row } of rows) {
+  for (const { torch: peer, ...row } of rows.slice(0, most)) {
     const key = JSON.stringify(row);
     const ours =
       known.get(key) ??

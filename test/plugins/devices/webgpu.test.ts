@@ -4,9 +4,10 @@ import { tryDevice } from '../../../plugins/devices/choice/candidates.js';
 import { silu } from '../../../plugins/devices/compute/activations.js';
 import { sumOfSquares } from '../../../plugins/devices/compute/reduce.js';
 import { Effects } from '../../../plugins/devices/compute/undo.js';
-import { findAdapter, findGPU, requestDevice } from '../../../plugins/devices/webgpu/adapter.js';
+import { findAdapter, findGPU } from '../../../plugins/devices/webgpu/adapter.js';
 import { install } from '../../../plugins/devices/webgpu/backend.js';
 import { dispatch } from '../../../plugins/devices/webgpu/dispatch.js';
+import { requestDevice } from '../../../plugins/devices/webgpu/request-device.js';
 import { webgpu } from '../../../plugins/devices/webgpu.js';
 import { relativeGap } from '../../support/devices.js';
 

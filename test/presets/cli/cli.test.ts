@@ -1,28 +1,17 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PRESETS } from '../../../presets/cli/registry.js';
 import { snake } from '../../../presets/common/option-facts.js';
+import { CLI, inOwnProcess, inThisProcess } from '../../support/command-line.js';
 
-const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
 let folder: string;
 
-interface Ended {
-  code: number;
-  out: string;
-  err: string;
-}
-const steploom = (...args: string[]): Promise<Ended> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, out, err) =>
-      resolve({ code: error ? Number(error.code) : 0, out, err }),
-    );
-  });
+const steploom = (...args: string[]) => inThisProcess(folder, args);
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'steploom-'));
@@ -40,7 +29,7 @@ const small = ['--train_data_dir', 'images', '--device', 'wasm', '--train_batch_
 
 describe('help and faults', () => {
   test('--help is there at every level', async () => {
-    const top = await steploom('--help');
+    const top = await inOwnProcess(folder, ['--help']);
     expect(top.code).toBe(0);
     for (const name of ['train', 'explain', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui']) expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
@@ -95,7 +84,7 @@ describe('help and faults', () => {
 
 describe('training', () => {
   test('a folder of images with LoRA: adapter, log, plot, grids; sample and merge go on from it', async () => {
-    const run = await steploom(
+    const run = await inOwnProcess(folder, [
       'train',
       'lora-text-to-image',
       ...small,
@@ -122,7 +111,7 @@ describe('training', () => {
       '--allow_tf32',
       '--logging_dir',
       'tensorboard',
-    );
+    ]);
     expect(run.err).toContain('step 3/3');
     expect(run.err).toContain('cached-latents: the model has no autoencoder: there are no latents to keep');
     expect(run.err).toMatch(/learning rate 0.001 is scaled to 0.002/);
@@ -300,7 +289,7 @@ describe('training', () => {
       expect.arrayContaining(['grid-1.png', 'grid-2.png', 'grid-3.png', 'grid-before.png', 'grid-after.png', 'best.json']),
     );
 
-    const child = spawn(process.execPath, [cli, 'ui', 'runs'], { cwd: folder });
+    const child = spawn(process.execPath, [CLI, 'ui', 'runs'], { cwd: folder });
     const address = await new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(String(text).trim())));
     const runs = (await (await fetch(address.replace('/?', '/data?'))).json()) as { name: string; records: unknown[] }[];
     expect(runs.map(({ name, records: shown }) => [name, shown.length])).toEqual([['watched', records.length]]);
@@ -316,7 +305,7 @@ describe('training', () => {
        export default { trainDataDir: 'images', device: 'wasm', train_batch_size: 2, lrWarmupSteps: 0, maxTrainSteps: 9, learningRate: rate, outputDir: 'configured', loggingSteps: 1, quiet: true };
        export const plugins = [{ name: 'halve', apply: ({ hooks }) => hooks.onSchedule.tap('halve', (r) => r / 2) }];`,
     );
-    const run = await steploom('train', 'lora-text-to-image', '--config', 'steploom.config.ts', '--max_train_steps', '2');
+    const run = await inOwnProcess(folder, ['train', 'lora-text-to-image', '--config', 'steploom.config.ts', '--max_train_steps', '2']);
     expect([run.code, run.err]).toEqual([0, expect.stringContaining('training on')]);
     const log = (await readFile(join(folder, 'configured', 'log.jsonl'), 'utf8'))
       .trim()
@@ -351,16 +340,16 @@ describe('training', () => {
   ] as const)('%s stops, saves, and exits with %i', async (signal, expected) => {
     const child = spawn(
       process.execPath,
-      [cli, 'train', 'lora-text-to-image', ...small, '--max_train_steps', '100000', '--output_dir', signal],
+      [CLI, 'train', 'lora-text-to-image', ...small, '--max_train_steps', '100000', '--logging_steps', '1', '--output_dir', signal],
       { cwd: folder },
     );
     let err = '';
     let interrupted = false;
     child.stderr.on('data', (chunk) => {
       err += chunk;
-      if (!interrupted && err.includes('training on')) {
+      if (!interrupted && err.includes('step 2/')) {
         interrupted = true;
-        setTimeout(() => child.kill(signal), 1500);
+        child.kill(signal);
       }
     });
     const code = await new Promise((resolve) => child.on('close', resolve));
@@ -372,7 +361,7 @@ describe('training', () => {
   });
 
   test('devices are listed with reasons', async () => {
-    const { out } = await steploom('devices');
+    const { out } = await inOwnProcess(folder, ['devices']);
     expect(out).toMatch(/tfjs-node-gpu +does not work: @tensorflow\/tfjs-node-gpu is not installed/);
     expect(out).toMatch(/wasm +works: SIMD/);
     expect(out).toMatch(/cpu +works/);

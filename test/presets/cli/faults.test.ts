@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attachLater, SteploomError } from '../../../core/index.js';
@@ -10,13 +8,10 @@ import { userFrame } from '../../../plugins/distributed/mpi/error-lines.js';
 import { fromText } from '../../../presets/cli/options.js';
 import { errorLines } from '../../../presets/cli/report.js';
 import { loraTextToImage } from '../../../presets/lora-text-to-image.js';
+import { inOwnProcess, inThisProcess } from '../../support/command-line.js';
 
-const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
 let folder: string;
-const steploom = (...args: string[]): Promise<{ code: number; err: string }> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, _, err) => resolve({ code: error ? Number(error.code) : 0, err }));
-  });
+const steploom = (...args: string[]) => inThisProcess(folder, args);
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'steploom-faults-'));
@@ -176,11 +171,11 @@ export const plugins = [mine()];
 `,
     );
     const args = ['train', 'lora-text-to-image', '--config', 'steploom.config.ts'];
-    const short = await steploom(...args);
+    const short = await inOwnProcess(folder, args);
     expect(short.code).toBe(1);
     expect(short.err).toMatch(/error HOOK_THREW \(mine\): in onBatch: .*\n at my-plugin\.ts:10\n/);
     expect(short.err).not.toMatch(/^ {4}at /m);
-    const whole = await steploom(...args, '--debug');
+    const whole = await inOwnProcess(folder, [...args, '--debug']);
     expect(whole.code).toBe(1);
     expect(whole.err).toMatch(/ at my-plugin\.ts:10\nSteploomError: HOOK_THREW[\s\S]*\n {4}at .*\ncaused by: TypeError: /);
     expect(whole.err).toContain('my-plugin.ts:10:');

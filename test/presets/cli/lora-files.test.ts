@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { seededRandom, type TensorData, weightsOf } from '../../../core/index.js';
@@ -10,16 +8,11 @@ import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build
 import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { emojiModel } from '../../../presets/emoji/model.js';
+import { inThisProcess } from '../../support/command-line.js';
 
-const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
 let folder: string;
 const at = (...path: string[]) => join(folder, ...path);
-const steploom = (...args: string[]): Promise<{ code: number; out: string; err: string }> =>
-  new Promise((resolve) => {
-    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, out, err) =>
-      resolve({ code: error ? Number(error.code) : 0, out, err }),
-    );
-  });
+const steploom = (...args: string[]) => inThisProcess(folder, args);
 const adapterOf = (run: string) => readFile(at(run, 'pytorch_lora_weights.safetensors'));
 
 const train = (into: string, steps: number, ...more: string[]) =>

@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 /** A configuration whose plugin does something in a step, and at the end. */
-const config = async (name: string, { inStep = '', atEnd = '', steps = 50 }: { inStep?: string; atEnd?: string; steps?: number }) => {
+const config = async (name: string, { inStep = '', atEnd = '', steps = 8 }: { inStep?: string; atEnd?: string; steps?: number }) => {
   await writeFile(
     join(folder, name),
     `export default { trainDataDir: '.', device: 'wasm', trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: ${steps}, quiet: true, outputDir: ${JSON.stringify(name.replace(/\W/g, '-'))} };

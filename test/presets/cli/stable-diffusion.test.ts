@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readSafetensors } from '../../../plugins/persist/formats/safetensors.js';
+import { inThisProcess } from '../../support/command-line.js';
 
-const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
 const pipeline = (name: string) => fileURLToPath(new URL(`../../fixtures/pipelines/${name}`, import.meta.url));
 let folder: string;
 beforeAll(async () => {
@@ -19,12 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const steploom = (...args: string[]) =>
-  new Promise<{ code: number; out: string; err: string }>((resolve) =>
-    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, out, err) =>
-      resolve({ code: error ? Number(error.code) : 0, out, err }),
-    ),
-  );
+const steploom = (...args: string[]) => inThisProcess(folder, args);
 
 test('an SDXL is trained with LoRA, drawn and saved as a folder and as one file, which are models again', async () => {
   const model = ['--pretrained_model_name_or_path', pipeline('sdxl'), '--device', 'wasm'];

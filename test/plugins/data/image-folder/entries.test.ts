@@ -21,7 +21,7 @@ async function put(files: Readonly<Record<string, string | Uint8Array>>): Promis
 }
 
 /** What is found, by paths from the folder. */
-async function listed(column = 'text') {
+async function listed(column: string | null = 'text') {
   const problems = new Problems();
   const { entries, leftOut } = await listEntries(folder, column, problems);
   const captions = Object.fromEntries(entries.map(({ path, caption }) => [path.slice(folder.length + 1), caption]));
@@ -129,4 +129,9 @@ test('folders may say how often their pictures are shown, and what they show', a
   ]);
   // Where it is not asked for, a year is no number of times.
   expect((await listed()).problems).toEqual(['1 images in . have no caption: 10_sks dog/a.png']);
+});
+
+test('where no captions are wanted every picture is taken', async () => {
+  await put({ 'a.png': '', 'in/b.jpg': '', 'in/metadata.jsonl': '', '.c.png': '' });
+  expect(await listed(null)).toEqual(fine({ 'a.png': '', 'in/b.jpg': '' }));
 });

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import {
   backward,
   compose,
@@ -102,7 +102,7 @@ describe.runIf('report' in found)('a text-to-image model in half precision', () 
     await use('webgpu');
     const before = tf.memory().numTensors;
     // Without attention of its own, whose shader takes long to be compiled.
-    const undo = registerOperations(tf.backend(), { precision: operation('precision') as HalfPrecision });
+    onTestFinished(registerOperations(tf.backend(), { precision: operation('precision') as HalfPrecision }));
     const half = adapted(await build('fp16'));
     // Shaders are compiled within what computes: a part at a time, so that no one part is long.
     const context = makeContext(half, { mode: 'evaluate', parameters: weightsOf(half) });
@@ -114,7 +114,6 @@ describe.runIf('report' in found)('a text-to-image model in half precision', () 
     tf.dispose([latents, told.states, prediction]);
     const widened = countWidened();
     const actual = await pass(half);
-    undo();
     // What goes into three attentions that are made of products, as masked ones are on all adapters; and the sigmoid of the text encoder's activation.
     expect(widened()).toBe(10);
     expect(actual.halves).toBe(0);

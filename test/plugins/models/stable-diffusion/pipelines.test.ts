@@ -109,26 +109,29 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
     return most;
   };
 
-  test.each(Object.keys(SAMPLERS) as SamplerName[])('ten guided steps of %s, with and without a negative prompt', async (sampler) => {
+  // Samplers meet a model by what it predicts, which is noise for SDXL as for sd15: one by a formula of noise and one by sigmas are enough there.
+  const samplers = name === 'sdxl' ? (['ddim', 'euler'] as const) : (Object.keys(SAMPLERS) as SamplerName[]);
+  test.each(samplers)('ten guided steps of %s, with and without a negative prompt', async (sampler) => {
     const usual = { sampler: SAMPLERS[sampler](), steps: 10, guidance: 5 };
     expect(await drawn(PROMPTS, of('walk.latents'), of(`walk.${sampler}`), usual)).toBeLessThan(2 / 255);
     const away = { ...usual, negativePrompt: 'blurry', guidanceRescale: 0.7 };
     expect(await drawn(PROMPTS, of('walk.latents'), of(`walk.${sampler}.negative`), away)).toBeLessThan(2 / 255);
   });
 
-  test('latents are clipped where diffusers does: by DDIM alone, if the noise schedule says so', async () => {
-    const clips = { _class_name: 'DDIMScheduler', clip_sample: true };
-    const from = changed(folder(root + name), { 'scheduler/scheduler_config.json': clips });
-    const clipping = await buildTextToImage({ from, train: 'nothing' }, seededRandom(0));
-    const options = { steps: 10, guidance: 5 };
-    const [start, clipped] = [of('walk.latents'), of('walk.clipped')];
-    expect(await drawn(PROMPTS, start, clipped, { ...options, sampler: SAMPLERS.ddim() }, clipping)).toBeLessThan(2 / 255);
-    for (const sampler of ['euler', 'dpm-solver++'] as const)
-      expect(await drawn(PROMPTS, start, of(`walk.${sampler}`), { ...options, sampler: SAMPLERS[sampler]() }, clipping)).toBeLessThan(
-        2 / 255,
-      );
-    for (const { variable } of clipping.parameters.values()) variable.dispose();
-  });
+  if (name !== 'sdxl')
+    test('latents are clipped where diffusers does: by DDIM alone, if the noise schedule says so', async () => {
+      const clips = { _class_name: 'DDIMScheduler', clip_sample: true };
+      const from = changed(folder(root + name), { 'scheduler/scheduler_config.json': clips });
+      const clipping = await buildTextToImage({ from, train: 'nothing' }, seededRandom(0));
+      const options = { steps: 10, guidance: 5 };
+      const [start, clipped] = [of('walk.latents'), of('walk.clipped')];
+      expect(await drawn(PROMPTS, start, clipped, { ...options, sampler: SAMPLERS.ddim() }, clipping)).toBeLessThan(2 / 255);
+      for (const sampler of ['euler', 'dpm-solver++'] as const)
+        expect(await drawn(PROMPTS, start, of(`walk.${sampler}`), { ...options, sampler: SAMPLERS[sampler]() }, clipping)).toBeLessThan(
+          2 / 255,
+        );
+      for (const { variable } of clipping.parameters.values()) variable.dispose();
+    });
 
   test('another size than its own', async () => {
     const options = { sampler: ddim(), steps: 3, guidance: 5, height: 16, width: 24 };

@@ -1,0 +1,26 @@
+/** What of the adapter's limits is asked for; a device gets the smallest otherwise. */
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
+
+/** What Dawn offers tensor cores under: experimental features, float16 with NVIDIA's driver, and Vulkan's memory model, which matrices of subgroups need. */
+const TOGGLES = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', 'use_vulkan_memory_model'];
+
+export const DAWN_OPTIONS: readonly string[] = [`enable-dawn-features=${TOGGLES.join()}`];
+
+/** What tensor cores are used through. */
+export const TENSOR_CORES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as const;
+
+/** A device with all of the adapter's limits. */
+export const requestDevice = (adapter: GPUAdapter): Promise<GPUDevice> =>
+  adapter.requestDevice({
+    label: 'steploom',
+    requiredLimits: Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]])),
+    requiredFeatures: (['timestamp-query', ...TENSOR_CORES] as GPUFeatureName[]).filter((name) => adapter.features.has(name)),
+  });
