@@ -17,5 +17,6 @@ export { type TensorBoardOptions, tensorboard } from './observe/tensorboard.js';
 export { PAGE, type Page, type UiOptions, ui } from './observe/ui.js';
 export { type CheckpointOptions, checkpoint } from './persist/checkpoint.js';
 export { folder } from './persist/formats/folder.js';
+export { type HubOptions, hub } from './persist/formats/hub.js';
 export { runFolder } from './persist/run-folder.js';
 export { saveLora } from './persist/save-lora.js';

@@ -12,6 +12,7 @@ import {
   imageOptions,
   modelOptions,
   names,
+  oneSource,
   optimizerOptions,
   positive,
   runOptions,
@@ -23,27 +24,29 @@ import { commonPlugins } from './common/plugins.js';
 export type { LoraTextToImageOptions };
 
 /** The options of {@link loraTextToImage}, as a schema. */
-export const loraTextToImageOptions = z.strictObject({
-  ...runOptions,
-  ...modelOptions,
-  ...imageOptions,
-  ...optimizerOptions,
-  ...diffusionOptions,
-  ...samplingOptions,
-  outputDir: runOptions.outputDir.default('runs/lora'),
-  learningRate: optimizerOptions.learningRate.default(1e-4),
-  lrScheduler: optimizerOptions.lrScheduler.default('constant'),
-  trainBatchSize: diffusionOptions.trainBatchSize.default(16),
-  captionDropout: diffusionOptions.captionDropout.default(0),
-  rank: count().default(4).describe('Rank of the adapters.'),
-  loraAlpha: positive().optional().describe('The adapters are scaled by alpha / rank; the rank by default.'),
-  loraDropout: z.number().min(0).max(0.999).default(0).describe('Dropout before the adapters.'),
-  loraTargets: names()
-    .default([...ATTENTION_TARGETS])
-    .describe('Modules to adapt, by the ends of their paths.'),
-  trainTextEncoder: z.boolean().default(false).describe('Adapt the attention of the text encoders as well.'),
-  rslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank).'),
-});
+export const loraTextToImageOptions = oneSource(
+  z.strictObject({
+    ...runOptions,
+    ...modelOptions,
+    ...imageOptions,
+    ...optimizerOptions,
+    ...diffusionOptions,
+    ...samplingOptions,
+    outputDir: runOptions.outputDir.default('runs/lora'),
+    learningRate: optimizerOptions.learningRate.default(1e-4),
+    lrScheduler: optimizerOptions.lrScheduler.default('constant'),
+    trainBatchSize: diffusionOptions.trainBatchSize.default(16),
+    captionDropout: diffusionOptions.captionDropout.default(0),
+    rank: count().default(4).describe('Rank of the adapters.'),
+    loraAlpha: positive().optional().describe('The adapters are scaled by alpha / rank; the rank by default.'),
+    loraDropout: z.number().min(0).max(0.999).default(0).describe('Dropout before the adapters.'),
+    loraTargets: names()
+      .default([...ATTENTION_TARGETS])
+      .describe('Modules to adapt, by the ends of their paths.'),
+    trainTextEncoder: z.boolean().default(false).describe('Adapt the attention of the text encoders as well.'),
+    rslora: z.boolean().default(false).describe('Scale by alpha / sqrt(rank).'),
+  }),
+);
 
 /** Fine-tunes a text-to-image model with LoRA on a folder of images. */
 export async function loraTextToImage(options: LoraTextToImageOptions): Promise<Composition> {

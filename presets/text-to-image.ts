@@ -8,30 +8,40 @@ import { ema } from '../plugins/weights/ema.js';
 import { diffusionPlugins } from './common/diffusion-plugins.js';
 import { modelSource } from './common/model-source.js';
 import type { TextToImageOptions } from './common/option-types/text-to-image.js';
-import { diffusionOptions, imageOptions, modelOptions, optimizerOptions, runOptions, samplingOptions } from './common/options.js';
+import {
+  diffusionOptions,
+  imageOptions,
+  modelOptions,
+  oneSource,
+  optimizerOptions,
+  runOptions,
+  samplingOptions,
+} from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
 
 export type { TextToImageOptions };
 
 /** The options of {@link textToImage}, as a schema. */
-export const textToImageOptions = z.strictObject({
-  ...runOptions,
-  ...modelOptions,
-  ...imageOptions,
-  ...optimizerOptions,
-  ...diffusionOptions,
-  ...samplingOptions,
-  outputDir: runOptions.outputDir.default('runs/text-to-image'),
-  learningRate: optimizerOptions.learningRate.default(1e-4),
-  lrScheduler: optimizerOptions.lrScheduler.default('constant'),
-  trainBatchSize: diffusionOptions.trainBatchSize.default(16),
-  captionDropout: diffusionOptions.captionDropout.default(0),
-  trainTextEncoder: z.boolean().default(false).describe('Train the text encoder as well.'),
-  useEma: z.boolean().default(false).describe('Average the weights; the average is sampled and saved.'),
-  emaWarmup: z.enum(['none', 'ratio', 'power']).default('ratio').describe('How the decay rises at first; ratio is diffusers’ usual.'),
-  emaDecay: z.number().min(0).max(0.99999).default(0.9999).describe('Decay of the average.'),
-});
+export const textToImageOptions = oneSource(
+  z.strictObject({
+    ...runOptions,
+    ...modelOptions,
+    ...imageOptions,
+    ...optimizerOptions,
+    ...diffusionOptions,
+    ...samplingOptions,
+    outputDir: runOptions.outputDir.default('runs/text-to-image'),
+    learningRate: optimizerOptions.learningRate.default(1e-4),
+    lrScheduler: optimizerOptions.lrScheduler.default('constant'),
+    trainBatchSize: diffusionOptions.trainBatchSize.default(16),
+    captionDropout: diffusionOptions.captionDropout.default(0),
+    trainTextEncoder: z.boolean().default(false).describe('Train the text encoder as well.'),
+    useEma: z.boolean().default(false).describe('Average the weights; the average is sampled and saved.'),
+    emaWarmup: z.enum(['none', 'ratio', 'power']).default('ratio').describe('How the decay rises at first; ratio is diffusers’ usual.'),
+    emaDecay: z.number().min(0).max(0.99999).default(0.9999).describe('Decay of the average.'),
+  }),
+);
 
 /** Trains a text-to-image model whole, on a folder of images. */
 export async function textToImage(options: TextToImageOptions): Promise<Composition> {

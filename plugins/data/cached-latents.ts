@@ -89,7 +89,8 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
         const many = files ? ofAll : unkept;
         if (many > 0)
           say(`the latents of ${many} of ${source.items} pictures are not kept: each epoch cuts them elsewhere. centerCrop keeps them`);
-        const captions = [...new Set(['', ...(source.strings?.text ?? [])])];
+        // Those that are others each time are encoded when they come.
+        const captions = [...new Set(['', ...(source.captionsVary ? [] : (source.strings?.text ?? []))])];
         for (let i = 0; texts.areKept(model) && i < captions.length && !host.stopAsked(); i++) {
           await texts.fill(model, captions[i]);
           tell(i + 1, captions.length, 'captions');
@@ -116,7 +117,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
             ids,
             epoch: more.epoch,
             tensors: { moments: tf.tensor(all, [ids.length, h, w, c]) as Tensor4D },
-            strings: { text: ids.map((id) => source.strings?.text?.[id] ?? '') },
+            strings: { text: ids.map((id) => source.captionAt(id, more.epoch)) },
             numbers: { timeIds: found.map(({ timeIds }) => Array.from(timeIds.data)) },
           };
         },

@@ -4,26 +4,36 @@ import * as tf from '@tensorflow/tfjs';
 import { type Batch, DATA, type Host, hashOfText, RANDOM, type Random } from '../../core/index.js';
 import { timeIds } from '../models/unet/time-ids.js';
 import { sha256 } from '../persist/formats/sha256.js';
+import { type CaptionOptions, prefixed, shuffled } from './image-folder/captions.js';
 import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
-import { type Entry, listEntries } from './image-folder/entries.js';
+import { listEntries } from './image-folder/entries.js';
+import type { Entry } from './image-folder/entry.js';
 import { faultsOf } from './image-folder/faults.js';
+import type { Interpolation } from './image-folder/interpolations.js';
 import type { PictureSource } from './image-folder/picture-source.js';
 import { epochOrder } from './order/epoch-order.js';
 
-export interface ImageFolderOptions {
+export interface ImageFolderOptions extends CaptionOptions {
   readonly batchSize: number;
   /** Side of the square that images are cut to. */
   readonly resolution: number;
   /** The centre instead of a random place. */
   readonly centerCrop?: boolean;
   readonly randomFlip?: boolean;
-  /** The field of metadata.jsonl that holds captions, `text` by default; null where none are wanted, and every image of the folder is. */
+  /** The field of the metadata that holds captions, `text` by default; null where none are wanted, and every image of the folder is. */
   readonly captionColumn?: string | null;
+  /** Use only so many, drawn by the seed; all by default. */
   readonly maxSamples?: number;
   readonly shuffle?: boolean;
   /** Images with more pixels are refused by what their header says, before they are decoded; 64 million by default. */
   readonly maxPixels?: number;
+  /** How images are brought to the resolution; lanczos by default. */
+  readonly interpolation?: Interpolation;
+  /** Folders named 10_sks dog say how often an epoch shows their images, and what they show where nothing else does; off by default. */
+  readonly folderRepeats?: boolean;
+  /** The colour behind what is transparent: white by default, black, grey, or #rrggbb. */
+  readonly background?: string;
   /** Leave out images that cannot be decoded, and say how many. Every image is then decoded once before training. */
   readonly skipBadImages?: boolean;
 }
@@ -32,14 +42,16 @@ export interface ImageFolderOptions {
 const SHOWN = 10;
 
 /**
- * Images of a folder with their captions: from metadata.jsonl with file_name and text (Hugging Face's imagefolder), else
- * from a .txt of the same name beside each. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds); as `picture` their paths. Where an image is cut and
+ * Images of a folder and of those below it, with their captions: from metadata.jsonl, .csv or .parquet with file_name and text (Hugging Face's
+ * imagefolder), else from a .txt of the same name beside each. Of what moves the first frame is taken. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds); as `picture` their paths. Where an image is cut and
  * whether it is flipped belongs to epoch and image. Images are prefetched: decoded in the background before they are asked for. Needs Node and sharp.
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { batchSize, resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
-  const { maxPixels = 64_000_000, skipBadImages = false } = options;
-  const decoded = new DecodedImages((id) => decodeImage(entries[id].path, resolution, maxPixels));
+  const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white' } = options;
+  const { shuffleCaption = false, keepTokens = 0, folderRepeats = false } = options;
+  const decoding = { resolution, maxPixels, interpolation, background };
+  const decoded = new DecodedImages((image) => decodeImage(entries[image].path, decoding));
   let random: Random;
   let entries: Entry[] = [];
 
@@ -52,14 +64,18 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         const check = problems.options('image-folder');
         check.whole('batchSize', batchSize, 1);
         check.whole('resolution', resolution, 1);
-        const listing = await listEntries(folder, captionColumn, problems);
+        check.whole('keepTokens', keepTokens, 0);
+        const listing = await listEntries(folder, captionColumn, problems, folderRepeats);
         entries = listing.entries;
         if (isFirstRank()) for (const what of listing.leftOut) warn(`of ${folder} are left out: ${what}`);
-        if (maxSamples !== undefined) entries = entries.slice(0, maxSamples);
+        if (maxSamples !== undefined && maxSamples < entries.length) {
+          const drawn = random.named('samples').permutation(entries.length).slice(0, maxSamples).sort();
+          entries = Array.from(drawn, (id) => listing.entries[id]);
+        }
         if (problems.list.length > 0) return;
         const faults = await faultsOf(
           entries,
-          skipBadImages ? (path) => decodeImage(path, resolution, maxPixels) : (path) => checkHeader(path, resolution, maxPixels),
+          skipBadImages ? (path) => decodeImage(path, decoding) : (path) => checkHeader(path, decoding),
         );
         if (!skipBadImages) {
           for (const { code, what, fix } of [...faults.values()].slice(0, SHOWN)) problems.add(code, 'image-folder', what, fix);
@@ -81,9 +97,17 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       });
     },
     // What the source's fingerprint does not tell.
-    settings: () => ({ centerCrop, randomFlip, shuffle }),
+    settings: () => ({ centerCrop, randomFlip, shuffle, interpolation, background, ...(shuffleCaption ? { keepTokens } : {}) }),
     async open(): Promise<PictureSource> {
       const size = resolution * resolution * 3;
+      /** The image of each example: an image that is repeated is several. */
+      const images = entries.flatMap(({ repeats = 1 }, image) => new Array<number>(repeats).fill(image));
+      const pathOf = (id: number) => entries[images[id]].path;
+      const captions = images.map((image) => prefixed(entries[image].caption, options));
+      const captionAt = (id: number, epoch: number): string =>
+        shuffleCaption
+          ? prefixed(shuffled(entries[images[id]].caption, keepTokens, random.item('caption', epoch, id)), options)
+          : captions[id];
       const isFlipped = (id: number, epoch: number): boolean => randomFlip && random.item('flip', epoch, id).uniform() < 0.5;
       /** Examples with their captions, and what was cut out of what; `place` says where along a side with so much room. */
       const batchOf = async (
@@ -94,7 +118,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       ): Promise<Batch> => {
         const data = new Float32Array(ids.length * size);
         const conditions: number[][] = [];
-        for (const [i, image] of (await Promise.all(ids.map((id) => decoded.get(id)))).entries()) {
+        for (const [i, image] of (await Promise.all(ids.map((id) => decoded.get(images[id])))).entries()) {
           const left = place('crop-x', image.width - resolution, ids[i]);
           const top = place('crop-y', image.height - resolution, ids[i]);
           const flip = flipped(ids[i]);
@@ -107,22 +131,24 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           ids,
           epoch,
           tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
-          strings: { text: ids.map((id) => entries[id].caption), picture: ids.map((id) => entries[id].path) },
+          strings: { text: ids.map((id) => captionAt(id, epoch)), picture: ids.map(pathOf) },
           numbers: { timeIds: conditions },
         };
       };
       const centre = (_: string, room: number) => Math.floor(room / 2);
       return {
-        items: entries.length,
+        items: images.length,
         batchSize,
         shapes: { images: [resolution, resolution, 3] },
-        strings: { text: entries.map(({ caption }) => caption) },
-        ids: (epoch) => epochOrder(random, entries.length, epoch, shuffle),
+        strings: { text: captions },
+        captionsVary: shuffleCaption,
+        captionAt,
+        ids: (epoch) => epochOrder(random, images.length, epoch, shuffle),
         fingerprint: async () => {
           // Names, sizes and captions: reading every byte of a large folder would take as long as an epoch.
           const sizes = await Promise.all(entries.map(async ({ path }) => (await stat(path)).size));
           return hashOfText(
-            `${entries.map(({ path, caption }, i) => `${basename(path)} ${sizes[i]} ${caption}`).join('\n')} ${resolution}`,
+            `${images.map((image, id) => `${basename(pathOf(id))} ${sizes[image]} ${captions[id]}`).join('\n')} ${resolution}`,
           );
         },
         async load(ids, { epoch, upcoming }) {
@@ -132,19 +158,19 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
             (name, room, id) => (centerCrop ? centre(name, room) : random.item(name, epoch, id).integer(room + 1)),
             (id) => isFlipped(id, epoch),
           );
-          for (const id of upcoming) void decoded.get(id);
+          for (const id of upcoming) void decoded.get(images[id]);
           return batch;
         },
-        nameOf: (id) => entries[id].path,
+        nameOf: pathOf,
         shown: (id, epoch) => (isFlipped(id, epoch) ? 1 : 0),
         async views(id) {
-          const { path } = entries[id];
-          const [height, width] = await checkHeader(path, resolution, maxPixels);
+          const path = pathOf(id);
+          const [height, width] = await checkHeader(path, decoding);
           // A square one leaves no place to choose.
           if (!centerCrop && height !== width) return null;
           const content = await sha256(await readFile(path));
           return (randomFlip ? [false, true] : [false]).map((flip) => ({
-            key: `${content} ${resolution} ${flip ? 'mirrored' : ''}`,
+            key: `${content} ${resolution} ${interpolation} ${background} ${flip ? 'mirrored' : ''}`,
             load: () => batchOf([id], 0, centre, () => flip),
           }));
         },

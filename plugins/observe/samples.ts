@@ -12,10 +12,16 @@ export interface SamplesOptions extends Omit<SampleOptions, 'sampler'> {
   readonly sampler?: Filling<'SAMPLER'>;
   /** Also every so many steps, into grid-<step>.png. */
   readonly every?: number;
+  /** And at the end of every so many epochs. */
+  readonly everyEpochs?: number;
 }
 
 /** Draws the prompts before and after training into grid-before.png and grid-after.png, from the same noise. Needs Node. */
-export const samples = (prompts: readonly string[], outputDir: string, { every, sampler: given, ...sampling }: SamplesOptions) => ({
+export const samples = (
+  prompts: readonly string[],
+  outputDir: string,
+  { every, everyEpochs, sampler: given, ...sampling }: SamplesOptions,
+) => ({
   name: 'samples',
   metrics: [],
   async apply(host: Host): Promise<void> {
@@ -25,6 +31,7 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
       const check = problems.options('samples');
       checkSampling(check, prompts.length, sampling);
       if (every !== undefined) check.whole('every', every, 1, 'or leave it out');
+      if (everyEpochs !== undefined) check.whole('everyEpochs', everyEpochs, 1, 'or leave it out');
       if (!given && !host.has(SAMPLER))
         problems.add('ROLE_MISSING', 'samples', 'no plugin fills the role SAMPLER', 'Add ddim(), or give samples() a sampler.');
     });
@@ -62,10 +69,17 @@ export const samples = (prompts: readonly string[], outputDir: string, { every, 
     hooks.onEnd.tapPromise(async () => {
       await draw('grid-after');
     });
-    if (every === undefined) return;
-    hooks.onRequest.tap((requests, { step }) => ((step + 1) % every === 0 ? { ...requests, evaluate: 1 } : requests));
+    if (every === undefined && everyEpochs === undefined) return;
+    /** The step after which pictures are due. */
+    let due = -1;
+    hooks.onRequest.tap((requests, { step, epoch, endsEpoch }) => {
+      const isDue = (every && (step + 1) % every === 0) || (everyEpochs && endsEpoch && (epoch + 1) % everyEpochs === 0);
+      if (!isDue) return requests;
+      due = step;
+      return { ...requests, evaluate: 1 };
+    });
     hooks.onEvaluate.tapPromise(async (metrics, step) => {
-      if ((step + 1) % every !== 0) return metrics;
+      if (step !== due) return metrics;
       const isMissing = !(await draw(`grid-${step + 1}`));
       if ((await host.resolve(COLLECTIVE).sum(isMissing ? 1 : 0)) > 0) host.breakOffEvaluation();
       return metrics;

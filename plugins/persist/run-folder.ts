@@ -3,8 +3,8 @@ import { hostname } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
 import { COLLECTIVE, fail, type Host, messageOf } from '../../core/index.js';
 import { entriesOfRun, isRunsName, moveAside, RUN_FILE, runOf } from './folders/former-run.js';
-import { type Holder, holderOf, takeLock } from './folders/lock.js';
 import { writeAtomically } from './formats/atomic-file.js';
+import { type Holder, holderOf, takeLock } from './formats/lock.js';
 
 const LOCK = 'run.lock';
 

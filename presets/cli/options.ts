@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { z } from 'zod';
+import type { Problem } from '../../core/index.js';
 import { numbersApart, type OptionFacts, type OptionKind, optionFacts, snake } from '../common/option-facts.js';
 import { parseOptions, type Spelling } from '../common/parse-options.js';
 
@@ -20,24 +21,29 @@ const PLACEHOLDERS: Readonly<Record<OptionKind, string>> = {
 };
 
 /** The line of --help about an option. */
-function helpOf({ kind, choices, fallback, required, description }: OptionFacts): string {
+function helpOf({ kind, choices, fallback, required, description }: OptionFacts, inScripts: string): string {
   const shown = Array.isArray(fallback) ? fallback.join(',') : fallback;
   const notes = [
     choices ? `one of ${choices.join(', ')}` : '',
     kind === 'names' ? 'commas between' : '',
     shown === undefined || shown === '' ? '' : `default ${shown}`,
     required ? 'required' : '',
+    inScripts && `diffusers: ${inScripts}`,
   ].filter(Boolean);
   return `${description}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`;
 }
 
 /**
  * Adds a schema's options to a command, as --learning_rate and the like. `mandatory` where what is required can come from nowhere
- * but the command line.
+ * but the command line; `inScripts` are defaults of the scripts that a preset stands for, where they differ.
  */
-export function addOptions(command: Command, schema: z.ZodObject, { mandatory = false } = {}): Command {
+export function addOptions(
+  command: Command,
+  schema: z.ZodObject,
+  { mandatory = false, inScripts = {} }: { mandatory?: boolean; inScripts?: Readonly<Record<string, string>> } = {},
+): Command {
   for (const facts of optionFacts(schema)) {
-    const option = new Option(`--${snake(facts.name)} ${PLACEHOLDERS[facts.kind]}`, helpOf(facts));
+    const option = new Option(`--${snake(facts.name)} ${PLACEHOLDERS[facts.kind]}`, helpOf(facts, inScripts[snake(facts.name)] ?? ''));
     command.addOption(option.makeOptionMandatory(mandatory && facts.required));
   }
   return command;
@@ -71,9 +77,9 @@ export function givenOptions(command: Command, schema: z.ZodObject): Record<stri
   return options;
 }
 
-/** Checks options against a schema, and gives them with its defaults; every fault is named as the user wrote it. */
-export const checkOptions = <S extends z.ZodObject>(schema: S, options: object): z.output<S> =>
-  parseOptions('options', schema, options, ON_THE_COMMAND_LINE);
+/** Checks options against a schema, and gives them with its defaults; every fault is named as the user wrote it, after those that were `found` before. */
+export const checkOptions = <S extends z.ZodObject>(schema: S, options: object, found: readonly Problem[] = []): z.output<S> =>
+  parseOptions('options', schema, options, ON_THE_COMMAND_LINE, found);
 
 /** A command's options, where they come from the command line alone. */
 export const optionsOf = <S extends z.ZodObject>(command: Command, schema: S): z.output<S> =>

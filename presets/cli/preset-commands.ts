@@ -1,8 +1,11 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import type { Composition } from '../../core/index.js';
+import { notice } from '../common/notice.js';
 import { text } from '../common/options.js';
+import { SCRIPT_FLAGS } from '../common/script-flags.js';
 import { readConfig } from './config.js';
+import { foreignFlags, takeForeignFlags } from './foreign-flags.js';
 import { addOptions, checkOptions, givenOptions } from './options.js';
 import { PRESETS, type Preset } from './registry.js';
 
@@ -22,7 +25,8 @@ export function addPresetCommands(
   for (const [name, preset] of Object.entries(PRESETS)) {
     const command = parent.command(name).description(preset.summary);
     command.option('--config <file>', CONFIG);
-    addOptions(command, preset.options);
+    addOptions(command, preset.options, { inScripts: preset.scripts ? SCRIPT_FLAGS.works : {} });
+    takeForeignFlags(command, preset);
     extra(command);
     command.action(async () => act(await composed(preset, command), command));
   }
@@ -33,8 +37,10 @@ async function composed(preset: Preset, command: Command): Promise<Composition> 
   const { config, profile } = command.opts();
   checkOptions(files, { config, profile });
   const { options, plugins } = config !== undefined ? await readConfig(config) : { options: {}, plugins: [] };
-  const given = { ...options, ...givenOptions(command, preset.options) };
-  checkOptions(preset.options, given);
+  const { names, problems, notes } = foreignFlags(command, preset, options);
+  const own = Object.entries(options).filter(([name]) => !names.has(name));
+  const given = { ...Object.fromEntries(own), ...givenOptions(command, preset.options) };
+  checkOptions(preset.options, given, problems);
   const composition = await preset.make(given as never);
-  return plugins.length > 0 ? composition.with(...plugins) : composition;
+  return composition.with(...(notes.length > 0 ? [notice(notes, 'foreign-flags')] : []), ...plugins);
 }

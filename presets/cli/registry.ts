@@ -11,6 +11,8 @@ import { textToImage, textToImageOptions } from '../text-to-image.js';
 export interface Preset {
   readonly summary: string;
   readonly options: z.ZodObject;
+  /** The training scripts of diffusers whose commands it takes. */
+  readonly scripts?: readonly string[];
   make(options: never): Promise<Composition>;
 }
 
@@ -26,6 +28,7 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
   'lora-text-to-image': {
     summary: 'Fine-tune a text-to-image model with LoRA on a folder of images.',
     options: loraTextToImageOptions,
+    scripts: ['train_text_to_image_lora.py', 'train_text_to_image_lora_sdxl.py'],
     make: loraTextToImage,
   },
   'text-to-image': { summary: 'Train a text-to-image model whole on a folder of images.', options: textToImageOptions, make: textToImage },

@@ -9,6 +9,7 @@ import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import { dataFolder } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
 import type { diffusionOptions, imageOptions, modelOptions, OptionValues, samplingOptions } from './options.js';
@@ -29,6 +30,9 @@ export async function diffusionPlugins(
     batchSize: o.trainBatchSize,
     resolution: await resolutionFor(o),
     captionColumn: o.captionColumn,
+    interpolation: o.imageInterpolationMode,
+    background: o.background,
+    ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };
@@ -43,10 +47,13 @@ export async function diffusionPlugins(
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
     data(
-      imageFolder(o.trainDataDir, {
+      imageFolder(await dataFolder(o), {
         ...images,
         centerCrop: o.centerCrop,
         randomFlip: o.randomFlip,
+        shuffleCaption: o.shuffleCaption,
+        keepTokens: o.keepTokens,
+        folderRepeats: o.folderRepeats,
         ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
       }),
       { sayIdle },
@@ -56,7 +63,14 @@ export async function diffusionPlugins(
     ...(o.graphCapture ? [graphCapture()] : []),
     summary(o.outputDir),
     ...(prompts.length > 0
-      ? [samples(prompts, o.outputDir, { ...samplingOf(o), ...(o.validationSteps ? { every: o.validationSteps } : {}) })]
+      ? [
+          samples(prompts, o.outputDir, {
+            ...samplingOf(o),
+            imagesPerPrompt: o.numValidationImages,
+            ...(o.validationSteps ? { every: o.validationSteps } : {}),
+            ...(o.validationEpochs ? { everyEpochs: o.validationEpochs } : {}),
+          }),
+        ]
       : []),
     ...(o.validationDataDir === undefined
       ? []

@@ -20,7 +20,15 @@ interface Need {
 
 const NEEDS: readonly Need[] = [
   {
-    options: ['numInferenceSteps', 'guidanceScale', 'guidanceRescale', 'negativePrompt', 'sampler'],
+    options: [
+      'numInferenceSteps',
+      'guidanceScale',
+      'guidanceRescale',
+      'negativePrompt',
+      'sampler',
+      'numValidationImages',
+      'validationEpochs',
+    ],
     of: 'validationPrompt',
     idle: (o) => o.validationPrompt === undefined,
     why: 'without --validation_prompt',
@@ -32,6 +40,14 @@ const NEEDS: readonly Need[] = [
     idle: (o) => o.validationPrompt === undefined && o.validationDataDir === undefined,
     why: 'without --validation_prompt or --validation_data_dir',
   },
+  {
+    options: ['loggingDir'],
+    idle: (o) => !(o.reportTo ?? []).some((name) => name === 'tensorboard' || name === 'all'),
+    why: 'without --report_to tensorboard',
+  },
+  { options: ['keepTokens'], idle: (o) => o.shuffleCaption === false, why: 'without --shuffle_caption' },
+  { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
+  { options: ['datasetConfigName', 'imageColumn'], idle: (o) => o.datasetName === undefined, why: 'without --dataset_name' },
   { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },
   { options: ['emaWarmup', 'emaDecay'], of: 'useEma', idle: (o) => !o.useEma, why: 'without --use_ema' },
   { options: ['numTrainEpochs'], idle: (o) => o.maxTrainSteps !== undefined, why: 'with --max_train_steps' },

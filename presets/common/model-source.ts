@@ -3,13 +3,15 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { fail } from '../../core/index.js';
+import { fail, printable } from '../../core/index.js';
+import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import type { TextToImageModelOptions } from '../../plugins/models/stable-diffusion/build.js';
 import { pictureSizes } from '../../plugins/models/stable-diffusion/picture-sizes.js';
 import type { FileOf, ReadOptions } from '../../plugins/models/stable-diffusion/read.js';
 import type { SingleFileModel } from '../../plugins/models/stable-diffusion/single-file.js';
 import type { Files } from '../../plugins/persist/formats/files.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import { hub, isHubName } from '../../plugins/persist/formats/hub.js';
 import { refusePickle } from '../../plugins/persist/formats/pickle.js';
 import type { OptionValues, sourceOptions, weightsOptions } from './options.js';
 import { emojiBaseFolder, packageRoot } from './package-root.js';
@@ -25,18 +27,24 @@ export const clipMerges = async (): Promise<string[]> => {
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 
-/** Where files are: a folder, or one .safetensors file; BAD_SAFETENSORS for pickle files. */
-function filesOf(path: string): Files | FileOf {
+/** Where files are: a folder, one .safetensors file, or a repository of the hub; BAD_SAFETENSORS for pickle files. */
+function filesOf(path: string, revision?: string): Files | FileOf {
   if (isFolder(path)) return folder(path);
   refusePickle(path, 'text-to-image-model');
-  return extname(path).toLowerCase() === '.safetensors' ? { files: folder(dirname(path)), path: basename(path) } : folder(path);
+  if (extname(path).toLowerCase() === '.safetensors') return { files: folder(dirname(path)), path: basename(path) };
+  return isHubName(path) ? hub(path, { revision, note: sayOnce }) : folder(path);
 }
+
+/** One process speaks for all. */
+export const sayOnce = (what: string): void => {
+  if ((rankFromEnvironment()?.rank ?? 0) === 0) console.error(printable(what));
+};
 
 /** What the options say of a model's source, for textToImageModel and whoever looks at its configurations. */
 export function modelSource(
   o: WeightsOptions & Partial<SourceOptions>,
 ): Pick<TextToImageModelOptions, 'clipSkip' | 'longCaptions'> & ReadOptions & { readonly from: Files | SingleFileModel } {
-  const from = filesOf(o.pretrainedModelNameOrPath ?? emojiBaseFolder());
+  const from = filesOf(o.pretrainedModelNameOrPath ?? emojiBaseFolder(), o.revision);
   return {
     from: 'path' in from ? { ...from, merges: clipMerges } : from,
     ...(o.pretrainedVaeModelNameOrPath === undefined ? {} : { vae: filesOf(o.pretrainedVaeModelNameOrPath) }),

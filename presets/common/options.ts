@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { INTERPOLATIONS } from '../../plugins/data/image-folder/interpolations.js';
 import { DEVICES } from '../../plugins/devices/choice/candidates.js';
 import { MIXED_PRECISIONS } from '../../plugins/models/stable-diffusion/half-precision.js';
 import { PREDICTION_TYPES } from '../../plugins/models/stable-diffusion/noise-schedule.js';
@@ -42,7 +43,12 @@ export const runOptions = {
   maxTrainSteps: count().optional().describe('Length of the run in optimizer steps; wins over num_train_epochs.'),
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
-  reportTo: z.array(z.enum(REPORTS)).readonly().default([]).describe('What to write beside log.jsonl.'),
+  reportTo: z
+    .array(z.enum(REPORTS))
+    .readonly()
+    .default([])
+    .describe('What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files.'),
+  loggingDir: text().default('tensorboard').describe('The folder of TensorBoard’s files, below output_dir.'),
   checkpointingSteps: count().default(500).describe('Save a checkpoint every so many steps, and when the run ends.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
   checkpointsTotalLimit: count().optional().describe('Keep only the newest so many checkpoints.'),
@@ -104,19 +110,44 @@ export const diffusionOptions = {
 };
 
 export const imageOptions = {
-  trainDataDir: text().describe('A folder of images with captions in metadata.jsonl or a .txt beside each.'),
-  captionColumn: text().default('text').describe('The field of metadata.jsonl that holds the caption.'),
+  trainDataDir: text()
+    .optional()
+    .describe('A folder of images, also in folders below it, with captions in metadata.jsonl, .csv or .parquet, or in a .txt beside each.'),
+  datasetName: text()
+    .optional()
+    .describe('In place of it a data set: its name on the Hugging Face hub (owner/name), or a folder, of .parquet files or of images.'),
+  datasetConfigName: text().optional().describe('The configuration of the data set: a folder in it.'),
+  imageColumn: text().default('image').describe('The column of the data set’s tables that holds the images.'),
+  captionColumn: text().default('text').describe('The field of the metadata, or the column, that holds the caption.'),
+  captionPrefix: text().optional().describe('Stands before each caption.'),
+  shuffleCaption: z.boolean().default(false).describe('Show the parts of a caption, between commas, in another order each epoch.'),
+  keepTokens: count(0).default(0).describe('So many parts at a caption’s beginning stay where they are.'),
+  folderRepeats: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Folders in the folder that are named as "10_sks dog" say how often an epoch shows their images, and what those show where nothing else does.',
+    ),
+  background: text()
+    .regex(/^(white|black|grey|#[0-9a-f]{6})$/i, 'expected white, black, grey or #rrggbb')
+    .default('white')
+    .describe('The colour behind what is transparent: white, black, grey or #rrggbb.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
+  imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
   randomFlip: z.boolean().default(false).describe('Flip images left to right at random.'),
   maxPixels: count().default(64_000_000).describe('Images with more pixels are refused.'),
   skipBadImages: z.boolean().default(false).describe('Leave out images that cannot be decoded, and say which.'),
-  maxTrainSamples: count().optional().describe('Use only the first so many images.'),
+  maxTrainSamples: count().optional().describe('Use only so many of the images, drawn by the seed.'),
   cacheLatents: z
     .boolean()
     .default(true)
     .describe('Compute latents and text states that do not change once, before training, where the model has an autoencoder.'),
-  cacheDir: text().optional().describe('A folder to keep these in, for later runs too; in memory by default.'),
+  cacheDir: text()
+    .optional()
+    .describe(
+      'A folder to keep these in, for later runs too, and pictures of data sets that come as tables; in memory, and in Hugging Face’s cache, by default.',
+    ),
 };
 
 export const samplingOptions = {
@@ -137,11 +168,14 @@ export const weightsOptions = {
   pretrainedModelNameOrPath: text()
     .optional()
     .describe(
-      'A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that comes with the package by default.',
+      'A model: a folder in diffusers’ layout, one .safetensors file of Stable Diffusion 1, 2 or XL, or the name of a model on the Hugging Face hub (owner/name); the emoji base that comes with the package by default.',
     ),
   pretrainedVaeModelNameOrPath: text()
     .optional()
-    .describe('Another autoencoder than the model’s own: the folder of a model or of an autoencoder, or its .safetensors file.'),
+    .describe(
+      'Another autoencoder than the model’s own: the folder of a model or of an autoencoder, its .safetensors file, or its name on the hub.',
+    ),
+  revision: text().optional().describe('The branch, tag or commit of a model on the hub; main by default.'),
   variant: text().optional().describe('The variant of weights to load where a component has it, as fp16.'),
   predictionType: z
     .enum(PREDICTION_TYPES)
@@ -176,8 +210,22 @@ export const modelOptions = {
   validationSteps: count()
     .optional()
     .describe('Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default.'),
+  validationEpochs: count().optional().describe('Draw the validation prompts at the end of every so many epochs.'),
+  numValidationImages: count().default(1).describe('Pictures of each validation prompt.'),
   earlyStoppingPatience: count().optional().describe('End after so many evaluations in a row without a lower loss.'),
   validationPrompt: prompts().optional().describe('What to draw before and after training; may be given several times.'),
+};
+
+/** Pictures come from one place; said also where other options are wrong. */
+export const oneSource = <S extends z.ZodObject>(schema: S): S => {
+  const given = (options: unknown) => {
+    const { trainDataDir, datasetName } = (options ?? {}) as { readonly trainDataDir?: unknown; readonly datasetName?: unknown };
+    return [trainDataDir, datasetName].filter((place) => place !== undefined).length;
+  };
+  const when = () => true;
+  return schema
+    .refine((options) => given(options) > 0, { path: ['trainDataDir'], message: 'missing', when })
+    .refine((options) => given(options) < 2, { path: ['datasetName'], message: 'train_data_dir is given, too', when });
 };
 
 /** The values of options, once they are checked and have their defaults. */

@@ -38,16 +38,29 @@ function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue): string 
   return issue.message;
 }
 
+/** Faults in the order of the options, those of none at the end. */
+function inOrder(issues: readonly z.core.$ZodIssue[], names: readonly string[]): z.core.$ZodIssue[] {
+  const place = ({ path: [name] }: z.core.$ZodIssue) => (name === undefined ? names.length : names.indexOf(String(name)));
+  return [...issues].sort((a, b) => place(a) - place(b));
+}
+
 /**
  * Options checked against a preset's schema, with its defaults. Throws one error that names everything that is missing
- * (OPTION_MISSING), unknown (OPTION_UNKNOWN) or not as it must be (OPTION_INVALID), in the spelling given.
+ * (OPTION_MISSING), unknown (OPTION_UNKNOWN) or not as it must be (OPTION_INVALID), in the spelling given; before it what was `found` already.
  */
-export function parseOptions<S extends z.ZodObject>(owner: string, schema: S, options: object = {}, spelling = IN_CODE): z.output<S> {
+export function parseOptions<S extends z.ZodObject>(
+  owner: string,
+  schema: S,
+  options: object = {},
+  spelling = IN_CODE,
+  found: readonly Problem[] = [],
+): z.output<S> {
   const parsed = schema.safeParse(options);
-  if (parsed.success) return parsed.data;
+  if (parsed.success && found.length === 0) return parsed.data;
   const facts = new Map(optionFacts(schema).map((option) => [option.name, option]));
-  throw new SteploomError(
-    parsed.error.issues.map((issue): Problem => {
+  throw new SteploomError([
+    ...found,
+    ...inOrder(parsed.error?.issues ?? [], [...facts.keys()]).map((issue): Problem => {
       if (issue.code === 'unrecognized_keys')
         return {
           code: 'OPTION_UNKNOWN',
@@ -67,5 +80,5 @@ export function parseOptions<S extends z.ZodObject>(owner: string, schema: S, op
         fix: option.description,
       };
     }),
-  );
+  ]);
 }

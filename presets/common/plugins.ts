@@ -42,11 +42,13 @@ const RANK_LOCAL = new Set([
   'uiPort',
   'uiHost',
   'outputDir',
+  'loggingDir',
   'device',
   'threads',
   'quiet',
   'resumeFromCheckpoint',
   'trainDataDir',
+  'datasetName',
   'pretrainedModelNameOrPath',
   'pretrainedVaeModelNameOrPath',
   'validationDataDir',
@@ -69,6 +71,7 @@ interface Reads {
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
   readonly cacheDir?: string | undefined;
   readonly trainDataDir?: string | undefined;
+  readonly datasetName?: string | undefined;
   readonly validationDataDir?: string | undefined;
 }
 
@@ -93,9 +96,14 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     }),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
-      reads: [o.pretrainedModelNameOrPath, o.pretrainedVaeModelNameOrPath, o.trainDataDir, o.validationDataDir, o.cacheDir].filter(
-        (path) => path !== undefined,
-      ),
+      reads: [
+        o.pretrainedModelNameOrPath,
+        o.pretrainedVaeModelNameOrPath,
+        o.trainDataDir,
+        o.datasetName,
+        o.validationDataDir,
+        o.cacheDir,
+      ].filter((path) => path !== undefined),
     }),
     distributed({
       options: sharedOptions(o),
@@ -115,7 +123,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
     ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')
-      ? [tensorboard(join(o.outputDir, 'tensorboard'), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
+      ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
       : []),
     ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [progress()]),

@@ -30,6 +30,8 @@ export function emojiData(
       return {
         ...source,
         nameOf: (id) => emoji[id].name,
+        captionAt: (id) => emoji[id].caption,
+        captionsVary: false,
         // Each is shown in one way: its latents can be kept.
         shown: () => 0,
         views: async (id) => {

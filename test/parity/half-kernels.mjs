@@ -88,6 +88,7 @@ for (const [[n, h, w, c], out, kernel, stride] of [
   [[2, 12, 10, 32], 64, 3, 1],
   [[2, 13, 10, 64], 40, 3, 2],
   [[1, 9, 9, 8], 16, 3, 1],
+  [[2, 3, 64, 16], 24, 3, 1],
 ]) {
   if (cases++ >= most) continue;
   const [x, filter] = [await draw([n, h, w, c]), await draw([kernel, kernel, c, out])];

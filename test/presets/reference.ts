@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { PRESETS } from '../../presets/cli/registry.js';
 import { type OptionFacts, optionFacts, snake } from '../../presets/common/option-facts.js';
+import { SCRIPT_FLAGS } from '../../presets/common/script-flags.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -145,10 +146,59 @@ function optionsPage(): string {
   return `${text.join('\n')}\n`;
 }
 
+/** docs/script-flags.md: what becomes of every flag of the scripts that presets stand for. */
+function scriptFlagsPage(): string {
+  const { diffusers, scripts } = JSON.parse(readFileSync(join(root, 'test/fixtures/script-flags.json'), 'utf8'));
+  const standing = Object.entries(PRESETS).filter(([, preset]) => preset.scripts);
+  const { works, idle, refused } = SCRIPT_FLAGS;
+  const has = (flag: string) => standing.filter(([, { options }]) => Object.keys(options.shape).some((name) => snake(name) === flag));
+  return [
+    '# Commands of diffusers’ scripts',
+    '',
+    'Written by `npm run reference` from the list in `presets/common/script-flags.ts`, which a test holds against the scripts of diffusers',
+    `${diffusers}. Every flag of ${Object.keys(scripts)
+      .map((script) => `\`${script}\``)
+      .join(', ')} is known under its name, on`,
+    'the command line and in a configuration file. All that are refused or unknown are named at once.',
+    '',
+    ...standing.map(
+      ([name, { scripts: stoodFor = [] }]) =>
+        `- \`${name}\` takes the commands of ${stoodFor.map((script) => `\`${script}\``).join(' and ')}.`,
+    ),
+    '',
+    '## Works',
+    '',
+    'Defaults are the scripts’; where they differ, the last column has theirs. docs/options.md has ours.',
+    '',
+    ...table([
+      ['flag', 'preset', 'default of the scripts, where ours differs'],
+      ...Object.entries(works).map(([flag, theirs]) => [
+        `\`--${flag}\``,
+        has(flag)
+          .map(([name]) => name)
+          .join(', '),
+        theirs,
+      ]),
+    ]),
+    '',
+    '## Accepted, without an effect',
+    '',
+    'Said once, when training starts.',
+    '',
+    ...table([['flag', 'why'], ...Object.entries(idle).map(([flag, why]) => [`\`--${flag}\``, why])]),
+    '',
+    '## Refused',
+    '',
+    ...table([['flag', 'why', 'what to do'], ...Object.entries(refused).map(([flag, { why, use }]) => [`\`--${flag}\``, why, use])]),
+    '',
+  ].join('\n');
+}
+
 /** The files and what belongs into each, by their paths in the repository. */
 export const REFERENCE: Readonly<Record<string, () => string>> = {
   ...Object.fromEntries(Object.keys(PRESETS).map((preset) => [`presets/common/option-types/${preset}.ts`, () => optionTypes(preset)])),
   'docs/options.md': optionsPage,
+  'docs/script-flags.md': scriptFlagsPage,
 };
 
 if (process.argv[1] === fileURLToPath(import.meta.url))

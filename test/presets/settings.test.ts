@@ -52,6 +52,10 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   // Without what is put around the folder, which asks it for its settings in a run only.
   centerCrop: { cacheLatents: false, centerCrop: true },
   randomFlip: { cacheLatents: false, randomFlip: true },
+  shuffleCaption: { cacheLatents: false, shuffleCaption: true },
+  keepTokens: { cacheLatents: false, shuffleCaption: true, keepTokens: 2 },
+  background: { cacheLatents: false, background: 'black' },
+  imageInterpolationMode: { cacheLatents: false, imageInterpolationMode: 'bicubic' },
   rank: { rank: 7 },
   loraAlpha: { loraAlpha: 77 },
   loraDropout: { loraDropout: 0.5 },
@@ -69,8 +73,20 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 /** Compared as lengths of the plan, or as content: of the data set (its fingerprint), of the base model. */
 const BY_CONTENT = [
   ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
+  ...['captionPrefix', 'folderRepeats'],
   ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
-  ...['pretrainedModelNameOrPath', 'pretrainedVaeModelNameOrPath', 'predictionType', 'variant', 'clipSkip', 'longCaptions'],
+  ...[
+    'pretrainedModelNameOrPath',
+    'pretrainedVaeModelNameOrPath',
+    'datasetName',
+    'datasetConfigName',
+    'imageColumn',
+    'predictionType',
+    'revision',
+    'variant',
+    'clipSkip',
+    'longCaptions',
+  ],
 ];
 
 /** Where and how it is computed, watched, saved, evaluated or drawn: what is learnt stays the same. */
@@ -80,12 +96,14 @@ const HARMLESS = [
   'threads',
   'loggingSteps',
   'reportTo',
+  'loggingDir',
   'checkpointingSteps',
   'checkpointingSeconds',
   'quiet',
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
+  ['validationEpochs', 'numValidationImages'],
   [
     'numInferenceSteps',
     'guidanceScale',

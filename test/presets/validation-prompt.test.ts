@@ -61,7 +61,10 @@ async function trained(name: string, into: string, options: object) {
 
 const drawing = {
   validationPrompt: ['the red cat', 'a cat'],
+  // Two steps an epoch: after the first the fourth step is due twice.
   validationSteps: 2,
+  validationEpochs: 2,
+  numValidationImages: 2,
   numInferenceSteps: 2,
   // Noise in each step, and prompts that training does not know.
   sampler: 'euler-ancestral',

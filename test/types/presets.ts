@@ -5,6 +5,7 @@ import { type EmojiOptions, emoji as fromFile } from 'steploom/presets/emoji';
 await loraTextToImage({ trainDataDir: 'images', learningRate: 1e-4, reportTo: ['csv'], validationPrompt: ['a ghost', 'a heart'] });
 await loraTextToImage({ trainDataDir: 'images', maxTrainSteps: undefined, loraTargets: ['to_q'] as const });
 await textToImage({ trainDataDir: 'images', useEma: true, emaWarmup: 'power' });
+await textToImage({ datasetName: 'owner/pictures', imageColumn: 'picture' });
 await emoji();
 await emojiBase({ textLayers: 1 });
 const options: EmojiOptions = { device: 'wasm' };
@@ -16,8 +17,8 @@ await loraTextToImage({ trainDataDir: 'images', learningRate: 'fast' });
 await loraTextToImage({ trainDataDir: 'images', rank: '8' });
 // @ts-expect-error a misspelt option
 await loraTextToImage({ trainDataDir: 'images', learningRat: 1 });
-// @ts-expect-error the folder is missing
-await textToImage({ learningRate: 1 });
+// @ts-expect-error pictures are missing
+await textToImage();
 // @ts-expect-error there is no such schedule
 await emoji({ lrScheduler: 'cosin' });
 // @ts-expect-error a number is no switch

@@ -1,4 +1,9 @@
+import { open, readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
+import type { Sharp } from 'sharp';
 import { fail, messageOf } from '../../../core/index.js';
+import { BMP_HEADER, bmpHeader, readBmp } from './bmp.js';
+import { type Interpolation, KERNELS } from './interpolations.js';
 
 /** Pixels that an image may have once its short side is the resolution. */
 const MOST_RESIZED = 16_000_000;
@@ -12,14 +17,45 @@ export interface Decoded {
   readonly bytes: Uint8Array;
 }
 
-/** Looks at an image's header alone: whether it is one, and not too large. Returns its height and width. */
-export async function checkHeader(path: string, resolution: number, maxPixels: number): Promise<readonly [height: number, width: number]> {
-  const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
+/** How images are decoded. */
+export interface Decoding {
+  readonly resolution: number;
+  readonly maxPixels: number;
+  readonly interpolation: Interpolation;
+  /** The colour behind what is transparent. */
+  readonly background: string;
+}
+
+const isBmp = (path: string): boolean => extname(path).toLowerCase() === '.bmp';
+
+/** What a file's header says, without reading all of it. */
+async function sizeOf(path: string): Promise<{ width: number; height: number; orientation?: number }> {
   const { default: sharp } = await import('sharp');
+  // The limit is ours to say: sharp's message does not tell how large the image is.
+  if (!isBmp(path)) return sharp(path, { limitInputPixels: false }).metadata();
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(BMP_HEADER), 0, BMP_HEADER, 0);
+    return bmpHeader(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
+
+/** A file as sharp takes it; of what moves, the first frame. */
+async function opened(path: string, maxPixels: number): Promise<Sharp> {
+  const { default: sharp } = await import('sharp');
+  if (!isBmp(path)) return sharp(path, { limitInputPixels: maxPixels });
+  const { data, width, height, channels } = readBmp(await readFile(path));
+  return sharp(data, { raw: { width, height, channels } });
+}
+
+/** Looks at an image's header alone: whether it is one, and not too large. Returns its height and width. */
+export async function checkHeader(path: string, { resolution, maxPixels }: Decoding): Promise<readonly [height: number, width: number]> {
+  const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
   let size: { width: number; height: number; orientation?: number };
   try {
-    // The limit is ours to say: sharp's message does not tell how large the image is.
-    size = await sharp(path, { limitInputPixels: false }).metadata();
+    size = await sizeOf(path);
   } catch (error) {
     return bad(`cannot be decoded: ${messageOf(error)}`, 'Replace or remove the file.', error);
   }
@@ -34,18 +70,18 @@ export async function checkHeader(path: string, resolution: number, maxPixels: n
 }
 
 /** Decodes an image whole; BAD_IMAGE where that cannot be done. Needs sharp. */
-export async function decodeImage(path: string, resolution: number, maxPixels: number): Promise<Decoded> {
-  const original = await checkHeader(path, resolution, maxPixels);
-  const { default: sharp } = await import('sharp');
+export async function decodeImage(path: string, decoding: Decoding): Promise<Decoded> {
+  const { resolution, maxPixels, interpolation, background } = decoding;
+  const original = await checkHeader(path, decoding);
   const bad = (why: string, cause?: unknown): never =>
     fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
-  const decode = () =>
-    // Turned as its camera says, on white where it is transparent, the short side brought to the resolution.
-    sharp(path, { limitInputPixels: maxPixels })
+  const decode = async () =>
+    // Turned as its camera says, on the background where it is transparent, the short side brought to the resolution.
+    (await opened(path, maxPixels))
       .rotate()
-      .flatten({ background: 'white' })
+      .flatten({ background })
       .toColourspace('srgb')
-      .resize({ width: resolution, height: resolution, fit: 'outside' })
+      .resize({ width: resolution, height: resolution, fit: 'outside', kernel: KERNELS[interpolation] })
       .removeAlpha()
       .raw()
       .toBuffer({ resolveWithObject: true });

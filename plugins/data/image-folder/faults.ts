@@ -1,5 +1,5 @@
 import { type Problem, SteploomError } from '../../../core/index.js';
-import type { Entry } from './entries.js';
+import type { Entry } from './entry.js';
 
 /** Images looked at together. */
 const AT_ONCE = 8;

@@ -10,6 +10,9 @@ export interface View {
 
 /** Pictures, with what a cache of what is computed from them needs to know. */
 export interface PictureSource extends Source {
+  /** An example's caption, as an epoch shows it, and whether that is another one each time. */
+  captionAt(id: number, epoch: number): string;
+  readonly captionsVary: boolean;
   /** How messages name an example. */
   nameOf(id: number): string;
   /** All ways in which epochs will show an example; null where each may cut it elsewhere. */

@@ -14,16 +14,17 @@ export function guardHeap(wasm: BackendInternals['wasm']): Undo {
   const { _malloc: malloc } = wasm;
   return override(wasm, {
     _malloc(bytes) {
-      const at = bytes > MOST_HEAP ? 0 : malloc(bytes);
-      if (at === 0 && bytes > 0)
+      // Signed, where it lies beyond 2 GiB.
+      const at = bytes > MOST_HEAP ? 0 : malloc(bytes) >>> 0;
+      // Lengths of 2 GiB and more are negative to what grows the heap, which then gives out what is not there.
+      if ((at === 0 && bytes > 0) || at + bytes > wasm.HEAPU8.length)
         fail(
           'OUT_OF_MEMORY',
           'wasm',
           `a tensor of ${mib(bytes)} has no place in the heap, which has ${mib(wasm.HEAPU8.length)} and grows to ${mib(MOST_HEAP)}`,
           FIX,
         );
-      // Signed, where it lies beyond 2 GiB.
-      return at >>> 0;
+      return at;
     },
   });
 }

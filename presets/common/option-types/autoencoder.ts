@@ -16,8 +16,10 @@ export interface AutoencoderOptions {
   readonly numTrainEpochs?: number | undefined;
   /** Write to log.jsonl every so many steps. Default: 10. */
   readonly loggingSteps?: number | undefined;
-  /** What to write beside log.jsonl. Default: none. */
+  /** What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files. Default: none. */
   readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
+  /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
+  readonly loggingDir?: string | undefined;
   /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
   readonly checkpointingSteps?: number | undefined;
   /** Save a checkpoint whenever so many seconds have passed. */
@@ -131,7 +133,7 @@ export interface AutoencoderOptions {
   readonly maxPixels?: number | undefined;
   /** Leave out images that cannot be decoded, and say which. Default: false. */
   readonly skipBadImages?: boolean | undefined;
-  /** Use only the first so many images. */
+  /** Use only so many of the images, drawn by the seed. */
   readonly maxTrainSamples?: number | undefined;
   /** Images that are not trained on, to evaluate with: loss.held, and psnr.held in dB. */
   readonly validationDataDir?: string | undefined;

@@ -16,8 +16,10 @@ export interface LoraTextToImageOptions {
   readonly numTrainEpochs?: number | undefined;
   /** Write to log.jsonl every so many steps. Default: 10. */
   readonly loggingSteps?: number | undefined;
-  /** What to write beside log.jsonl. Default: none. */
+  /** What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files. Default: none. */
   readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
+  /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
+  readonly loggingDir?: string | undefined;
   /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
   readonly checkpointingSteps?: number | undefined;
   /** Save a checkpoint whenever so many seconds have passed. */
@@ -50,12 +52,17 @@ export interface LoraTextToImageOptions {
   /** No progress bar, and nothing of how far the latents are. Default: false. */
   readonly quiet?: boolean | undefined;
   /**
-   * A model: a folder in diffusers’ layout, or one .safetensors file of Stable Diffusion 1, 2 or XL; the emoji base that
-   * comes with the package by default.
+   * A model: a folder in diffusers’ layout, one .safetensors file of Stable Diffusion 1, 2 or XL, or the name of a model on
+   * the Hugging Face hub (owner/name); the emoji base that comes with the package by default.
    */
   readonly pretrainedModelNameOrPath?: string | undefined;
-  /** Another autoencoder than the model’s own: the folder of a model or of an autoencoder, or its .safetensors file. */
+  /**
+   * Another autoencoder than the model’s own: the folder of a model or of an autoencoder, its .safetensors file, or its name
+   * on the hub.
+   */
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
+  /** The branch, tag or commit of a model on the hub; main by default. */
+  readonly revision?: string | undefined;
   /** The variant of weights to load where a component has it, as fp16. */
   readonly variant?: string | undefined;
   /** What the denoiser predicts, where the files do not say it (single files of Stable Diffusion 2) or say another thing. */
@@ -78,16 +85,44 @@ export interface LoraTextToImageOptions {
   readonly validationDataDir?: string | undefined;
   /** Evaluate, and draw the validation prompts, every so many steps; the loss at each epoch’s end by default. */
   readonly validationSteps?: number | undefined;
+  /** Draw the validation prompts at the end of every so many epochs. */
+  readonly validationEpochs?: number | undefined;
+  /** Pictures of each validation prompt. Default: 1. */
+  readonly numValidationImages?: number | undefined;
   /** End after so many evaluations in a row without a lower loss. */
   readonly earlyStoppingPatience?: number | undefined;
   /** What to draw before and after training; may be given several times. */
   readonly validationPrompt?: string | readonly string[] | undefined;
-  /** A folder of images with captions in metadata.jsonl or a .txt beside each. */
-  readonly trainDataDir: string;
-  /** The field of metadata.jsonl that holds the caption. Default: text. */
+  /**
+   * A folder of images, also in folders below it, with captions in metadata.jsonl, .csv or .parquet, or in a .txt beside
+   * each.
+   */
+  readonly trainDataDir?: string | undefined;
+  /** In place of it a data set: its name on the Hugging Face hub (owner/name), or a folder, of .parquet files or of images. */
+  readonly datasetName?: string | undefined;
+  /** The configuration of the data set: a folder in it. */
+  readonly datasetConfigName?: string | undefined;
+  /** The column of the data set’s tables that holds the images. Default: image. */
+  readonly imageColumn?: string | undefined;
+  /** The field of the metadata, or the column, that holds the caption. Default: text. */
   readonly captionColumn?: string | undefined;
+  /** Stands before each caption. */
+  readonly captionPrefix?: string | undefined;
+  /** Show the parts of a caption, between commas, in another order each epoch. Default: false. */
+  readonly shuffleCaption?: boolean | undefined;
+  /** So many parts at a caption’s beginning stay where they are. Default: 0. */
+  readonly keepTokens?: number | undefined;
+  /**
+   * Folders in the folder that are named as "10_sks dog" say how often an epoch shows their images, and what those show
+   * where nothing else does. Default: false.
+   */
+  readonly folderRepeats?: boolean | undefined;
+  /** The colour behind what is transparent: white, black, grey or #rrggbb. Default: white. */
+  readonly background?: string | undefined;
   /** Side of the square images; the model’s by default. */
   readonly resolution?: number | undefined;
+  /** How images are brought to the resolution. Default: lanczos. */
+  readonly imageInterpolationMode?: 'lanczos' | 'bicubic' | 'bilinear' | 'nearest' | undefined;
   /** Crop the centre instead of a random place. Default: false. */
   readonly centerCrop?: boolean | undefined;
   /** Flip images left to right at random. Default: false. */
@@ -96,14 +131,17 @@ export interface LoraTextToImageOptions {
   readonly maxPixels?: number | undefined;
   /** Leave out images that cannot be decoded, and say which. Default: false. */
   readonly skipBadImages?: boolean | undefined;
-  /** Use only the first so many images. */
+  /** Use only so many of the images, drawn by the seed. */
   readonly maxTrainSamples?: number | undefined;
   /**
    * Compute latents and text states that do not change once, before training, where the model has an autoencoder. Default:
    * true.
    */
   readonly cacheLatents?: boolean | undefined;
-  /** A folder to keep these in, for later runs too; in memory by default. */
+  /**
+   * A folder to keep these in, for later runs too, and pictures of data sets that come as tables; in memory, and in Hugging
+   * Face’s cache, by default.
+   */
   readonly cacheDir?: string | undefined;
   /** The base learning rate. Default: 0.0001. */
   readonly learningRate?: number | undefined;

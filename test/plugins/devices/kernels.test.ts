@@ -147,11 +147,12 @@ for (const device of devices) {
 }
 
 if (devices.includes('webgpu'))
-  // Several tiles with a rest each; channels that fill whole steps of the inner axis, and that do not; sums that are cut in slices.
+  // Several tiles with a rest each; channels, and rows of pixels, that fill whole steps of the inner axis, and that do not; sums that are cut in slices.
   test.each([
     { x: [4, 12, 12, 16], w: [3, 3, 16, 80], stride: 1 },
     { x: [2, 9, 7, 32], w: [3, 3, 32, 24], stride: 2 },
     { x: [2, 9, 8, 20], w: [3, 3, 20, 32], stride: 2 },
+    { x: [2, 5, 64, 8], w: [3, 3, 8, 24], stride: 1 },
   ])('convolution on WebGPU in tiles is what it is on the cpu: $x by $w, stride $stride', async ({ x, w, stride }) => {
     const compute = async (name: 'cpu' | 'webgpu') => {
       await use(name, 2);

@@ -43,6 +43,24 @@ describe('help and faults', () => {
     [['train', 'lora-text-to-image', '--learning_rat', '1'], /unknown option '--learning_rat'[\s\S]*Did you mean --learning_rate/],
     [['train', 'lora-text-to-image'], /OPTION_MISSING.*--train_data_dir is missing/],
     [
+      // All faults at once: unknown, refused, loose and wrong.
+      [
+        'train',
+        'lora-text-to-image',
+        'loose',
+        '--rnk=4',
+        '--push_to_hub',
+        '--allow_tf32',
+        '--local-rank',
+        '0',
+        '--held_out',
+        '3',
+        '--seed',
+        'x',
+      ],
+      /no use for the argument 'loose'[\s\S]*unknown option '--rnk'[\s\S]*Did you mean --rank[\s\S]*'--held_out'[\s\S]*option of emoji\.[\s\S]*OPTION_REFUSED.*--push_to_hub is not supported.*hf upload[\s\S]*--seed is "x"[\s\S]*--train_data_dir is missing/,
+    ],
+    [
       ['train', 'lora-text-to-image', '--train_data_dir', 'images', '--rank', 'x', '--lr_scheduler', 'cosin'],
       /--lr_scheduler is "cosin"[\s\S]*--rank is "x"/,
     ],
@@ -90,11 +108,15 @@ describe('training', () => {
       '--lr_warmup_steps',
       '2',
       '--cache_latents',
+      '--allow_tf32',
+      '--logging_dir',
+      'tensorboard',
     ]);
     expect(run.err).toContain('step 3/3');
     expect(run.err).toContain('cached-latents: the model has no autoencoder: there are no latents to keep');
     expect(run.err).toMatch(/learning rate 0.001 is scaled to 0.002/);
     expect(run.err).toMatch(/notice: --lr_warmup_steps has no effect with --lr_scheduler constant/);
+    expect(run.err).toContain('foreign-flags: --allow_tf32 has no effect here: ');
     expect(run.out).toMatch(/beforeStep +clipping +3/);
     expect(run.code).toBe(0);
     // Complete events of the Trace Event Format, whose calls lie within one another or apart, as a viewer draws them.

@@ -14,6 +14,13 @@ test('a tensor that has no place in the heap is refused in words, and the device
   expect(Array.from(tf.tensor([1, 2]).add(1).dataSync())).toEqual([2, 3]);
 });
 
+test('nor one of more than 2 GiB, after others have come and gone', async () => {
+  const device = await install(1);
+  const held = device.newTensor([2 ** 29]);
+  tf.backend().disposeData(held.dataId);
+  expect(() => device.newTensor([2 ** 30 - 2 ** 15])).toThrow(/OUT_OF_MEMORY \(wasm\): a tensor of 4096 MiB has no place in the heap/);
+});
+
 test('an operation that the module breaks off is out of memory, in words, with what was thrown', () => {
   const trap = new WebAssembly.RuntimeError('memory access out of bounds');
   for (const thrown of [trap, new Error('a tap threw', { cause: trap })]) {

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { takeLock } from '../../../../plugins/persist/folders/lock.js';
+import { takeLock } from '../../../../plugins/persist/formats/lock.js';
 
 let folder: string;
 beforeEach(async () => {

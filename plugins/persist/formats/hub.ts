@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto';
+import { copyFile, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
+import { fail } from '../../../core/index.js';
+import { guarded } from './atomic-file.js';
+import { type Files, missing } from './files.js';
+import { folder } from './folder.js';
+import { type Asking, type Repository, Unreachable } from './hub/ask.js';
+import { download } from './hub/download.js';
+import { type HubFile, type Listing, listing } from './hub/listing.js';
+import { type HubSettings, hubSettings } from './hub/settings.js';
+
+export interface HubOptions {
+  /** A model by default. */
+  readonly kind?: Repository['kind'];
+  /** A branch, a tag or a commit; main by default. */
+  readonly revision?: string | undefined;
+  /** Where the hub is, and the cache; what the environment says by default. */
+  readonly settings?: HubSettings;
+  /** Told what is fetched, and where the cache alone is used since the hub cannot be reached. */
+  readonly note?: (what: string) => void;
+  /** Waits so many seconds, between attempts. */
+  readonly pause?: (seconds: number) => Promise<void>;
+}
+
+/** Files of the hub, which can be listed. */
+export interface HubFiles extends Files {
+  /** All files, or those that are kept where the hub is not there. */
+  paths(): Promise<string[]>;
+  /** Fetches files, and returns the folder in which they are. */
+  whole(paths: readonly string[]): Promise<string>;
+  /** The commit that the revision stands for. */
+  commit(): Promise<string>;
+}
+
+/** Whether a name may be one of the hub's, of the kind owner/name. */
+export const isHubName = (name: string): boolean => /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(name);
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+/** Files below a folder, by their paths from it. */
+const below = async (place: string): Promise<string[]> =>
+  (await readdir(place, { recursive: true, withFileTypes: true }))
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(place, join(entry.parentPath, entry.name)).replaceAll('\\', '/'));
+
+/** A revision of a repository, and the folder in which its files are. */
+interface Revision {
+  readonly place: string;
+  /** What the hub says; null where only the cache is used. */
+  readonly said: Listing | null;
+}
+
+/**
+ * Files of a repository of the Hugging Face hub (`owner/name`), each fetched when it is first read, into the cache that Python's huggingface_hub
+ * uses (blobs, snapshots and refs), so that what either has fetched is there for both. Size and hash are checked, a download that was cut goes on, and
+ * processes do not disturb each other. Without the hub (HF_HUB_OFFLINE, or no network) what is in the cache is used. HUB_MISSING, HUB_REFUSED and HUB_FAILED
+ * say what the hub has against it. Needs Node.
+ */
+export function hub(name: string, options: HubOptions = {}): HubFiles {
+  const { kind = 'model', revision = 'main', note } = options;
+  const pause = options.pause ?? ((seconds) => new Promise((goOn) => setTimeout(goOn, seconds * 1000)));
+  const cacheFolder = `${kind}s--${name.replaceAll('/', '--')}`;
+  let asking: Promise<Asking> | null = null;
+  let opened: Promise<Revision> | null = null;
+  const settled = () => {
+    asking ??= (async () => ({ kind, name, revision, pause, settings: options.settings ?? (await hubSettings()) }))();
+    return asking;
+  };
+  const open = () => {
+    opened ??= openRevision();
+    return opened;
+  };
+
+  async function openRevision(): Promise<Revision> {
+    const of = await settled();
+    const { cache, offline, endpoint } = of.settings;
+    const root = join(cache, cacheFolder);
+    const snapshot = (commit: string) => join(root, 'snapshots', commit);
+    const kept = async (why: string): Promise<Revision> => {
+      const commit = await readFile(join(root, 'refs', revision), 'utf8').then(
+        (text) => text.trim(),
+        () => revision,
+      );
+      const place = snapshot(commit);
+      return (await isThere(place))
+        ? { place, said: null }
+        : fail('HUB_MISSING', 'hub', `${name} is not in ${cache}, and ${why}`, 'Fetch it once with a network, or correct the path.');
+    };
+    if (offline) return kept('HF_HUB_OFFLINE is set');
+    try {
+      const said = await listing(of);
+      if (said.commit !== revision) await put(join(root, 'refs', revision), (path) => writeFile(path, said.commit));
+      return { place: snapshot(said.commit), said };
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error;
+      const found = await kept(`${endpoint} cannot be reached: ${error.message}`);
+      note?.(`${endpoint} cannot be reached (${error.message}): what is kept of ${name} is used`);
+      return found;
+    }
+  }
+
+  /** The folder that holds a file, once it is there; null where there is none. */
+  async function have(path: string): Promise<Files | null> {
+    const { place, said } = await open();
+    const there = folder(place);
+    const has = await there.size(path);
+    if (!said) return has === null ? null : there;
+    const file = said.files.get(path);
+    if (!file) return null;
+    if (has !== file.size) await bring(path, file, place, said.commit);
+    return there;
+  }
+
+  async function bring(path: string, file: HubFile, place: string, commit: string): Promise<void> {
+    const of = await settled();
+    const { endpoint, cache } = of.settings;
+    const blob = join(cache, cacheFolder, 'blobs', file.key);
+    const lock = join(cache, '.locks', cacheFolder, `${file.key}.steploom.lock`);
+    const url = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${name}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+    if (!(await isThere(blob))) note?.(`fetching ${name}/${path} (${Math.ceil(file.size / 2 ** 20)} MiB)`);
+    await download(of, url, blob, lock, file);
+    const target = join(place, path);
+    // A copy, where the file system has no links.
+    await put(target, (beside) => symlink(relative(dirname(target), blob), beside).catch(() => copyFile(blob, beside)));
+  }
+
+  return {
+    where: name,
+    read: async (path) => (await have(path))?.read(path) ?? null,
+    async size(path) {
+      const { place, said } = await open();
+      return said ? (said.files.get(path)?.size ?? null) : folder(place).size(path);
+    },
+    async range(path, from, to) {
+      return ((await have(path)) ?? missing(this, path)).range(path, from, to);
+    },
+    async paths() {
+      const { place, said } = await open();
+      return said ? [...said.files.keys()] : (await below(place)).sort();
+    },
+    async whole(paths) {
+      for (const path of paths) await have(path);
+      return (await open()).place;
+    },
+    commit: async () => basename((await open()).place),
+    write: async (path) => fail('FILE_UNWRITABLE', 'hub', `${name}/${path} is on the hub`, 'Give a folder.'),
+  };
+}
+
+/** Puts a file into its place, made beside it under a name of its own: another process may put the same there. */
+const put = (path: string, make: (path: string) => Promise<void>): Promise<void> =>
+  guarded(path, async () => {
+    const beside = `${path}.${randomUUID()}`;
+    await mkdir(dirname(path), { recursive: true });
+    await make(beside);
+    await rename(beside, path);
+  });

@@ -1,0 +1,99 @@
+import { fail, messageOf } from '../../../../core/index.js';
+import type { HubSettings } from './settings.js';
+
+/** Attempts in a row without a byte, and the longest pause between two, in seconds. */
+export const ATTEMPTS = 5;
+const LONGEST = 60;
+
+/** Names that the hub no longer has, and where the same files are. */
+const MOVED: Readonly<Record<string, string>> = {
+  'runwayml/stable-diffusion-v1-5': 'stable-diffusion-v1-5/stable-diffusion-v1-5',
+};
+
+/** A repository of the hub, as messages and addresses name it. */
+export interface Repository {
+  readonly kind: 'model' | 'dataset';
+  readonly name: string;
+  readonly revision: string;
+}
+
+/** What a request needs to know. */
+export interface Asking extends Repository {
+  readonly settings: HubSettings;
+  /** Waits so many seconds. */
+  readonly pause: (seconds: number) => Promise<void>;
+}
+
+/** Whether asking again may help. */
+const isPassing = (status: number): boolean => status === 429 || status === 408 || status >= 500;
+
+/** The pause before the next attempt: what the server asks for, else twice as long each time. */
+export const pauseAfter = (attempt: number, response?: Response): number => {
+  const asked = Number(response?.headers.get('Retry-After'));
+  return Math.min(LONGEST, asked > 0 ? asked : 2 ** attempt);
+};
+
+/** Nothing of the hub can be reached: what was thrown by the connection. */
+export class Unreachable extends Error {}
+
+/**
+ * Asks for an address of the hub, again where the server is busy. The token goes to the hub alone, not to where it leads on to. Throws HUB_REFUSED where
+ * the answer is for others, HUB_MISSING where there is nothing, HUB_FAILED where the server goes on refusing, and Unreachable where none answers.
+ */
+export async function ask(of: Asking, url: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+  const { settings, pause } = of;
+  const token: Record<string, string> = settings.token === undefined ? {} : { Authorization: `Bearer ${settings.token}` };
+  for (let attempt = 0; ; attempt++) {
+    let response: Response;
+    try {
+      response = await fetch(url, { headers: { ...token, ...headers } });
+    } catch (error) {
+      if (attempt + 1 >= ATTEMPTS) throw new Unreachable(messageOf((error as Error).cause ?? error), { cause: error });
+      await pause(pauseAfter(attempt));
+      continue;
+    }
+    if (response.ok || response.status === 416) return response;
+    await response.body?.cancel();
+    if (!isPassing(response.status)) return refusal(of, response);
+    if (attempt + 1 >= ATTEMPTS)
+      fail(
+        'HUB_FAILED',
+        'hub',
+        `${settings.endpoint} answers ${response.status} for ${of.name}, ${ATTEMPTS} times`,
+        response.status === 429 ? 'It is asked too often: wait, or set HF_TOKEN.' : 'Try again later: what is there already is kept.',
+      );
+    await pause(pauseAfter(attempt, response));
+  }
+}
+
+/** Says why there is no answer. */
+function refusal({ kind, name, revision, settings }: Asking, { status, headers }: Response): never {
+  const { endpoint, token } = settings;
+  const reason = headers.get('X-Error-Code');
+  const page = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${name}`;
+  const [nobody, moved] = [token === undefined, MOVED[name]];
+  if (reason === 'GatedRepo')
+    fail(
+      'HUB_REFUSED',
+      'hub',
+      `${name} is gated`,
+      `Accept its terms at ${page}${nobody ? ', and set HF_TOKEN to a token of that account' : ' with the account of HF_TOKEN'}.`,
+    );
+  if (reason === 'RevisionNotFound')
+    fail('HUB_MISSING', 'hub', `${name} has no revision ${revision}`, 'Give a branch, a tag or a commit, or leave it out.');
+  if (status === 404 || reason === 'RepoNotFound')
+    fail(
+      'HUB_MISSING',
+      'hub',
+      `there is no folder ${name} here, and no ${kind} of that name on ${endpoint}${nobody ? ' that everybody may see' : ''}`,
+      moved ? `It has moved: give ${moved}.` : `Correct the path or the name${nobody ? '; for a private one set HF_TOKEN' : ''}.`,
+    );
+  if (status === 401 || status === 403)
+    fail(
+      'HUB_REFUSED',
+      'hub',
+      `${endpoint} refuses ${name} (${status})${nobody ? '' : ', with the token that is set'}`,
+      nobody ? 'Set HF_TOKEN.' : 'Set HF_TOKEN to a token that may read it.',
+    );
+  return fail('HUB_FAILED', 'hub', `${endpoint} answers ${status} for ${name}`, 'Check HF_ENDPOINT.');
+}

@@ -1,0 +1,117 @@
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { dataFolder } from '../../presets/common/dataset.js';
+import { parseOptions } from '../../presets/common/parse-options.js';
+import { textToImageOptions } from '../../presets/text-to-image.js';
+import { hubServer, type ServedFile } from '../support/hub-server.js';
+
+const TABLE = fileURLToPath(new URL('../fixtures/pictures/dataset.parquet', import.meta.url));
+let home: string;
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'steploom-dataset-'));
+  vi.stubEnv('HF_HOME', home);
+  vi.spyOn(console, 'error').mockImplementation(() => undefined);
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+  await rm(home, { recursive: true });
+});
+
+const folderOf = (given: object) => dataFolder(parseOptions('test', textToImageOptions, given));
+/** What stands in a folder of pictures: captions by the colour of the first pixel. */
+async function contents(folder: string, column = 'text'): Promise<Record<string, string>> {
+  const lines = (await readFile(join(folder, 'metadata.jsonl'), 'utf8')).split('\n').map((line) => JSON.parse(line));
+  const pairs = lines.map(async (line) => {
+    const { data } = await sharp(join(folder, line.file_name)).raw().toBuffer({ resolveWithObject: true });
+    return [[...data.subarray(0, 3)].join(), line[column]];
+  });
+  return Object.fromEntries(await Promise.all(pairs));
+}
+const ALL = { '255,0,0': 'a red one', '0,255,0': 'a lime one', '0,0,255': 'a blue one' };
+
+/** What a server has at the branch main of a data set. */
+async function served(files: Readonly<Record<string, ServedFile>>) {
+  const server = await hubServer('some/pictures', files);
+  vi.stubEnv('HF_ENDPOINT', server.endpoint);
+  return server;
+}
+
+test('a folder of tables is unpacked once, its training split alone; of lists of captions the first is taken', async () => {
+  const put = async (name: string) => {
+    await mkdir(dirname(join(home, 'set', name)), { recursive: true });
+    await copyFile(TABLE, join(home, 'set', name));
+  };
+  await put('data/train-00000-of-00001.parquet');
+  await put('data/test-00000-of-00001.parquet');
+  const [folder, again] = await Promise.all([folderOf({ datasetName: join(home, 'set') }), folderOf({ datasetName: join(home, 'set') })]);
+  expect(again).toBe(folder);
+  expect(dirname(folder)).toBe(join(home, 'steploom', 'datasets'));
+  expect(await readdir(dirname(folder))).toHaveLength(1);
+  expect(await readdir(folder)).toEqual(['00000000.png', '00000001.png', '00000002.png', 'metadata.jsonl']);
+  expect(await contents(folder)).toEqual(ALL);
+
+  const given = { datasetName: join(home, 'set'), captionColumn: 'texts', cacheDir: join(home, 'cache') };
+  const other = await folderOf(given);
+  expect(dirname(other)).toBe(join(home, 'cache', 'datasets'));
+  expect(await contents(other, 'texts')).toEqual({ '255,0,0': 'red 1', '0,255,0': 'lime 1', '0,0,255': 'blue 1' });
+
+  await expect(folderOf({ ...given, imageColumn: 'picture' })).rejects.toThrow(
+    /DATA_INVALID.*train-00000-of-00001\.parquet has no column picture, but image, text, texts, label.*imageColumn/,
+  );
+  await expect(folderOf({ ...given, imageColumn: 'label' })).rejects.toThrow(/in row 1 no picture under label/);
+  await expect(folderOf({ ...given, captionColumn: 'label' })).rejects.toThrow(/in row 1 no text under label/);
+  await writeFile(join(home, 'set', 'data', 'train-00000-of-00001.parquet'), 'PAR1');
+  await expect(folderOf(given)).rejects.toThrow(/DATA_INVALID.*cannot be read/);
+  expect(await readdir(join(home, 'cache', 'datasets'))).toHaveLength(1);
+});
+
+test('a folder without tables is a folder of pictures', async () => {
+  expect(await folderOf({ datasetName: home })).toBe(home);
+  expect(await folderOf({ trainDataDir: 'some' })).toBe('some');
+});
+
+test('a data set of the hub: tables of a configuration, pictures, and what the hub made tables of', async () => {
+  const table = { content: await readFile(TABLE), large: true };
+  const red = await sharp({ create: { width: 4, height: 4, channels: 3, background: 'red' } })
+    .png()
+    .toBuffer();
+  let server = await served({ 'one/train.parquet': table, 'two/train.parquet': { content: Buffer.from('no table') } });
+  expect(await contents(await folderOf({ datasetName: 'some/pictures', datasetConfigName: 'one' }))).toEqual(ALL);
+  expect(server.asked.filter((path) => path.includes('two/'))).toEqual([]);
+  await server.close();
+
+  server = await served({
+    'README.md': { content: Buffer.from('#') },
+    'train/metadata.jsonl': { content: Buffer.from('{"file_name": "a.png", "text": "a red one"}') },
+    'train/a.png': { content: red, large: true },
+    'test/b.png': { content: red, large: true },
+  });
+  const folder = await folderOf({ datasetName: 'some/pictures' });
+  expect([basename(folder), (await readdir(folder)).sort()]).toEqual(['train', ['a.png', 'metadata.jsonl']]);
+  await server.close();
+
+  server = await served({ 'default/train/0000.parquet': table, 'script.py': { content: Buffer.from('') } });
+  const { instead } = server;
+  server.instead = (request, response, url) => {
+    if (!url.pathname.endsWith('/revision/main')) return instead(request, response, url);
+    response.end(JSON.stringify({ sha: 'a'.repeat(40), siblings: [] }));
+    return true;
+  };
+  expect(await contents(await folderOf({ datasetName: 'some/pictures' }))).toEqual(ALL);
+  await expect(folderOf({ datasetName: 'some/pictures', datasetConfigName: 'none' })).rejects.toThrow(
+    /DATA_INVALID.*no \.parquet files and no pictures of the configuration none/,
+  );
+  await server.close();
+});
+
+test('there is one place that pictures come from', () => {
+  const parsed = (given: object) => () => parseOptions('test', textToImageOptions, given);
+  expect(parsed({ seed: 'x' })).toThrow(/seed is "x"(.|\n)*OPTION_MISSING.*trainDataDir is missing/);
+  expect(parsed({ trainDataDir: 'a', datasetName: 'b' })).toThrow(/OPTION_INVALID.*datasetName is "b": train_data_dir is given, too/);
+  expect(parsed({ trainDataDir: 'a' })).not.toThrow();
+});
