@@ -52,7 +52,7 @@ export const emojiFigures = ({
           return null;
         }
         const side = Math.sqrt(drawn.samples[0].length / 3);
-        await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: side, width: side }, 12);
+        await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: side, width: side }, 12, side < 64 ? 2 : 1);
         return drawn;
       };
       host.hooks.onStart.tapPromise(async () => {

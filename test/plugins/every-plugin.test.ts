@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AnyPlugin, type Composition, compose, type Filling, type Plugin, run, Trainer } from '../../core/index.js';
 import { lora } from '../../plugins/adapters/lora.js';
 import { arrays } from '../../plugins/data/arrays.js';
+import { augmentation } from '../../plugins/data/augmentation.js';
 import { cachedLatents } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { stream } from '../../plugins/data/stream.js';
@@ -26,8 +27,10 @@ import { clipping } from '../../plugins/gradients/clipping.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { lossScaling } from '../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
+import { autoencoderModel } from '../../plugins/models/autoencoder-model.js';
 import { functionModel } from '../../plugins/models/function-model.js';
 import { textToImageModel } from '../../plugins/models/text-to-image-model.js';
+import { autoencoding } from '../../plugins/objectives/autoencoding.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { csv } from '../../plugins/observe/csv.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
@@ -48,6 +51,7 @@ import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { folder as filesIn } from '../../plugins/persist/formats/folder.js';
 import { readSnapshot, writeSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
+import { saveAutoencoder } from '../../plugins/persist/save-autoencoder.js';
 import { saveLora } from '../../plugins/persist/save-lora.js';
 import { saveModel } from '../../plugins/persist/save-model.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
@@ -179,6 +183,27 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'weights/ema.ts': () => [ema({ decay: 0.5 })],
 };
 
+/** A small autoencoder on the same pictures. */
+const autoencoderJob = (...more: AnyPlugin[]) =>
+  job().with(
+    autoencoderModel({
+      from: {
+        down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
+        up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'],
+        block_out_channels: [4, 8],
+        norm_num_groups: 2,
+      },
+    }),
+    autoencoding({ edge: 0.5 }),
+    ...more,
+  );
+const autoencoderJobs: Record<string, () => Composition> = {
+  'data/augmentation.ts': () => autoencoderJob(augmentation({ flip: 0.5, colours: 0.5 })),
+  'models/autoencoder-model.ts': () => autoencoderJob(),
+  'objectives/autoencoding.ts': () => autoencoderJob(),
+  'persist/save-autoencoder.ts': () => autoencoderJob(saveAutoencoder(filesIn(join(out, 'autoencoder')))),
+};
+
 /** Plugins that presets bring for themselves. */
 const presetPlugins: Record<string, () => Composition> = {
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
@@ -275,6 +300,7 @@ for (const [name, make] of Object.entries(deviceJobs)) {
 const jobs: [string, () => Composition][] = [
   ...Object.entries(plugins).map(([name, make]): [string, () => Composition] => [name, () => job().with(...make())]),
   ...Object.entries(supervisedJobs),
+  ...Object.entries(autoencoderJobs),
   ...Object.entries(presetPlugins),
 ];
 
