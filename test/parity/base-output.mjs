@@ -16,7 +16,9 @@ const read = async (tensor) => ({ dtype: 'float32', shape: tensor.shape, data: a
 /** Latents as diffusers is given them: [2, 4, 16, 16], standard normal. */
 const shape = [PROMPTS.length, 4, 16, 16];
 const size = 4 * 16 * 16;
-const latents = seededRandom(0).named('latents').normals(new Float32Array(PROMPTS.length * size));
+const latents = seededRandom(0)
+  .named('latents')
+  .normals(new Float32Array(PROMPTS.length * size));
 const channelsLast = tf.tensor4d(latents, shape).transpose([0, 2, 3, 1]);
 const lasts = await channelsLast.data();
 const random = { item: (_, __, place) => ({ normals: (into) => into.set(lasts.subarray(place * size, (place + 1) * size)) }) };
