@@ -21,7 +21,7 @@ beforeEach(async () => {
 afterEach(() => rm(work, { recursive: true }));
 
 test('the main job on several devices', async () => {
-  expect(await script('parity/main-job.mjs', ['8', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
+  expect(await script('parity/main-job.mjs', ['4', 'wasm'])).toMatch(/wasm +\d+ ms a step/);
 });
 
 test.runIf((await testDevices()).includes('webgpu'))('products of what is stored in half precision', async () => {
