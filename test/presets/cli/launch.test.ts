@@ -85,12 +85,12 @@ describe.skipIf(found.length === 0)('steploom launch', () => {
     const out = await folder();
     const { code, output } = await ran(process.execPath, [
       ...[cli, 'launch', '--processes', '2', '--mpirun', found[0].path, '--', 'train', 'emoji', '--device', 'wasm'],
-      ...['--max_train_steps', '3', '--lr_warmup_steps', '1', '--held_out', '2', '--num_inference_steps', '2', '--scale_lr'],
-      ...['--train_batch_size', '4', '--learning_rate', '1e-4', '--output_dir', out],
+      ...['--max_train_steps', '2', '--lr_warmup_steps', '1', '--held_out', '1', '--num_inference_steps', '1', '--scale_lr'],
+      ...['--train_batch_size', '2', '--learning_rate', '1e-4', '--output_dir', out],
     ]);
     expect(output).toContain('training on wasm');
     expect(output.match(/training on/g)).toHaveLength(1);
-    expect(output).toContain('is scaled to 0.0008 (accumulation 1 x batch 4 x processes 2)');
+    expect(output).toContain('is scaled to 0.0004 (accumulation 1 x batch 2 x processes 2)');
     expect(code).toBe(0);
     expect((await readdir(out)).sort()).toContain('pytorch_lora_weights.safetensors');
   });
