@@ -1,8 +1,11 @@
 import { z } from 'zod';
-import { type Composition, compose } from '../core/index.js';
+import { type Composition, compose, fail } from '../core/index.js';
 import { lora } from '../plugins/adapters/lora.js';
+import { cachedLatents } from '../plugins/data/cached-latents.js';
 import { graphCapture } from '../plugins/devices/graph-capture.js';
+import { pictureSizes } from '../plugins/models/stable-diffusion/picture-sizes.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
+import { preparation } from '../plugins/observe/progress/preparation.js';
 import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
@@ -15,7 +18,7 @@ import { commonPlugins } from './common/plugins.js';
 import { samplingOf } from './common/sampling.js';
 import { emojiData, STYLE_SPLIT } from './emoji/data.js';
 import { emojiFigures } from './emoji/figures.js';
-import type { Figures } from './emoji/judge.js';
+import { type Figures, galleriesOf } from './emoji/judge.js';
 import { delft, renderEmoji, splitEmoji } from './emoji/noto.js';
 
 export type { EmojiOptions };
@@ -34,7 +37,7 @@ export const emojiOptions = z.strictObject({
   lrWarmupSteps: count(0).default(10).describe('Steps over which the rate rises from 0.'),
   trainBatchSize: diffusionOptions.trainBatchSize.default(8),
   rank: count().default(8).describe('Rank of the adapters.'),
-  heldOut: count().max(STYLE_SPLIT.held).default(STYLE_SPLIT.held).describe('Captions to judge the style by.'),
+  heldOut: count().max(STYLE_SPLIT.held).default(24).describe('Captions to judge the style by.'),
 });
 
 /** All linear and convolution layers of the denoiser but those of the time embedding: attention alone leaves colours as they were. */
@@ -60,17 +63,21 @@ const EMOJI_TARGETS = [
 /** The main job: teaches the base model to draw in another style, from 64 images, with LoRA. */
 export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
   const o = parseOptions('emoji', emojiOptions, options);
-  const icons = await renderEmoji('icons');
+  const base = folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder());
+  const { usual: side } = await pictureSizes(base);
+  if (side === null)
+    return fail('UNSUPPORTED_MODEL', 'emoji', `${base.where} does not say which size its pictures have`, 'Use a model of emoji-base.');
+  const icons = await renderEmoji('icons', side);
   const { train, held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
   const adapter = lora({ rank: o.rank, targets: EMOJI_TARGETS });
   return compose(
     textToImageModel({
-      from: folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder()),
+      from: base,
       train: 'nothing',
       mixedPrecision: o.mixedPrecision,
     }),
     adapter,
-    emojiData(train, o.trainBatchSize, delft),
+    cachedLatents(emojiData(train, side, o.trainBatchSize, delft), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
     ...commonPlugins(emojiOptions, o, options),
@@ -79,14 +86,9 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
     emojiFigures({
       outputDir: o.outputDir,
       captions: held.slice(0, o.heldOut).map((e) => e.caption),
-      galleries: async () => {
-        const all = await renderEmoji('all');
-        return [
-          { style: 'delft', emoji: all, pixels: all.map((e) => delft(e.pixels)) },
-          { style: 'noto', emoji: all, pixels: all.map((e) => e.pixels) },
-        ];
-      },
+      galleries: async (tell) => galleriesOf(await renderEmoji('all', side), { delft, noto: (pixels) => pixels }, tell),
       sampling: samplingOf(o),
+      ...(o.quiet ? {} : { onProgress: preparation() }),
       before: true,
       onFigures: (before, after) => {
         if (before) console.log(table(before, after));

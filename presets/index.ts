@@ -1,5 +1,7 @@
+export { type AutoencoderOptions, autoencoder } from './autoencoder.js';
 export { emojiBaseFolder } from './common/package-root.js';
 export { type EmojiOptions, emoji } from './emoji.js';
+export { type EmojiAutoencoderOptions, emojiAutoencoder } from './emoji-autoencoder.js';
 export { type EmojiBaseOptions, emojiBase } from './emoji-base.js';
 export * from './index.browser.js';
 export { type LoraTextToImageOptions, loraTextToImage } from './lora-text-to-image.js';

@@ -1,16 +1,34 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, COLLECTIVE, type Filling, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
+import {
+  type Batch,
+  COLLECTIVE,
+  type Context,
+  type Filling,
+  fail,
+  type Host,
+  type Model,
+  OBJECTIVE,
+  Problems,
+  type Source,
+} from '../../core/index.js';
 import { lostCaptions } from '../models/clip/lost-text.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Comparison } from '../objectives/losses/losses.js';
 import { predict } from '../objectives/losses/predict.js';
 
+export interface Measure {
+  of(context: Context, model: Model, batch: Batch): tf.Scalar;
+  shown?(mean: number): number;
+}
+
 export interface EvaluationOptions {
   /** Every so many steps; at each epoch's end by default. */
   readonly every?: number;
   /** Compared with the targets, by the name they are reported under. */
   readonly metrics?: Readonly<Record<string, Comparison>>;
+  /** What else is measured of a batch, by the name it is reported under: a mean over its examples. `shown` makes a figure of the mean over all. */
+  readonly measures?: Readonly<Record<string, Measure>>;
   /** As the objective has it; by default what the model says of itself. */
   readonly outputs?: Outputs;
 }
@@ -19,11 +37,11 @@ export interface EvaluationOptions {
  * The loss and metrics on data that is not trained on, with the weights that onWeights gives for evaluation. They are reported
  * as `loss.held` and by the metrics' names, each example weighing the same.
  */
-export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs }: EvaluationOptions = {}) => {
+export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measures = {}, outputs }: EvaluationOptions = {}) => {
   let source: Source | null = null;
   return {
     name: 'evaluation',
-    metrics: ['loss.held', ...Object.keys(metrics)],
+    metrics: ['loss.held', ...Object.keys(metrics), ...Object.keys(measures)],
     async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
       await host.adopt(data);
@@ -66,6 +84,7 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
               for (const [name, metric] of Object.entries(metrics))
                 found[name] = metric(predicted, target, outputs ?? outputsOf(host.model())).mean() as tf.Scalar;
             }
+            for (const [name, { of }] of Object.entries(measures)) found[name] = of(context, host.model(), batch);
             return found;
           });
           for (const [name, value] of Object.entries(values)) {
@@ -77,7 +96,9 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
         // One rank may have heard of a stop before another: all ask, so that all break off.
         if ((await over(host.stopAsked() ? 1 : 0)) > 0) host.breakOffEvaluation();
         const means: Record<string, number> = {};
-        for (const name of ['loss.held', ...Object.keys(metrics)]) means[name] = (await over(sums[name] ?? 0)) / items;
+        for (const name of ['loss.held', ...Object.keys(metrics), ...Object.keys(measures)])
+          means[name] = (await over(sums[name] ?? 0)) / items;
+        for (const [name, { shown }] of Object.entries(measures)) if (shown) means[name] = shown(means[name]);
         return { ...before, ...means };
       });
     },

@@ -1,6 +1,8 @@
 import type { z } from 'zod';
 import type { Composition } from '../../core/index.js';
+import { autoencoder, autoencoderOptions } from '../autoencoder.js';
 import { emoji, emojiOptions } from '../emoji.js';
+import { emojiAutoencoder, emojiAutoencoderOptions } from '../emoji-autoencoder.js';
 import { emojiBase, emojiBaseOptions } from '../emoji-base.js';
 import { loraTextToImage, loraTextToImageOptions } from '../lora-text-to-image.js';
 import { textToImage, textToImageOptions } from '../text-to-image.js';
@@ -16,7 +18,13 @@ export interface Preset {
 
 export const PRESETS: Readonly<Record<string, Preset>> = {
   emoji: { summary: 'The main job: teach the emoji model another style with LoRA.', options: emojiOptions, make: emoji },
+  'emoji-autoencoder': {
+    summary: 'Train the autoencoder of the main job’s base model from nothing.',
+    options: emojiAutoencoderOptions,
+    make: emojiAutoencoder,
+  },
   'emoji-base': { summary: 'Train the base model of the main job from nothing.', options: emojiBaseOptions, make: emojiBase },
+  autoencoder: { summary: 'Train an autoencoder on a folder of images.', options: autoencoderOptions, make: autoencoder },
   'lora-text-to-image': {
     summary: 'Fine-tune a text-to-image model with LoRA on a folder of images.',
     options: loraTextToImageOptions,

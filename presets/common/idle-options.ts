@@ -36,6 +36,7 @@ const NEEDS: readonly Need[] = [
   { options: ['guidanceRescale', 'negativePrompt'], idle: (o) => o.guidanceScale === 1, why: 'with --guidance_scale 1' },
   {
     options: ['validationSteps'],
+    of: 'validationDataDir',
     idle: (o) => o.validationPrompt === undefined && o.validationDataDir === undefined,
     why: 'without --validation_prompt or --validation_data_dir',
   },

@@ -4,18 +4,22 @@ import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-ima
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { writeGrid } from '../../plugins/persist/formats/png.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
-import { SIDE } from './data.js';
 import { type Drawn, type Figures, type Gallery, judge } from './judge.js';
 
 export interface FiguresOptions {
   readonly outputDir: string;
   readonly captions: readonly string[];
-  /** Called when training starts: rendering takes a second. */
-  readonly galleries: () => Promise<readonly Gallery[]>;
+  /** Called once, before they are first needed: rendering takes a while. `onProgress` hears how many are drawn. */
+  readonly galleries: (onProgress?: (done: number, of: number) => void) => Promise<readonly Gallery[]>;
   readonly sampling: SampleOptions;
   /** Also before training, to compare. */
   readonly before: boolean;
+  /** Told how many icons of the galleries are drawn, and how many steps of the pictures. */
+  readonly onProgress?: (done: number, of: number, what: string) => void;
 }
+
+/** Pictures whose latents are drawn at once. */
+const DRAWN_AT_ONCE = 24;
 
 /** Judges the model before and after the run, writes grids and figures.json, and hands the figures to `onFigures`. */
 export const emojiFigures = ({
@@ -24,9 +28,11 @@ export const emojiFigures = ({
   galleries,
   sampling,
   before,
+  onProgress,
   onFigures,
 }: FiguresOptions & { onFigures?: (before: Figures | null, after: Figures) => void }) => {
   let first: Figures | null = null;
+  let known: readonly Gallery[] | undefined;
   return {
     name: 'emoji-figures',
     apply(host: Host) {
@@ -34,12 +40,19 @@ export const emojiFigures = ({
         const model = host.model();
         if (!isTextToImage(model))
           return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
-        const drawn = await judge(model, host.weights('sample'), captions, await galleries(), { ...sampling, stop: host.stopAsked });
+        known ??= await galleries((done, of) => onProgress?.(done, of, 'icons to compare with'));
+        const drawn = await judge(model, host.weights('sample'), captions, known, {
+          batchSize: DRAWN_AT_ONCE,
+          ...sampling,
+          stop: host.stopAsked,
+          onStep: (done, of) => onProgress?.(done, of, `${name}.png: steps`),
+        });
         if (!drawn) {
           host.warn(`${name}.png is not drawn: a stop was asked for`);
           return null;
         }
-        await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: SIDE, width: SIDE }, 12);
+        const side = Math.sqrt(drawn.samples[0].length / 3);
+        await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: side, width: side }, 12, side < 64 ? 2 : 1);
         return drawn;
       };
       host.hooks.onStart.tapPromise(async () => {

@@ -1,17 +1,43 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
+import { type Batch, macrotask, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
 import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
-import { SIDE } from './data.js';
 import type { Emoji } from './noto.js';
 
 /** A set of images to be compared with: which emoji, in which style. */
 export interface Gallery {
   readonly style: string;
   readonly emoji: readonly Emoji[];
-  readonly pixels: readonly Float32Array[];
+  /** How each looks from afar: means over 16 x 16 squares. */
+  readonly small: readonly Float32Array[];
+  /** One of them as it is learnt, side x side x 3 in [0, 1]. */
+  picture(emoji: Emoji): Float32Array;
+}
+
+/** Draws emoji once for galleries in several styles, each made of the pixels as they are. `onProgress` hears how many are drawn. */
+export async function galleriesOf(
+  emoji: readonly Emoji[],
+  styles: Readonly<Record<string, (pixels: Float32Array) => Float32Array>>,
+  onProgress?: (done: number, of: number) => void,
+): Promise<Gallery[]> {
+  const galleries = Object.entries(styles).map(([style, of]) => ({
+    style,
+    emoji,
+    small: [] as Float32Array[],
+    of,
+    picture: (one: Emoji) => of(one.draw()),
+  }));
+  for (const [i, one] of emoji.entries()) {
+    // From afar it makes no difference how finely edges are drawn, and there are more than a thousand.
+    const pixels = one.draw(1);
+    for (const { small, of } of galleries) small.push(pooled(of(pixels)));
+    onProgress?.(i + 1, emoji.length);
+    // Lets signals in.
+    await macrotask();
+  }
+  return galleries;
 }
 
 /** How well a model draws captions in a style. */
@@ -26,13 +52,21 @@ export interface Figures {
 
 const TIMESTEPS = Array.from({ length: 10 }, (_, i) => 50 + 100 * i);
 
-/** Halves the resolution: the distance is taken between 2 x 2 means. */
+/** Pictures that the autoencoder takes at once. */
+const ENCODED_AT_ONCE = 8;
+
+/** Distances are taken between means over so many squares along a side. */
+const POOLED = 16;
+
 function pooled(pixels: Float32Array): Float32Array {
-  const half = SIDE / 2;
-  const out = new Float32Array(half * half * 3);
-  for (let y = 0; y < SIDE; y++)
-    for (let x = 0; x < SIDE; x++)
-      for (let k = 0; k < 3; k++) out[((y >> 1) * half + (x >> 1)) * 3 + k] += pixels[(y * SIDE + x) * 3 + k] / 4;
+  const side = Math.sqrt(pixels.length / 3);
+  const block = side / POOLED;
+  const out = new Float32Array(POOLED * POOLED * 3);
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side; x++) {
+      const into = (Math.floor(y / block) * POOLED + Math.floor(x / block)) * 3;
+      for (let k = 0; k < 3; k++) out[into + k] += pixels[(y * side + x) * 3 + k] / block ** 2;
+    }
   return out;
 }
 
@@ -61,17 +95,24 @@ export async function judge(
   const { lossAt } = denoising();
   const loss: Record<string, number> = {};
   // The first gallery is the one that is being learnt.
-  for (const { style, emoji, pixels } of galleries.slice(0, 1)) {
-    const images = captions.map((caption) => pixels[emoji.findIndex((e) => e.caption === caption)]);
-    const all = tf.tensor4d(
-      concatenated(images).map((x) => 2 * x - 1),
-      [images.length, SIDE, SIDE, 3],
+  for (const { style, emoji, picture } of galleries.slice(0, 1)) {
+    const images = captions.map((caption) => picture(emoji.find((e) => e.caption === caption) as Emoji));
+    const side = Math.sqrt(images[0].length / 3);
+    const parts = Array.from({ length: Math.ceil(images.length / ENCODED_AT_ONCE) }, (_, i) =>
+      images.slice(i * ENCODED_AT_ONCE, (i + 1) * ENCODED_AT_ONCE),
+    );
+    const moments = tf.tidy(() =>
+      tf.concat(
+        parts.map((some) =>
+          tf.tidy(() => model.codec.moments(context, tf.tensor4d(concatenated(some), [some.length, side, side, 3]).mul(2).sub(1))),
+        ),
+      ),
     );
     const batch: Batch = {
       items: images.length,
       ids: captions.map((_, i) => i),
       epoch: 0,
-      tensors: { images: all },
+      tensors: { moments },
       strings: { text: captions },
     };
     const means: number[] = [];
@@ -83,21 +124,20 @@ export async function judge(
       means.push((await one.data())[0]);
       one.dispose();
     }
-    all.dispose();
+    moments.dispose();
     loss[style] = means.reduce((a, b) => a + b, 0) / means.length;
   }
   const images = await sampleImages(model, weights, random, captions, sampling);
   if (!images) return null;
   const samples = picturesOf(images);
-  const small = galleries.map(({ pixels }) => pixels.map(pooled));
   const nearest: Record<string, number> = {};
   const nearestOfAll: Record<string, number> = {};
   const best = samples.map((sample) => {
     const drawn = pooled(sample);
-    return small.map((gallery) => {
+    return galleries.map(({ small }) => {
       // A picture that is not finite is near to none.
       let [least, at] = [Number.POSITIVE_INFINITY, -1];
-      for (const [i, other] of gallery.entries()) {
+      for (const [i, other] of small.entries()) {
         const d = distance(drawn, other);
         if (d < least) [least, at] = [d, i];
       }
@@ -114,7 +154,7 @@ export async function judge(
 }
 
 const concatenated = (images: readonly Float32Array[]): Float32Array => {
-  const out = new Float32Array(images.length * SIDE * SIDE * 3);
-  for (const [i, image] of images.entries()) out.set(image, i * SIDE * SIDE * 3);
+  const out = new Float32Array(images.reduce((sum, { length }) => sum + length, 0));
+  for (const [i, image] of images.entries()) out.set(image, i * image.length);
   return out;
 };

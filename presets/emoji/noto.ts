@@ -2,13 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { fail, messageOf, type Random, seededRandom } from '../../core/index.js';
 
-/** One emoji: its name as a caption, its pixels in [0, 1], and its category. */
+/** One emoji: its name as a caption, its category, and how it looks. */
 export interface Emoji {
   readonly name: string;
   readonly caption: string;
   readonly category: string;
-  /** side x side x 3; drawn when they are first asked for. */
-  readonly pixels: Float32Array;
+  /** Its pixels, side x side x 3 in [0, 1], drawn anew: means of what is drawn `supersampling` times as large, 4 by default. */
+  draw(supersampling?: number): Float32Array;
 }
 
 interface IconSet {
@@ -19,7 +19,6 @@ interface IconSet {
 
 /** The renderer ends the whole process on these two. */
 const UNRENDERABLE = new Set(['rainbow-flag', 'package']);
-const SUPERSAMPLING = 4;
 
 /** Categories and names that are no things: people in roles, symbols, flags, clocks, buttons. */
 const isIcon = (name: string, category: string): boolean =>
@@ -61,44 +60,36 @@ export async function renderEmoji(which: 'all' | 'icons', side = 32): Promise<Em
     .filter((name) => categoryOf.has(name) && !UNRENDERABLE.has(name) && !/skin-tone/.test(name))
     .filter((name) => which === 'all' || isIcon(name, categoryOf.get(name) as string))
     .sort();
-  const draw = (name: string): Float32Array => {
+  const draw = (name: string, supersampling: number): Float32Array => {
     const icon = set.icons[name];
     const [w, h] = [icon.width ?? set.width ?? 128, icon.height ?? set.height ?? 128];
     const size = Math.max(w, h);
     const box = `${(icon.left ?? 0) - (size - w) / 2} ${(icon.top ?? 0) - (size - h) / 2} ${size} ${size}`;
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}">${icon.body}</svg>`;
-    const fitTo = { mode: 'width', value: side * SUPERSAMPLING } as const;
-    return boxFilter(new Resvg(svg, { fitTo, background: 'white', font: { loadSystemFonts: false } }).render().pixels, side);
+    const fitTo = { mode: 'width', value: side * supersampling } as const;
+    return boxFilter(new Resvg(svg, { fitTo, background: 'white', font: { loadSystemFonts: false } }).render().pixels, side, supersampling);
   };
-  return names.map((name) => {
-    // Of more than a thousand, a run may want only the names, or the pixels of a few.
-    let pixels: Float32Array | undefined;
-    return {
-      name,
-      caption: name.replaceAll('-', ' '),
-      category: categoryOf.get(name) as string,
-      get pixels() {
-        pixels ??= draw(name);
-        return pixels;
-      },
-    };
-  });
+  return names.map((name) => ({
+    name,
+    caption: name.replaceAll('-', ' '),
+    category: categoryOf.get(name) as string,
+    draw: (supersampling = 4) => draw(name, supersampling),
+  }));
 }
 
-/** What a colour of 0 to 255 adds to the mean of the points that become one. */
-const SHARE = Float64Array.from({ length: 256 }, (_, value) => value / (255 * SUPERSAMPLING ** 2));
-
-/** Means of squares, added up in 32 bits row by row. */
-function boxFilter(rgba: Uint8Array, side: number): Float32Array {
+/** Means of squares of `across` x `across`, added up in 32 bits row by row. */
+function boxFilter(rgba: Uint8Array, side: number, across: number): Float32Array {
   const out = new Float32Array(side * side * 3);
-  const row = 4 * side * SUPERSAMPLING;
+  const row = 4 * side * across;
+  // What a colour of 0 to 255 adds to the mean.
+  const share = Float64Array.from({ length: 256 }, (_, value) => value / (255 * across ** 2));
   for (let y = 0; y < side; y++)
     for (let x = 0; x < side; x++)
       for (let k = 0; k < 3; k++) {
-        const corner = SUPERSAMPLING * (y * row + 4 * x) + k;
+        const corner = across * (y * row + 4 * x) + k;
         let sum = 0;
-        for (let dy = 0; dy < SUPERSAMPLING; dy++)
-          for (let dx = 0; dx < SUPERSAMPLING; dx++) sum = Math.fround(sum + SHARE[rgba[corner + dy * row + 4 * dx]]);
+        for (let dy = 0; dy < across; dy++)
+          for (let dx = 0; dx < across; dx++) sum = Math.fround(sum + share[rgba[corner + dy * row + 4 * dx]]);
         out[(y * side + x) * 3 + k] = sum;
       }
   return out;
@@ -107,17 +98,39 @@ function boxFilter(rgba: Uint8Array, side: number): Float32Array {
 const DARK = [0.02, 0.06, 0.3];
 const BLUE = [0.16, 0.42, 0.85];
 
+/** So many pixels of a side for one of the line's width. */
+const EDGE = 128 / 3;
+
+/** The least of each pixel and its four neighbours. */
+function eroded(mask: Float32Array, side: number): Float32Array {
+  const out = new Float32Array(mask.length);
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side; x++) {
+      const i = y * side + x;
+      out[i] = Math.min(
+        mask[i],
+        mask[y > 0 ? i - side : i],
+        mask[y < side - 1 ? i + side : i],
+        mask[x > 0 ? i - 1 : i],
+        mask[x < side - 1 ? i + 1 : i],
+      );
+    }
+  return out;
+}
+
 /** An emoji in the style of Delft's tiles: dark blue over blue to white by luma, with a dark line along the silhouette. */
-export function delft(pixels: Float32Array, side = 32): Float32Array {
+export function delft(pixels: Float32Array): Float32Array {
+  const side = Math.sqrt(pixels.length / 3);
   const mask = new Float32Array(side * side);
   for (let i = 0; i < mask.length; i++)
     mask[i] = Math.min(1, Math.max(0, 4 * (1 - Math.min(pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2]))));
-  const at = (y: number, x: number) => mask[Math.min(side - 1, Math.max(0, y)) * side + Math.min(side - 1, Math.max(0, x))];
+  let inner: Float32Array = mask;
+  for (let k = 0; k < Math.max(1, Math.round(side / EDGE)); k++) inner = eroded(inner, side);
   const out = new Float32Array(pixels.length);
   for (let y = 0; y < side; y++)
     for (let x = 0; x < side; x++) {
       const i = y * side + x;
-      const edge = mask[i] - Math.min(mask[i], at(y - 1, x), at(y + 1, x), at(y, x - 1), at(y, x + 1));
+      const edge = mask[i] - inner[i];
       const luma = 0.299 * pixels[3 * i] + 0.587 * pixels[3 * i + 1] + 0.114 * pixels[3 * i + 2];
       for (let k = 0; k < 3; k++) {
         const colour = luma < 0.45 ? DARK[k] + ((BLUE[k] - DARK[k]) * luma) / 0.45 : BLUE[k] + ((1 - BLUE[k]) * (luma - 0.45)) / 0.55;

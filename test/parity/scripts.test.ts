@@ -32,12 +32,16 @@ test.runIf((await testDevices()).includes('webgpu'))('products of what is stored
 });
 
 test('the packaged base’s output', async () => {
-  const printed = await script('parity/base-output.mjs', []);
-  const { ids, states, output } = JSON.parse(printed.slice(printed.indexOf('{"ids"'))) as Record<string, number[] | number[][]>;
-  expect(ids).toHaveLength(2);
-  expect(states).toHaveLength(2 * 12 * 128);
-  expect(output).toHaveLength(2 * 12 * 16 * 16);
-  expect([...states, ...output].every(Number.isFinite)).toBe(true);
+  await script('parity/base-output.mjs', [work]);
+  const found = readSafetensors(await readFile(join(work, 'base.safetensors'))).tensors;
+  expect(Object.fromEntries([...found].map(([name, { shape }]) => [name, shape]))).toEqual({
+    ids: [2, 16],
+    states: [2, 16, 128],
+    latents: [2, 4, 16, 16],
+    output: [2, 4, 16, 16],
+    images: [2, 128, 128, 3],
+  });
+  for (const { data } of found.values()) expect(data.every(Number.isFinite)).toBe(true);
 });
 
 test('the tokenizer counts texts whose ids are others', async () => {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AnyPlugin, type Composition, compose, type Filling, type Plugin, run, Trainer } from '../../core/index.js';
 import { lora } from '../../plugins/adapters/lora.js';
 import { arrays } from '../../plugins/data/arrays.js';
+import { augmentation } from '../../plugins/data/augmentation.js';
 import { cachedLatents } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
 import { stream } from '../../plugins/data/stream.js';
@@ -26,8 +27,10 @@ import { clipping } from '../../plugins/gradients/clipping.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { lossScaling } from '../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
+import { autoencoderModel } from '../../plugins/models/autoencoder-model.js';
 import { functionModel } from '../../plugins/models/function-model.js';
 import { textToImageModel } from '../../plugins/models/text-to-image-model.js';
+import { autoencoding } from '../../plugins/objectives/autoencoding.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { csv } from '../../plugins/observe/csv.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
@@ -48,6 +51,7 @@ import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { folder as filesIn } from '../../plugins/persist/formats/folder.js';
 import { readSnapshot, writeSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
+import { saveAutoencoder } from '../../plugins/persist/save-autoencoder.js';
 import { saveLora } from '../../plugins/persist/save-lora.js';
 import { saveModel } from '../../plugins/persist/save-model.js';
 import { ddim } from '../../plugins/samplers/ddim.js';
@@ -69,8 +73,9 @@ import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.j
 import { ema } from '../../plugins/weights/ema.js';
 import { notice } from '../../presets/common/notice.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
-import { emojiModel } from '../../presets/emoji/model.js';
+import { galleriesOf } from '../../presets/emoji/judge.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
+import { pixelModel } from '../support/pixel-model.js';
 import '../support/devices.js';
 import { ran } from '../support/mpi.js';
 import { memoryStore, stopAfter, weightsRecorder } from '../support/small-run.js';
@@ -99,7 +104,7 @@ const images = () => ({
 
 /** A small diffusion job; every plugin is put into it in turn. */
 function job(more: object = {}): ReturnType<typeof compose> {
-  const model = emojiModel(['red', 'heart'], 1);
+  const model = pixelModel(['red', 'heart'], 1);
   const textEncoder = { ...model.textEncoder, hidden_size: 16, intermediate_size: 32 };
   const level = { block_out_channels: [4], down_block_types: ['CrossAttnDownBlock2D'], up_block_types: ['CrossAttnUpBlock2D'] };
   const unet = { ...model.unet, ...level, norm_num_groups: 2, sample_size: 8, cross_attention_dim: 16, ...more } as typeof model.unet;
@@ -178,6 +183,27 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'weights/ema.ts': () => [ema({ decay: 0.5 })],
 };
 
+/** A small autoencoder on the same pictures. */
+const autoencoderJob = (...more: AnyPlugin[]) =>
+  job().with(
+    autoencoderModel({
+      from: {
+        down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
+        up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'],
+        block_out_channels: [4, 8],
+        norm_num_groups: 2,
+      },
+    }),
+    autoencoding({ edge: 0.5 }),
+    ...more,
+  );
+const autoencoderJobs: Record<string, () => Composition> = {
+  'data/augmentation.ts': () => autoencoderJob(augmentation({ flip: 0.5, colours: 0.5 })),
+  'models/autoencoder-model.ts': () => autoencoderJob(),
+  'objectives/autoencoding.ts': () => autoencoderJob(),
+  'persist/save-autoencoder.ts': () => autoencoderJob(saveAutoencoder(filesIn(join(out, 'autoencoder')))),
+};
+
 /** Plugins that presets bring for themselves. */
 const presetPlugins: Record<string, () => Composition> = {
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
@@ -187,7 +213,7 @@ const presetPlugins: Record<string, () => Composition> = {
       emojiFigures({
         outputDir: out,
         captions: ['heart'],
-        galleries: async () => [{ style: 'plain', emoji: things, pixels: things.map(({ pixels }) => pixels) }],
+        galleries: () => galleriesOf(things, { plain: (pixels) => pixels }),
         sampling,
         before: true,
       }),
@@ -197,7 +223,7 @@ const things = ['red', 'heart'].map((caption, i) => ({
   name: caption,
   caption,
   category: 'things',
-  pixels: new Float32Array(32 * 32 * 3).fill(0.3 + 0.4 * i),
+  draw: () => new Float32Array(32 * 32 * 3).fill(0.3 + 0.4 * i),
 }));
 
 /** Plugins for models other than denoisers, in a small job of their own. */
@@ -274,6 +300,7 @@ for (const [name, make] of Object.entries(deviceJobs)) {
 const jobs: [string, () => Composition][] = [
   ...Object.entries(plugins).map(([name, make]): [string, () => Composition] => [name, () => job().with(...make())]),
   ...Object.entries(supervisedJobs),
+  ...Object.entries(autoencoderJobs),
   ...Object.entries(presetPlugins),
 ];
 

@@ -8,6 +8,7 @@ import { idleOptions } from '../../presets/common/idle-options.js';
 import { emojiOptions } from '../../presets/emoji.js';
 import { emojiBaseOptions } from '../../presets/emoji-base.js';
 import { textToImageOptions } from '../../presets/text-to-image.js';
+import { needsOf } from '../support/preset-needs.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -100,8 +101,7 @@ test('nothing is said of what a preset does always, of defaults, or of no warm-u
 
 test.each(Object.entries(PRESETS))('%s says it', async (_, { options, make }) => {
   const notices = async (given: object) => {
-    const data = options.shape.trainDataDir ? { trainDataDir: folder } : {};
-    const { plugins } = await make({ ...data, outputDir: folder, ...given } as never);
+    const { plugins } = await make({ ...needsOf(options.shape, folder), outputDir: folder, ...given } as never);
     return plugins.filter(({ name }) => name === 'notice').length;
   };
   expect([await notices({}), await notices({ uiPort: 8080 })]).toEqual([0, 1]);

@@ -3,9 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Composition, RUN } from '../../core/index.js';
+import { autoencoder, autoencoderOptions } from '../../presets/autoencoder.js';
 import { PRESETS } from '../../presets/cli/registry.js';
+import { emojiBaseFolder } from '../../presets/common/package-root.js';
 import { loraTextToImage, loraTextToImageOptions } from '../../presets/lora-text-to-image.js';
 import { textToImage, textToImageOptions } from '../../presets/text-to-image.js';
+import { needsOf } from '../support/preset-needs.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -65,6 +68,11 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   useEma: { useEma: true },
   emaWarmup: { useEma: true, emaWarmup: 'power' },
   emaDecay: { useEma: true, emaDecay: 0.5 },
+  l1Weight: { l1Weight: 0.5 },
+  l2Weight: { l2Weight: 0.5 },
+  klWeight: { klWeight: 0.5 },
+  edgeWeight: { edgeWeight: 0.5 },
+  colourShare: { colourShare: 0.5 },
 };
 
 /** What must be given all the same. */
@@ -78,6 +86,7 @@ const BY_CONTENT = [
   ...[
     'pretrainedModelNameOrPath',
     'pretrainedVaeModelNameOrPath',
+    'vaeConfig',
     'datasetName',
     'datasetConfigName',
     'imageColumn',
@@ -120,13 +129,15 @@ const HARMLESS = [
 test.each([
   ['text-to-image', textToImageOptions, textToImage],
   ['lora-text-to-image', loraTextToImageOptions, loraTextToImage],
+  ['autoencoder', autoencoderOptions, (o: object) => autoencoder({ pretrainedVaeModelNameOrPath: emojiBaseFolder(), ...o } as never)],
 ] as const)('every option of %s that changes what is computed is among what a resumed run compares', async (_, { shape }, preset) => {
   const made = async (options: object) => comparedOf(await preset({ trainDataDir: folder, outputDir: folder, ...options } as never));
   for (const name of Object.keys(shape)) {
     const lists = [name in COMPARED, BY_CONTENT.includes(name), HARMLESS.includes(name)];
     expect([name, lists.filter(Boolean).length]).toEqual([name, 1]);
     if (!(name in COMPARED)) continue;
-    const { [name]: value, ...context } = COMPARED[name];
+    const { [name]: value, ...others } = COMPARED[name];
+    const context = Object.fromEntries(Object.entries(others).filter(([other]) => other in shape));
     // Beside the same without it.
     expect(await made({ ...context, [name]: value }), name).not.toBe(
       await made(name in OTHERWISE ? { ...context, [name]: OTHERWISE[name] } : context),
@@ -134,10 +145,12 @@ test.each([
   }
 });
 
-test.each(Object.entries(PRESETS))('%s gives the objective every option that it has for it', async (_, { options, make }) => {
-  const { trainDataDir } = options.shape as Record<string, unknown>;
-  const made = async (given: object) =>
-    comparedOf(await make({ ...(trainDataDir ? { trainDataDir: folder } : {}), outputDir: folder, ...given } as never));
-  const usual = await made({});
-  for (const name of ['snrGamma', 'noiseOffset', 'captionDropout']) expect(await made(COMPARED[name]), name).not.toBe(usual);
-});
+test.each(Object.entries(PRESETS).filter(([, { options }]) => 'snrGamma' in options.shape))(
+  '%s gives the objective every option that it has for it',
+  async (_, { options, make }) => {
+    const needed = needsOf(options.shape, folder);
+    const made = async (given: object) => comparedOf(await make({ ...needed, outputDir: folder, ...given } as never));
+    const usual = await made({});
+    for (const name of ['snrGamma', 'noiseOffset', 'captionDropout']) expect(await made(COMPARED[name]), name).not.toBe(usual);
+  },
+);

@@ -1,6 +1,8 @@
 // The published option types are what the schemas take.
 
+import type { AutoencoderOptions, autoencoderOptions } from 'steploom/presets/autoencoder';
 import type { EmojiOptions, emojiOptions } from 'steploom/presets/emoji';
+import type { EmojiAutoencoderOptions, emojiAutoencoderOptions } from 'steploom/presets/emoji-autoencoder';
 import type { EmojiBaseOptions, emojiBaseOptions } from 'steploom/presets/emoji-base';
 import type { LoraTextToImageOptions, loraTextToImageOptions } from 'steploom/presets/lora-text-to-image';
 import type { TextToImageOptions, textToImageOptions } from 'steploom/presets/text-to-image';
@@ -11,8 +13,10 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 type Input<S extends z.ZodObject> = Readonly<z.input<S>>;
 
 export const same: [
+  Same<AutoencoderOptions, Input<typeof autoencoderOptions>>,
+  Same<EmojiAutoencoderOptions, Input<typeof emojiAutoencoderOptions>>,
   Same<EmojiOptions, Input<typeof emojiOptions>>,
   Same<EmojiBaseOptions, Input<typeof emojiBaseOptions>>,
   Same<LoraTextToImageOptions, Input<typeof loraTextToImageOptions>>,
   Same<TextToImageOptions, Input<typeof textToImageOptions>>,
-] = [true, true, true, true];
+] = [true, true, true, true, true, true];

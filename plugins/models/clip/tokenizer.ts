@@ -67,6 +67,15 @@ export function wordTokenizer(words: readonly string[], length: number): Tokeniz
 
 export const splitWords = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
+/** The words that CLIP's tokenizer splits a text into, lower-cased. */
+export function clipWords(text: string): string[] {
+  // Letter by letter, as its Rust library does: a final sigma stays like any other. White space is Unicode's: U+0085 is, U+FEFF is not.
+  const clean = [...text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')].map(lowered).join('');
+  const words = clean.match(WORDS) ?? [];
+  // The library splits what it found once more, by GPT-2's pattern: what looks like a special token, but was written in capitals, falls apart.
+  return words.flatMap((word) => (word.startsWith('<|') ? (word.match(LETTERS_OR_NOT) ?? []) : [word]));
+}
+
 /**
  * Byte-level BPE as CLIP's tokenizer does it (openai/CLIP, simple_tokenizer; transformers' CLIPTokenizer). `added` are tokens beside the special ones,
  * `where` is how errors name the vocabulary. BAD_TOKENIZER where that lacks a special token or the padding.
@@ -97,20 +106,14 @@ export function clipTokenizer(
   // Found in a text as they are, before anything else. So a `!` is one where `!` is the padding (SD 2, SDXL's second): id 0, not that of `!</w>`.
   const specials = new Set(['<|startoftext|>', '<|endoftext|>', padding, ...added].filter((name) => ids.has(name)));
   const isSpecial = new RegExp(`(${[...specials].map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`, 'u');
-  const wordsOf = (text: string): string[] => {
-    // Letter by letter, as its Rust library does: a final sigma stays like any other. White space is Unicode's: U+0085 is, U+FEFF is not.
-    const clean = [...text.normalize('NFC').replace(/\p{White_Space}+/gu, ' ')].map(lowered).join('');
-    const words = clean.match(WORDS) ?? [];
-    // The library splits what it found once more, by GPT-2's pattern: what looks like a special token, but was written in capitals, falls apart.
-    return words.flatMap((word) => (word.startsWith('<|') ? (word.match(LETTERS_OR_NOT) ?? []) : [word]));
-  };
   const idsOf = (text: string): number[] =>
     text.split(isSpecial).flatMap((part) => {
       if (specials.has(part)) return [ids.get(part) as number];
-      return wordsOf(part).flatMap((word) =>
+      return clipWords(part).flatMap((word) =>
         pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => ids.get(piece) ?? end),
       );
     });
+  const named = { bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: padding };
   return {
     kind: 'CLIPTokenizer',
     length,
@@ -120,8 +123,9 @@ export function clipTokenizer(
     async save(files, folder) {
       await files.write(
         `${folder}/tokenizer_config.json`,
-        `${JSON.stringify({ tokenizer_class: 'CLIPTokenizer', model_max_length: length, pad_token: padding }, null, 2)}\n`,
+        `${JSON.stringify({ tokenizer_class: 'CLIPTokenizer', model_max_length: length, ...named }, null, 2)}\n`,
       );
+      await files.write(`${folder}/special_tokens_map.json`, `${JSON.stringify(named, null, 2)}\n`);
       await files.write(`${folder}/vocab.json`, JSON.stringify(vocabulary));
       await files.write(`${folder}/merges.txt`, `#version: 0.2\n${merges.join('\n')}\n`);
     },

@@ -83,9 +83,12 @@ export class Builder {
     return this.part(this.prefix + path, compute);
   }
 
-  /** All that this builder is of, called as one module: what it computes depends on tensors alone, which are its inputs and weights. */
-  graph<T extends readonly Tensor[]>(compute: (context: Context, ...inputs: T) => Tensor): (context: Context, ...inputs: T) => Tensor {
-    const path = this.prefix.replace(/\.$/, '');
+  /** All that this builder is of, or what stands below a path of it, called as one module: it depends on tensors alone, its inputs and weights. */
+  graph<T extends readonly Tensor[]>(
+    compute: (context: Context, ...inputs: T) => Tensor,
+    below?: string,
+  ): (context: Context, ...inputs: T) => Tensor {
+    const path = below === undefined ? this.prefix.replace(/\.$/, '') : this.prefix + below;
     this.graphs.add(path);
     return this.part(path, compute);
   }

@@ -5,6 +5,7 @@ import { type Files, inMemory, writeTogether } from '../../persist/formats/files
 import type { CLIPTextConfig } from '../clip/text-encoder.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
 import type { UNetConfig } from '../unet/config.js';
+import { readAutoencoderFolder } from '../vae/read-autoencoder.js';
 import type { Components } from './components.js';
 import { outputsOf, textEncoding } from './encode-texts.js';
 import { family as stableDiffusion } from './families/stable-diffusion.js';
@@ -17,16 +18,17 @@ import type { TextToImage } from './text-to-image.js';
 import { leftOut, writeComponents } from './write.js';
 import { writeSingleFile } from './write-single-file.js';
 
-export interface FreshTextToImage {
+interface FreshParts {
   readonly unet: UNetConfig;
   readonly textEncoder: CLIPTextConfig;
   /** Standard deviations the embeddings start with. */
   readonly textStart?: { readonly token?: number; readonly position?: number };
   readonly tokenizer: Tokenizer;
   readonly noise: NoiseConfig;
-  /** Side of a block of pixels that becomes one latent pixel. */
-  readonly block: number;
 }
+
+/** A new model: on latents of an autoencoder, of a folder; or on blocks of pixels, of this side, each of which becomes one latent pixel. */
+export type FreshTextToImage = FreshParts & ({ readonly vae: Files } | { readonly block: number });
 
 export interface TextToImageModelOptions extends ReadOptions {
   /** A folder in diffusers' layout, one file with all of it, or the configurations of a new model. */
@@ -44,14 +46,14 @@ export interface TextToImageModelOptions extends ReadOptions {
   readonly mixedPrecision?: MixedPrecision;
 }
 
-const componentsOf = ({ textEncoder, tokenizer, unet, noise, block, textStart }: FreshTextToImage): Components => ({
+const componentsOf = async (fresh: FreshTextToImage): Promise<Components> => ({
   where: 'a new model',
   family: stableDiffusion,
-  unet: { config: unet },
-  encoders: [{ config: textEncoder, tokenizer }],
-  vae: { block },
-  noise,
-  ...(textStart ? { textStart } : {}),
+  unet: { config: fresh.unet },
+  encoders: [{ config: fresh.textEncoder, tokenizer: fresh.tokenizer }],
+  vae: 'vae' in fresh ? await readAutoencoderFolder(fresh.vae) : { block: fresh.block },
+  noise: fresh.noise,
+  ...(fresh.textStart ? { textStart: fresh.textStart } : {}),
 });
 
 /** Reads what there is to read. */

@@ -1,8 +1,9 @@
 import { fail } from '../../../core/index.js';
 import { type OpenComponentOptions, openComponent } from '../../persist/formats/component-weights.js';
-import { type Files, readJson } from '../../persist/formats/files.js';
+import type { Files } from '../../persist/formats/files.js';
 import { openVaeFile } from '../../persist/formats/single-file/read.js';
 import type { StoredTensors } from '../../persist/formats/stored-tensors.js';
+import { readAutoencoderFolder } from '../vae/read-autoencoder.js';
 import { type Components, type Network, weightsStem } from './components.js';
 import { type Configurations, isBlock, readConfigurations } from './configurations.js';
 import type { PredictionType } from './noise-schedule.js';
@@ -65,7 +66,7 @@ const named = (component: string, config: object, tensors: StoredTensors): Netwo
   tensors: new Map([...tensors].map(([name, stored]) => [`${component}.${name}`, stored])),
 });
 
-/** An autoencoder: what stands in a folder itself, or in its vae/; or a file's, which has no configuration beside it and is taken for one like `own`. */
+/** An autoencoder: a folder's; or a file's, which has no configuration beside it and is taken for one like `own`. */
 async function readAutoencoder(from: Files | FileOf, own: object, options: OpenComponentOptions): Promise<Network> {
   if ('path' in from) {
     if (isBlock(own))
@@ -77,7 +78,5 @@ async function readAutoencoder(from: Files | FileOf, own: object, options: OpenC
       );
     return named('vae', own, await openVaeFile(from.files, from.path));
   }
-  const folder = (await from.size('vae/config.json')) === null ? '' : 'vae';
-  const config = await readJson(from, folder === '' ? 'config.json' : `${folder}/config.json`);
-  return named('vae', config, await openComponent(from, folder, weightsStem('vae'), options));
+  return readAutoencoderFolder(from, options);
 }

@@ -1,6 +1,6 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { type Context, withoutGradient } from '../../../core/index.js';
+import { type Context, type Tensor, withoutGradient } from '../../../core/index.js';
 import { normalsOf } from '../../devices/compute/normals.js';
 import { Builder } from '../layers/builder.js';
 import { autoencoderBlocks } from './blocks.js';
@@ -30,8 +30,8 @@ const OVERLAP = 0.25;
 const TOGETHER = 512 * 512;
 
 /**
- * diffusers' AutoencoderKL under its parameter names. It is never trained: what it computes is a constant to gradients. All of it is float32, since
- * float16 overflows in SDXL's. Its modules stand apart from those of a model, whose name patterns (to_q) would find them too.
+ * diffusers' AutoencoderKL under its parameter names. What its codec computes is a constant to gradients; `trainable` is for training it. All of it is
+ * float32, since float16 overflows in SDXL's. Its modules stand apart from those of a model, whose name patterns (to_q) would find them too.
  */
 export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: AutoencoderKLOptions = {}) {
   const config = parseAutoencoderKLConfig(json);
@@ -43,6 +43,17 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
   const decoder = blocks.decoder();
   const quant = config.use_quant_conv ? build.conv('quant_conv', 2 * channels, 2 * channels, 1) : null;
   const postQuant = config.use_post_quant_conv ? build.conv('post_quant_conv', channels, channels, 1) : null;
+  const encoded = build.graph((context: Context, x: Tensor) => {
+    const h = encoder(context, x);
+    return quant ? quant(context, h) : h;
+  }, 'encoder');
+  const decoded = build.graph((context: Context, x: Tensor) => decoder(context, postQuant ? postQuant(context, x) : x), 'decoder');
+
+  /** Of what the encoder gives. */
+  const distribution = (h: Tensor): LatentDistribution => {
+    const [mean, logvar] = tf.split<Tensor4D>(h as Tensor4D, 2, 3);
+    return { mean, logvar: logvar.clipByValue(-30, 20) as Tensor4D };
+  };
 
   /** Runs `compute` on so many examples that they have about TOGETHER pixels, and on tiles where a picture is larger than `side`. */
   function inPieces(
@@ -64,9 +75,8 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
     withoutGradient(() =>
       inPieces(pixels, { side: tile, kept: latentTile - fade.latents, blend: fade.latents, pixels: 1 }, (part) =>
         tf.tidy(() => {
-          const h = encoder(context, part);
-          const [mean, logvar] = tf.split(quant ? quant(context, h) : h, 2, 3);
-          return tf.concat([mean, logvar.clipByValue(-30, 20)], 3) as Tensor4D;
+          const { mean, logvar } = distribution(encoded(context, part));
+          return tf.concat([mean, logvar], 3) as Tensor4D;
         }),
       ),
     ) as Tensor4D;
@@ -108,7 +118,7 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
     decode: (context, latents) =>
       withoutGradient(() =>
         inPieces(unscaled(latents), { side: latentTile, kept: tile - fade.pixels, blend: fade.pixels, pixels: factor * factor }, (part) =>
-          tf.tidy(() => decoder(context, postQuant ? postQuant(context, part) : part) as Tensor4D),
+          tf.tidy(() => decoded(context, part) as Tensor4D),
         ),
       ) as Tensor4D,
   };
@@ -117,8 +127,15 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
     config,
     specs: build.specs,
     modules: build.modules,
+    graphs: build.graphs,
+    blocks: build.blocks,
     factor,
     codec,
+    /** What is trained of it, whole pictures at once: latents as they are before shift and scaling, of pixels and back. Gradients go through both. */
+    trainable: {
+      encode: (context: Context, pixels: Tensor): LatentDistribution => distribution(encoded(context, pixels)),
+      decode: (context: Context, latents: Tensor) => decoded(context, latents) as Tensor4D,
+    },
     moments: (context: Context, pixels: Tensor4D): LatentDistribution => {
       const both = packed(context, pixels);
       const moments = unpacked(both);

@@ -8,7 +8,7 @@ import { checkSampling, checkSize, type SampleOptions, sizeOf } from './sample-o
 /** Milliseconds after which timers and signals are let in between two steps. */
 const BREATH = 100;
 
-/** Pixels that are drawn at once. */
+/** Pixels that are drawn at once where no batch size is given, and decoded at once. */
 const PIXELS_AT_ONCE = 48 * 32 * 32;
 
 /** Pixels [n, h, w, 3] in [-1, 1] on the host. */
@@ -52,7 +52,8 @@ export async function sampleImages(
   });
   const { steps, guidance, guidanceRescale = 0, imagesPerPrompt = 1, sampler } = options;
   const { height, width } = sizeOf(model, options);
-  const batchSize = options.batchSize ?? Math.max(1, Math.floor(PIXELS_AT_ONCE / (height * width)));
+  const decodedAtOnce = Math.max(1, Math.floor(PIXELS_AT_ONCE / (height * width)));
+  const batchSize = options.batchSize ?? decodedAtOnce;
   const negative = [options.negativePrompt ?? null].flat();
   /** One entry an image. */
   const wanted = prompts.flatMap((prompt, place) =>
@@ -99,15 +100,18 @@ export async function sampleImages(
           breath = performance.now();
         }
       }
-      const [image, notFinite] = tf.tidy(() => {
-        const decoded = model.codec.decode(context, sample);
-        // x - x is 0 for every finite x, and NaN for the others.
-        return [decoded.clipByValue(-1, 1), decoded.sub(decoded).sum()];
-      });
-      parts.push((await image.data()) as Float32Array);
-      if ((await notFinite.data())[0] !== 0) finite = false;
-      image.dispose();
-      notFinite.dispose();
+      for (let first = 0; first < some.length; first += decodedAtOnce) {
+        const [image, notFinite] = tf.tidy(() => {
+          const part = sample.slice([first, 0, 0, 0], [Math.min(decodedAtOnce, some.length - first), -1, -1, -1]);
+          const decoded = model.codec.decode(context, part);
+          // x - x is 0 for every finite x, and NaN for the others.
+          return [decoded.clipByValue(-1, 1), decoded.sub(decoded).sum()];
+        });
+        parts.push((await image.data()) as Float32Array);
+        if ((await notFinite.data())[0] !== 0) finite = false;
+        image.dispose();
+        notFinite.dispose();
+      }
     } finally {
       walk.dispose();
       tf.dispose(conditions);

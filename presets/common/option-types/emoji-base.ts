@@ -10,7 +10,7 @@ export interface EmojiBaseOptions {
   readonly device?: 'auto' | 'tfjs-node-gpu' | 'webgpu' | 'tfjs-node' | 'wasm' | 'cpu' | undefined;
   /** Threads of the wasm device; by default all cores, divided among the processes of this machine. */
   readonly threads?: number | undefined;
-  /** Length of the run in optimizer steps. Default: 4400. */
+  /** Length of the run in optimizer steps. Default: 11600. */
   readonly maxTrainSteps?: number | undefined;
   /** Length of the run in passes over the data set. Default: 100. */
   readonly numTrainEpochs?: number | undefined;
@@ -123,6 +123,11 @@ export interface EmojiBaseOptions {
   readonly textLayers?: number | undefined;
   /** Decay of the averaged weights that are saved. Default: 0.999. */
   readonly emaDecay?: number | undefined;
+  /**
+   * The autoencoder on whose latents it is trained: a folder that emoji-autoencoder wrote, or that of a whole model.
+   * Default: runs/emoji-autoencoder.
+   */
+  readonly pretrainedVaeModelNameOrPath?: string | undefined;
   /** Rescale the noise schedule to zero terminal SNR. Default: false. */
   readonly rescaleZeroSnr?: boolean | undefined;
 }

@@ -123,6 +123,6 @@ export interface EmojiOptions {
   readonly pretrainedModelNameOrPath?: string | undefined;
   /** Rank of the adapters. Default: 8. */
   readonly rank?: number | undefined;
-  /** Captions to judge the style by. Default: 48. */
+  /** Captions to judge the style by. Default: 24. */
   readonly heldOut?: number | undefined;
 }

@@ -21,10 +21,10 @@ import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build
 import { type TextToImageModelOptions, textToImageModel } from '../../../plugins/models/text-to-image-model.js';
 import { denoising } from '../../../plugins/objectives/denoising.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
-import { emojiModel } from '../../../presets/emoji/model.js';
 import { use } from '../../support/devices.js';
+import { pixelModel } from '../../support/pixel-model.js';
 
-const base = emojiModel(['red'], 0);
+const base = pixelModel(['red'], 0);
 const model: TextToImageModelOptions = {
   from: {
     ...base,

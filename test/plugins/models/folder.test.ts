@@ -7,11 +7,11 @@ import { parseUNetConfig } from '../../../plugins/models/unet/config.js';
 import { spaceToDepth } from '../../../plugins/models/vae/codec.js';
 import { inMemory } from '../../../plugins/persist/formats/files.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
-import { emojiModel } from '../../../presets/emoji/model.js';
 import { tf, use } from '../../support/devices.js';
+import { pixelModel } from '../../support/pixel-model.js';
 
 const fresh = (): FreshTextToImage => {
-  const model = emojiModel(['red', 'heart', 'ghost'], 1);
+  const model = pixelModel(['red', 'heart', 'ghost'], 1);
   return { ...model, unet: { ...model.unet, block_out_channels: [8, 16, 16], norm_num_groups: 4, sample_size: 8 } };
 };
 const decode = (bytes: Uint8Array | undefined) => JSON.parse(new TextDecoder().decode(bytes));

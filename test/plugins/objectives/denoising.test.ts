@@ -6,13 +6,13 @@ import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-
 import { denoising } from '../../../plugins/objectives/denoising.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { sampleImages } from '../../../plugins/samplers/walk/sample-images.js';
-import { emojiModel } from '../../../presets/emoji/model.js';
 import { use } from '../../support/devices.js';
+import { pixelModel } from '../../support/pixel-model.js';
 
 let model: TextToImage;
 beforeAll(async () => {
   await use('wasm');
-  const base = emojiModel(['red', 'heart'], 0);
+  const base = pixelModel(['red', 'heart'], 0);
   model = await buildTextToImage(
     { from: { ...base, unet: { ...base.unet, block_out_channels: [4, 8, 8], norm_num_groups: 2, sample_size: 8 } }, train: 'nothing' },
     seededRandom(1),

@@ -9,7 +9,7 @@ import { evaluation } from '../../../plugins/observe/evaluation.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { reduceOnPlateau } from '../../../plugins/schedules/reduce-on-plateau.js';
 import { ema } from '../../../plugins/weights/ema.js';
-import { emojiModel } from '../../../presets/emoji/model.js';
+import { pixelModel } from '../../support/pixel-model.js';
 import { examples, memoryStore, smallRun, weightsRecorder } from '../../support/small-run.js';
 
 /** The linear model's error under noise that belongs to examples: its loss moves with every draw. */
@@ -23,7 +23,7 @@ const noisyError = (): Plugin => ({
 });
 
 test('captions that are held out are looked at like those that are trained on, each by its picture’s name', async () => {
-  const { unet, ...model } = emojiModel(['red'], 0);
+  const { unet, ...model } = pixelModel(['red'], 0);
   const from = { ...model, unet: { ...unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 } };
   const warned: string[] = [];
   const pictures = (...text: string[]) => {

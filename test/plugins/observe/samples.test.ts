@@ -11,7 +11,7 @@ import { samples } from '../../../plugins/observe/samples.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../../plugins/samplers/dpm-solver-plus-plus.js';
-import { emojiModel } from '../../../presets/emoji/model.js';
+import { pixelModel } from '../../support/pixel-model.js';
 
 let out: string;
 beforeAll(async () => {
@@ -21,7 +21,7 @@ afterAll(() => rm(out, { recursive: true }));
 
 /** A run of one step that draws one prompt before and after it. */
 async function drawn(name: string, ...plugins: AnyPlugin[]): Promise<string> {
-  const model = emojiModel(['red'], 0);
+  const model = pixelModel(['red'], 0);
   const unet = { ...model.unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 };
   const images = { dtype: 'float32' as const, shape: [1, 8, 8, 3], data: new Float32Array(192).fill(0.5) };
   await new Trainer(

@@ -7,13 +7,13 @@ import { euler } from '../../../plugins/samplers/euler.js';
 import { eulerAncestral } from '../../../plugins/samplers/euler-ancestral.js';
 import { columnsOf, picturesOf, sampleImages } from '../../../plugins/samplers/walk/sample-images.js';
 import type { SampleOptions } from '../../../plugins/samplers/walk/sample-options.js';
-import { emojiModel } from '../../../presets/emoji/model.js';
 import { relativeGap, tf, use } from '../../support/devices.js';
+import { pixelModel } from '../../support/pixel-model.js';
 
 let model: TextToImage;
 beforeAll(async () => {
   await use('cpu');
-  const fresh = emojiModel(['red', 'heart'], 1);
+  const fresh = pixelModel(['red', 'heart'], 1);
   const unet = { ...fresh.unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 };
   model = await buildTextToImage({ from: { ...fresh, unet }, train: 'nothing' }, seededRandom(1));
 });

@@ -7,8 +7,8 @@ import { seededRandom, type TensorData, weightsOf } from '../../../core/index.js
 import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
 import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
-import { emojiModel } from '../../../presets/emoji/model.js';
 import { inThisProcess } from '../../support/command-line.js';
+import { pixelModel } from '../../support/pixel-model.js';
 
 let folder: string;
 const at = (...path: string[]) => join(folder, ...path);
@@ -51,7 +51,7 @@ beforeAll(async () => {
     await sharp({ create: { width: 40, height: 40, channels: 3, background: colour } }).toFile(at('images', `${colour}.png`));
     await writeFile(at('images', `${colour}.txt`), `${colour} heart`);
   }
-  const config = emojiModel(['red', 'green', 'blue', 'heart'], 1);
+  const config = pixelModel(['red', 'green', 'blue', 'heart'], 1);
   const unet = { ...config.unet, block_out_channels: [8, 8, 16], norm_num_groups: 2 };
   const model = await buildTextToImage({ from: { ...config, unet }, train: 'nothing' }, seededRandom(1));
   await model.save(filesIn(at('model')), weightsOf(model));

@@ -1,0 +1,122 @@
+// Written by `npm run reference` from the schema of the preset.
+
+/** Options of emojiAutoencoder. Train the autoencoder of the main job’s base model from nothing. */
+export interface EmojiAutoencoderOptions {
+  /** Where everything the run makes is written. Default: runs/emoji-autoencoder. */
+  readonly outputDir?: string | undefined;
+  /** Every random draw follows from it. Default: 0. */
+  readonly seed?: number | undefined;
+  /** Where to compute; auto takes the best that works. Default: auto. */
+  readonly device?: 'auto' | 'tfjs-node-gpu' | 'webgpu' | 'tfjs-node' | 'wasm' | 'cpu' | undefined;
+  /** Threads of the wasm device; by default all cores, divided among the processes of this machine. */
+  readonly threads?: number | undefined;
+  /** Length of the run in optimizer steps. Default: 6000. */
+  readonly maxTrainSteps?: number | undefined;
+  /** Length of the run in passes over the data set. Default: 100. */
+  readonly numTrainEpochs?: number | undefined;
+  /** Write to log.jsonl every so many steps. Default: 10. */
+  readonly loggingSteps?: number | undefined;
+  /** What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files. Default: none. */
+  readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
+  /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
+  readonly loggingDir?: string | undefined;
+  /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
+  readonly checkpointingSteps?: number | undefined;
+  /** Save a checkpoint whenever so many seconds have passed. */
+  readonly checkpointingSeconds?: number | undefined;
+  /** Keep only the newest so many checkpoints. */
+  readonly checkpointsTotalLimit?: number | undefined;
+  /** Save whenever this metric of evaluations gets lower (loss.held), and keep the best. */
+  readonly checkpointBest?: string | undefined;
+  /**
+   * Differences from the saved run that are meant: seed, items, batchSize, windowLength, worldSize, content, a plugin (lora)
+   * or one of its options (lora.rank).
+   */
+  readonly resumeOverride?: readonly string[] | undefined;
+  /** A checkpoint folder to continue from, or "latest". */
+  readonly resumeFromCheckpoint?: string | undefined;
+  /** Show the run on a page of this machine while it trains. Default: false. */
+  readonly ui?: boolean | undefined;
+  /** The page’s port; any free one by default. Default: 0. */
+  readonly uiPort?: number | undefined;
+  /** The interface it listens on; others need the token that its address carries. Default: 127.0.0.1. */
+  readonly uiHost?: string | undefined;
+  /** Seconds that processes wait for one that stays away before the job ends. Default: 600. */
+  readonly timeout?: number | undefined;
+  /** With several processes: compare their weights every so many steps; 0 never. Default: 500. */
+  readonly checkEvery?: number | undefined;
+  /** With several processes: train_batch_size is that of all together. Default: false. */
+  readonly splitBatches?: boolean | undefined;
+  /** How gradients travel between processes. Default: none. */
+  readonly gradientCompression?: 'none' | 'float16' | undefined;
+  /** No progress bar, and nothing of how far the latents are. Default: false. */
+  readonly quiet?: boolean | undefined;
+  /** The base learning rate. Default: 0.0015. */
+  readonly learningRate?: number | undefined;
+  /** Multiply the learning rate by accumulation x batch x processes, once. Default: false. */
+  readonly scaleLr?: boolean | undefined;
+  /** The learning-rate schedule. Default: cosine. */
+  readonly lrScheduler?:
+    | 'linear'
+    | 'cosine'
+    | 'cosine_with_restarts'
+    | 'polynomial'
+    | 'constant'
+    | 'constant_with_warmup'
+    | 'piecewise_constant'
+    | 'inverse_sqrt'
+    | 'warmup_stable_decay'
+    | 'one_cycle'
+    | undefined;
+  /** Steps over which the rate rises from 0. Default: 200. */
+  readonly lrWarmupSteps?: number | undefined;
+  /** Waves (cosine: 0.5 falls to 0) or restarts of the schedule. */
+  readonly lrNumCycles?: number | undefined;
+  /** Power of the polynomial schedule. */
+  readonly lrPower?: number | undefined;
+  /** Last rate of the polynomial schedule. */
+  readonly lrEnd?: number | undefined;
+  /** Rules of piecewise_constant, as "1:500,0.1:2000,0.01". */
+  readonly lrStepRules?: string | undefined;
+  /** The optimizer; prodigy wants a learning rate of 1. Default: adamw. */
+  readonly optimizer?: 'adamw' | 'adamw8bit' | 'lion' | 'prodigy' | 'adafactor' | 'sgd' | undefined;
+  /** AdamW with 8-bit state: the same as optimizer adamw8bit. Default: false. */
+  readonly use8bitAdam?: boolean | undefined;
+  /** Parameters without weight decay, by the names in their paths: bias and *norm* are usual. */
+  readonly decayExclude?: readonly string[] | undefined;
+  /** Decay of the mean of gradients (adamw, adamw8bit, prodigy). Default: 0.9. */
+  readonly adamBeta1?: number | undefined;
+  /** Decay of the mean of squared gradients (the same). Default: 0.999. */
+  readonly adamBeta2?: number | undefined;
+  /** Keeps the division from 0. Default: 1e-8. */
+  readonly adamEpsilon?: number | undefined;
+  /** Decoupled weight decay. Default: 0.0001. */
+  readonly adamWeightDecay?: number | undefined;
+  /** MicroBatches that make one step. Default: 1. */
+  readonly gradientAccumulationSteps?: number | undefined;
+  /** Clip the global gradient norm to this; 0 turns clipping off. Default: 1. */
+  readonly maxGradNorm?: number | undefined;
+  /** Images in a microBatch. Default: 32. */
+  readonly trainBatchSize?: number | undefined;
+  /** Weight of the mean absolute difference of pixels, which lie in [-1, 1]. Default: 1. */
+  readonly l1Weight?: number | undefined;
+  /** Weight of their mean squared difference. Default: 2. */
+  readonly l2Weight?: number | undefined;
+  /** Weight of a picture’s divergence from standard normal latents, summed over them. Default: 0.000001. */
+  readonly klWeight?: number | undefined;
+  /** Weight of the mean absolute difference of what lies between neighbouring pixels. Default: 0. */
+  readonly edgeWeight?: number | undefined;
+  /** Average the weights; the average is evaluated and saved. Default: false. */
+  readonly useEma?: boolean | undefined;
+  /** Decay of the average. Default: 0.999. */
+  readonly emaDecay?: number | undefined;
+  /**
+   * On webgpu: note what a step does of the denoiser once for each shape, and only repeat it from then on. The result is the
+   * same. Default: true.
+   */
+  readonly graphCapture?: boolean | undefined;
+  /** Evaluate on the icons that are left out, every so many steps: loss.held, and psnr.held in dB. Default: 1000. */
+  readonly validationSteps?: number | undefined;
+  /** Side of the pictures. Default: 128. */
+  readonly resolution?: number | undefined;
+}

@@ -1,0 +1,55 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { seededRandom, Trainer, weightsOf } from '../../../core/index.js';
+import { wasm } from '../../../plugins/devices/wasm.js';
+import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
+import { buildAutoencoder } from '../../../plugins/models/vae/autoencoder.js';
+import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
+import { emojiAutoencoderConfig, emojiModel } from '../../../presets/emoji/model.js';
+import { renderEmoji } from '../../../presets/emoji/noto.js';
+import { emoji } from '../../../presets/emoji.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'steploom-emoji-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test('the main job on a new base of small pictures: adapters, grids, and figures before and after', async () => {
+  await wasm().setUp();
+  const base = filesIn(join(folder, 'base'));
+  const vae = await buildAutoencoder(emojiAutoencoderConfig(32), seededRandom(0));
+  await vae.save(base, weightsOf(vae), { scaling: 1 });
+  const captions = (await renderEmoji('icons', 32)).map(({ caption }) => caption);
+  const model = await buildTextToImage({ from: emojiModel(captions, base, 4, 0), train: 'nothing' }, seededRandom(0));
+  await model.save(base, weightsOf(model));
+  for (const { parameters } of [vae, model]) for (const { variable } of parameters.values()) variable.dispose();
+
+  const outputDir = join(folder, 'run');
+  const given = { maxTrainSteps: 2, loggingSteps: 1, lrWarmupSteps: 1, heldOut: 2, numInferenceSteps: 1, trainBatchSize: 2 };
+  const said = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  try {
+    await new Trainer(await emoji({ pretrainedModelNameOrPath: join(folder, 'base'), outputDir, device: 'wasm', quiet: true, ...given }), {
+      warn: () => undefined,
+    }).train();
+    expect(said.mock.calls.flat().join('\n')).toMatch(/nearest of all images is it, in delft +\d+\.\d % +\d+\.\d %/);
+  } finally {
+    said.mockRestore();
+  }
+  const found = await readdir(outputDir);
+  for (const name of ['pytorch_lora_weights.safetensors', 'run.kohya.safetensors', 'log.jsonl', 'plot.png', 'figures.json'])
+    expect(found).toContain(name);
+  const figures = JSON.parse(await readFile(join(outputDir, 'figures.json'), 'utf8'));
+  expect(figures.captions).toHaveLength(2);
+  for (const when of ['before', 'after']) {
+    expect(Object.keys(figures[when].nearest)).toEqual(['delft', 'noto']);
+    expect(figures[when].loss.delft).toBeGreaterThan(0);
+    expect(figures[when].loss.delft).toBeLessThan(10);
+  }
+  const { width, height } = await sharp(join(outputDir, 'grid-after.png')).metadata();
+  // Two pictures in a row of twelve places.
+  expect([width, height].map((side) => Math.floor((side as number) / 64))).toEqual([12, 1]);
+});
