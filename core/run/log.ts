@@ -2,6 +2,7 @@ import type { Scalar } from '@tensorflow/tfjs';
 import type { Position } from '../plan.js';
 import type { FinishedRecord, Hooks, LogRecord, Sum } from '../plugin/hooks.js';
 import type { Rates } from '../plugin/roles.js';
+import type { History } from './history.js';
 
 /** A run's log. Values on the device are read back in the background: the next step starts at once, and one reading is under way at most. */
 export class Log {
@@ -10,6 +11,7 @@ export class Log {
   constructor(
     private readonly hooks: Hooks,
     private readonly groups: readonly string[],
+    private readonly history: History,
   ) {}
 
   /** Logs a step: its mean loss, the rates, and what plugins add. */
@@ -31,6 +33,12 @@ export class Log {
     return this.reading;
   }
 
+  /** Keeps a finished record and shows it to whoever writes it. */
+  told(record: FinishedRecord): Promise<void> {
+    this.history.add(record);
+    return this.hooks.onRecord.promise(record);
+  }
+
   private async finish(record: LogRecord): Promise<void> {
     const finished: Record<string, number | string> = {};
     await Promise.all(
@@ -43,6 +51,6 @@ export class Log {
         }
       }),
     );
-    await this.hooks.onRecord.promise(finished as FinishedRecord);
+    await this.told(finished as FinishedRecord);
   }
 }

@@ -10,6 +10,7 @@ import { disposeAll } from '../tape.js';
 import { macrotask } from './breathe.js';
 import { isBrokenOff } from './broken-off.js';
 import { disposeRun } from './dispose.js';
+import { History } from './history.js';
 import { Loader } from './loader.js';
 import { Log } from './log.js';
 import type { Prepared } from './prepared.js';
@@ -26,10 +27,13 @@ export class Session implements Machinery {
   readonly optimizer: Machinery['optimizer'];
   readonly startStep: number;
   metrics: Metrics;
+  /** What was logged. */
+  readonly history = new History();
   private readonly loader: Loader;
   private readonly records: Log;
   private lastBreath = 0;
-  private disposed = false;
+  /** Whether it is freed. */
+  isDisposed = false;
   /** Steps of the run that are made, those before it was resumed with them. */
   stepsMade: number;
   /** False while an update is under way: weights and states then belong to no step. */
@@ -55,7 +59,7 @@ export class Session implements Machinery {
     this.stepsMade = prepared.startStep;
     this.metrics = prepared.metrics;
     this.loader = new Loader(prepared.source, prepared.plan, prepared.assembled.resolve(DEVICE));
-    this.records = new Log(prepared.hooks, prepared.groups);
+    this.records = new Log(prepared.hooks, prepared.groups, this.history);
   }
 
   load(micro: Micro): Promise<Batch | null> {
@@ -94,7 +98,7 @@ export class Session implements Machinery {
       return true;
     }
     this.evaluationDue = false;
-    if (Object.keys(this.metrics).length > 0) await this.hooks.onRecord.promise({ step: at.step + 1, epoch: at.epoch, ...this.metrics });
+    if (Object.keys(this.metrics).length > 0) await this.records.told({ step: at.step + 1, epoch: at.epoch, ...this.metrics });
     return this.stopAgreed();
   }
 
@@ -174,8 +178,8 @@ export class Session implements Machinery {
 
   /** Frees everything, once. Every part gets its turn; the first error is thrown at the end. */
   async dispose(): Promise<void> {
-    if (this.disposed) return;
-    this.disposed = true;
+    if (this.isDisposed) return;
+    this.isDisposed = true;
     await disposeRun(this.prepared, [() => this.records.settled(), () => this.loader.drop()]);
   }
 }

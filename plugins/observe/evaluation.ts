@@ -1,5 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, COLLECTIVE, type Filling, fail, type Host, OBJECTIVE, Problems, type Source } from '../../core/index.js';
+import {
+  type Batch,
+  COLLECTIVE,
+  EVALUATION,
+  type Filling,
+  fail,
+  type Host,
+  type Metrics,
+  OBJECTIVE,
+  Problems,
+  type Source,
+} from '../../core/index.js';
 import { lostCaptions } from '../models/clip/lost-text.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
@@ -21,8 +32,11 @@ export interface EvaluationOptions {
  */
 export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs }: EvaluationOptions = {}) => {
   let source: Source | null = null;
+  let measure: (() => Promise<Metrics>) | null = null;
   return {
     name: 'evaluation',
+    fills: EVALUATION,
+    evaluate: () => measure?.() ?? fail('TOO_EARLY', 'evaluation', 'it is not set up yet', 'Ask later.'),
     metrics: ['loss.held', ...Object.keys(metrics)],
     async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
@@ -44,7 +58,7 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
       hooks.onRequest.tap((requests, { step, endsEpoch, last }) =>
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,
       );
-      hooks.onEvaluate.tapPromise(async (before) => {
+      measure = async () => {
         const { items, batchSize, ids, load } = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
         const order = Array.from(ids(0));
         const weights = host.weights('evaluate');
@@ -78,8 +92,9 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, outputs
         if ((await over(host.stopAsked() ? 1 : 0)) > 0) host.breakOffEvaluation();
         const means: Record<string, number> = {};
         for (const name of ['loss.held', ...Object.keys(metrics)]) means[name] = (await over(sums[name] ?? 0)) / items;
-        return { ...before, ...means };
-      });
+        return means;
+      };
+      hooks.onEvaluate.tapPromise(async (before) => ({ ...before, ...(await measure?.()) }));
     },
     dispose: async () => source?.dispose?.(),
   };

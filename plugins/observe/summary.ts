@@ -12,7 +12,7 @@ export const summary = (outputDir: string) => {
   let records: FinishedRecord[] = [];
   return {
     name: 'summary',
-    apply({ hooks, isFirstRank }: Host) {
+    apply({ hooks, isFirstRank, wrote }: Host) {
       hooks.onStart.tapPromise(async () => {
         if (isFirstRank()) await mkdir(outputDir, { recursive: true });
       });
@@ -20,7 +20,10 @@ export const summary = (outputDir: string) => {
         if (typeof record.loss === 'number') records.push(shown(record));
       });
       hooks.onEnd.tapPromise(async () => {
-        if (isFirstRank() && records.length > 1) await writeAtomically(join(outputDir, 'plot.png'), await lossChart(records));
+        if (!isFirstRank() || records.length < 2) return;
+        const path = join(outputDir, 'plot.png');
+        await writeAtomically(path, await lossChart(records));
+        wrote(path);
       });
     },
     capture: async (): Promise<State> => ({ records: [...records] }),
