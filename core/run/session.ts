@@ -42,12 +42,15 @@ export class Session implements Machinery {
   private evaluationDue: boolean;
 
   constructor(readonly prepared: Prepared) {
+    const { profile } = prepared;
     this.hooks = prepared.hooks;
     this.plan = prepared.plan;
     this.optimizer = {
       update: (update, rates, step) => {
         this.intact = false;
-        prepared.optimizer.update(update, rates, step);
+        const work = () => prepared.optimizer.update(update, rates, step);
+        if (profile) profile.core('optimizer', work);
+        else work();
         // An optimizer may have made its state just now.
         if (step === this.startStep) prepared.members.refuseForgetfulOptimizers();
         this.stepsMade = step + 1;
@@ -59,11 +62,13 @@ export class Session implements Machinery {
     this.stepsMade = prepared.startStep;
     this.metrics = prepared.metrics;
     this.loader = new Loader(prepared.source, prepared.plan, prepared.assembled.resolve(DEVICE));
-    this.records = new Log(prepared.hooks, prepared.groups, this.history);
+    this.records = new Log(prepared.hooks, prepared.groups, this.history, profile);
   }
 
   load(micro: Micro): Promise<Batch | null> {
-    return this.loader.load(micro);
+    const { profile } = this.prepared;
+    const work = () => this.loader.load(micro);
+    return profile ? profile.core('loading', work) : work();
   }
 
   gradients(batch: Batch | null, micro: Micro): Sum {

@@ -13,7 +13,7 @@ export interface TextStream {
 }
 
 export interface ProgressOptions {
-  /** Show every so many steps; each tenth of a second for a terminal's bar, each fiftieth of the run otherwise. */
+  /** Show every so many steps; by default each tenth of a second on a terminal, elsewhere each fiftieth of the run and whatever other plugins log. */
   readonly every?: number;
   /** Where it is written; the error stream by default, the console in a browser. */
   readonly stream?: TextStream;
@@ -93,7 +93,9 @@ export const progress = ({ every, stream = errorStream() }: ProgressOptions = {}
       });
       hooks.shouldLog.tap((at) => (isFirstRank() && isShown(at) ? true : undefined));
       hooks.onLog.tap((record, step) => {
-        if (!sum || !isShown({ step, last: step === total - 1 })) return record;
+        // Without a bar or a wish, a line for whatever is logged, be it for another plugin.
+        const isLine = every === undefined && !hasBar;
+        if (!sum || !(isLine || isShown({ step, last: step === total - 1 }))) return record;
         taken.set(step + 1, sum);
         sum = null;
         asked = performance.now();
