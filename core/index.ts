@@ -56,6 +56,7 @@ export { recomputed, withRecomputedBlocks } from './recomputed.js';
 export { type Capturable, type CapturedGraph, type GraphCapturer, ReplayedPart } from './replayed.js';
 export { macrotask } from './run/breathe.js';
 export type { Explanation } from './run/explain.js';
+export type { At, Extremes } from './run/history.js';
 export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';
 export {
@@ -69,6 +70,7 @@ export {
   type State,
   type TensorData,
   toHost,
+  trainableVariables,
 } from './snapshot.js';
 export { backward, differentiable, withoutGradient } from './tape.js';
 export { type Result, Trainer } from './trainer.js';

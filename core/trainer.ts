@@ -2,16 +2,17 @@ import { afterError, fail } from './errors.js';
 import { loop } from './loop.js';
 import type { Metrics } from './metrics.js';
 import { Composition } from './plugin/compose.js';
-import type { Requests } from './plugin/hooks.js';
+import type { FinishedRecord, Requests } from './plugin/hooks.js';
 import type { AnyPlugin } from './plugin/plugin.js';
-import { DEVICE } from './plugin/roles.js';
+import { DEVICE, EVALUATION, PICTURES, type Role, type RoleName, type Roles } from './plugin/roles.js';
 import { type Explanation, explainRun } from './run/explain.js';
+import type { Extremes } from './run/history.js';
 import { prepare } from './run/prepare.js';
 import type { SessionOptions } from './run/prepared.js';
 import type { Span, TapTime } from './run/profile.js';
 import { PendingRequests } from './run/requests.js';
 import { Session } from './run/session.js';
-import type { Snapshot } from './snapshot.js';
+import type { Snapshot, TensorData } from './snapshot.js';
 
 export interface Result {
   /** Steps made, counted from the run's beginning. */
@@ -20,7 +21,16 @@ export interface Result {
   readonly stopped: boolean;
   /** True where it was stopped from outside: by a signal, a page or the caller, not by a plugin that had seen enough (early stopping). */
   readonly asked: boolean;
+  /** Of the last evaluation; none where nothing was evaluated. */
   readonly metrics: Metrics;
+  /** The best values so far, least and largest, of evaluations' metrics and of the loss, each with its step; of a resumed run those since then. */
+  readonly best: Readonly<Record<string, Extremes>>;
+  /** Every record that was logged, in order; of more than 50,000 steps that were logged every second is kept, or fewer. A resumed run's begin where it went on. */
+  readonly history: readonly FinishedRecord[];
+  /** Files and folders that were written, as plugins named them. */
+  readonly written: readonly string[];
+  /** How long it took from the end of set-up. */
+  readonly seconds: number;
   /** Time and calls per hook and plugin, with `profile`. */
   readonly profile?: readonly TapTime[];
   /** The calls themselves, the first 200,000 of them. */
@@ -62,8 +72,10 @@ export class Trainer {
    * Everything is disposed afterwards, whatever happened; a Trainer trains once. After an error between steps what the last finished step left
    * is saved first, where the run has a store. What goes wrong while a run that failed is ended is
    * attached to the error that it failed with, as `later`.
+   *
+   * With `keep` nothing is disposed after a run that has ended well, so that evaluate() and sample() work with what it has learnt: call dispose() then.
    */
-  async train({ signal }: { signal?: AbortSignal } = {}): Promise<Result> {
+  async train({ signal, keep = false }: { signal?: AbortSignal; keep?: boolean } = {}): Promise<Result> {
     if (this.started) fail('TRAINED_TWICE', 'core', 'this Trainer has trained already', 'One Trainer is one run: make another.');
     this.started = true;
     const stop = () => this.request('stop');
@@ -78,7 +90,7 @@ export class Trainer {
         first = await afterError(first, () => session.hooks.onError.promise(error));
         throw await afterError(first, () => session.dispose());
       });
-      await session.dispose();
+      if (!keep) await session.dispose();
       return result;
     } finally {
       signal?.removeEventListener('abort', stop);
@@ -86,11 +98,45 @@ export class Trainer {
   }
 
   private async run(session: Session): Promise<Result> {
+    const began = performance.now();
     const { step, stopped } = await loop(session);
     await session.settled();
-    const { profile } = session.prepared;
+    const seconds = (performance.now() - began) / 1000;
+    const { metrics, history } = session;
+    const { profile, written } = session.prepared;
     const asked = stopped && this.requests.stopAsked;
-    return { step, stopped, asked, metrics: session.metrics, ...(profile ? { profile: profile.times, spans: profile.spans } : {}) };
+    const found = { metrics, best: history.best, history: history.records, written: [...written], seconds };
+    return { step, stopped, asked, ...found, ...(profile ? { profile: profile.times, spans: profile.spans } : {}) };
+  }
+
+  /**
+   * The metrics of the data that is held out, outside of training: before it, of a run that is resumed for this alone, or after train({ keep: true }).
+   * Nothing is logged, and no plugin counts it. Needs a plugin that fills EVALUATION, as evaluation() does.
+   */
+  async evaluate(): Promise<Metrics> {
+    return (await this.filling(EVALUATION, 'evaluation()')).evaluate();
+  }
+
+  /**
+   * Draws prompts, or those of the plugin that fills PICTURES, as samples() does: pictures [n, height, width, 3] from 0 to 1. Before training, or
+   * after train({ keep: true }).
+   */
+  async sample(prompts?: readonly string[]): Promise<TensorData> {
+    return (await this.filling(PICTURES, 'samples()')).draw(prompts);
+  }
+
+  private async filling<N extends RoleName>(role: Role<N>, plugin: string): Promise<Roles[N]> {
+    const session = await this.setUp();
+    if (session.isDisposed)
+      fail(
+        'TRAINED_TWICE',
+        'core',
+        'this Trainer has trained already, and its model is freed',
+        'Call train({ keep: true }), and dispose() last.',
+      );
+    const { has, resolve } = session.prepared.assembled;
+    if (!has(role)) fail('ROLE_MISSING', 'core', `no plugin fills the role ${String(role.description)}`, `Add ${plugin}.`);
+    return resolve(role);
   }
 
   /** A snapshot of the run as it stands; only between set-up and training, or from a hook between steps. */
@@ -104,7 +150,7 @@ export class Trainer {
     return this.running ? this.running.stepsMade - this.running.startStep : 0;
   }
 
-  /** Frees everything; for a run that was explained but not trained. */
+  /** Frees everything; for a run that was explained but not trained, or kept. */
   async dispose(): Promise<void> {
     const session = await this.session?.catch(() => undefined);
     await session?.dispose();

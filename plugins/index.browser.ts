@@ -36,6 +36,7 @@ export { psnr } from './objectives/losses/psnr.js';
 export { type SupervisedObjectiveOptions, supervisedObjective } from './objectives/supervised-objective.js';
 export { type EarlyStoppingOptions, earlyStopping } from './observe/early-stopping.js';
 export { type EvaluationOptions, evaluation } from './observe/evaluation.js';
+export { type ProgressOptions, progress, type TextStream } from './observe/progress.js';
 export { type AdafactorOptions, adafactor } from './optimizers/adafactor.js';
 export { type AdamWOptions, adamw } from './optimizers/adamw.js';
 export { type AdamW8bitOptions, adamw8bit } from './optimizers/adamw8bit.js';

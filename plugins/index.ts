@@ -10,7 +10,6 @@ export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';
 export { type CsvOptions, csv } from './observe/csv.js';
 export { type JsonlOptions, jsonl } from './observe/jsonl.js';
-export { type ProgressOptions, progress } from './observe/progress.js';
 export { type SamplesOptions, samples } from './observe/samples.js';
 export { summary } from './observe/summary.js';
 export { type TensorBoardOptions, tensorboard } from './observe/tensorboard.js';

@@ -22,6 +22,7 @@ import type { Comparison } from '../plugins/objectives/losses/losses.js';
 import { accuracy, topK } from '../plugins/objectives/losses/metrics.js';
 import { type SupervisedObjectiveOptions, supervisedObjective } from '../plugins/objectives/supervised-objective.js';
 import { evaluation } from '../plugins/observe/evaluation.js';
+import { progress } from '../plugins/observe/progress.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
 import { warmup } from '../plugins/schedules/warmup.js';
 
@@ -53,6 +54,8 @@ export interface SupervisedPresetOptions extends SupervisedObjectiveOptions {
   readonly weightDecay?: number;
   /** Steps over which the rate rises from 0. Default: 0. */
   readonly warmupSteps?: number;
+  /** No progress bar, nor lines of progress. Default: false. */
+  readonly quiet?: boolean;
   /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
   /** Which of a LayersModel's weights are trained; those it allows by default. */
@@ -108,6 +111,7 @@ export function supervised(o: SupervisedPresetOptions): Composition {
         ...(o.outputs ? { outputs: o.outputs } : {}),
         ...(o.evaluateEvery ? { every: o.evaluateEvery } : {}),
       }),
+    o.quiet ? undefined : progress(),
     adapter && mergeAtEnd(adapter),
   ];
   return compose(...plugins.filter((plugin) => plugin !== undefined));

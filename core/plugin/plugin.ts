@@ -48,6 +48,8 @@ export interface Host {
   adopt(plugin: PluginBase): Promise<void>;
   /** The state of what fills a role, with that of the plugins it has adopted. */
   capture(role: Role): Promise<State>;
+  /** Notes a file or folder that the run has written and leaves there, for its result. */
+  wrote(path: string): void;
   /** Warns at once, outside the problem lists. */
   warn(what: string): void;
 }

@@ -1,9 +1,10 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import type { Collective } from '../collective.js';
 import type { Batch, Data, Source } from '../data.js';
+import type { Metrics } from '../metrics.js';
 import type { Context, Model, Parameter, Tensors } from '../model.js';
 import type { Random } from '../random.js';
-import type { Snapshot } from '../snapshot.js';
+import type { Snapshot, TensorData } from '../snapshot.js';
 
 declare const brand: unique symbol;
 
@@ -47,6 +48,8 @@ export const COLLECTIVE = defineRole('COLLECTIVE', [
 export const RANDOM = defineRole('RANDOM', ['item', 'micro', 'named']);
 export const CLOCK = defineRole('CLOCK', ['now']);
 export const STORE = defineRole('STORE', ['read']);
+export const EVALUATION = defineRole('EVALUATION', ['evaluate']);
+export const PICTURES = defineRole('PICTURES', ['draw']);
 
 /** A parameter group's own base rate and decay; what is absent is the run's. */
 export interface GroupRates {
@@ -190,6 +193,18 @@ export interface Store {
   kept?(): string | null;
 }
 
+/** Role EVALUATION: what the model is worth on data that is not trained on. */
+export interface Evaluation {
+  /** The metrics of the weights that onWeights gives for evaluation; the same on every rank, each of which calls it. Once set-up is complete. */
+  evaluate(): Promise<Metrics>;
+}
+
+/** Role PICTURES: draws what the model has learnt. */
+export interface Pictures {
+  /** Pictures [n, height, width, 3] from 0 to 1 of prompts, of its own where none are given. Once set-up is complete. */
+  draw(prompts?: readonly string[]): Promise<TensorData>;
+}
+
 export interface Roles {
   RUN: RunOptions;
   DEVICE: Device;
@@ -204,6 +219,8 @@ export interface Roles {
   RANDOM: Random;
   CLOCK: Clock;
   STORE: Store;
+  EVALUATION: Evaluation;
+  PICTURES: Pictures;
 }
 
 export type RoleName = keyof Roles;
@@ -214,7 +231,7 @@ export const isRole = (value: unknown): value is Role => MEMBERS.has(value as sy
 /** The members that what fills a role must have. */
 export const membersOf = (role: Role): readonly string[] => MEMBERS.get(role) ?? [];
 
-/** Roles without which nothing trains. The others have a quiet default, or may stay empty (CLIP, STORE). */
+/** Roles without which nothing trains. The others have a quiet default, or may stay empty (CLIP, STORE, EVALUATION, PICTURES). */
 export const REQUIRED_ROLES: readonly Role[] = [RUN, DEVICE, MODEL, DATA, OBJECTIVE, OPTIMIZER];
 
 export const roleName = (role: Role): RoleName => role.description as RoleName;

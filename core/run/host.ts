@@ -17,6 +17,7 @@ export interface HostContext {
   readonly members: Members;
   readonly requests: PendingRequests;
   readonly warn: (text: string) => void;
+  readonly written: Set<string>;
   isFrozen(): boolean;
   model(): Model | null;
   plan(): Plan | null;
@@ -60,6 +61,7 @@ export function hostFor(run: HostContext, plugin: string, instance: PluginBase, 
       const member = run.members.filling(role);
       return member ? run.members.capture(member) : {};
     },
+    wrote: (path) => void run.written.add(path),
     warn: (what) => run.warn(`${plugin}: ${what}`),
   };
 }

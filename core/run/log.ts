@@ -2,6 +2,8 @@ import type { Scalar } from '@tensorflow/tfjs';
 import type { Position } from '../plan.js';
 import type { FinishedRecord, Hooks, LogRecord, Sum } from '../plugin/hooks.js';
 import type { Rates } from '../plugin/roles.js';
+import type { History } from './history.js';
+import type { Profile } from './profile.js';
 
 /** A run's log. Values on the device are read back in the background: the next step starts at once, and one reading is under way at most. */
 export class Log {
@@ -10,6 +12,8 @@ export class Log {
   constructor(
     private readonly hooks: Hooks,
     private readonly groups: readonly string[],
+    private readonly history: History,
+    private readonly profile: Profile | null,
   ) {}
 
   /** Logs a step: its mean loss, the rates, and what plugins add. */
@@ -31,18 +35,26 @@ export class Log {
     return this.reading;
   }
 
+  /** Keeps a finished record and shows it to whoever writes it. */
+  told(record: FinishedRecord): Promise<void> {
+    this.history.add(record);
+    return this.hooks.onRecord.promise(record);
+  }
+
   private async finish(record: LogRecord): Promise<void> {
     const finished: Record<string, number | string> = {};
-    await Promise.all(
-      Object.entries(record).map(async ([name, value]) => {
-        if (typeof value !== 'object') finished[name] = value;
-        else {
-          finished[name] = Number.NaN; // keeps the order of the fields
-          finished[name] = (await value.data())[0];
-          value.dispose();
-        }
-      }),
-    );
-    await this.hooks.onRecord.promise(finished as FinishedRecord);
+    const read = () =>
+      Promise.all(
+        Object.entries(record).map(async ([name, value]) => {
+          if (typeof value !== 'object') finished[name] = value;
+          else {
+            finished[name] = Number.NaN; // keeps the order of the fields
+            finished[name] = (await value.data())[0];
+            value.dispose();
+          }
+        }),
+      );
+    await (this.profile ? this.profile.core('waiting for the device', read) : read());
+    await this.told(finished as FinishedRecord);
   }
 }

@@ -41,12 +41,14 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   let startStep = 0;
   let runId = options.runId ?? newRunId();
   let frozen = false;
+  const written = new Set<string>();
   const context: HostContext = {
     hooks,
     assembled,
     members,
     requests,
     warn,
+    written,
     isFrozen: () => frozen,
     model: () => model,
     plan: () => plan,
@@ -106,6 +108,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
       members,
       requests,
       warn,
+      written,
       device,
       source,
       content,

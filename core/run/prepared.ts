@@ -26,6 +26,8 @@ export interface Prepared {
   readonly members: Members;
   readonly requests: PendingRequests;
   readonly warn: (text: string) => void;
+  /** Files that plugins said they wrote. */
+  readonly written: Set<string>;
   readonly device: DeviceReport;
   readonly source: Source;
   /** What tells the data set from others, where a snapshot may be taken or read; else empty. */

@@ -25,41 +25,62 @@ export class Profile {
   /** The calls themselves, the first 200,000 of them. */
   readonly spans: Span[] = [];
   private readonly began = performance.now();
+  /** The synchronous call that is under way, with what those within it took; what was synchronous so far. */
+  private open: { inner: number } | null = null;
+  private busy = 0;
 
   /** Times a tap. */
   readonly timing: Timing = (hook, plugin, call) => {
-    const time: TapTime = { hook, plugin, calls: 0, milliseconds: 0 };
-    this.times.push(time);
-    return (...args) => {
-      time.calls++;
-      return this.measure(
-        hook,
-        plugin,
-        () => call(...args),
-        (milliseconds) => {
-          time.milliseconds += milliseconds;
-        },
-      );
-    };
+    const time = this.row(hook, plugin);
+    return (...args) => this.timed(time, () => call(...args));
   };
 
-  /** Notes how long something takes, until its promise settles if it returns one. */
-  measure<T>(hook: string, part: string, work: () => T, told?: (milliseconds: number) => void): T {
-    const start = performance.now() - this.began;
-    const end = () => {
-      const milliseconds = performance.now() - this.began - start;
-      told?.(milliseconds);
-      if (this.spans.length < MOST_SPANS) this.spans.push({ hook, part, start, milliseconds });
+  /** Times a part of the core. */
+  core<T>(part: string, work: () => T): T {
+    return this.timed(this.times.find((time) => time.hook === 'core' && time.plugin === part) ?? this.row('core', part), work);
+  }
+
+  private row(hook: string, plugin: string): TapTime {
+    const time: TapTime = { hook, plugin, calls: 0, milliseconds: 0 };
+    this.times.push(time);
+    return time;
+  }
+
+  /**
+   * Adds to a row what a call takes itself: without the timed calls within it and, where it returns a promise, without those that ran while it waited. The
+   * span is all of it, until the promise settles.
+   */
+  private timed<T>(time: TapTime, work: () => T): T {
+    time.calls++;
+    const start = performance.now();
+    const outer = this.open;
+    const own = { inner: 0 };
+    this.open = own;
+    const span = () => {
+      if (this.spans.length < MOST_SPANS)
+        this.spans.push({ hook: time.hook, part: time.plugin, start: start - this.began, milliseconds: performance.now() - start });
     };
     let value: T;
     try {
       value = work();
     } catch (error) {
-      end();
+      span();
       throw error;
+    } finally {
+      this.open = outer;
+      const taken = performance.now() - start;
+      time.milliseconds += taken - own.inner;
+      if (outer) outer.inner += taken;
+      else this.busy += taken;
     }
-    if (value instanceof Promise) return value.finally(end) as T;
-    end();
-    return value;
+    if (!(value instanceof Promise)) {
+      span();
+      return value;
+    }
+    const [waits, busy] = [performance.now(), this.busy];
+    return value.finally(() => {
+      time.milliseconds += performance.now() - waits - (this.busy - busy);
+      span();
+    }) as T;
   }
 }

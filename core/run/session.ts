@@ -10,6 +10,7 @@ import { disposeAll } from '../tape.js';
 import { macrotask } from './breathe.js';
 import { isBrokenOff } from './broken-off.js';
 import { disposeRun } from './dispose.js';
+import { History } from './history.js';
 import { Loader } from './loader.js';
 import { Log } from './log.js';
 import type { Prepared } from './prepared.js';
@@ -26,10 +27,13 @@ export class Session implements Machinery {
   readonly optimizer: Machinery['optimizer'];
   readonly startStep: number;
   metrics: Metrics;
+  /** What was logged. */
+  readonly history = new History();
   private readonly loader: Loader;
   private readonly records: Log;
   private lastBreath = 0;
-  private disposed = false;
+  /** Whether it is freed. */
+  isDisposed = false;
   /** Steps of the run that are made, those before it was resumed with them. */
   stepsMade: number;
   /** False while an update is under way: weights and states then belong to no step. */
@@ -38,12 +42,15 @@ export class Session implements Machinery {
   private evaluationDue: boolean;
 
   constructor(readonly prepared: Prepared) {
+    const { profile } = prepared;
     this.hooks = prepared.hooks;
     this.plan = prepared.plan;
     this.optimizer = {
       update: (update, rates, step) => {
         this.intact = false;
-        prepared.optimizer.update(update, rates, step);
+        const work = () => prepared.optimizer.update(update, rates, step);
+        if (profile) profile.core('optimizer', work);
+        else work();
         // An optimizer may have made its state just now.
         if (step === this.startStep) prepared.members.refuseForgetfulOptimizers();
         this.stepsMade = step + 1;
@@ -55,11 +62,13 @@ export class Session implements Machinery {
     this.stepsMade = prepared.startStep;
     this.metrics = prepared.metrics;
     this.loader = new Loader(prepared.source, prepared.plan, prepared.assembled.resolve(DEVICE));
-    this.records = new Log(prepared.hooks, prepared.groups);
+    this.records = new Log(prepared.hooks, prepared.groups, this.history, profile);
   }
 
   load(micro: Micro): Promise<Batch | null> {
-    return this.loader.load(micro);
+    const { profile } = this.prepared;
+    const work = () => this.loader.load(micro);
+    return profile ? profile.core('loading', work) : work();
   }
 
   gradients(batch: Batch | null, micro: Micro): Sum {
@@ -94,7 +103,7 @@ export class Session implements Machinery {
       return true;
     }
     this.evaluationDue = false;
-    if (Object.keys(this.metrics).length > 0) await this.hooks.onRecord.promise({ step: at.step + 1, epoch: at.epoch, ...this.metrics });
+    if (Object.keys(this.metrics).length > 0) await this.records.told({ step: at.step + 1, epoch: at.epoch, ...this.metrics });
     return this.stopAgreed();
   }
 
@@ -174,8 +183,8 @@ export class Session implements Machinery {
 
   /** Frees everything, once. Every part gets its turn; the first error is thrown at the end. */
   async dispose(): Promise<void> {
-    if (this.disposed) return;
-    this.disposed = true;
+    if (this.isDisposed) return;
+    this.isDisposed = true;
     await disposeRun(this.prepared, [() => this.records.settled(), () => this.loader.drop()]);
   }
 }

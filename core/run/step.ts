@@ -25,15 +25,16 @@ export function microBatchSum(run: Prepared, batch: Batch | null, micro: Micro):
       // Ranks draw differently, and one rank as ever.
       drawHere: (name) => random.micro(name, micro.step, micro.index * worldSize + rank),
     });
+    const forward = () => hooks.onLoss.call(resolve(OBJECTIVE).loss(context, model, used), micro);
     const passes = () =>
       backward(
-        () => hooks.onLoss.call(resolve(OBJECTIVE).loss(context, model, used), micro),
+        profile ? () => profile.core('forward', forward) : forward,
         trained,
         // The gradient of a mean over items, times items, is the sum that accumulation and all-reduce add up; the loop divides once.
         () => hooks.scaleLoss.call(items),
         hooks.onGradient.isUsed() ? (path, gradient) => hooks.onGradient.call(path, gradient, micro) : undefined,
       );
-    const { loss, gradients, missing } = profile ? profile.measure('core', 'forward and backward', passes) : passes();
+    const { loss, gradients, missing } = profile ? profile.core('backward', passes) : passes();
     if (missing.length > 0 && micro.step === run.startStep && micro.index === 0) {
       disposeAll({ ...gradients, loss });
       refuseIdle(missing);

@@ -6,6 +6,7 @@ import { loraModules } from './lora/modules.js';
 export const mergeAtEnd = ({ scale }: { readonly scale: number }) => ({
   name: 'merge-at-end',
   requires: ['lora'],
+  after: ['early-stopping'],
   apply: (host: Host) =>
     host.hooks.onEnd.tapPromise(() => {
       const model = host.model();

@@ -25,9 +25,10 @@ export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
   let columns: string[] | null = null;
   return {
     name: 'csv',
-    apply({ hooks, isFirstRank, startStep, runId }: Host) {
+    apply({ hooks, isFirstRank, startStep, runId, wrote }: Host) {
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
+        wrote(path);
         file = await openLog('csv', path, 'a', async () => {
           const kept = await continueLog(path, {
             step: startStep(),

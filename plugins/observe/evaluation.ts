@@ -3,9 +3,11 @@ import {
   type Batch,
   COLLECTIVE,
   type Context,
+  EVALUATION,
   type Filling,
   fail,
   type Host,
+  type Metrics,
   type Model,
   OBJECTIVE,
   Problems,
@@ -39,8 +41,11 @@ export interface EvaluationOptions {
  */
 export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measures = {}, outputs }: EvaluationOptions = {}) => {
   let source: Source | null = null;
+  let measure: (() => Promise<Metrics>) | null = null;
   return {
     name: 'evaluation',
+    fills: EVALUATION,
+    evaluate: () => measure?.() ?? fail('TOO_EARLY', 'evaluation', 'it is not set up yet', 'Ask later.'),
     metrics: ['loss.held', ...Object.keys(metrics), ...Object.keys(measures)],
     async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
@@ -62,7 +67,7 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
       hooks.onRequest.tap((requests, { step, endsEpoch, last }) =>
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,
       );
-      hooks.onEvaluate.tapPromise(async (before) => {
+      measure = async () => {
         const { items, batchSize, ids, load } = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
         const order = Array.from(ids(0));
         const weights = host.weights('evaluate');
@@ -99,8 +104,9 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
         for (const name of ['loss.held', ...Object.keys(metrics), ...Object.keys(measures)])
           means[name] = (await over(sums[name] ?? 0)) / items;
         for (const [name, { shown }] of Object.entries(measures)) if (shown) means[name] = shown(means[name]);
-        return { ...before, ...means };
-      });
+        return means;
+      };
+      hooks.onEvaluate.tapPromise(async (before) => ({ ...before, ...(await measure?.()) }));
     },
     dispose: async () => source?.dispose?.(),
   };

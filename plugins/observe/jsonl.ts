@@ -17,10 +17,11 @@ export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
   let started = 0;
   return {
     name: 'jsonl',
-    apply({ hooks, isFirstRank, startStep, runId }: Host) {
+    apply({ hooks, isFirstRank, startStep, runId, wrote }: Host) {
       hooks.onStart.tapPromise(async () => {
         started = performance.now();
         if (!isFirstRank()) return;
+        wrote(path);
         file = await openLog('jsonl', path, 'a', async () => {
           const kept = await continueLog(path, { step: startStep(), runId: runId(), lineOf: (line) => JSON.parse(line) });
           const { seconds } = JSON.parse(kept.at(-1) ?? '{}') as { seconds?: unknown };

@@ -1,103 +1,141 @@
-import cliProgress from 'cli-progress';
+import type { Scalar } from '@tensorflow/tfjs';
 import { type FinishedRecord, type Host, printable } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
+import { barLine, type Shown } from './progress/bar.js';
+import { duration } from './progress/duration.js';
 
 /** What is asked of a stream: process.stderr is one. */
 export interface TextStream {
   readonly isTTY?: boolean;
+  /** Characters in a line; 80 where it does not say. */
+  readonly columns?: number;
   write(text: string): unknown;
 }
 
 export interface ProgressOptions {
-  /** Log every so many steps; each tenth of a second for a terminal's bar, each fiftieth of the run otherwise. */
+  /** Show every so many steps; by default each tenth of a second on a terminal, elsewhere each fiftieth of the run and whatever other plugins log. */
   readonly every?: number;
-  /** Where it is written; the error stream by default. */
+  /** Where it is written; the error stream by default, the console in a browser. */
   readonly stream?: TextStream;
 }
 
-const duration = (seconds: number): string => {
-  if (!Number.isFinite(seconds)) return '?';
-  const s = Math.max(0, Math.round(seconds));
-  return s < 60
-    ? `${s} s`
-    : s < 3600
-      ? `${Math.floor(s / 60)} min ${s % 60} s`
-      : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-};
+/** A loss that is added up on the device, over so many items. */
+interface Sum {
+  readonly loss: Scalar;
+  readonly items: number;
+}
 
-/** Step, loss, learning rate, steps a second and time left: a bar on a terminal, plain lines elsewhere. Needs Node. */
-export const progress = ({ every, stream = process.stderr }: ProgressOptions = {}) => {
-  let bar: cliProgress.SingleBar | null = null;
+/** Means that a bar shows the mean of: each is of a tenth of a second, and its steps' losses jump. */
+const SHOWN_TOGETHER = 20;
+
+const errorStream = (): TextStream =>
+  (globalThis.process as NodeJS.Process | undefined)?.stderr ?? { write: (text) => console.log(text.trimEnd()) };
+
+/**
+ * Step, loss, learning rate, steps a second and time left: a bar on a terminal, plain lines elsewhere. The loss of a line is the mean over all steps since
+ * the line before, that of the bar the mean over the last two seconds or twenty steps, whichever is longer.
+ */
+export const progress = ({ every, stream = errorStream() }: ProgressOptions = {}) => {
+  const hasBar = stream.isTTY === true;
   let started = 0;
-  let firstStep = 0;
-  let lastAsked = 0;
+  let firstStep = -1;
   let total = 0;
-  const text = (record: FinishedRecord): Record<string, string> => {
+  let asked = 0;
+  /** What was added up since the last line, and what was until the lines that are not written yet, by their steps. */
+  let sum: Sum | null = null;
+  const taken = new Map<number, Sum>();
+  let means: number[] = [];
+  /** What stands on the terminal's last line; empty where it is free. */
+  let bar = '';
+  const clear = () => {
+    if (bar !== '') stream.write('\r\u001b[K');
+  };
+  const leave = () => {
+    if (bar !== '') stream.write('\n');
+    bar = '';
+  };
+  /** Whether a line, or another state of the bar, is due after a step that is logged anyway. */
+  const isShown = (at: { step: number; last: boolean }): boolean =>
+    every !== undefined ? isDue(at, every) : hasBar ? at.last || performance.now() - asked >= 100 : isDue(at, Math.ceil(total / 50));
+  const shown = (record: FinishedRecord, loss: number): Shown => {
     const step = Number(record.step);
     const seconds = (performance.now() - started) / 1000;
-    const rate = (step - firstStep) / seconds;
-    const number = (x: unknown, digits: number) => (typeof x === 'number' ? x.toPrecision(digits) : '-');
+    const speed = (step - firstStep) / seconds;
     return {
-      loss: number(record.loss, 4),
-      rate: number(record.learningRate, 3),
-      speed: `${rate.toPrecision(3)} it/s`,
-      left: duration((total - step) / rate),
+      step,
+      total,
+      loss: Number.isFinite(loss) ? loss.toPrecision(4) : String(loss),
+      rate: typeof record.learningRate === 'number' ? record.learningRate.toPrecision(3) : '-',
+      speed: speed >= 1 ? `${speed.toPrecision(3)} it/s` : `${(1 / speed).toPrecision(3)} s/it`,
+      left: duration((total - step) / speed),
     };
   };
   return {
     name: 'progress',
+    // Losses are added up over all processes by then.
+    after: ['distributed'],
     apply({ hooks, isFirstRank }: Host) {
       hooks.onStart.tap((plan) => {
         total = plan.steps;
-        firstStep = -1;
       });
       hooks.beforeEpoch.tap(({ step }) => {
-        if (firstStep >= 0 || !isFirstRank()) return;
+        if (firstStep >= 0) return;
         firstStep = step;
         // Not from onStart: what others do there, such as drawing pictures, is no training.
         started = performance.now();
-        if (stream.isTTY) {
-          bar = new cliProgress.SingleBar(
-            {
-              stream: stream as NodeJS.WritableStream,
-              format: '{bar} {value}/{total} | loss {loss} | rate {rate} | {speed} | {left} left',
-              hideCursor: true,
-            },
-            cliProgress.Presets.shades_classic,
-          );
-          bar.start(total, step, { loss: '-', rate: '-', speed: '-', left: '?' });
-        }
       });
-      hooks.shouldLog.tap((position) => {
-        if (!isFirstRank()) return undefined;
-        if (every !== undefined) return isDue(position, every) ? true : undefined;
-        if (!bar) return isDue(position, Math.max(1, Math.ceil(total / 50))) ? true : undefined;
-        const now = performance.now();
-        if (now - lastAsked < 100 && !position.last) return undefined;
-        lastAsked = now;
-        return true;
+      hooks.onSync.tap((given) => {
+        if (!isFirstRank() || given.requests.abandon > 0) return given;
+        const before = sum;
+        sum = { loss: before ? (before.loss.add(given.loss) as Scalar) : given.loss.clone(), items: (before?.items ?? 0) + given.items };
+        before?.loss.dispose();
+        return given;
       });
-      hooks.onRecord.tap((record) => {
+      hooks.shouldLog.tap((at) => (isFirstRank() && isShown(at) ? true : undefined));
+      hooks.onLog.tap((record, step) => {
+        // Without a bar or a wish, a line for whatever is logged, be it for another plugin.
+        const isLine = every === undefined && !hasBar;
+        if (!sum || !(isLine || isShown({ step, last: step === total - 1 }))) return record;
+        taken.set(step + 1, sum);
+        sum = null;
+        asked = performance.now();
+        return record;
+      });
+      hooks.onRecord.tapPromise(async (record) => {
         if (!isFirstRank()) return;
-        const shown = text(record);
-        if (bar && 'loss' in record) bar.update(Number(record.step), shown);
-        else if ('loss' in record)
-          stream.write(`step ${record.step}/${total}  loss ${shown.loss}  rate ${shown.rate}  ${shown.speed}  ${shown.left} left\n`);
-        else
-          stream.write(
-            `step ${record.step}/${total}  ${Object.entries(record)
-              .filter(([key]) => key !== 'step' && key !== 'epoch')
-              .map(([key, value]) => printable(`${key} ${typeof value === 'number' ? value.toPrecision(4) : value}`))
-              .join('  ')}\n`,
-          );
+        if (!('loss' in record)) {
+          clear();
+          stream.write(`${metricsLine(record, total)}\n`);
+          if (bar !== '') stream.write(bar);
+          return;
+        }
+        const step = Number(record.step);
+        const mine = taken.get(step);
+        if (!mine) return;
+        taken.delete(step);
+        const mean = (await mine.loss.data())[0] / mine.items;
+        mine.loss.dispose();
+        if (!hasBar) {
+          const { loss, rate, speed, left } = shown(record, mean);
+          stream.write(`step ${step}/${total}  loss ${loss}  rate ${rate}  ${speed}  ${left} left\n`);
+          return;
+        }
+        means = [...means, mean].slice(-SHOWN_TOGETHER);
+        clear();
+        bar = barLine(shown(record, means.reduce((a, b) => a + b) / means.length), stream.columns ?? 80);
+        stream.write(bar);
       });
-      hooks.onEnd.tap(() => {
-        bar?.stop();
-        bar = null;
-      });
+      hooks.onEnd.tap(leave);
     },
     dispose() {
-      bar?.stop();
+      leave();
+      for (const { loss } of [...taken.values(), ...(sum ? [sum] : [])]) loss.dispose();
     },
   };
 };
+
+const metricsLine = (record: FinishedRecord, total: number): string =>
+  `step ${record.step}/${total}  ${Object.entries(record)
+    .filter(([key]) => key !== 'step' && key !== 'epoch')
+    .map(([key, value]) => printable(`${key} ${typeof value === 'number' ? value.toPrecision(4) : value}`))
+    .join('  ')}`;

@@ -76,12 +76,13 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
     name: 'tensorboard',
     metrics: [],
     after: ['samples'],
-    async apply({ hooks, isFirstRank, startStep, runId }: Host) {
+    async apply({ hooks, isFirstRank, startStep, runId, wrote }: Host) {
       // An earlier run's, or shown already before this one was resumed.
       if (pictures) for (const { key } of await fresh(pictures)) shown.add(key);
       let last = 0;
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
+        wrote(folder);
         const resumedAt = startStep();
         const seconds = Date.now() / 1000;
         last = resumedAt;

@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { defineRole, type Host } from '../../core/index.js';
+import { defineRole, type Host, messageOf } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { Records } from './page/records.js';
 import { formerRecords } from './page/runs.js';
@@ -32,7 +32,7 @@ export interface UiOptions {
 }
 
 /**
- * A page on this machine that shows the run while it trains, and a button that stops it after the step. Of a resumed run the part before is read from its
+ * A page on this machine that shows the run while it trains, and a button that stops it after the step; what it shows stays there when the run is over. Of a resumed run the part before is read from its
  * log. Needs Node.
  */
 export const ui = ({ host, port, folder, every = 10, say = (text) => console.error(text) }: UiOptions = {}) => {
@@ -47,7 +47,7 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
     },
     apply({ hooks, isFirstRank, request, plan, startStep, runId }: Host) {
       let started = 0;
-      let ended = false;
+      let outcome: string | undefined;
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         started = performance.now();
@@ -65,8 +65,9 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
               generation: records.generation,
               folder: folder ?? '',
               live: true,
-              ended,
+              ...(outcome === undefined ? {} : { outcome }),
               steps: plan().steps,
+              stepsPerEpoch: plan().stepsPerEpoch,
               ...(explanation === undefined ? {} : { explanation }),
               memory: { resident: process.memoryUsage.rss(), tensors: tf.memory().numBytes },
             },
@@ -80,11 +81,15 @@ export const ui = ({ host, port, folder, every = 10, say = (text) => console.err
         if (!server) return;
         records.add({ ...record, seconds: (performance.now() - started) / 1000 });
       });
-      hooks.onEnd.tap(() => {
-        ended = true;
+      hooks.onEnd.tap(({ stopped }) => {
+        outcome = stopped ? 'stopped' : 'done';
+      });
+      hooks.onError.tap((error) => {
+        outcome = `failed: ${messageOf(error)}`;
       });
     },
     async dispose() {
+      await server?.seen();
       await server?.close();
       server = null;
     },

@@ -157,6 +157,9 @@ export const checkpoint = (options: CheckpointOptions) => {
         (atEnd || onStop) && sum.requests.stop > 0 ? { ...sum, requests: { ...sum.requests, checkpoint: 1 } } : sum,
       );
       hooks.onCheckpoint.tapPromise(save);
+      hooks.onEnd.tap(() => {
+        if (saved) host.wrote(saved.path);
+      });
     },
     kept: () => saved?.path ?? null,
     async read(): Promise<Snapshot | null> {

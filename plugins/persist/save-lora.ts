@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { type Host, type Model, type Tensors, weightsOf } from '../../core/index.js';
 import { type LoraScaling, loraMatrices } from '../adapters/lora/serialize.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
@@ -31,18 +32,23 @@ function trainedModel(model: Model, name: string, resolution?: number): TrainedM
  * some plugin averages, the averaged ones are in averaged/. `adapter` is the run's lora(). Needs Node.
  */
 export const saveLora = (into: string, adapter: LoraScaling, { resolution }: SaveLoraOptions = {}) => {
-  async function write(model: Model, weights: Tensors, below: string, captions: readonly string[]): Promise<void> {
+  async function write({ model: modelOf, wrote }: Host, weights: Tensors, below: string, captions: readonly string[]): Promise<void> {
+    const model = modelOf();
     const modules = await loraMatrices(model, weights, adapter);
     const base = trainedModel(model, runName(into), resolution);
     await folder(into).write(below + LORA_FILE, writeLoraFile(modules, base ? { metadata: modelMetadata(base) } : {}));
+    wrote(join(into, below + LORA_FILE));
     if (!base) return;
     const kohya = await writeKohyaLora(modules, { ...base, tags: tagFrequency(captions), modules: model.modules.keys() });
     await folder(into).write(below + kohyaFile(base.name), kohya);
+    wrote(join(into, below + kohyaFile(base.name)));
   }
 
   return {
     name: 'save-lora',
     requires: ['lora'],
+    // What is saved are the weights that the run ends with.
+    after: ['early-stopping'],
     apply(host: Host) {
       let captions: readonly string[] = [];
       host.hooks.prepareData.tap((source) => {
@@ -54,8 +60,8 @@ export const saveLora = (into: string, adapter: LoraScaling, { resolution }: Sav
         const model = host.model();
         const [trained, exported] = [weightsOf(model), host.weights('export')];
         for (const weights of [trained, exported]) await refuseRuined('save-lora', trainedOf(model, weights));
-        await write(model, trained, '', captions);
-        if (Object.keys(trained).some((path) => trained[path] !== exported[path])) await write(model, exported, 'averaged/', captions);
+        await write(host, trained, '', captions);
+        if (Object.keys(trained).some((path) => trained[path] !== exported[path])) await write(host, exported, 'averaged/', captions);
       });
     },
   };

@@ -12,6 +12,8 @@ export interface SaveModelOptions {
 /** Writes the model in diffusers' layout when the run ends, also when it was stopped, and the averaged one beside it. */
 export const saveModel = (files: Files, { half = false, averaged }: SaveModelOptions = {}) => ({
   name: 'save-model',
+  // What is saved are the weights that the run ends with.
+  after: ['early-stopping'],
   apply: (host: Host) =>
     host.hooks.onEnd.tapPromise(async () => {
       if (!host.isFirstRank()) return;
@@ -20,6 +22,9 @@ export const saveModel = (files: Files, { half = false, averaged }: SaveModelOpt
       const [trained, exported] = [weightsOf(model), host.weights('export')];
       for (const weights of [trained, exported]) await refuseRuined('save-model', trainedOf(model, weights));
       await model.save(files, trained, { half });
-      if (averaged && Object.keys(trained).some((path) => trained[path] !== exported[path])) await model.save(averaged, exported, { half });
+      host.wrote(files.where);
+      if (!averaged || Object.keys(trained).every((path) => trained[path] === exported[path])) return;
+      await model.save(averaged, exported, { half });
+      host.wrote(averaged.where);
     }),
 });

@@ -16,10 +16,10 @@ export const traceOf = (spans: readonly Span[], rank: number): string =>
     })),
   });
 
-/** Times for reading, the longest first. */
+/** Times for reading, the longest first: what each took itself, without what it waited for others. */
 export function profileTable(times: readonly TapTime[]): string {
-  const lines = ['', `${'hook'.padEnd(16)}${'plugin'.padEnd(20)}${'calls'.padStart(8)}${'ms'.padStart(12)}`];
+  const lines = ['', `${'hook'.padEnd(16)}${'plugin'.padEnd(24)}${'calls'.padStart(8)}${'ms'.padStart(12)}`];
   for (const { hook, plugin, calls, milliseconds } of [...times].sort((a, b) => b.milliseconds - a.milliseconds))
-    if (calls > 0) lines.push(`${hook.padEnd(16)}${plugin.padEnd(20)}${String(calls).padStart(8)}${milliseconds.toFixed(1).padStart(12)}`);
+    if (calls > 0) lines.push(`${hook.padEnd(16)}${plugin.padEnd(24)}${String(calls).padStart(8)}${milliseconds.toFixed(1).padStart(12)}`);
   return lines.join('\n');
 }

@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
-import { afterError, type Composition, type Plugin, SteploomError, Trainer } from '../../core/index.js';
+import { afterError, type Composition, type Plugin, printable, SteploomError, Trainer } from '../../core/index.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
+import { INTRODUCTION } from '../common/introduction.js';
 import { EXIT } from './exit-codes.js';
 import { launchStop } from './launched.js';
+import { outcome } from './outcome.js';
 import { addPresetCommands } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
@@ -29,11 +31,14 @@ async function train(composition: Composition, command: Command): Promise<void> 
   const { device, text } = await trainer.explain().catch(async (error) => {
     throw await afterError(error, () => trainer.dispose());
   });
-  if ((rankFromEnvironment()?.rank ?? 0) === 0) console.error(`training on ${device}`);
+  const isFirstRank = (rankFromEnvironment()?.rank ?? 0) === 0;
+  if (isFirstRank) console.error(`training on ${device}`);
+  const tells = isFirstRank && (composition.plugins as readonly Plugin[]).some(({ name }) => name === INTRODUCTION);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
   try {
     const say = (error: unknown) => printError(error, { debug });
     const { result, stoppedBy, failed } = await stoppable((signal) => trainer.train({ signal }), say);
+    if (tells) for (const line of outcome(result, trainer.stepsMade)) console.error(printable(line));
     if (result.profile) console.log(profileTable(result.profile));
     if (typeof profile === 'string' && result.spans) {
       await writeAtomically(profile, traceOf(result.spans, rankFromEnvironment()?.rank ?? 0));

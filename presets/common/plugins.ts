@@ -18,6 +18,7 @@ import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
 import { idleOptions } from './idle-options.js';
+import { introduction } from './introduction.js';
 import { notice } from './notice.js';
 import { optimizerByName } from './optimizers.js';
 import type { diffusionOptions, OptionValues, optimizerOptions, runOptions } from './options.js';
@@ -70,6 +71,7 @@ interface Reads {
   readonly pretrainedModelNameOrPath?: string | undefined;
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
   readonly cacheDir?: string | undefined;
+  readonly resolution?: number | undefined;
   readonly trainDataDir?: string | undefined;
   readonly datasetName?: string | undefined;
   readonly validationDataDir?: string | undefined;
@@ -126,7 +128,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
       ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
       : []),
     ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
-    ...(o.quiet ? [] : [progress()]),
+    ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({
       into: o.outputDir,
       every: o.checkpointingSteps,

@@ -36,6 +36,11 @@ export async function findGPU(effects: Effects): Promise<GPU> {
     );
   }
   effects.add(override<object>(globalThis, dawn.globals));
+  if (process.platform === 'linux' && process.env.XDG_RUNTIME_DIR === undefined) {
+    // Loaders of Vulkan look for a window system there, and say so where it is not set; nothing is shown or written.
+    process.env.XDG_RUNTIME_DIR = '/tmp';
+    effects.add(() => void delete process.env.XDG_RUNTIME_DIR);
+  }
   const gpu = dawn.create([...DAWN_OPTIONS]);
   // TensorFlow.js looks for navigator.gpu; Node 20 has no navigator, later ones have one that cannot be extended by assignment.
   if (!globalThis.navigator) effects.add(override<object>(globalThis, { navigator: {} }));

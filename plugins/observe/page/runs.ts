@@ -67,7 +67,7 @@ export function runsBelow(folder: string): () => Promise<RunView[]> {
     const view = known.get(name) ?? new LogView();
     known.set(name, view);
     await view.update(join(path, 'log.jsonl'), facts.size).catch(() => undefined);
-    return { name, records: view.list, generation: view.generation, folder: path };
+    return { name, records: view.list, generation: view.generation, folder: path, changed: facts.mtimeMs };
   };
   const lookAll = async (): Promise<RunView[]> => {
     const names = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map(({ name }) => name);

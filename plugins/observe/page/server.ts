@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { type FinishedRecord, fail, messageOf } from '../../../core/index.js';
-import { PAGE_HTML } from './page.js';
+import { pageHtml } from './page.js';
 
 /** A run as the page shows it. */
 export interface RunView {
@@ -15,8 +15,12 @@ export interface RunView {
   /** Where its grid*.png are; empty for nowhere. */
   readonly folder: string;
   readonly live?: boolean;
-  readonly ended?: boolean;
+  /** How it ended, in words; absent while it goes on, or where nobody knows. */
+  readonly outcome?: string;
+  /** When its log was last written, in milliseconds since 1970. */
+  readonly changed?: number;
   readonly steps?: number;
+  readonly stepsPerEpoch?: number;
   readonly explanation?: string;
   readonly memory?: { readonly resident: number; readonly tensors: number };
 }
@@ -84,13 +88,22 @@ const cookieOf = (header: string | undefined, name: string): string | undefined 
 
 const isLocal = (host: string): boolean => host === '127.0.0.1' || host === 'localhost' || host === '::1';
 
+/** A page that is served. */
+export interface PageServer {
+  /** With the token in it. */
+  readonly address: string;
+  /** Resolves when whoever looks has asked once more, so that it has seen how the run ended: within two seconds, at once where nobody looks. */
+  seen(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Milliseconds from a question of an open page to its next, at most; a page behind others asks less often, and is not waited for. */
+const NEXT_LOOK = 2000;
+
 /** Serves the page. Resolves to its address, which has the token in it. */
-export async function serveRuns({
-  host = '127.0.0.1',
-  port = 0,
-  runs,
-  stop,
-}: ServerOptions): Promise<{ address: string; close(): Promise<void> }> {
+export async function serveRuns({ host = '127.0.0.1', port = 0, runs, stop }: ServerOptions): Promise<PageServer> {
+  let asked = Number.NEGATIVE_INFINITY;
+  let heard: () => void = () => undefined;
   // On the loopback, too: every user of the machine reaches it.
   const token = randomBytes(16).toString('hex');
   let cookie = '';
@@ -140,7 +153,7 @@ export async function serveRuns({
         'set-cookie': headers['set-cookie'],
       });
     }
-    if (url.pathname === '/') return send(200, 'text/html; charset=utf-8', PAGE_HTML);
+    if (url.pathname === '/') return send(200, 'text/html; charset=utf-8', await pageHtml());
     if (url.pathname === '/data') {
       const since = parsed(url.searchParams.get('since'));
       const views = await Promise.all(
@@ -150,6 +163,8 @@ export async function serveRuns({
           return { ...view, from, records: records.slice(from), pictures: await picturesOf(folder) };
         }),
       );
+      asked = performance.now();
+      response.once('finish', () => heard());
       return send(200, 'application/json', JSON.stringify(views));
     }
     if (url.pathname === '/picture') {
@@ -183,6 +198,15 @@ export async function serveRuns({
   cookie = `steploom-${listening}`;
   return {
     address: `http://${host.includes(':') ? `[${host}]` : host}:${listening}/?token=${token}`,
+    seen: () =>
+      performance.now() - asked > NEXT_LOOK
+        ? Promise.resolve()
+        : Promise.race([
+            new Promise<void>((resolve) => {
+              heard = resolve;
+            }),
+            setTimeout(NEXT_LOOK, undefined, { ref: false }),
+          ]),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

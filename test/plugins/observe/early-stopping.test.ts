@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type Plugin, Trainer } from '../../../core/index.js';
 import { earlyStopping } from '../../../plugins/observe/early-stopping.js';
-import { memoryStore, smallRun, stopAfter } from '../../support/small-run.js';
+import { ema } from '../../../plugins/weights/ema.js';
+import { memoryStore, smallRun, stopAfter, weightsRecorder } from '../../support/small-run.js';
 
 /** Evaluations that give these scores, one a step. */
 const scores = (values: readonly number[]): Plugin => ({
@@ -23,6 +24,35 @@ describe('early stopping', () => {
       step: 8,
       stopped: true,
     });
+  });
+
+  test('ends with the weights of the best evaluation where that is wanted, also in a resumed run', async () => {
+    const values = [5, 4, 4.5, 3, 3.1, 3.2, 3.3];
+    /** The weights after each step, and those that whatever saves at the end finds. */
+    const recorder = () => {
+      const { plugin, steps } = weightsRecorder();
+      const last: number[][] = [];
+      const saver: Plugin = {
+        name: 'saver',
+        after: ['early-stopping'],
+        apply: ({ hooks, model }) =>
+          hooks.onEnd.tap(() => void last.push(Array.from(model().parameters.get('w')?.variable.dataSync() as Float32Array))),
+      };
+      return { steps, last, plugins: [plugin, saver] };
+    };
+    const run = (with_: readonly Plugin[]) =>
+      smallRun({ steps: 7 }).with(scores(values), earlyStopping({ metric: 'score', patience: 3, restoreBest: true }), ...with_);
+    const [whole, store, rest] = [recorder(), memoryStore(5), recorder()];
+    await new Trainer(run([...whole.plugins, store.plugin])).train();
+    expect(whole.last).toEqual([whole.steps[3].w]);
+    expect(whole.steps[6].w).not.toEqual(whole.steps[3].w);
+    await new Trainer(run([...rest.plugins, memoryStore(99, store.snapshots[0]).plugin])).train();
+    expect(rest.last).toEqual(whole.last);
+  });
+
+  test('the weights of an average are no weights to restore', async () => {
+    const both = smallRun().with(scores([1]), earlyStopping({ metric: 'score', restoreBest: true }), ema({ decay: 0.5 }));
+    await expect(new Trainer(both).train()).rejects.toThrow(/PLUGIN_CONFLICT.*ema/);
   });
 
   test('a metric that nobody gives is an error with those that there are', async () => {

@@ -50,6 +50,33 @@ test('draws with the run’s SAMPLER, or with one that it is given', async () =>
   expect(await drawn('same', ddim(), samples(['red'], join(out, 'same'), noisy))).not.toBe(ofRun);
 });
 
+test('draws on request, outside of a run, what it draws in it', async () => {
+  const model = emojiModel(['red', 'heart'], 0);
+  const unet = { ...model.unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 };
+  const images = { dtype: 'float32' as const, shape: [1, 8, 8, 3], data: new Float32Array(192).fill(0.5) };
+  const trainer = new Trainer(
+    compose(
+      run({ learningRate: 1e-2, steps: 1 }),
+      wasm({ threads: 1 }),
+      textToImageModel({ from: { ...model, unet }, train: 'unet' }),
+      arrays({ images }, { batchSize: 1, strings: { text: ['red'] } }),
+      denoising(),
+      sgd(),
+      ddim(),
+      samples(['red'], join(out, 'asked'), steps),
+    ),
+  );
+  const own = await trainer.sample();
+  expect([own.shape, own.data.every((x) => x >= 0 && x <= 1)]).toEqual([[1, 8, 8, 3], true]);
+  const two = await trainer.sample(['red', 'heart']);
+  expect(two.shape).toEqual([2, 8, 8, 3]);
+  expect(two.data.slice(0, 192)).toEqual(own.data);
+  const { written } = await trainer.train({ keep: true });
+  expect(written).toEqual(['grid-before.png', 'grid-after.png'].map((name) => join(out, 'asked', name)));
+  expect((await trainer.sample()).data).not.toEqual(own.data);
+  await trainer.dispose();
+});
+
 test('faults are named before training, those of a given sampler under its name', async () => {
   await expect(drawn('missing', samples(['red'], out, steps))).rejects.toThrow(/ROLE_MISSING \(samples\).*SAMPLER/);
   await expect(drawn('two', ddim(), dpmSolverPlusPlus(), samples(['red'], out, steps))).rejects.toThrow(/ROLE_TAKEN.*SAMPLER/);

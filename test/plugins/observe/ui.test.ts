@@ -286,10 +286,17 @@ describe.runIf(found)('the page in headless Chromium', () => {
       await tab.goto(address);
       await look(tab);
       // The browser's own wish for an icon is not the page's.
-      expect(errors.filter((text) => !/favicon|404/.test(text))).toEqual([]);
+      // Nor is it the page's that nobody answers any more.
+      expect(errors.filter((text) => !/favicon|404|ERR_CONNECTION_REFUSED/.test(text))).toEqual([]);
     } finally {
       await browser.close();
     }
+  };
+
+  /** Kept where somebody wants to look at them. */
+  const shot = async (tab: import('playwright-core').Page, name: string) => {
+    const place = process.env.STEPLOOM_TEST_SCREENSHOTS;
+    if (place) await tab.screenshot({ path: join(place, `${name}.png`), fullPage: true });
   };
 
   test('shows a run while it trains, and its button stops it after the step', async () => {
@@ -320,15 +327,25 @@ describe.runIf(found)('the page in headless Chromium', () => {
     await ready;
     await inBrowser(address, async (tab) => {
       for (const chart of ['loss', 'learningRate', 'steps a second'])
-        await tab.waitForSelector(`figure[data-chart="${chart}"] polyline[points*=" "]`, { state: 'attached' });
-      expect(await tab.textContent('section')).toMatch(/step \d+ of 100000, \d+ MiB resident/);
+        await tab.waitForSelector(`figure[data-chart="${chart}"] canvas`, { state: 'attached' });
+      // It is over two seconds in which a speed is measured.
+      await expect
+        .poll(() => tab.textContent('section'), { timeout: 15_000 })
+        .toMatch(/step \d+ of 100000, \d+ s elapsed, .* left, \d+ MiB resident/);
       expect(await tab.textContent('pre')).toContain('onSync');
       // Asked from outside: waiting inside the page takes eval, which its policy forbids.
       await expect.poll(() => tab.evaluate('document.querySelector("img").naturalWidth')).toBeGreaterThan(0);
-      await tab.click('button');
+      await tab.click('button:has-text("Stop after this step")');
       const result = await training;
       expect(result.stopped).toBe(true);
       expect(result.step).toBeLessThan(100_000);
+      // The run has gone, and its server with it: the page says so, and shows what it had.
+      await tab.waitForSelector('#state:has-text("The run is over.")');
+      expect(await tab.textContent('section')).toMatch(/stopped/);
+      expect(await tab.isVisible('button:has-text("Stop after this step")')).toBe(false);
+      expect(await tab.locator('figure[data-chart="loss"] canvas').count()).toBe(1);
+      expect(await tab.evaluate('document.querySelector("img").naturalWidth')).toBeGreaterThan(0);
+      await shot(tab, 'over');
     });
   });
 
@@ -337,10 +354,38 @@ describe.runIf(found)('the page in headless Chromium', () => {
     try {
       await inBrowser(address, async (tab) => {
         await tab.waitForSelector('section[data-run="second"]');
-        expect(await tab.locator('figure[data-chart="loss"] polyline').count()).toBe(2);
+        /** What the loss's legend says: names, and values under the pointer. */
+        const legend = async (part: 'label' | 'value') =>
+          (await tab.locator(`figure[data-chart="loss"] .u-series:visible .u-${part}`).allInnerTexts()).map((text) => text.trim());
+        const shown = () => legend('label');
+        expect(await shown()).toEqual(['step', 'first', 'second']);
+        expect(await tab.textContent('figure[data-chart="loss"] figcaption')).toContain('first: now 0.05, least 0.05, most 1');
+        // The values under the pointer, in every chart at once.
+        await tab.hover('figure[data-chart="loss"] .u-over', { position: { x: 2, y: 50 } });
+        expect(await legend('value')).toEqual(['1', '1', '2']);
+        await tab.fill('#smoothing', '0.9');
+        await tab.check('#log');
+        await tab.selectOption('#x', 'time');
+        expect(await shown()).toEqual(['time', 'first', 'second']);
+        await tab.hover('figure[data-chart="learningRate"] .u-over', { position: { x: 200, y: 50 } });
+        await shot(tab, 'two-runs');
+        // Zoomed by drawing over a part, and back.
+        const over = await tab.locator('figure[data-chart="loss"] .u-over').boundingBox();
+        if (!over) throw new Error('there is no chart');
+        await tab.mouse.move(over.x + 50, over.y + 40);
+        await tab.mouse.down();
+        await tab.mouse.move(over.x + 150, over.y + 40, { steps: 4 });
+        await tab.mouse.up();
+        expect(await tab.isEnabled('#whole')).toBe(true);
+        await tab.click('#whole');
+        expect(await tab.isEnabled('#whole')).toBe(false);
+        await tab.emulateMedia({ colorScheme: 'dark' });
+        await tab.setViewportSize({ width: 390, height: 800 });
+        await expect.poll(() => tab.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390);
+        await shot(tab, 'dark-phone');
         await tab.click('label:has-text("first") input');
-        expect(await tab.locator('figure[data-chart="loss"] polyline').count()).toBe(1);
-        expect(await tab.locator('section').count()).toBe(1);
+        expect(await shown()).toEqual(['time', 'second']);
+        expect(await tab.locator('section:visible').count()).toBe(1);
       });
     } finally {
       await close();

@@ -113,18 +113,26 @@ describe('training', () => {
       'tensorboard',
     ]);
     expect(run.err).toContain('step 3/3');
+    expect(run.err).toMatch(
+      /^model +text to image, of pixels, at \d+ pixels\nimages +\d+ in images\ntrained +[\d,]+ of [\d,]+ parameters\nbatch +2 = /m,
+    );
+    expect(run.err).toMatch(
+      /done: step 3; 3 steps in \d.*\nloss \S+, the mean of the last 3 [\s\S]*wrote \S+log\.jsonl, [\s\S]*saved \S+checkpoint-3; go on with/,
+    );
     expect(run.err).toContain('cached-latents: the model has no autoencoder: there are no latents to keep');
     expect(run.err).toMatch(/learning rate 0.001 is scaled to 0.002/);
     expect(run.err).toMatch(/notice: --lr_warmup_steps has no effect with --lr_scheduler constant/);
     expect(run.err).toContain('foreign-flags: --allow_tf32 has no effect here: ');
     expect(run.out).toMatch(/beforeStep +clipping +3/);
+    for (const part of ['forward', 'backward', 'optimizer', 'loading', 'waiting for the device'])
+      expect(run.out).toMatch(new RegExp(`^core +${part} +3 +[\\d.]+$`, 'm'));
     expect(run.code).toBe(0);
     // Complete events of the Trace Event Format, whose calls lie within one another or apart, as a viewer draws them.
     const { traceEvents } = JSON.parse(await readFile(join(folder, 'trace.json'), 'utf8')) as {
       traceEvents: { name: string; ph: string; ts: number; dur: number }[];
     };
     expect(traceEvents.every(({ ph, ts, dur }) => ph === 'X' && ts >= 0 && dur >= 0)).toBe(true);
-    expect(traceEvents.filter(({ name }) => name === 'forward and backward')).toHaveLength(3);
+    expect(traceEvents.filter(({ name }) => name === 'forward')).toHaveLength(3);
     expect((await readdir(join(folder, 'run'))).sort()).toEqual([
       'checkpoint-3',
       'grid-after.png',
@@ -354,6 +362,9 @@ describe('training', () => {
     });
     const code = await new Promise((resolve) => child.on('close', resolve));
     expect(err).toContain('stopping');
+    expect(err).toMatch(
+      /stopped after step \d+[\s\S]*saved \S+checkpoint-\d+; go on with the same command and --resume_from_checkpoint latest\n$/,
+    );
     expect(code).toBe(expected);
     const left = await readdir(join(folder, signal));
     expect(left).toContain('pytorch_lora_weights.safetensors');

@@ -1,0 +1,232 @@
+/**
+ * What the page does: it asks ./data every second for what is new, and draws it with uPlot. Charts, pictures and facts are changed where they stand, so that
+ * all stays readable, and enlarged or zoomed as it is, while a run goes on and after its server is gone.
+ */
+export const PAGE_SCRIPT = `'use strict';
+const COLOURS = ['#1f6fd0', '#d0541f', '#2a9d4a', '#8d44c7', '#c7a511', '#13a3a3', '#c72c6b', '#777'];
+// Runs whose lines cover each other are told apart by these, too.
+const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
+const SPEED = 'steps a second';
+const runs = new Map();
+const hidden = new Set();
+const charts = new Map();
+const view = { x: 'step', log: false, smoothing: 0 };
+const at = (id) => document.getElementById(id);
+const short = (x) => typeof x === 'number' ? (Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(2) : String(+x.toPrecision(4))) : x === null || x === undefined ? '' : String(x);
+const lasting = (s) => !Number.isFinite(s) ? '?' : s < 60 ? Math.round(s) + ' s' : s < 3600 ? Math.floor(s / 60) + ' min ' + Math.round(s % 60) + ' s' : Math.floor(s / 3600) + ' h ' + Math.floor((s % 3600) / 60) + ' min';
+const node = (name, attributes = {}, text) => {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+};
+/** Over so many seconds at least, or a fiftieth of the run: records that come at once after a pause are no speed. */
+function speeds(records) {
+  const steps = records.filter((r) => r.loss !== undefined && Number.isFinite(r.seconds));
+  if (steps.length < 2) return [];
+  const window = Math.max(2, (steps.at(-1).seconds - steps[0].seconds) / 50);
+  const found = [];
+  for (let i = 1, from = 0; i < steps.length; i++) {
+    while (from + 1 < i && steps[i].seconds - steps[from + 1].seconds >= window) from++;
+    const seconds = steps[i].seconds - steps[from].seconds;
+    if (seconds >= window || (i === steps.length - 1 && found.length === 0 && seconds > 0))
+      found.push({ ...steps[i], [SPEED]: (steps[i].step - steps[from].step) / seconds });
+  }
+  return found;
+}
+/** Steps of an epoch: those that the run says, or as its records have them. */
+function epochLength(run) {
+  if (run.stepsPerEpoch) return run.stepsPerEpoch;
+  const lengths = run.records.filter((r) => r.epoch > 0).map((r) => (r.step - 1) / r.epoch);
+  return lengths.length > 0 ? lengths.reduce((a, b) => Math.min(a, b)) : run.records.at(-1)?.step || 1;
+}
+const xOf = (run) => {
+  if (view.x === 'time') return (r) => r.seconds;
+  if (view.x === 'step') return (r) => r.step;
+  const length = epochLength(run);
+  return (r) => r.step / length;
+};
+/** Points in the order of x, each once. */
+function pointsOf(run, field) {
+  const x = xOf(run);
+  const [xs, ys] = [[], []];
+  for (const r of field === SPEED ? speeds(run.records) : run.records) {
+    const [px, py] = [x(r), r[field]];
+    if (!Number.isFinite(px) || !Number.isFinite(py) || (view.log && py <= 0)) continue;
+    if (xs.length > 0 && px <= xs[xs.length - 1]) continue;
+    xs.push(px);
+    ys.push(py);
+  }
+  return [xs, ys];
+}
+/** The running mean, begun without a bias. */
+function smooth(ys) {
+  let [sum, weight] = [0, 0];
+  return ys.map((y) => {
+    sum = view.smoothing * sum + (1 - view.smoothing) * y;
+    weight = view.smoothing * weight + (1 - view.smoothing);
+    return sum / weight;
+  });
+}
+const ink = () => getComputedStyle(document.body).color;
+const axis = (more) => ({ stroke: ink, grid: { stroke: '#8883', width: 1 }, ticks: { stroke: '#8883', width: 1 }, font: '11px system-ui, sans-serif', ...more });
+function makeChart(field, shown, data) {
+  const figure = charts.get(field)?.figure ?? node('figure', { 'data-chart': field });
+  const caption = node('figcaption');
+  const place = node('div');
+  figure.replaceChildren(caption, place);
+  at('charts').append(figure);
+  const chart = { figure, caption, zoomed: false };
+  const line = (run, more) => ({ label: run.name, stroke: run.colour, dash: run.dash, width: 1.5, spanGaps: true, points: { show: data[0].length < 2 }, value: (_, v) => short(v), ...more });
+  chart.plot = new uPlot({
+    width: Math.max(260, figure.clientWidth - 18),
+    height: 200,
+    cursor: { sync: { key: 'steploom' }, drag: { x: true, y: false } },
+    scales: { x: { time: false }, y: view.log ? { distr: 3 } : {} },
+    axes: [axis({ values: (_, ticks) => ticks.map((t) => view.x === 'time' ? lasting(t) : short(t)) }), axis({ size: 62, values: (_, ticks) => ticks.map((t) => t === null ? '' : short(t)) })],
+    series: [{ label: view.x, value: (_, v) => v === null || v === undefined ? '' : view.x === 'time' ? lasting(v) : short(v) },
+      ...(view.smoothing > 0 ? shown.map((run) => line(run, { stroke: run.colour + '50', dash: [], width: 1, class: 'raw' })) : []), ...shown.map((run) => line(run, {}))],
+    hooks: {
+      setSelect: [(u) => { if (u.select.width > 0) { chart.zoomed = true; at('whole').disabled = false; } }],
+      ready: [(u) => u.over.addEventListener('dblclick', () => { chart.zoomed = false; })],
+    },
+  }, data, place);
+  return chart;
+}
+function drawCharts() {
+  const shown = [...runs.values()].filter((run) => !hidden.has(run.name));
+  const fields = new Set();
+  for (const run of runs.values()) for (const r of run.records) for (const key of Object.keys(r)) if (typeof r[key] === 'number' && !['step', 'epoch', 'seconds'].includes(key)) fields.add(key);
+  if (runs.size > 0) fields.add(SPEED);
+  for (const [field, chart] of charts) if (!fields.has(field)) { chart.plot.destroy(); chart.figure.remove(); charts.delete(field); }
+  for (const field of fields) {
+    const tables = shown.map((run) => pointsOf(run, field));
+    const all = view.smoothing > 0 ? [...tables, ...tables.map(([xs, ys]) => [xs, smooth(ys)])] : tables;
+    const data = all.length > 0 ? uPlot.join(all) : [[]];
+    const key = JSON.stringify([shown.map((run) => run.name), view.log, view.smoothing > 0, view.x, data[0].length < 2]);
+    let chart = charts.get(field);
+    if (chart?.key !== key) {
+      chart?.plot.destroy();
+      chart = makeChart(field, shown, data);
+      chart.key = key;
+      charts.set(field, chart);
+    } else chart.plot.setData(data, !chart.zoomed);
+    if (chart.zoomed) chart.plot.redraw();
+    const values = shown.map((run, i) => {
+      const ys = tables[i][1];
+      if (ys.length === 0) return '';
+      const ends = ys.reduce(([a, b], y) => [Math.min(a, y), Math.max(b, y)], [ys[0], ys[0]]);
+      return (shown.length > 1 ? run.name + ': ' : '') + 'now ' + short(ys.at(-1)) + ', least ' + short(ends[0]) + ', most ' + short(ends[1]);
+    }).filter(Boolean);
+    chart.caption.replaceChildren(node('b', {}, field), ...values.map((text) => node('span', {}, text)));
+  }
+}
+function drawRun(run) {
+  let part = run.part;
+  if (!part) {
+    part = run.part = node('section', { 'data-run': run.name });
+    run.facts = node('p', { class: 'facts' });
+    run.button = node('button', {}, 'Stop after this step');
+    run.button.onclick = () => { run.stopping = true; draw(); fetch('./stop', { method: 'POST', headers: { 'x-steploom': '1' } }).catch(() => undefined); };
+    run.shown = new Map();
+    run.gallery = node('div', { class: 'gallery' });
+    run.plan = node('details');
+    run.plan.append(node('summary', {}, 'The plan, and who runs when'), node('pre'));
+    part.append(node('h2', { style: 'color:' + run.colour }, run.name), run.facts, run.button, run.gallery, run.plan);
+    at('runs').append(part);
+  }
+  part.hidden = hidden.has(run.name);
+  const steps = run.records.filter((r) => r.loss !== undefined);
+  const last = steps.at(-1);
+  const speed = speeds(run.records).at(-1)?.[SPEED];
+  const facts = [last ? 'step ' + last.step + (run.steps ? ' of ' + run.steps : '') : 'no step yet'];
+  if (last && Number.isFinite(last.seconds)) facts.push(lasting(last.seconds) + ' elapsed');
+  const isOver = run.outcome || run.gone;
+  if (last && run.steps && speed && !isOver) facts.push(lasting((run.steps - last.step) / speed) + ' left');
+  if (run.memory) facts.push((run.memory.resident / 2 ** 20).toFixed(0) + ' MiB resident', (run.memory.tensors / 2 ** 20).toFixed(0) + ' MiB of tensors');
+  if (run.changed) facts.push('last written ' + new Date(run.changed).toLocaleString());
+  run.facts.textContent = facts.join(', ');
+  if (run.outcome) run.facts.append(' ', node('strong', {}, run.outcome));
+  run.button.hidden = !run.live || Boolean(isOver);
+  run.button.disabled = run.stopping === true;
+  run.button.textContent = run.stopping ? 'stopping' : 'Stop after this step';
+  for (const picture of run.pictures) {
+    if (run.shown.get(picture.name)?.time === picture.time) continue;
+    run.shown.get(picture.name)?.figure.remove();
+    const figure = node('figure');
+    figure.append(node('figcaption', {}, picture.name), node('img', { src: './picture?run=' + encodeURIComponent(run.name) + '&name=' + encodeURIComponent(picture.name) + '&time=' + picture.time, alt: picture.name }));
+    run.gallery.prepend(figure);
+    run.shown.set(picture.name, { time: picture.time, figure });
+  }
+  run.plan.hidden = !run.explanation;
+  const pre = run.plan.lastChild;
+  if (run.explanation && pre.textContent !== run.explanation) pre.textContent = run.explanation;
+}
+function draw() {
+  at('loading').hidden = true;
+  at('none').hidden = runs.size > 0;
+  drawCharts();
+  const boxes = [...runs.values()].map((run) => {
+    if (run.label) return run.label;
+    const box = node('input', { type: 'checkbox' });
+    box.checked = true;
+    box.onchange = () => { box.checked ? hidden.delete(run.name) : hidden.add(run.name); draw(); };
+    const swatch = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+    swatch.setAttribute('class', 'swatch');
+    const line = document.createElementNS('http://www.w3.org/2000/svg', 'line');
+    for (const [key, value] of Object.entries({ x1: 0, x2: 28, y1: 5, y2: 5, stroke: run.colour, 'stroke-width': 2, 'stroke-dasharray': run.dash.join(' ') })) line.setAttribute(key, value);
+    swatch.append(line);
+    run.label = node('label');
+    run.label.append(box, swatch, run.name);
+    return run.label;
+  });
+  const choices = at('choices');
+  if (boxes.length !== choices.children.length) choices.replaceChildren(...boxes);
+  for (const run of runs.values()) drawRun(run);
+}
+/** What is said where nobody answers: of runs that are over it was said already. */
+function silent() {
+  const lost = [...runs.values()].filter((run) => run.live && !run.outcome);
+  for (const run of lost) run.gone = true;
+  const told = at('state');
+  if (!told.hidden) return;
+  told.hidden = false;
+  told.textContent = (lost.length > 0 ? 'The run no longer answers: it was ended from outside, or has died.' : 'The run is over.') + ' What it last told, at ' + new Date().toLocaleTimeString() + ', stays here.';
+  if (runs.size === 0) { at('loading').hidden = true; told.textContent = 'Nobody answers here.'; }
+  else draw();
+  document.title = 'steploom (over)';
+}
+async function ask() {
+  try {
+    const since = Object.fromEntries([...runs.values()].map((run) => [run.name, [run.generation ?? 0, run.records.length]]));
+    const answer = await fetch('./data?since=' + encodeURIComponent(JSON.stringify(since)));
+    if (answer.status === 429) return;
+    if (!answer.ok) throw new Error(await answer.text());
+    const facts = (run) => JSON.stringify([run.pictures, run.outcome, run.explanation, run.memory, run.changed]);
+    let changed = runs.size === 0;
+    for (const { name, from, records, ...rest } of await answer.json()) {
+      const number = runs.size;
+      const run = runs.get(name) ?? { name, colour: COLOURS[number % COLOURS.length], dash: DASHES[number % DASHES.length], records: [] };
+      const before = facts(run);
+      if (from === 0) run.records = [];
+      run.records.push(...records);
+      Object.assign(run, rest, { gone: false });
+      if (!runs.has(name) || records.length > 0 || before !== facts(run)) changed = true;
+      runs.set(name, run);
+    }
+    if (!at('state').hidden) { at('state').hidden = true; document.title = 'steploom'; changed = true; }
+    if (changed) draw();
+  } catch {
+    silent();
+  } finally {
+    setTimeout(ask, 1000);
+  }
+}
+at('x').onchange = (event) => { view.x = event.target.value; draw(); };
+at('log').onchange = (event) => { view.log = event.target.checked; draw(); };
+at('smoothing').oninput = (event) => { view.smoothing = Number(event.target.value); at('smoothed').textContent = event.target.value; draw(); };
+at('whole').onclick = () => { for (const chart of charts.values()) chart.zoomed = false; at('whole').disabled = true; drawCharts(); };
+addEventListener('resize', () => { for (const { plot, figure } of charts.values()) plot.setSize({ width: Math.max(260, figure.clientWidth - 18), height: 200 }); });
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { for (const { plot } of charts.values()) plot.redraw(false, true); });
+ask();
+`;

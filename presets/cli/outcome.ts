@@ -1,0 +1,42 @@
+import { basename } from 'node:path';
+import type { Result } from '../../core/index.js';
+import { duration } from '../../plugins/observe/progress/duration.js';
+
+const short = (x: number): string => x.toPrecision(4);
+
+/** Logged steps whose losses make the last one: a single step's jumps. */
+const LAST = 20;
+
+/** Last and best values: of the loss the mean of the last steps that were logged, of metrics the last evaluation's. */
+function valueLines({ history, metrics, best }: Result): string[] {
+  const losses = history.flatMap(({ loss }) => (typeof loss === 'number' ? [loss] : [])).slice(-LAST);
+  const lowest = (name: string) => {
+    const least = best[name]?.least;
+    return least ? `, lowest ${short(least.value)} at step ${least.step}` : '';
+  };
+  return [
+    ...(losses.length > 0
+      ? [`loss ${short(losses.reduce((a, b) => a + b) / losses.length)}, the mean of the last ${losses.length} that were logged`]
+      : []),
+    ...Object.entries(metrics).map(([name, value]) => `${name} ${short(value)}${lowest(name)}`),
+  ];
+}
+
+/** What a run that has ended says: how long it took, losses, what was written, and how to go on. */
+export function outcome(result: Result, stepsMade: number): string[] {
+  const { step, stopped, written, seconds } = result;
+  const checkpoint = written.find((path) => /^checkpoint-\d+$/.test(basename(path)));
+  const others = written.filter((path) => path !== checkpoint);
+  return [
+    `${stopped ? 'stopped after step' : 'done: step'} ${step}; ${stepsMade} step${stepsMade === 1 ? '' : 's'} in ${duration(seconds)}`,
+    ...valueLines(result),
+    ...(others.length > 0 ? [`wrote ${others.join(', ')}`] : []),
+    ...(checkpoint
+      ? [
+          `saved ${checkpoint}; go on with the same command and --resume_from_checkpoint latest${
+            stopped ? '' : ', and a larger --max_train_steps'
+          }`,
+        ]
+      : []),
+  ];
+}

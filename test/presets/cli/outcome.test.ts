@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { outcome } from '../../../presets/cli/outcome.js';
+
+const at = (step: number, value: number) => ({ step, value });
+const result = {
+  step: 7,
+  stopped: true,
+  asked: true,
+  metrics: { 'loss.held': 0.5 },
+  best: { 'loss.held': { least: at(4, 0.4), most: at(2, 0.6) } },
+  history: [...Array.from({ length: 30 }, (_, i) => ({ step: i + 1, loss: i < 10 ? 9 : 2 })), { step: 30, 'loss.held': 0.5 }],
+  written: ['runs/a/log.jsonl', 'runs/a/checkpoint-7'],
+  seconds: 125.2,
+};
+
+test('a run that was stopped says what it was worth, where it is and how to go on', () => {
+  expect(outcome(result, 5)).toEqual([
+    'stopped after step 7; 5 steps in 2 min 5 s',
+    'loss 2.000, the mean of the last 20 that were logged',
+    'loss.held 0.5000, lowest 0.4000 at step 4',
+    'wrote runs/a/log.jsonl',
+    'saved runs/a/checkpoint-7; go on with the same command and --resume_from_checkpoint latest',
+  ]);
+});
+
+test('one that is done goes on with more steps; where nothing was logged or saved nothing is said of it', () => {
+  expect(outcome({ ...result, stopped: false }, 7).at(-1)).toMatch(/checkpoint-7; .*latest, and a larger --max_train_steps$/);
+  expect(outcome({ ...result, history: [], metrics: {}, written: [] }, 1)).toEqual(['stopped after step 7; 1 step in 2 min 5 s']);
+});
