@@ -1,4 +1,5 @@
 export { emojiBaseFolder } from './common/package-root.js';
+export { type DreamboothLoraOptions, dreamboothLora } from './dreambooth-lora.js';
 export { type EmojiOptions, emoji } from './emoji.js';
 export { type EmojiBaseOptions, emojiBase } from './emoji-base.js';
 export * from './index.browser.js';

@@ -48,6 +48,9 @@ const RANK_LOCAL = new Set([
   'quiet',
   'resumeFromCheckpoint',
   'trainDataDir',
+  'instanceDataDir',
+  'classDataDir',
+  'sampleBatchSize',
   'datasetName',
   'pretrainedModelNameOrPath',
   'pretrainedVaeModelNameOrPath',
@@ -71,6 +74,8 @@ interface Reads {
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
   readonly cacheDir?: string | undefined;
   readonly trainDataDir?: string | undefined;
+  readonly instanceDataDir?: string | undefined;
+  readonly classDataDir?: string | undefined;
   readonly datasetName?: string | undefined;
   readonly validationDataDir?: string | undefined;
 }
@@ -100,6 +105,8 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
         o.pretrainedModelNameOrPath,
         o.pretrainedVaeModelNameOrPath,
         o.trainDataDir,
+        o.instanceDataDir,
+        o.classDataDir,
         o.datasetName,
         o.validationDataDir,
         o.cacheDir,

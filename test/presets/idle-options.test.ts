@@ -5,9 +5,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { z } from 'zod';
 import { PRESETS } from '../../presets/cli/registry.js';
 import { idleOptions } from '../../presets/common/idle-options.js';
+import { dreamboothLoraOptions } from '../../presets/dreambooth-lora.js';
 import { emojiOptions } from '../../presets/emoji.js';
 import { emojiBaseOptions } from '../../presets/emoji-base.js';
 import { textToImageOptions } from '../../presets/text-to-image.js';
+import { dataFor } from '../support/preset-data.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -16,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const said = (schema: z.ZodObject, given: object, worldSize?: number) =>
-  idleOptions(schema, schema.parse(schema.shape.trainDataDir ? { trainDataDir: '.', ...given } : given), given, worldSize);
+  idleOptions(schema, schema.parse({ ...dataFor(schema, '.'), ...given }), given, worldSize);
 
 /** Options without an effect, what is said of them, and what gives them one. */
 const IDLE: readonly [given: object, line: string, remedy: object][] = [
@@ -92,6 +94,18 @@ test('options for several processes, in one', () => {
   expect(said(textToImageOptions, given, 2)).toEqual([]);
 });
 
+test('options of a class, and of drawing, without one', () => {
+  const prior = { classDataDir: 'dogs', classPrompt: 'a dog', numClassImages: 9, sampleBatchSize: 2, priorLossWeight: 0.5 };
+  const drawing = { numInferenceSteps: 9, numValidationImages: 2 };
+  expect(said(dreamboothLoraOptions, { ...prior, ...drawing })).toEqual([
+    '--num_inference_steps, --num_validation_images have no effect without --validation_prompt',
+    '--class_data_dir, --class_prompt, --num_class_images, --sample_batch_size, --prior_loss_weight have no effect without --with_prior_preservation',
+  ]);
+  expect(said(dreamboothLoraOptions, { ...prior, ...drawing, withPriorPreservation: true })).toEqual([
+    '--num_validation_images has no effect without --validation_prompt',
+  ]);
+});
+
 test('nothing is said of what a preset does always, of defaults, or of no warm-up where there is none', () => {
   expect(said(emojiOptions, { numInferenceSteps: 5, sampler: 'euler', lrScheduler: 'constant' })).toEqual([]);
   expect(said(emojiBaseOptions, { emaDecay: 0.5 })).toEqual([]);
@@ -100,8 +114,7 @@ test('nothing is said of what a preset does always, of defaults, or of no warm-u
 
 test.each(Object.entries(PRESETS))('%s says it', async (_, { options, make }) => {
   const notices = async (given: object) => {
-    const data = options.shape.trainDataDir ? { trainDataDir: folder } : {};
-    const { plugins } = await make({ ...data, outputDir: folder, ...given } as never);
+    const { plugins } = await make({ ...dataFor(options, folder), outputDir: folder, ...given } as never);
     return plugins.filter(({ name }) => name === 'notice').length;
   };
   expect([await notices({}), await notices({ uiPort: 8080 })]).toEqual([0, 1]);

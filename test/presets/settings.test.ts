@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Composition, RUN } from '../../core/index.js';
 import { PRESETS } from '../../presets/cli/registry.js';
+import { dreamboothLora, dreamboothLoraOptions } from '../../presets/dreambooth-lora.js';
 import { loraTextToImage, loraTextToImageOptions } from '../../presets/lora-text-to-image.js';
 import { textToImage, textToImageOptions } from '../../presets/text-to-image.js';
+import { dataFor } from '../support/preset-data.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -56,6 +58,7 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   keepTokens: { cacheLatents: false, shuffleCaption: true, keepTokens: 2 },
   background: { cacheLatents: false, background: 'black' },
   imageInterpolationMode: { cacheLatents: false, imageInterpolationMode: 'bicubic' },
+  priorLossWeight: { cacheLatents: false, withPriorPreservation: true, classDataDir: 'dogs', classPrompt: 'a dog', priorLossWeight: 0.5 },
   rank: { rank: 7 },
   loraAlpha: { loraAlpha: 77 },
   loraDropout: { loraDropout: 0.5 },
@@ -74,6 +77,7 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 const BY_CONTENT = [
   ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
   ...['captionPrefix', 'folderRepeats'],
+  ...['instanceDataDir', 'instancePrompt', 'withPriorPreservation', 'classDataDir', 'classPrompt', 'numClassImages'],
   ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
   ...[
     'pretrainedModelNameOrPath',
@@ -103,7 +107,7 @@ const HARMLESS = [
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['validationEpochs', 'numValidationImages'],
+  ['validationEpochs', 'numValidationImages', 'sampleBatchSize'],
   [
     'numInferenceSteps',
     'guidanceScale',
@@ -120,9 +124,10 @@ const HARMLESS = [
 test.each([
   ['text-to-image', textToImageOptions, textToImage],
   ['lora-text-to-image', loraTextToImageOptions, loraTextToImage],
-] as const)('every option of %s that changes what is computed is among what a resumed run compares', async (_, { shape }, preset) => {
-  const made = async (options: object) => comparedOf(await preset({ trainDataDir: folder, outputDir: folder, ...options } as never));
-  for (const name of Object.keys(shape)) {
+  ['dreambooth-lora', dreamboothLoraOptions, dreamboothLora],
+] as const)('every option of %s that changes what is computed is among what a resumed run compares', async (_, schema, preset) => {
+  const made = async (options: object) => comparedOf(await preset({ ...dataFor(schema, folder), outputDir: folder, ...options } as never));
+  for (const name of Object.keys(schema.shape)) {
     const lists = [name in COMPARED, BY_CONTENT.includes(name), HARMLESS.includes(name)];
     expect([name, lists.filter(Boolean).length]).toEqual([name, 1]);
     if (!(name in COMPARED)) continue;
@@ -135,9 +140,7 @@ test.each([
 });
 
 test.each(Object.entries(PRESETS))('%s gives the objective every option that it has for it', async (_, { options, make }) => {
-  const { trainDataDir } = options.shape as Record<string, unknown>;
-  const made = async (given: object) =>
-    comparedOf(await make({ ...(trainDataDir ? { trainDataDir: folder } : {}), outputDir: folder, ...given } as never));
+  const made = async (given: object) => comparedOf(await make({ ...dataFor(options, folder), outputDir: folder, ...given } as never));
   const usual = await made({});
   for (const name of ['snrGamma', 'noiseOffset', 'captionDropout']) expect(await made(COMPARED[name]), name).not.toBe(usual);
 });
