@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Trainer } from '../../core/index.js';
+import { type Parameter, Trainer } from '../../core/index.js';
+import { findAdapter } from '../../presets/cli/adapters.js';
+import { openModel } from '../../presets/cli/open-model.js';
 import { dreamboothLora } from '../../presets/dreambooth-lora.js';
-import '../support/devices.js';
+import { tf } from '../support/devices.js';
 
 const sd15 = fileURLToPath(new URL('../fixtures/pipelines/sd15', import.meta.url));
 let folder: string;
@@ -15,8 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-async function trained(options: object) {
-  const outputDir = join(folder, 'run');
+async function trained({ outputDir = join(folder, 'run'), ...options }: { readonly outputDir?: string; readonly [name: string]: unknown }) {
   const composition = await dreamboothLora({
     pretrainedModelNameOrPath: sd15,
     instanceDataDir: join(folder, 'own'),
@@ -69,12 +70,43 @@ test('missing pictures of the class are drawn, each as it is whenever that happe
 
 test('the class is left out where it is not asked for, and weighs what it is said to', async () => {
   const [alone, light, heavy] = [
-    await trained({ withPriorPreservation: false, outputDir: join(folder, 'run'), maxTrainSteps: 1 }),
+    await trained({ withPriorPreservation: false, maxTrainSteps: 1 }),
     await trained({ priorLossWeight: 0, maxTrainSteps: 1 }),
     await trained({ priorLossWeight: 3, maxTrainSteps: 1 }),
   ].map(({ losses }) => losses.at(-1) as number);
   expect(alone).toBeGreaterThan(0);
   expect(heavy).toBeGreaterThan(light + 0.5);
+});
+
+test('DoRA, with ranks of its own, trains to a file that says so and is drawn with', async () => {
+  const outputDir = join(folder, 'dora');
+  const dora = {
+    withPriorPreservation: false,
+    useDora: true,
+    useRslora: true,
+    rankPattern: ['to_q=2'],
+    alphaPattern: ['to_q=3'],
+    loraDropout: 0.1,
+  };
+  await trained({ ...dora, outputDir });
+  const adapter = await findAdapter(outputDir);
+  const before = tf.memory().numTensors;
+  const model = await openModel({ pretrainedModelNameOrPath: sd15, device: 'wasm', lora: [outputDir, `${outputDir}:0.5`] });
+  const read = adapter.read(model.modules);
+  for (const { path, rank, scale, magnitude, b } of read) {
+    const isQuery = path.endsWith('to_q');
+    expect([path, rank, magnitude?.shape]).toEqual([path, isQuery ? 2 : 4, [b.shape[0]]]);
+    expect(scale).toBeCloseTo(isQuery ? 3 / Math.sqrt(2) : 2, 6);
+  }
+  const base = await openModel({ pretrainedModelNameOrPath: sd15, device: 'wasm' });
+  const { path, magnitude } = read[0];
+  const lengths = (base.parameters.get(base.modules.get(path)?.weight as string) as Parameter).variable.norm('euclidean', 0).dataSync();
+  // They have learnt, but not far.
+  const apart = Math.max(...Array.from(lengths, (length, o) => Math.abs(length - (magnitude?.data[o] ?? 0))));
+  expect(apart).toBeGreaterThan(0.001);
+  expect(apart).toBeLessThan(0.1);
+  for (const opened of [model, base]) tf.dispose([...opened.parameters.values()].map(({ variable }) => variable));
+  expect(tf.memory().numTensors).toBeLessThanOrEqual(before + 2);
 });
 
 test('what pictures of the class need is said at once', async () => {

@@ -1,5 +1,6 @@
 // The published option types are what the schemas take.
 
+import type { DreamboothLoraOptions, dreamboothLoraOptions } from 'steploom/presets/dreambooth-lora';
 import type { EmojiOptions, emojiOptions } from 'steploom/presets/emoji';
 import type { EmojiBaseOptions, emojiBaseOptions } from 'steploom/presets/emoji-base';
 import type { LoraTextToImageOptions, loraTextToImageOptions } from 'steploom/presets/lora-text-to-image';
@@ -14,5 +15,6 @@ export const same: [
   Same<EmojiOptions, Input<typeof emojiOptions>>,
   Same<EmojiBaseOptions, Input<typeof emojiBaseOptions>>,
   Same<LoraTextToImageOptions, Input<typeof loraTextToImageOptions>>,
+  Same<DreamboothLoraOptions, Input<typeof dreamboothLoraOptions>>,
   Same<TextToImageOptions, Input<typeof textToImageOptions>>,
-] = [true, true, true, true];
+] = [true, true, true, true, true];

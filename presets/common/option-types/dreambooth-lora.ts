@@ -212,5 +212,11 @@ export interface DreamboothLoraOptions {
   /** Adapt the attention of the text encoders as well. Default: false. */
   readonly trainTextEncoder?: boolean | undefined;
   /** Scale by alpha / sqrt(rank). Default: false. */
-  readonly rslora?: boolean | undefined;
+  readonly useRslora?: boolean | undefined;
+  /** Other ranks of modules, by the ends of their paths: to_q=8,ff.net.2=16. Alpha stays as it is, as in peft. */
+  readonly rankPattern?: readonly string[] | undefined;
+  /** The same of alpha. */
+  readonly alphaPattern?: readonly string[] | undefined;
+  /** DoRA: the lengths of weights are trained beside their directions; a step takes longer. Default: false. */
+  readonly useDora?: boolean | undefined;
 }
