@@ -1,5 +1,6 @@
 export { type AutoencoderOptions, autoencoder } from './autoencoder.js';
 export { emojiBaseFolder } from './common/package-root.js';
+export { type DreamboothLoraOptions, dreamboothLora } from './dreambooth-lora.js';
 export { type EmojiOptions, emoji } from './emoji.js';
 export { type EmojiAutoencoderOptions, emojiAutoencoder } from './emoji-autoencoder.js';
 export { type EmojiBaseOptions, emojiBase } from './emoji-base.js';

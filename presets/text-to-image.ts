@@ -5,7 +5,7 @@ import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
-import { diffusionPlugins } from './common/diffusion-plugins.js';
+import { captionedFolder, diffusionPlugins } from './common/diffusion-plugins.js';
 import { modelSource } from './common/model-source.js';
 import type { TextToImageOptions } from './common/option-types/text-to-image.js';
 import {
@@ -51,6 +51,6 @@ export async function textToImage(options: TextToImageOptions): Promise<Composit
     ...commonPlugins(textToImageOptions, o, options),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
     saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),
-    ...(await diffusionPlugins(o, options)),
+    ...(await diffusionPlugins(o, options, await captionedFolder(o))),
   );
 }

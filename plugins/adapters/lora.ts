@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { type Host, type Model, type ModuleFacts, type Parameter, type Problems, RANDOM, type Random } from '../../core/index.js';
-import { loraScale } from '../persist/formats/lora/matrices.js';
-import { loraPaths, matchModules, withLora } from './lora/modules.js';
+import { endsWith, scalingOf } from '../persist/formats/lora/matrices.js';
+import { lengths, loraPaths, matchModules, withLora } from './lora/modules.js';
 
 export interface LoraOptions {
   /** Rank of every adapter; 4 by default. */
@@ -20,6 +20,12 @@ export interface LoraOptions {
   readonly start?: 'gaussian' | 'kaiming';
   /** Scale by alpha / sqrt(rank) (Kalajdzievski 2023) in place of alpha / rank; off by default. */
   readonly rslora?: boolean;
+  /** Other ranks of modules, by the ends of their paths; the first that fits counts. Alpha stays as it is, as in peft. */
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  /** The same of alpha. */
+  readonly alphaPattern?: Readonly<Record<string, number>>;
+  /** DoRA (Liu et al. 2024): what each output is computed with has a length of its own, which is trained, beside its direction; off by default. */
+  readonly dora?: boolean;
 }
 
 /** What diffusers' script adapts. */
@@ -41,25 +47,34 @@ export const lora = (options: LoraOptions = {}) => {
     textTargets = [],
     start = 'gaussian',
     rslora = false,
+    rankPattern = {},
+    alphaPattern = {},
+    dora = false,
   } = options;
   const alpha = options.alpha ?? rank;
+  // What older checkpoints have nothing of stays out of those that do not use it.
+  const more = {
+    ...(options.rankPattern ? { rankPattern: { ...rankPattern } } : {}),
+    ...(options.alphaPattern ? { alphaPattern: { ...alphaPattern } } : {}),
+    ...(dora ? { dora } : {}),
+  };
+  const scaling = { rank, alpha, rslora, rankPattern, alphaPattern };
   return {
     name: 'lora',
-    rank,
-    alpha,
-    rslora,
-    scale: loraScale(rank, alpha, rslora),
+    ...scaling,
     apply({ hooks, resolve }: Host) {
       hooks.validate.tap((problems) => {
         const check = problems.options('lora');
         check.whole('rank', rank, 1);
         check.positive('alpha', alpha);
         check.share('dropout', dropout);
+        for (const [end, own] of Object.entries(rankPattern)) check.whole(`rankPattern of ${end}`, own, 1);
+        for (const [end, own] of Object.entries(alphaPattern)) check.positive(`alphaPattern of ${end}`, own);
         if (targets.length === 0) check.invalid('there are no targets', 'Name at least one module.');
       });
       hooks.prepareModel.tap((model, problems) => adapt(model, problems, resolve(RANDOM)));
     },
-    settings: () => ({ rank, alpha, rslora, dropout, targets: targets.map(String), below, textTargets: textTargets.map(String) }),
+    settings: () => ({ rank, alpha, rslora, dropout, targets: targets.map(String), below, textTargets: textTargets.map(String), ...more }),
   };
 
   function adapt(model: Model, problems: Problems, random: Random): Model {
@@ -74,9 +89,13 @@ export const lora = (options: LoraOptions = {}) => {
       return [];
     };
     const found = new Set([...matching(targets, below), ...matching(textTargets, 'text_encoder')]);
+    for (const end of [...Object.keys(rankPattern), ...Object.keys(alphaPattern)])
+      if (![...found].some((path) => endsWith(path, end)))
+        unmatched(`no module that is adapted ends with the pattern ${end}`, 'Patterns are the ends of paths, as targets are.');
     const modules = [...found].map((path) => {
       const facts = model.modules.get(path) as ModuleFacts;
-      const { group } = model.parameters.get(facts.weight) as Parameter;
+      const { group, variable } = model.parameters.get(facts.weight) as Parameter;
+      const { rank, scale } = scalingOf(path, scaling);
       const [size, out] = facts.shape.slice(-2);
       const fanIn = facts.shape.slice(0, -1).reduce((x, y) => x * y, 1);
       const shapeA = facts.kind === 'linear' ? [size, rank] : [...facts.shape.slice(0, 3), rank];
@@ -85,7 +104,16 @@ export const lora = (options: LoraOptions = {}) => {
       if (start === 'gaussian') values.set(draws.normals(values).map((x) => x / rank));
       else draws.uniforms(values, -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn));
       const b = tf.zeros(facts.kind === 'linear' ? [rank, out] : [1, 1, rank, out]);
-      return { path, facts, group, a: tf.tensor(values, shapeA), b, scale: loraScale(rank, alpha, rslora) };
+      // B is 0 yet: the lengths are those of the weights.
+      return {
+        path,
+        facts,
+        group,
+        a: tf.tensor(values, shapeA),
+        b,
+        scale,
+        ...(dora ? { magnitude: tf.tidy(() => lengths(variable)) } : {}),
+      };
     });
     return withLora(model, modules, dropout);
   }

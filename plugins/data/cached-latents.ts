@@ -7,7 +7,7 @@ import { LatentCache } from './cached-latents/latent-cache.js';
 import { leaveDevice } from './cached-latents/leave-device.js';
 import { store } from './cached-latents/store.js';
 import { TextCache } from './cached-latents/text-cache.js';
-import type { PictureSource } from './image-folder/picture-source.js';
+import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
 
 export interface CachedLatentsOptions {
   /** Where to keep what was computed, for later runs too; in memory by default. */
@@ -118,7 +118,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
             epoch: more.epoch,
             tensors: { moments: tf.tensor(all, [ids.length, h, w, c]) as Tensor4D },
             strings: { text: ids.map((id) => source.captionAt(id, more.epoch)) },
-            numbers: { timeIds: found.map(({ timeIds }) => Array.from(timeIds.data)) },
+            numbers: { timeIds: found.map(({ timeIds }) => Array.from(timeIds.data)), ...weightsOfExamples(source, ids) },
           };
         },
       };

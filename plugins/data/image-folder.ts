@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -9,9 +10,11 @@ import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { listEntries } from './image-folder/entries.js';
 import type { Entry } from './image-folder/entry.js';
+import { examplesOf } from './image-folder/examples.js';
 import { faultsOf } from './image-folder/faults.js';
 import type { Interpolation } from './image-folder/interpolations.js';
-import type { PictureSource } from './image-folder/picture-source.js';
+import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
+import { type Prior, priorEntries } from './image-folder/prior.js';
 import { epochOrder } from './order/epoch-order.js';
 
 export interface ImageFolderOptions extends CaptionOptions {
@@ -23,6 +26,13 @@ export interface ImageFolderOptions extends CaptionOptions {
   readonly randomFlip?: boolean;
   /** The field of the metadata that holds captions, `text` by default; null where none are wanted, and every image of the folder is. */
   readonly captionColumn?: string | null;
+  /** What all images show; captions are not looked for then. */
+  readonly caption?: string;
+  /**
+   * Pictures of the class for prior preservation (Ruiz et al. 2022), and the weight of their loss beside that of the others. Each example is then a pair, the loss
+   * the sum of both, and batches hold twice as many images. What another plugin draws of them before the first step need not be there yet.
+   */
+  readonly prior?: Prior & { readonly weight: number };
   /** Use only so many, drawn by the seed; all by default. */
   readonly maxSamples?: number;
   readonly shuffle?: boolean;
@@ -49,7 +59,7 @@ const SHOWN = 10;
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { batchSize, resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
   const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white' } = options;
-  const { shuffleCaption = false, keepTokens = 0, folderRepeats = false } = options;
+  const { shuffleCaption = false, keepTokens = 0, folderRepeats = false, caption, prior } = options;
   const decoding = { resolution, maxPixels, interpolation, background };
   const decoded = new DecodedImages((image) => decodeImage(entries[image].path, decoding));
   let random: Random;
@@ -65,16 +75,19 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         check.whole('batchSize', batchSize, 1);
         check.whole('resolution', resolution, 1);
         check.whole('keepTokens', keepTokens, 0);
-        const listing = await listEntries(folder, captionColumn, problems, folderRepeats);
-        entries = listing.entries;
+        if (prior) check.notNegative('prior.weight', prior.weight);
+        const listing = await listEntries(folder, caption === undefined ? captionColumn : null, problems, folderRepeats);
+        entries = caption === undefined ? listing.entries : listing.entries.map((entry) => ({ ...entry, caption }));
         if (isFirstRank()) for (const what of listing.leftOut) warn(`of ${folder} are left out: ${what}`);
         if (maxSamples !== undefined && maxSamples < entries.length) {
           const drawn = random.named('samples').permutation(entries.length).slice(0, maxSamples).sort();
-          entries = Array.from(drawn, (id) => listing.entries[id]);
+          const all = entries;
+          entries = Array.from(drawn, (id) => all[id]);
         }
+        if (prior) entries = [...entries, ...(await priorEntries(prior, problems))];
         if (problems.list.length > 0) return;
         const faults = await faultsOf(
-          entries,
+          entries.filter(({ path, prior }) => !prior?.isDrawn || existsSync(path)),
           skipBadImages ? (path) => decodeImage(path, decoding) : (path) => checkHeader(path, decoding),
         );
         if (!skipBadImages) {
@@ -97,11 +110,19 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       });
     },
     // What the source's fingerprint does not tell.
-    settings: () => ({ centerCrop, randomFlip, shuffle, interpolation, background, ...(shuffleCaption ? { keepTokens } : {}) }),
+    settings: () => ({
+      centerCrop,
+      randomFlip,
+      shuffle,
+      interpolation,
+      background,
+      ...(shuffleCaption ? { keepTokens } : {}),
+      ...(prior ? { priorWeight: prior.weight } : {}),
+    }),
     async open(): Promise<PictureSource> {
       const size = resolution * resolution * 3;
-      /** The image of each example: an image that is repeated is several. */
-      const images = entries.flatMap(({ repeats = 1 }, image) => new Array<number>(repeats).fill(image));
+      const { entries: images, pairs } = examplesOf(entries);
+      const isPaired = images.length > pairs;
       const pathOf = (id: number) => entries[images[id]].path;
       const captions = images.map((image) => prefixed(entries[image].caption, options));
       const captionAt = (id: number, epoch: number): string =>
@@ -132,21 +153,27 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           epoch,
           tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
           strings: { text: ids.map((id) => captionAt(id, epoch)), picture: ids.map(pathOf) },
-          numbers: { timeIds: conditions },
+          numbers: { timeIds: conditions, ...weightsOfExamples(weighing, ids) },
         };
       };
+      // The mean over the images of a batch is then the sum of the two kinds' means.
+      const weighing = prior && isPaired ? { weightOf: (id: number) => (id < pairs ? 2 : 2 * prior.weight) } : {};
       const centre = (_: string, room: number) => Math.floor(room / 2);
       return {
         items: images.length,
-        batchSize,
+        batchSize: isPaired ? 2 * batchSize : batchSize,
+        ...weighing,
         shapes: { images: [resolution, resolution, 3] },
         strings: { text: captions },
         captionsVary: shuffleCaption,
         captionAt,
-        ids: (epoch) => epochOrder(random, images.length, epoch, shuffle),
+        ids(epoch) {
+          const order = epochOrder(random, pairs, epoch, shuffle);
+          return isPaired ? Array.from(order).flatMap((id) => [id, pairs + id]) : order;
+        },
         fingerprint: async () => {
           // Names, sizes and captions: reading every byte of a large folder would take as long as an epoch.
-          const sizes = await Promise.all(entries.map(async ({ path }) => (await stat(path)).size));
+          const sizes = await Promise.all(entries.map(async ({ path, prior }) => (prior?.isDrawn ? 'drawn' : (await stat(path)).size)));
           return hashOfText(
             `${images.map((image, id) => `${basename(pathOf(id))} ${sizes[image]} ${captions[id]}`).join('\n')} ${resolution}`,
           );

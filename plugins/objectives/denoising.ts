@@ -37,7 +37,8 @@ export interface DenoisingOptions {
 /**
  * The denoising objective (Ho et al. 2020): t uniform, x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise, mean squared error to
  * noise, v = sqrt(abar) noise - sqrt(1 - abar) x_0 or x_0, whichever the model's noise schedule says. Batches hold
- * `images` [n, h, w, 3] in [-1, 1], or what the codec made of them as `moments`, and texts. Every draw belongs to an example, never to its place in a batch.
+ * `images` [n, h, w, 3] in [-1, 1], or what the codec made of them as `moments`, and texts; where they have
+ * the numbers `weight`, an example's loss counts so many times. Every draw belongs to an example, never to its place in a batch.
  * LATENTS_NOT_FINITE names the pictures of which an autoencoder makes no numbers: those of `images`, and of moments where the batch has their names as
  * the column `picture`. That is known one step later, since nothing waits for the device; a guard leaves such a step out.
  */
@@ -112,8 +113,12 @@ export const denoising = (options: DenoisingOptions = {}) => {
       config.prediction_type === 'epsilon' ? e : config.prediction_type === 'sample' ? latents : e.mul(signal).sub(latents.mul(spread));
     const predicted = model.predict(context, noisy, timesteps, model.encode(context, texts), batch.numbers?.timeIds);
     const each = squaredErrors(predicted, target);
-    if (snrGamma === undefined) return each.mean() as Scalar;
-    const weights = timesteps.map((t) => minSnrWeight(alphasCumprod[t], snrGamma, config.prediction_type));
+    const given = batch.numbers?.weight;
+    if (snrGamma === undefined && !given) return each.mean() as Scalar;
+    const weights = timesteps.map((t, i) => {
+      const bySnr = snrGamma === undefined ? 1 : minSnrWeight(alphasCumprod[t], snrGamma, config.prediction_type);
+      return bySnr * (given?.[i][0] ?? 1);
+    });
     return each.mul(tf.tensor1d(weights)).mean() as Scalar;
   }
 

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import { type Host, type Model, type Tensors, weightsOf } from '../../core/index.js';
-import { type LoraScaling, loraMatrices } from '../adapters/lora/serialize.js';
+import { loraMatrices } from '../adapters/lora/serialize.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import { runName } from './folders/run-name.js';
 import { folder } from './formats/folder.js';
 import { writeLoraFile } from './formats/lora/diffusers.js';
 import { familyOfModel } from './formats/lora/family.js';
 import { kohyaFile, tagFrequency, writeKohyaLora } from './formats/lora/kohya.js';
+import type { LoraScaling } from './formats/lora/matrices.js';
 import { modelMetadata, type TrainedModel } from './formats/lora/model-metadata.js';
 import { LORA_FILE } from './formats/lora-file.js';
 import { refuseRuined, trainedOf } from './weights/finite.js';

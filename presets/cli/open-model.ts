@@ -39,9 +39,9 @@ export async function openModel({ device: name, lora = [], mixedPrecision = 'no'
     const modules = toTensors(adapter.read(model.modules), model);
     await mergeLora(
       model,
-      modules.map((module) => ({ ...module, scale: module.scale * share })),
+      modules.map((module) => ({ ...module, share })),
     );
-    tf.dispose(modules.map(({ a, b }) => [a, b]));
+    tf.dispose(modules.flatMap(({ a, b, magnitude }) => [a, b, ...(magnitude ? [magnitude] : [])]));
   }
   return model;
 }

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { Composition } from '../../core/index.js';
 import { autoencoder, autoencoderOptions } from '../autoencoder.js';
+import { dreamboothLora, dreamboothLoraOptions } from '../dreambooth-lora.js';
 import { emoji, emojiOptions } from '../emoji.js';
 import { emojiAutoencoder, emojiAutoencoderOptions } from '../emoji-autoencoder.js';
 import { emojiBase, emojiBaseOptions } from '../emoji-base.js';
@@ -30,6 +31,12 @@ export const PRESETS: Readonly<Record<string, Preset>> = {
     options: loraTextToImageOptions,
     scripts: ['train_text_to_image_lora.py', 'train_text_to_image_lora_sdxl.py'],
     make: loraTextToImage,
+  },
+  'dreambooth-lora': {
+    summary: 'Teach a text-to-image model one thing with LoRA, from some images of it.',
+    options: dreamboothLoraOptions,
+    scripts: ['train_dreambooth_lora.py'],
+    make: dreamboothLora,
   },
   'text-to-image': { summary: 'Train a text-to-image model whole on a folder of images.', options: textToImageOptions, make: textToImage },
 };

@@ -1,6 +1,6 @@
 import type { AnyPlugin } from '../../core/index.js';
 import { type CachedLatentsOptions, cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
-import { imageFolder } from '../../plugins/data/image-folder.js';
+import { type ImageFolderOptions, imageFolder } from '../../plugins/data/image-folder.js';
 import { graphCapture } from '../../plugins/devices/graph-capture.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
@@ -12,24 +12,45 @@ import { folder } from '../../plugins/persist/formats/folder.js';
 import { dataFolder } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
-import type { diffusionOptions, imageOptions, modelOptions, OptionValues, samplingOptions } from './options.js';
+import type { diffusionOptions, imageOptions, modelOptions, OptionValues, pictureOptions, samplingOptions } from './options.js';
 import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
 
-/** The options that both presets have, checked and with their defaults. */
+/** The options that these presets have, checked and with their defaults. */
 type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
-  OptionValues<typeof modelOptions & typeof imageOptions & typeof diffusionOptions & typeof samplingOptions>;
+  OptionValues<typeof modelOptions & typeof pictureOptions & typeof diffusionOptions & typeof samplingOptions> & {
+    readonly captionColumn?: string;
+    readonly captionPrefix?: string | undefined;
+  };
+
+/** The folder that a preset trains on, and what is true of it alone. */
+export interface TrainingFolder {
+  readonly folder: string;
+  readonly options: Partial<ImageFolderOptions>;
+}
+
+/** The training folder of presets that take captions from it. */
+export const captionedFolder = async (o: OptionValues<typeof imageOptions>): Promise<TrainingFolder> => ({
+  folder: await dataFolder(o),
+  options: {
+    shuffleCaption: o.shuffleCaption,
+    keepTokens: o.keepTokens,
+    folderRepeats: o.folderRepeats,
+    ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
+  },
+});
 
 /** Data, objective, evaluation and pictures of the presets that train on a folder of images. `given` are the options as they came, without defaults. */
 export async function diffusionPlugins(
   o: DiffusionOptions,
   given: Partial<Pick<DiffusionOptions, 'cacheDir' | 'cacheLatents'>>,
+  training: TrainingFolder,
 ): Promise<AnyPlugin[]> {
   // What is true of both folders; only the training's images are cropped and flipped at random.
   const images = {
     batchSize: o.trainBatchSize,
     resolution: await resolutionFor(o),
-    captionColumn: o.captionColumn,
+    ...(o.captionColumn === undefined ? {} : { captionColumn: o.captionColumn }),
     interpolation: o.imageInterpolationMode,
     background: o.background,
     ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
@@ -46,18 +67,7 @@ export async function diffusionPlugins(
     o.cacheLatents ? cachedLatents(pictures, { ...cache, ...more }) : pictures;
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
-    data(
-      imageFolder(await dataFolder(o), {
-        ...images,
-        centerCrop: o.centerCrop,
-        randomFlip: o.randomFlip,
-        shuffleCaption: o.shuffleCaption,
-        keepTokens: o.keepTokens,
-        folderRepeats: o.folderRepeats,
-        ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
-      }),
-      { sayIdle },
-    ),
+    data(imageFolder(training.folder, { ...images, centerCrop: o.centerCrop, randomFlip: o.randomFlip, ...training.options }), { sayIdle }),
     denoisingOf(o),
     ...(o.gradientCheckpointing ? [gradientCheckpointing()] : []),
     ...(o.graphCapture ? [graphCapture()] : []),

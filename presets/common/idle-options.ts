@@ -5,7 +5,10 @@ import { warmsUp } from './schedules.js';
 
 type Shared = typeof runOptions & typeof optimizerOptions & typeof imageOptions & typeof modelOptions & typeof samplingOptions;
 /** The options that decide whether others have an effect; no preset has all. */
-type Values = Partial<Omit<OptionValues<Shared>, 'negativePrompt'>> & { readonly useEma?: boolean };
+type Values = Partial<Omit<OptionValues<Shared>, 'negativePrompt'>> & {
+  readonly useEma?: boolean;
+  readonly withPriorPreservation?: boolean;
+};
 
 /** What options need to have an effect. */
 interface Need {
@@ -30,8 +33,18 @@ const NEEDS: readonly Need[] = [
       'validationEpochs',
     ],
     of: 'validationPrompt',
+    idle: (o) => o.validationPrompt === undefined && !o.withPriorPreservation,
+    why: 'without --validation_prompt',
+  },
+  {
+    options: ['numValidationImages', 'validationEpochs'],
     idle: (o) => o.validationPrompt === undefined,
     why: 'without --validation_prompt',
+  },
+  {
+    options: ['classDataDir', 'classPrompt', 'numClassImages', 'sampleBatchSize', 'priorLossWeight'],
+    idle: (o) => !o.withPriorPreservation,
+    why: 'without --with_prior_preservation',
   },
   { options: ['guidanceRescale', 'negativePrompt'], idle: (o) => o.guidanceScale === 1, why: 'with --guidance_scale 1' },
   {

@@ -109,6 +109,29 @@ export const diffusionOptions = {
   captionDropout: share().default(0.1).describe('Share of captions left empty, for classifier-free guidance.'),
 };
 
+/** How pictures are looked at, wherever they come from. */
+export const pictureOptions = {
+  background: text()
+    .regex(/^(white|black|grey|#[0-9a-f]{6})$/i, 'expected white, black, grey or #rrggbb')
+    .default('white')
+    .describe('The colour behind what is transparent: white, black, grey or #rrggbb.'),
+  resolution: count().optional().describe('Side of the square images; the model’s by default.'),
+  imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
+  centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
+  randomFlip: z.boolean().default(false).describe('Flip images left to right at random.'),
+  maxPixels: count().default(64_000_000).describe('Images with more pixels are refused.'),
+  skipBadImages: z.boolean().default(false).describe('Leave out images that cannot be decoded, and say which.'),
+  cacheLatents: z
+    .boolean()
+    .default(true)
+    .describe('Compute latents and text states that do not change once, before training, where the model has an autoencoder.'),
+  cacheDir: text()
+    .optional()
+    .describe(
+      'A folder to keep these in, for later runs too, and pictures of data sets that come as tables; in memory, and in Hugging Face’s cache, by default.',
+    ),
+};
+
 export const imageOptions = {
   trainDataDir: text()
     .optional()
@@ -128,26 +151,8 @@ export const imageOptions = {
     .describe(
       'Folders in the folder that are named as "10_sks dog" say how often an epoch shows their images, and what those show where nothing else does.',
     ),
-  background: text()
-    .regex(/^(white|black|grey|#[0-9a-f]{6})$/i, 'expected white, black, grey or #rrggbb')
-    .default('white')
-    .describe('The colour behind what is transparent: white, black, grey or #rrggbb.'),
-  resolution: count().optional().describe('Side of the square images; the model’s by default.'),
-  imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
-  centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
-  randomFlip: z.boolean().default(false).describe('Flip images left to right at random.'),
-  maxPixels: count().default(64_000_000).describe('Images with more pixels are refused.'),
-  skipBadImages: z.boolean().default(false).describe('Leave out images that cannot be decoded, and say which.'),
   maxTrainSamples: count().optional().describe('Use only so many of the images, drawn by the seed.'),
-  cacheLatents: z
-    .boolean()
-    .default(true)
-    .describe('Compute latents and text states that do not change once, before training, where the model has an autoencoder.'),
-  cacheDir: text()
-    .optional()
-    .describe(
-      'A folder to keep these in, for later runs too, and pictures of data sets that come as tables; in memory, and in Hugging Face’s cache, by default.',
-    ),
+  ...pictureOptions,
 };
 
 export const samplingOptions = {

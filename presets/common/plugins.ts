@@ -49,6 +49,9 @@ const RANK_LOCAL = new Set([
   'quiet',
   'resumeFromCheckpoint',
   'trainDataDir',
+  'instanceDataDir',
+  'classDataDir',
+  'sampleBatchSize',
   'datasetName',
   'pretrainedModelNameOrPath',
   'pretrainedVaeModelNameOrPath',
@@ -73,6 +76,8 @@ interface Reads {
   readonly cacheDir?: string | undefined;
   readonly resolution?: number | undefined;
   readonly trainDataDir?: string | undefined;
+  readonly instanceDataDir?: string | undefined;
+  readonly classDataDir?: string | undefined;
   readonly datasetName?: string | undefined;
   readonly validationDataDir?: string | undefined;
 }
@@ -102,6 +107,8 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
         o.pretrainedModelNameOrPath,
         o.pretrainedVaeModelNameOrPath,
         o.trainDataDir,
+        o.instanceDataDir,
+        o.classDataDir,
         o.datasetName,
         o.validationDataDir,
         o.cacheDir,

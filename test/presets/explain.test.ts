@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -11,6 +11,7 @@ import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { OPTIMIZERS } from '../../presets/common/optimizers.js';
 import { emojiBaseFolder } from '../../presets/common/package-root.js';
+import { dreamboothLora } from '../../presets/dreambooth-lora.js';
 import { emojiAutoencoderConfig } from '../../presets/emoji/model.js';
 import { emoji } from '../../presets/emoji.js';
 import { emojiBase } from '../../presets/emoji-base.js';
@@ -97,6 +98,14 @@ describe('explain', () => {
     expect([e.plan.steps, e.plan.epochs, e.plan.stepsPerEpoch]).toEqual([9, 3, 3]);
     expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);
     expect(e.plan.windowLength).toBe(1);
+  });
+
+  test('dreamboothLora draws no picture of the class', async () => {
+    const prior = { withPriorPreservation: true, classDataDir: join(images, 'class'), classPrompt: 'red', numClassImages: 12 };
+    const e = await explained(await dreamboothLora({ ...options, instanceDataDir: images, instancePrompt: 'a sks', ...prior }));
+    expect([e.plan.steps, e.plan.items, e.plan.effectiveBatch]).toEqual([3, 24, 8]);
+    expect(taps(e, 'prepareModel')).toEqual(['class-pictures', 'lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);
+    expect(existsSync(prior.classDataDir)).toBe(false);
   });
 
   test('another optimizer by an option or by a word in code: the same run, nothing else changed', async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { z } from 'zod';
 import { PRESETS } from '../../presets/cli/registry.js';
 import { idleOptions } from '../../presets/common/idle-options.js';
+import { dreamboothLoraOptions } from '../../presets/dreambooth-lora.js';
 import { emojiOptions } from '../../presets/emoji.js';
 import { emojiBaseOptions } from '../../presets/emoji-base.js';
 import { textToImageOptions } from '../../presets/text-to-image.js';
@@ -17,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const said = (schema: z.ZodObject, given: object, worldSize?: number) =>
-  idleOptions(schema, schema.parse(schema.shape.trainDataDir ? { trainDataDir: '.', ...given } : given), given, worldSize);
+  idleOptions(schema, schema.parse({ ...needsOf(schema.shape, '.'), ...given }), given, worldSize);
 
 /** Options without an effect, what is said of them, and what gives them one. */
 const IDLE: readonly [given: object, line: string, remedy: object][] = [
@@ -91,6 +92,18 @@ test('options for several processes, in one', () => {
     '--timeout, --check_every, --split_batches, --gradient_compression have no effect with one process',
   ]);
   expect(said(textToImageOptions, given, 2)).toEqual([]);
+});
+
+test('options of a class, and of drawing, without one', () => {
+  const prior = { classDataDir: 'dogs', classPrompt: 'a dog', numClassImages: 9, sampleBatchSize: 2, priorLossWeight: 0.5 };
+  const drawing = { numInferenceSteps: 9, numValidationImages: 2 };
+  expect(said(dreamboothLoraOptions, { ...prior, ...drawing })).toEqual([
+    '--num_inference_steps, --num_validation_images have no effect without --validation_prompt',
+    '--class_data_dir, --class_prompt, --num_class_images, --sample_batch_size, --prior_loss_weight have no effect without --with_prior_preservation',
+  ]);
+  expect(said(dreamboothLoraOptions, { ...prior, ...drawing, withPriorPreservation: true })).toEqual([
+    '--num_validation_images has no effect without --validation_prompt',
+  ]);
 });
 
 test('nothing is said of what a preset does always, of defaults, or of no warm-up where there is none', () => {

@@ -6,6 +6,7 @@ import { type Composition, RUN } from '../../core/index.js';
 import { autoencoder, autoencoderOptions } from '../../presets/autoencoder.js';
 import { PRESETS } from '../../presets/cli/registry.js';
 import { emojiBaseFolder } from '../../presets/common/package-root.js';
+import { dreamboothLora, dreamboothLoraOptions } from '../../presets/dreambooth-lora.js';
 import { loraTextToImage, loraTextToImageOptions } from '../../presets/lora-text-to-image.js';
 import { textToImage, textToImageOptions } from '../../presets/text-to-image.js';
 import { needsOf } from '../support/preset-needs.js';
@@ -59,11 +60,15 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   keepTokens: { cacheLatents: false, shuffleCaption: true, keepTokens: 2 },
   background: { cacheLatents: false, background: 'black' },
   imageInterpolationMode: { cacheLatents: false, imageInterpolationMode: 'bicubic' },
+  priorLossWeight: { cacheLatents: false, withPriorPreservation: true, classDataDir: 'dogs', classPrompt: 'a dog', priorLossWeight: 0.5 },
   rank: { rank: 7 },
   loraAlpha: { loraAlpha: 77 },
   loraDropout: { loraDropout: 0.5 },
   loraTargets: { loraTargets: ['to_q'] },
-  rslora: { rslora: true },
+  useRslora: { useRslora: true },
+  rankPattern: { rankPattern: ['to_q=8'] },
+  alphaPattern: { alphaPattern: ['to_q=8'] },
+  useDora: { useDora: true },
   trainTextEncoder: { trainTextEncoder: true },
   useEma: { useEma: true },
   emaWarmup: { useEma: true, emaWarmup: 'power' },
@@ -82,6 +87,7 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 const BY_CONTENT = [
   ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
   ...['captionPrefix', 'folderRepeats'],
+  ...['instanceDataDir', 'instancePrompt', 'withPriorPreservation', 'classDataDir', 'classPrompt', 'numClassImages'],
   ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
   ...[
     'pretrainedModelNameOrPath',
@@ -112,7 +118,7 @@ const HARMLESS = [
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['validationEpochs', 'numValidationImages'],
+  ['validationEpochs', 'numValidationImages', 'sampleBatchSize'],
   [
     'numInferenceSteps',
     'guidanceScale',
@@ -130,8 +136,9 @@ test.each([
   ['text-to-image', textToImageOptions, textToImage],
   ['lora-text-to-image', loraTextToImageOptions, loraTextToImage],
   ['autoencoder', autoencoderOptions, (o: object) => autoencoder({ pretrainedVaeModelNameOrPath: emojiBaseFolder(), ...o } as never)],
+  ['dreambooth-lora', dreamboothLoraOptions, dreamboothLora],
 ] as const)('every option of %s that changes what is computed is among what a resumed run compares', async (_, { shape }, preset) => {
-  const made = async (options: object) => comparedOf(await preset({ trainDataDir: folder, outputDir: folder, ...options } as never));
+  const made = async (options: object) => comparedOf(await preset({ ...needsOf(shape, folder), outputDir: folder, ...options } as never));
   for (const name of Object.keys(shape)) {
     const lists = [name in COMPARED, BY_CONTENT.includes(name), HARMLESS.includes(name)];
     expect([name, lists.filter(Boolean).length]).toEqual([name, 1]);

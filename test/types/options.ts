@@ -1,6 +1,7 @@
 // The published option types are what the schemas take.
 
 import type { AutoencoderOptions, autoencoderOptions } from 'steploom/presets/autoencoder';
+import type { DreamboothLoraOptions, dreamboothLoraOptions } from 'steploom/presets/dreambooth-lora';
 import type { EmojiOptions, emojiOptions } from 'steploom/presets/emoji';
 import type { EmojiAutoencoderOptions, emojiAutoencoderOptions } from 'steploom/presets/emoji-autoencoder';
 import type { EmojiBaseOptions, emojiBaseOptions } from 'steploom/presets/emoji-base';
@@ -18,5 +19,6 @@ export const same: [
   Same<EmojiOptions, Input<typeof emojiOptions>>,
   Same<EmojiBaseOptions, Input<typeof emojiBaseOptions>>,
   Same<LoraTextToImageOptions, Input<typeof loraTextToImageOptions>>,
+  Same<DreamboothLoraOptions, Input<typeof dreamboothLoraOptions>>,
   Same<TextToImageOptions, Input<typeof textToImageOptions>>,
-] = [true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true];

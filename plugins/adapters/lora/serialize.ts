@@ -1,33 +1,26 @@
 import * as tf from '@tensorflow/tfjs';
 import { fail, type Model, type ModuleFacts, type Tensor, type TensorData, type Tensors, toHost } from '../../../core/index.js';
 import { writeLoraFile } from '../../persist/formats/lora/diffusers.js';
-import { loraScale, type ScaledLoraMatrices } from '../../persist/formats/lora/matrices.js';
+import { type LoraScaling, type ScaledLoraMatrices, scalingOf } from '../../persist/formats/lora/matrices.js';
 import { LORA_FILE, type ReadLoraOptions, readLoraFile } from '../../persist/formats/lora-file.js';
 import { fromFile, type Layout, shapeOfFile, toPyTorch } from '../../persist/formats/pytorch-layout.js';
 import { loraModules } from './modules.js';
 
 const layoutOf = ({ kind }: ModuleFacts): Layout => (kind === 'linear' ? 'linear' : 'conv');
 
-/** How adapters were made: one rank, alpha and way of scaling for all of them. */
-export interface LoraScaling {
-  readonly alpha: number;
-  readonly rank: number;
-  readonly rslora?: boolean;
-}
-
 /** A model's adapters as files hold them. LORA_EMPTY where it has none. */
-export async function loraMatrices(
-  model: Model,
-  weights: Tensors,
-  { alpha, rank, rslora = false }: LoraScaling,
-): Promise<ScaledLoraMatrices[]> {
+export async function loraMatrices(model: Model, weights: Tensors, scaling: LoraScaling): Promise<ScaledLoraMatrices[]> {
   const adapted = loraModules(model, weights);
   if (adapted.length === 0) fail('LORA_EMPTY', 'lora', 'the model has no adapters to write', 'Add lora() to the run.');
-  const scaling = { rank, alpha, rslora, scale: loraScale(rank, alpha, rslora) };
   const modules: ScaledLoraMatrices[] = [];
-  for (const { path, a, b } of adapted) {
-    modules.push({ path, a: toPyTorch(await toHost(a)), b: toPyTorch(await toHost(b)), ...scaling });
-  }
+  for (const { path, a, b, magnitude } of adapted)
+    modules.push({
+      path,
+      a: toPyTorch(await toHost(a)),
+      b: toPyTorch(await toHost(b)),
+      ...(magnitude ? { magnitude: await toHost(magnitude) } : {}),
+      ...scalingOf(path, scaling),
+    });
   return modules;
 }
 
@@ -36,16 +29,18 @@ export const writeLora = async (model: Model, weights: Tensors, scaling: LoraSca
   writeLoraFile(await loraMatrices(model, weights, scaling));
 
 /** A module's adapter from a file, as tensors, which the caller owns, with the scale it is used at. */
-export interface LoadedAdapter extends Omit<ScaledLoraMatrices, 'a' | 'b'> {
+export interface LoadedAdapter extends Omit<ScaledLoraMatrices, 'a' | 'b' | 'magnitude'> {
   readonly a: Tensor;
   readonly b: Tensor;
+  readonly magnitude?: Tensor;
 }
 
 /** Adapters as tensors in the layout of a model, whose modules they fit. */
 export const toTensors = (modules: readonly ScaledLoraMatrices[], model: Model): LoadedAdapter[] =>
-  modules.map(({ a, b, ...module }) => {
+  modules.map(({ a, b, magnitude, ...module }) => {
     const layout = layoutOf(model.modules.get(module.path) as ModuleFacts);
-    return { ...module, a: fromPyTorch(a, layout), b: fromPyTorch(b, layout) };
+    const lengths = magnitude ? { magnitude: tf.tensor1d(magnitude.data as Float32Array) } : {};
+    return { ...module, a: fromPyTorch(a, layout), b: fromPyTorch(b, layout), ...lengths };
   });
 
 /** Reads a file's adapters for a model, whose modules and shapes they must fit (LORA_MISMATCH). `where` names the file in errors. */

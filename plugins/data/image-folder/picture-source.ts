@@ -13,6 +13,8 @@ export interface PictureSource extends Source {
   /** An example's caption, as an epoch shows it, and whether that is another one each time. */
   captionAt(id: number, epoch: number): string;
   readonly captionsVary: boolean;
+  /** How much an example's loss counts, where they differ. */
+  readonly weightOf?: (id: number) => number;
   /** How messages name an example. */
   nameOf(id: number): string;
   /** All ways in which epochs will show an example; null where each may cut it elsewhere. */
@@ -20,3 +22,7 @@ export interface PictureSource extends Source {
   /** Which of these an epoch shows. */
   shown(id: number, epoch: number): number;
 }
+
+/** The column `weight` of a batch, where examples differ in it. */
+export const weightsOfExamples = ({ weightOf }: Pick<PictureSource, 'weightOf'>, ids: readonly number[]): { weight?: number[][] } =>
+  weightOf ? { weight: ids.map((id) => [weightOf(id)]) } : {};

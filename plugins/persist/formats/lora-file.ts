@@ -34,7 +34,7 @@ export interface LoraFile {
 /**
  * Opens a file of adapters in any form that is in use: diffusers' of now and before, peft's, kohya's (LoCon's convolutions too), and mixed
  * ones. Each module has its own rank, alpha and scale: from an `.alpha` beside its matrices, else from the configuration of its component
- * (lora_alpha, alpha_pattern, use_rslora), else the scale is 1, as upstream. DoRA, LoHa and LoKr are refused by name at once; adapters of
+ * (lora_alpha, alpha_pattern, use_rslora), else the scale is 1, as upstream. With DoRA each has magnitudes, in peft's form or LyCORIS's. LoHa and LoKr are refused by name at once; adapters of
  * another family, and whatever belongs to no module of a model or does not fit it, when they are read for it (LORA_MISMATCH). `where` names
  * the file in errors.
  */
@@ -77,7 +77,10 @@ function fitFile(
   return [...found].map(([path, values]) => {
     const { component, rest } = splitPath(path);
     const matrices = fitLora(path, values, modules.get(path), where, theirs);
-    const { alpha, rslora } = scaling(path, rest, values.alpha, configs.get(component) ?? peft, matrices.rank, where);
+    const config = configs.get(component) ?? peft;
+    if (config?.dora && !matrices.magnitude)
+      loraMismatch(where, `it says use_dora, and ${path} has no magnitudes`, 'Save the adapter again.');
+    const { alpha, rslora } = scaling(path, rest, values.alpha, config, matrices.rank, where);
     return { ...matrices, alpha, rslora, scale: loraScale(matrices.rank, alpha, rslora) };
   });
 }
@@ -115,14 +118,15 @@ function collect(
  */
 export function fitLora(
   path: string,
-  { a, b, mid }: Parts,
+  { a, b, mid, magnitude, doraScale }: Parts,
   facts: ModuleFacts | undefined,
   where: string,
   theirs = '',
 ): LoraMatrices & { readonly rank: number } {
   if (!facts) return loraMismatch(where, `the model has no module ${path}${theirs}`);
   if (!a || !b) return loraMismatch(where, `${path} has only one of its two matrices`, 'Save the adapter again.');
-  for (const { dtype } of [a, b, ...(mid ? [mid] : [])])
+  const lengths = magnitude ?? doraScale;
+  for (const { dtype } of [a, b, ...(mid ? [mid] : []), ...(lengths ? [lengths] : [])])
     if (dtype !== 'float32') return loraMismatch(where, `${path} holds ${dtype}, not floating-point numbers`, 'Save the adapter again.');
   const rank = a.shape[0];
   if (mid && String(mid.shape.slice(0, 2)) !== String([rank, rank]))
@@ -134,7 +138,11 @@ export function fitLora(
   const same = (given: readonly number[], expected: readonly number[]) => trimmed(given) === trimmed(expected);
   if (!same(whole.shape, wanted.a) || !same(b.shape, wanted.b))
     return loraMismatch(where, `${path} has shapes [${whole.shape}] and [${b.shape}], expected [${wanted.a}] and [${wanted.b}]${theirs}`);
-  return { path, a: { ...whole, shape: wanted.a }, b: { ...b, shape: wanted.b }, rank };
+  // LyCORIS has scales of inputs as well, which stand in the second axis.
+  if (lengths && !(lengths.data.length === out && (lengths === magnitude || lengths.shape[0] === out)))
+    return loraMismatch(where, `${path} has magnitudes of shape [${lengths.shape}], expected one for each of ${out} outputs${theirs}`);
+  const own = lengths ? { magnitude: { ...lengths, shape: [out] } } : {};
+  return { path, a: { ...whole, shape: wanted.a }, b: { ...b, shape: wanted.b }, rank, ...own };
 }
 
 /** A shape without what a 1 x 1 convolution has behind its two axes. */

@@ -26,3 +26,19 @@ export async function writeGrid(
     .toBuffer();
   await writeAtomically(path, png);
 }
+
+/** One image by itself; pixels are [h, w, 3] in [0, 1]. Needs Node. */
+export async function writePicture(
+  path: string,
+  pixels: Float32Array,
+  { height, width }: { height: number; width: number },
+): Promise<void> {
+  const { default: sharp } = await import('sharp');
+  const bytes = Uint8Array.from(pixels, (value) => Math.round(255 * Math.min(1, Math.max(0, value))));
+  await writeAtomically(
+    path,
+    await sharp(bytes, { raw: { width, height, channels: 3 } })
+      .png()
+      .toBuffer(),
+  );
+}

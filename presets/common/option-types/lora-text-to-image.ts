@@ -117,6 +117,8 @@ export interface LoraTextToImageOptions {
    * where nothing else does. Default: false.
    */
   readonly folderRepeats?: boolean | undefined;
+  /** Use only so many of the images, drawn by the seed. */
+  readonly maxTrainSamples?: number | undefined;
   /** The colour behind what is transparent: white, black, grey or #rrggbb. Default: white. */
   readonly background?: string | undefined;
   /** Side of the square images; the model’s by default. */
@@ -131,8 +133,6 @@ export interface LoraTextToImageOptions {
   readonly maxPixels?: number | undefined;
   /** Leave out images that cannot be decoded, and say which. Default: false. */
   readonly skipBadImages?: boolean | undefined;
-  /** Use only so many of the images, drawn by the seed. */
-  readonly maxTrainSamples?: number | undefined;
   /**
    * Compute latents and text states that do not change once, before training, where the model has an autoencoder. Default:
    * true.
@@ -222,5 +222,11 @@ export interface LoraTextToImageOptions {
   /** Adapt the attention of the text encoders as well. Default: false. */
   readonly trainTextEncoder?: boolean | undefined;
   /** Scale by alpha / sqrt(rank). Default: false. */
-  readonly rslora?: boolean | undefined;
+  readonly useRslora?: boolean | undefined;
+  /** Other ranks of modules, by the ends of their paths: to_q=8,ff.net.2=16. Alpha stays as it is, as in peft. */
+  readonly rankPattern?: readonly string[] | undefined;
+  /** The same of alpha. */
+  readonly alphaPattern?: readonly string[] | undefined;
+  /** DoRA: the lengths of weights are trained beside their directions; a step takes longer. Default: false. */
+  readonly useDora?: boolean | undefined;
 }

@@ -117,6 +117,8 @@ export interface TextToImageOptions {
    * where nothing else does. Default: false.
    */
   readonly folderRepeats?: boolean | undefined;
+  /** Use only so many of the images, drawn by the seed. */
+  readonly maxTrainSamples?: number | undefined;
   /** The colour behind what is transparent: white, black, grey or #rrggbb. Default: white. */
   readonly background?: string | undefined;
   /** Side of the square images; the model’s by default. */
@@ -131,8 +133,6 @@ export interface TextToImageOptions {
   readonly maxPixels?: number | undefined;
   /** Leave out images that cannot be decoded, and say which. Default: false. */
   readonly skipBadImages?: boolean | undefined;
-  /** Use only so many of the images, drawn by the seed. */
-  readonly maxTrainSamples?: number | undefined;
   /**
    * Compute latents and text states that do not change once, before training, where the model has an autoencoder. Default:
    * true.

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
+  backward,
   type Model,
   type ModuleFacts,
   makeContext,
@@ -145,6 +146,122 @@ test.each([false, true])('merged weights give the adapted output, and unmerging 
   expect(relativeGap(await output(model), wanted)).toBeLessThan(1e-5);
   await mergeLora(model, modules, -1);
   expect(relativeGap(await output(model), plain)).toBeLessThan(1e-5);
+});
+
+test('patterns give modules their own rank and alpha; the first that fits counts, and files say it', async () => {
+  const model = await tiny();
+  const options = {
+    rank: 2,
+    alpha: 3,
+    targets: ['to_q', 'ff.net.2'],
+    rankPattern: { 'attn2.to_q': 4, to_q: 1 },
+    alphaPattern: { 'ff.net.2': 8 },
+  };
+  const { adapted, problems } = await applied(model, options);
+  expect(problems).toEqual([]);
+  const back = readLora(await writeLora(adapted, weightsOf(adapted), options), model);
+  for (const { path, a, rank, scale } of back) {
+    const wanted = path.endsWith('ff.net.2') ? [2, 4] : path.endsWith('attn2.to_q') ? [4, 0.75] : [1, 3];
+    expect([path, rank, scale, a.shape.at(-1)]).toEqual([path, ...wanted, wanted[0]]);
+  }
+  const wrong = await applied(model, { ...options, rankPattern: { to_k: 4 }, alphaPattern: { to_q: 0 } });
+  expect(wrong.problems.map(({ code }) => code).sort()).toEqual(['OPTION_INVALID', 'TARGET_UNMATCHED']);
+});
+
+describe('DoRA', () => {
+  const options = { rank: 4, alpha: 3, targets: ALL, dora: true };
+  const randomMagnitudes = (model: Model) => {
+    for (const [path, { variable }] of model.parameters)
+      if (path.endsWith('lora_magnitude_vector')) variable.assign(variable.mul(tf.linspace(0.7, 1.4, variable.size)) as never);
+  };
+
+  test('starts as the base model; with other lengths it gives what the merged weights do, which cannot be unmerged', async () => {
+    const model = await tiny();
+    const plain = await output(model);
+    const { adapted, problems } = await applied(model, options);
+    expect(problems).toEqual([]);
+    expect(relativeGap(await output(adapted), plain)).toBeLessThan(1e-5);
+    randomB(adapted);
+    const turned = await output(adapted);
+    randomMagnitudes(adapted);
+    const wanted = await output(adapted);
+    expect(relativeGap(turned, plain)).toBeGreaterThan(0.02);
+    expect(relativeGap(wanted, turned)).toBeGreaterThan(0.02);
+    const back = readLora(await writeLora(adapted, weightsOf(adapted), options), model);
+    await mergeLora(model, back);
+    expect(relativeGap(await output(model), wanted)).toBeLessThan(1e-5);
+    await expect(mergeLora(model, back, -1)).rejects.toThrow(/LORA_MISMATCH.*cannot be unmerged/);
+  });
+
+  test('half of an adapter is half of the difference that it makes to the weights', async () => {
+    const model = await tiny();
+    const { adapted } = await applied(model, { ...options, targets: ['to_q'] });
+    randomB(adapted);
+    randomMagnitudes(adapted);
+    const [module] = loraModules(adapted, weightsOf(adapted));
+    const { variable } = model.parameters.get(module.facts.weight) as Parameter;
+    const weight = async (share: number) => {
+      const before = variable.clone();
+      await mergeLora(model, [{ ...module, scale: 0.75, share }]);
+      const after = await variable.data();
+      variable.assign(before as never);
+      before.dispose();
+      return after;
+    };
+    const [none, half, whole] = [await weight(0), await weight(0.5), await weight(1)];
+    for (const [i, x] of half.entries()) expect(x).toBeCloseTo((none[i] + whole[i]) / 2, 5);
+    // Each column has the length that it was given.
+    const [, out] = module.facts.shape;
+    const magnitudes = await (module.magnitude as Tensor).data();
+    for (let o = 0; o < out; o++) {
+      const length = Math.hypot(...whole.filter((_, i) => i % out === o));
+      expect(length).toBeCloseTo(magnitudes[o], 4);
+    }
+  });
+
+  test('the length is a constant on the way back: gradients are those of g (W + s B A) x with g held', async () => {
+    const model = await tiny();
+    const { adapted } = await applied(model, { ...options, targets: ['to_q'] });
+    randomB(adapted);
+    randomMagnitudes(adapted);
+    const [{ path, facts, a, b, magnitude }] = loraModules(adapted, weightsOf(adapted));
+    const [size, out] = facts.shape;
+    const x = tf.randomNormal([3, size], 0, 1, 'float32', 5);
+    const weight = (model.parameters.get(facts.weight) as Parameter).variable;
+    const context = makeContext(adapted, { mode: 'train', parameters: weightsOf(adapted) });
+    const paths = loraPaths(path);
+    const { gradients, loss } = backward(
+      () =>
+        context
+          .module(path, [x], ([given]) => tf.matMul(given as tf.Tensor2D, weight as tf.Tensor2D))
+          .square()
+          .sum() as tf.Scalar,
+      { a: context.parameters[paths.a], b: context.parameters[paths.b], m: context.parameters[paths.magnitude] },
+      () => 1,
+    );
+    const rows = (tensor: Tensor) => tensor.arraySync() as number[][];
+    const [W, A, B, X] = [weight, a, b, x].map(rows);
+    const M = Array.from((magnitude as Tensor).dataSync());
+    const sum = W.map((row, i) => row.map((w, o) => w + 0.75 * A[i].reduce((all, value, r) => all + value * B[r][o], 0)));
+    const length = M.map((_, o) => Math.hypot(...sum.map((row) => row[o])));
+    const y = X.map((row) => M.map((m, o) => (m / length[o]) * row.reduce((all, value, i) => all + value * sum[i][o], 0)));
+    expect(loss.dataSync()[0]).toBeCloseTo(
+      y.flat().reduce((all, value) => all + value * value, 0),
+      2,
+    );
+    const dm = M.map((m, o) => y.reduce((all, row) => all + (2 * row[o] * row[o]) / m, 0));
+    const db = B.map((row, r) =>
+      row.map((_, o) =>
+        X.reduce(
+          (all, values, n) => all + 2 * y[n][o] * (M[o] / length[o]) * 0.75 * values.reduce((of, value, i) => of + value * A[i][r], 0),
+          0,
+        ),
+      ),
+    );
+    expect(relativeGap(Float32Array.from(gradients.m.dataSync()), Float32Array.from(dm))).toBeLessThan(1e-4);
+    expect(relativeGap(Float32Array.from(gradients.b.dataSync()), Float32Array.from(db.flat()))).toBeLessThan(1e-4);
+    expect(gradients.b.shape).toEqual([4, out]);
+  });
 });
 
 test('a merge that is not finite is refused, and changes nothing', async () => {

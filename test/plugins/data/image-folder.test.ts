@@ -97,6 +97,42 @@ describe('an image folder', () => {
     await rm(path('checks.png'));
   });
 
+  test('each image goes with one of its class, which need not be drawn yet; the fewer begin again', async () => {
+    const [own, dogs] = [await mkdtemp(join(tmpdir(), 'steploom-')), await mkdtemp(join(tmpdir(), 'steploom-'))];
+    await solid(join(own, 'a.png'), 8, 8, 'red');
+    await solid(join(own, 'b.png'), 8, 8, 'red');
+    await solid(join(dogs, 'found.png'), 8, 8, 'blue');
+    const prior = { folder: dogs, caption: 'a dog', count: 3, weight: 0.5 };
+    const options = { batchSize: 2, resolution: 8, caption: 'a sks dog', randomFlip: true };
+    const opened = () => open(imageFolder(own, { ...options, prior }));
+    const { source, problems } = await opened();
+    expect([problems, source.items, source.batchSize]).toEqual([[], 6, 4]);
+    const ids = Array.from(source.ids(0));
+    for (let i = 0; i < 6; i += 2) expect([ids[i] < 3, ids[i + 1] - ids[i]]).toEqual([true, 3]);
+    expect(new Set(ids).size).toBe(6);
+    expect([0, 1, 2, 3, 4, 5].map((id) => source.nameOf?.(id))).toEqual(
+      [join(own, 'a.png'), join(own, 'b.png'), join(own, 'a.png')].concat(
+        ['found', 'class-0', 'class-1'].map((name) => join(dogs, `${name}.png`)),
+      ),
+    );
+    const fingerprint = await source.fingerprint?.();
+    await solid(join(dogs, 'class-0.png'), 8, 8, 'blue');
+    await solid(join(dogs, 'class-1.png'), 8, 8, 'blue');
+    // They are the same pictures, now that they are drawn.
+    expect(await (await opened()).source.fingerprint?.()).toBe(fingerprint);
+    const batch = await source.load(ids.slice(0, 4), { epoch: 0, upcoming: [] });
+    expect(batch.strings?.text).toEqual(['a sks dog', 'a dog', 'a sks dog', 'a dog']);
+    expect(batch.numbers?.weight).toEqual([[2], [1], [2], [1]]);
+    expect(Array.from(batch.tensors.images.slice([1, 0, 0, 0], [1, 1, 1, 3]).dataSync())).toEqual([-1, -1, 1]);
+    batch.tensors.images.dispose();
+    expect((await open(imageFolder(own, options))).source.items).toBe(2);
+    await writeFile(join(dogs, 'file'), '');
+    const wrong = await open(imageFolder(own, { ...options, prior: { ...prior, folder: join(dogs, 'file'), weight: -1 } }));
+    expect(wrong.problems).toEqual([expect.stringContaining('prior.weight is -1'), expect.stringContaining('ENOTDIR')]);
+    await rm(own, { recursive: true });
+    await rm(dogs, { recursive: true });
+  });
+
   test('captions are prefixed and shuffled by epoch and example; repeated images are examples of their own', async () => {
     const other = await mkdtemp(join(tmpdir(), 'steploom-'));
     await mkdir(join(other, '3_dogs'));

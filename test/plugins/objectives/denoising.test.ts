@@ -72,6 +72,15 @@ test('min-SNR weights the examples', () => {
   expect(loss(5)).toBeCloseTo((loss() * Math.min(snr, 5)) / (snr + 1), 4);
 });
 
+test('examples count as often as their weights say, beside those of min-SNR', () => {
+  const loss = (snrGamma: number | undefined, weight: number[][] | null, ...ids: number[]) =>
+    tf
+      .tidy(() => denoising({ snrGamma }).lossAt(context(), model, { ...batchOf(...ids), ...(weight ? { numbers: { weight } } : {}) }, 100))
+      .dataSync()[0];
+  for (const gamma of [undefined, 5])
+    expect(loss(gamma, [[2], [0.5]], 1, 2)).toBeCloseTo((2 * loss(gamma, null, 1) + 0.5 * loss(gamma, null, 2)) / 2, 4);
+});
+
 test('captions are dropped in training only, by example', () => {
   const texts: (string | null)[][] = [];
   const spy: TextToImage = {

@@ -51,7 +51,7 @@ test('draws with the run’s SAMPLER, or with one that it is given', async () =>
 });
 
 test('draws on request, outside of a run, what it draws in it', async () => {
-  const model = emojiModel(['red', 'heart'], 0);
+  const model = pixelModel(['red', 'heart'], 0);
   const unet = { ...model.unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 };
   const images = { dtype: 'float32' as const, shape: [1, 8, 8, 3], data: new Float32Array(192).fill(0.5) };
   const trainer = new Trainer(

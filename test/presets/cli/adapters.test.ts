@@ -73,6 +73,10 @@ test('a checkpoint’s adapters, as files have them', async () => {
     ['unet.a.to_q', 2, 3, [2, 3], [4, 2]],
   ]);
   expect([...found[1].a.data]).toEqual([1, 3, 5, 2, 4, 6]);
+  const settings = { lora: { rank: 2, alpha: 6, rslora: false, rankPattern: { conv1: 4 }, alphaPattern: { to_q: 8 }, dora: true } };
+  const dora = await into('dora', settings, { ...matrices, 'unet.a.to_q.lora_magnitude_vector': numbers(4) });
+  const [, toQ] = (await findAdapter(dora)).read(modules);
+  expect([toQ.scale, toQ.magnitude && Array.from(toQ.magnitude.data)]).toEqual([4, [1, 2, 3, 4]]);
   const refused = async (...of: [string, ...Parameters<typeof snapshot>]) =>
     expect(findAdapter(await into(...of)).then((found) => found.read(modules))).rejects;
   await (await refused('none', {}, matrices)).toThrow(/LORA_MISMATCH.*none: it is the checkpoint of a run without LoRA/);

@@ -132,8 +132,8 @@ test('adapters of other families, and what is no LoRA, are refused by name', asy
     writeSafetensors({ [`${flux}.lora_A.weight`]: numbers(2, 4), [`${flux}.lora_B.weight`]: numbers(4, 2) }),
   );
   await expect(convert('flux.safetensors', 'out.safetensors', '--to', 'kohya')).rejects.toThrow(/LORA_MISMATCH.*an adapter of Flux/);
-  await writeFile(at('dora.safetensors'), writeSafetensors({ 'lora_unet_a.dora_scale': numbers(2, 4) }));
-  await expect(convert('dora.safetensors', 'out.safetensors', '--to', 'kohya')).rejects.toThrow(/LORA_MISMATCH.*belongs to DoRA/);
+  await writeFile(at('loha.safetensors'), writeSafetensors({ 'lora_unet_a.hada_w1_a': numbers(2, 4) }));
+  await expect(convert('loha.safetensors', 'out.safetensors', '--to', 'kohya')).rejects.toThrow(/LORA_MISMATCH.*belongs to LoHa/);
   expect(existsSync(at('out.safetensors'))).toBe(false);
 });
 

@@ -126,8 +126,7 @@ test('what is no LoRA, or one of another family, is refused by name before anyth
   });
   const module = 'lora_unet_input_blocks_4_1_transformer_blocks_1_attn2_to_k';
   for (const [end, message] of [
-    ['dora_scale', /LORA_MISMATCH.*a.safetensors: .*dora_scale belongs to DoRA/],
-    ['hada_w1_a', /LORA_MISMATCH.*belongs to LoHa/],
+    ['hada_w1_a', /LORA_MISMATCH.*a.safetensors: .*hada_w1_a belongs to LoHa/],
     ['lokr_w1', /LORA_MISMATCH.*belongs to LoKr/],
     ['lora_down.weight', /LORA_MISMATCH.*the adapter is one of SDXL, the model is built like Stable Diffusion 1/],
   ] as const) {

@@ -17,6 +17,7 @@ const schema = z.looseObject({
 /** Alpha by module, and the way of scaling, of one component. */
 export interface AdapterConfig {
   readonly rslora: boolean;
+  readonly dora: boolean;
   alphaOf(module: string): number;
 }
 
@@ -41,9 +42,8 @@ function parse(options: Record<string, unknown>, where: string): AdapterConfig {
     return loraMismatch(where, `${path.join('.')} is ${JSON.stringify(given)}: ${message}`, 'Save the adapter again.');
   }
   const { lora_alpha: alpha, alpha_pattern: patterns, use_rslora: rslora, use_dora: dora } = parsed.data;
-  if (dora) return loraMismatch(where, 'it says use_dora: DoRA is not supported', 'Use a LoRA, or merge it with the program that made it.');
   const tests = Object.entries(patterns ?? {}).map(([pattern, value]) => ({ value, fits: patternTest(pattern, where) }));
-  return { rslora: rslora === true, alphaOf: (module) => tests.find(({ fits }) => fits(module))?.value ?? alpha };
+  return { rslora: rslora === true, dora: dora === true, alphaOf: (module) => tests.find(({ fits }) => fits(module))?.value ?? alpha };
 }
 
 /**

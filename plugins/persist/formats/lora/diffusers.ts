@@ -30,18 +30,22 @@ export function writeLoraFile(modules: readonly ScaledLoraMatrices[], { half = f
   }
   for (const [component, own] of components) {
     const text = component.startsWith('text_encoder');
-    const attention = own.every(({ path }) => ATTENTION.test(path));
+    // Only peft's keys go with magnitudes.
+    const attention = own.every(({ path, magnitude }) => ATTENTION.test(path) && !magnitude);
     const [down, up] = text
       ? ['.lora_linear_layer.down', '.lora_linear_layer.up']
       : attention
         ? ['.lora.down', '.lora.up']
         : ['.lora_A', '.lora_B'];
     const prefix = component === '' ? '' : `${component}.`;
-    for (const { path, a, b } of own) {
+    for (const { path, a, b, magnitude } of own) {
       const { rest } = splitPath(path);
       const key = prefix + (text ? withTextModel(rest) : rest);
       tensors[`${key}${down}.weight`] = a;
       tensors[`${key}${up}.weight`] = b;
+      // peft has those of convolutions as a tensor of four axes.
+      if (magnitude)
+        tensors[`${key}.lora_magnitude_vector`] = b.shape.length === 4 ? { ...magnitude, shape: [1, b.shape[0], 1, 1] } : magnitude;
     }
     for (const [name, value] of Object.entries(peftConfig(own))) config[prefix + name] = value;
   }
@@ -65,6 +69,7 @@ function peftConfig(modules: readonly ScaledLoraMatrices[]): Record<string, unkn
     rank_pattern: Object.fromEntries(scaled.filter((module) => module.rank !== rank).map((module) => [module.name, module.rank])),
     alpha_pattern: Object.fromEntries(scaled.filter((module) => module.alpha !== alpha).map((module) => [module.name, module.alpha])),
     use_rslora: rslora,
+    use_dora: modules.some(({ magnitude }) => magnitude !== undefined),
     lora_dropout: 0,
     bias: 'none',
     target_modules: scaled.map(({ name }) => name).sort(),

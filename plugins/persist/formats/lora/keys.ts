@@ -1,5 +1,5 @@
-/** Which of a module's tensors a key names: the two matrices, LoCon's one between them, or alpha. */
-export type Part = 'a' | 'b' | 'mid' | 'alpha';
+/** Which of a module's tensors a key names: the two matrices, LoCon's one between them, alpha, or DoRA's magnitudes, as peft and as LyCORIS have them. */
+export type Part = 'a' | 'b' | 'mid' | 'alpha' | 'magnitude' | 'doraScale';
 
 const PARTS: Readonly<Record<string, Part>> = { down: 'a', A: 'a', up: 'b', B: 'b', mid: 'mid' };
 
@@ -19,6 +19,8 @@ export function parseKey(key: string): { module: string; part: Part } | null {
   const bare = key.replace(/^base_model\.model\./, '');
   const alpha = /^(.+?)(?:\.lora)?\.alpha$/.exec(bare);
   if (alpha) return { module: alpha[1], part: 'alpha' };
+  const lengths = /^(.+)\.(?:(dora_scale)|lora_magnitude_vector(?:\.[\w-]+){0,2})$/.exec(bare);
+  if (lengths) return { module: lengths[1], part: lengths[2] ? 'doraScale' : 'magnitude' };
   for (const end of ENDS) {
     const match = end.exec(bare);
     if (match) return { module: match[1], part: PARTS[match[2]] };
@@ -28,7 +30,6 @@ export function parseKey(key: string): { module: string; part: Part } | null {
 
 /** Keys of adapters that are no LoRA, or more than one: what they are called, and how they are known. */
 const OTHER_KINDS: readonly (readonly [name: string, key: RegExp])[] = [
-  ['DoRA', /dora_scale|lora_magnitude_vector/],
   ['LoHa', /\.hada_[wt]/],
   ['LoKr', /\.lokr_[wt]/],
   ['(IA)3', /\.ia3_l$|\.on_input$/],

@@ -38,10 +38,12 @@ export async function writeKohyaLora(modules: readonly ScaledLoraMatrices[], opt
   const compVis = family === 'sdxl' ? compVisNames(options.modules) : new Map<string, string>();
   const tensors: Record<string, TensorData> = {};
   for (const module of modules) {
-    const { path, a, b } = module;
+    const { path, a, b, magnitude } = module;
     const key = kohyaName(path, family, compVis);
     tensors[`${key}.lora_down.weight`] = a;
     tensors[`${key}.lora_up.weight`] = b;
+    // As LyCORIS writes DoRA: a column, with an axis more for each of a kernel.
+    if (magnitude) tensors[`${key}.dora_scale`] = { ...magnitude, shape: b.shape.map((size, axis) => (axis === 0 ? size : 1)) };
     tensors[`${key}.alpha`] = { dtype: 'float32', shape: [], data: Float32Array.of(plainAlpha(module)) };
   }
   const metadata: Record<string, string> = {

@@ -205,6 +205,30 @@ describe('matrices', () => {
   });
 });
 
+describe('magnitudes (DoRA)', () => {
+  const kohya = `lora_unet_${ATTENTION.replaceAll('.', '_')}_to_q`;
+  const conv1 = 'unet.down_blocks.0.resnets.0.conv1';
+  const lengths = numbers([4], 7);
+
+  test.each([
+    [`${toQ}.lora_magnitude_vector`, [4]],
+    [`${toQ}.lora_magnitude_vector.weight`, [4]],
+    [`base_model.model.${ATTENTION}.to_q.lora_magnitude_vector.default.weight`, [4]],
+    [`${kohya}.dora_scale`, [4, 1]],
+  ] as const)('%s is read', (key, shape) => {
+    expect(read({ ...pair, [key]: { ...lengths, shape } })[0].magnitude).toEqual(lengths);
+    expect(read(pair)[0]).not.toHaveProperty('magnitude');
+  });
+
+  test('those of convolutions are, too; a scale of inputs, or of too many, is refused', () => {
+    const matrices = { [`${conv1}.lora_A.weight`]: numbers([2, 8, 3, 3]), [`${conv1}.lora_B.weight`]: numbers([4, 2, 1, 1]) };
+    const key = `${conv1}.lora_magnitude_vector`;
+    expect(read({ ...matrices, [key]: numbers([1, 4, 1, 1], 7) })[0].magnitude).toEqual(lengths);
+    expect(refusal({ ...matrices, [key]: [8] })).toMatch(/LORA_MISMATCH.*conv1 has magnitudes of shape \[8\], expected one for each of 4/);
+    expect(refusal({ ...pair, [`${kohya}.dora_scale`]: [1, 4] })).toMatch(/LORA_MISMATCH.*magnitudes of shape \[1,4\]/);
+  });
+});
+
 describe('scales', () => {
   const toOut = `unet.${ATTENTION}.to_out.0`;
   const text = `text_encoder.${TEXT}.q_proj`;
@@ -260,7 +284,7 @@ describe('scales', () => {
     expect(refused('{"unet.lora_alpha": "x"}')).toMatch(/LORA_MISMATCH.*lora_alpha is "x"/);
     expect(refused('{"unet.use_rslora": "yes"}')).toMatch(/LORA_MISMATCH.*use_rslora is "yes"/);
     expect(refused('{"unet.alpha_pattern": {"to_q": true}}')).toMatch(/LORA_MISMATCH.*alpha_pattern.to_q is true/);
-    expect(refused('{"unet.use_dora": true}')).toMatch(/LORA_MISMATCH.*DoRA/);
+    expect(refused('{"unet.use_dora": true}')).toMatch(/LORA_MISMATCH.*says use_dora, and unet.*to_q has no magnitudes/);
     // An expression that would take years.
     const started = Date.now();
     expect(refused('{"unet.alpha_pattern": {"([a-z_.0-9]+)+!": 1}}')).toMatch(/LORA_MISMATCH.*alpha_pattern has the key/);
@@ -273,8 +297,6 @@ describe('what is no LoRA of this model', () => {
   const name = `lora_unet_${ATTENTION.replaceAll('.', '_')}_to_q`;
 
   test.each([
-    ['DoRA', `${toQ}.lora_magnitude_vector`],
-    ['DoRA', `${name}.dora_scale`],
     ['LoHa', `${name}.hada_w1_a`],
     ['LoKr', `${name}.lokr_w1`],
     ['OFT', `${name}.oft_blocks`],

@@ -117,6 +117,20 @@ test('scales by the square root of the rank come back, in both forms', async () 
     expect(scale).toBeCloseTo(sorted(mixed)[i].scale, 6);
 });
 
+test('magnitudes come back in both forms, in the shapes that peft and LyCORIS have', async () => {
+  const { modules, adapters } = adapted('sd1');
+  const dora = adapters.map((adapter, i) => ({ ...adapter, magnitude: full([3], 1 + i) }));
+  const diffusers = writeLoraFile(dora);
+  expect(sorted(readLoraFile(diffusers, modules))).toEqual(sorted(dora));
+  const kohya = await writeKohyaLora(dora, { family: 'sd1', name: 'cat', modules: modules.keys() });
+  expect(sorted(readLoraFile(kohya, modules))).toEqual(sorted(dora));
+  const shapes = (bytes: Uint8Array, end: RegExp) =>
+    new Set([...readSafetensors(bytes).tensors].flatMap(([key, { shape }]) => (end.test(key) ? [String(shape)] : [])));
+  expect([...shapes(diffusers, /lora_magnitude_vector$/)].sort()).toEqual(['1,3,1,1', '3']);
+  expect([...shapes(kohya, /dora_scale$/)].sort()).toEqual(['3,1', '3,1,1,1']);
+  expect(JSON.parse(readSafetensors(diffusers).metadata.lora_adapter_metadata)).toMatchObject({ 'unet.use_dora': true });
+});
+
 test('the configuration of peft names each component’s modules, and those whose rank or alpha is not the usual one', () => {
   const { adapters } = adapted('sdxl');
   const one = adapters.filter(({ path }) =>
