@@ -1,10 +1,10 @@
-// Configuration of distributed.mjs's runs: the base's training on random images, without what a run writes, timed on rank 0.
+// Configuration of distributed.mjs's runs: the base's training on made-up latents, without what a run writes, timed on rank 0.
 import { arrays } from '../../dist/plugins/index.js';
 
 const batch = Number(process.env.BENCH_BATCH);
 const images = Number(process.env.BENCH_IMAGES ?? 16 * batch);
-const data = Float32Array.from({ length: batch * 3072 }, (_, i) => Math.sin(i * 0.37));
-const all = new Float32Array(images * 3072);
+const data = Float32Array.from({ length: batch * 2048 }, (_, i) => Math.sin(i * 0.37));
+const all = new Float32Array(images * 2048);
 for (let at = 0; at < all.length; at += data.length) all.set(data.subarray(0, all.length - at), at);
 const warm = Number(process.env.BENCH_WARM ?? 3);
 let started = 0;
@@ -35,9 +35,9 @@ const probe = {
 export const plugins = () => [
   arrays(
     {
-      images: {
+      moments: {
         dtype: 'float32',
-        shape: [images, 32, 32, 3],
+        shape: [images, 16, 16, 8],
         data: all,
       },
     },

@@ -12,7 +12,7 @@ const images = batch * accumulation * Math.max(...counts) * Math.max(2, Math.cei
 const run = (n) => {
   const train = ['train', 'emoji-base', '--device', device, '--config', here('distributed.config.mjs'), '--train_batch_size', batch];
   train.push('--max_train_steps', steps, '--lr_warmup_steps', '1', '--quiet', '--logging_steps', '1000', '--check_every', '0');
-  train.push('--gradient_accumulation_steps', accumulation);
+  train.push('--gradient_accumulation_steps', accumulation, '--pretrained_vae_model_name_or_path', here('../../presets/emoji/base'));
   train.push('--output_dir', here('../../runs/bench'), ...(device === 'wasm' ? ['--threads', '1'] : []));
   const launch = n === 1 ? [] : ['launch', '--processes', String(n), ...(mpirun ? ['--mpirun', mpirun] : []), '--'];
   const { stdout, stderr, status } = spawnSync(process.execPath, [here('../../dist/presets/cli/main.js'), ...launch, ...train], {

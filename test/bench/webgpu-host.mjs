@@ -8,7 +8,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Trainer } from '../../dist/core/index.js';
 import { webgpu } from '../../dist/plugins/devices/webgpu.js';
 import { device } from '../../dist/plugins/index.js';
-import { emojiBase } from '../../dist/presets/index.js';
+import { emojiBase, emojiBaseFolder } from '../../dist/presets/index.js';
 import { supervised } from '../../dist/presets/supervised.js';
 
 const steps = Number(process.argv[2] ?? 40);
@@ -78,7 +78,16 @@ const small = () =>
     batchSize: trainBatchSize,
   });
 const base = async () =>
-  (await emojiBase({ device: 'webgpu', trainBatchSize, loggingSteps: 20, outputDir, quiet: true })).without('emoji-figures');
+  (
+    await emojiBase({
+      pretrainedVaeModelNameOrPath: emojiBaseFolder(),
+      device: 'webgpu',
+      trainBatchSize,
+      loggingSteps: 20,
+      outputDir,
+      quiet: true,
+    })
+  ).without('emoji-figures');
 await new Trainer((isSmall ? small() : await base()).with(stop)).train();
 rmSync(outputDir, { recursive: true });
 process.exit();

@@ -72,6 +72,7 @@ import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
 import { ema } from '../../plugins/weights/ema.js';
 import { classPictures } from '../../presets/common/class-pictures.js';
+import { introduction } from '../../presets/common/introduction.js';
 import { notice } from '../../presets/common/notice.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
 import { galleriesOf } from '../../presets/emoji/judge.js';
@@ -209,6 +210,7 @@ const autoencoderJobs: Record<string, () => Composition> = {
 const presetPlugins: Record<string, () => Composition> = {
   'presets/common/class-pictures.ts': () =>
     job().with(classPictures({ folder: join(out, 'class'), caption: 'a heart', count: 2 }, sampling)),
+  'presets/common/introduction.ts': () => job().with(introduction({ outputDir: out }, () => undefined)),
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
   'presets/emoji/figures.ts': () =>
     // Its pictures are 32 x 32: a smaller model for them.
