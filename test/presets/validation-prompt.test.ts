@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,9 +14,10 @@ const pipeline = (name: string) => fileURLToPath(new URL(`../fixtures/pipelines/
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'steploom-drawn-'));
+  await mkdir(join(folder, 'images'));
   for (const [i, background] of ['red', 'green', 'blue'].entries()) {
-    await sharp({ create: { width: 16, height: 20, channels: 3, background } }).toFile(join(folder, `${i}.png`));
-    await writeFile(join(folder, `${i}.txt`), `the ${background} cat`);
+    await sharp({ create: { width: 16, height: 20, channels: 3, background } }).toFile(join(folder, 'images', `${i}.png`));
+    await writeFile(join(folder, 'images', `${i}.txt`), `the ${background} cat`);
   }
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -34,7 +35,7 @@ async function trained(name: string, into: string, options: object) {
   };
   const composition = await loraTextToImage({
     pretrainedModelNameOrPath: pipeline(name),
-    trainDataDir: folder,
+    trainDataDir: join(folder, 'images'),
     outputDir,
     device: 'wasm',
     threads: 1,

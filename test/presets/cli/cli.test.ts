@@ -119,7 +119,7 @@ describe('training', () => {
     expect(run.err).toMatch(
       /done: step 3; 3 steps in \d.*\nloss \S+, the mean of the last 3 [\s\S]*wrote \S+log\.jsonl, [\s\S]*saved \S+checkpoint-3; go on with/,
     );
-    expect(run.err).toContain('cached-latents: the model has no autoencoder: there are no latents to keep');
+    expect(run.err).toContain('latents 3/3');
     expect(run.err).toMatch(/learning rate 0.001 is scaled to 0.002/);
     expect(run.err).toMatch(/notice: --lr_warmup_steps has no effect with --lr_scheduler constant/);
     expect(run.err).toContain('foreign-flags: --allow_tf32 has no effect here: ');
@@ -142,6 +142,7 @@ describe('training', () => {
       'plot.png',
       'pytorch_lora_weights.safetensors',
       'run.json',
+      'run.kohya.safetensors',
       'tensorboard',
     ]);
     const log = (await readFile(join(folder, 'run', 'log.jsonl'), 'utf8'))
@@ -171,7 +172,7 @@ describe('training', () => {
       'dpm-solver++',
     );
     expect([sample.code, sample.out]).toEqual([0, 'wrote ghost.png\n']);
-    expect((await sharp(join(folder, 'ghost.png')).metadata()).width).toBe(34 * 8);
+    expect((await sharp(join(folder, 'ghost.png')).metadata()).width).toBe(128 + 2);
 
     // The run's last checkpoint has the same adapter; with nothing of it the base draws something else.
     const draw = ['sample', '--prompt', 'a ghost', '--num_inference_steps', '2', '--device', 'wasm', '--sampler', 'dpm-solver++'];
@@ -184,14 +185,16 @@ describe('training', () => {
     expect((await drawn('of-checkpoint.png', ['run/checkpoint-3'])).equals(ghost)).toBe(true);
     const none = await drawn('none.png', ['run:0']);
     expect(none.equals(ghost)).toBe(false);
-    expect((await drawn('both.png', ['run', 'run:-1'])).equals(none)).toBe(true);
+    // What is added and taken away again is rounded.
+    const [both, without] = await Promise.all([await drawn('both.png', ['run', 'run:-1']), none].map((png) => sharp(png).raw().toBuffer()));
+    expect(Math.max(...both.map((value, i) => Math.abs(value - without[i])))).toBeLessThanOrEqual(1);
 
-    const many = ['--sampler', 'euler', '--num_images_per_prompt', '2', '--height', '16', '--width', '24'];
+    const many = ['--sampler', 'euler', '--num_images_per_prompt', '2', '--height', '64', '--width', '96'];
     await drawn('many.png', [], ...many);
     const { width, height } = await sharp(join(folder, 'many.png')).metadata();
-    expect([width, height]).toEqual([(2 * 25 + 1) * 8, (17 + 1) * 8]);
+    expect([width, height]).toEqual([(2 * 97 + 1) * 8, (65 + 1) * 8]);
     const odd = await steploom(...draw, '--height', '33');
-    expect([odd.code, odd.err]).toEqual([2, expect.stringMatching(/height is 33, and the model draws in blocks of 2 x 2 pixels/)]);
+    expect([odd.code, odd.err]).toEqual([2, expect.stringMatching(/height is 33, and the model draws in blocks of 8 x 8 pixels/)]);
     const useless = await steploom(...draw, '--guidance_scale', '1', '--negative_prompt', 'red');
     expect([useless.code, useless.err]).toEqual([2, expect.stringMatching(/a negative prompt is given, but guidance is 1/)]);
 
