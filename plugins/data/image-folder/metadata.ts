@@ -2,7 +2,6 @@ import { readFile, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { messageOf } from '../../../core/index.js';
 import { decodeText } from '../../persist/formats/text.js';
-import { parseCsv } from './csv.js';
 import type { Entry } from './entry.js';
 import { isImage, KINDS } from './kinds.js';
 
@@ -38,16 +37,35 @@ const jsonRows = (text: string): Row[] =>
     try {
       return [{ where, values: JSON.parse(line) ?? {} }];
     } catch (error) {
-      return [{ where, values: null, fault: messageOf(error) }];
+      return [{ where, values: null, fault: `is not JSON: ${messageOf(error)}` }];
     }
   });
 
-function csvRows(text: string): Row[] {
-  const [head, ...rows] = parseCsv(text);
-  return rows.map(({ line, cells }) => ({
-    where: `line ${line}`,
-    values: Object.fromEntries((head?.cells ?? []).map((name, i) => [name, cells[i]])),
-  }));
+/** Comma-separated values (RFC 4180), with line ends of all kinds. */
+async function csvRows(file: string, text: string, bad: Bad): Promise<Row[]> {
+  const { parse } = await import('csv-parse/sync');
+  const options = { info: true, relax_column_count: true, skip_empty_lines: true, record_delimiter: ['\r\n', '\n', '\r'] };
+  let rows: { info: { lines: number }; record: string[] }[];
+  try {
+    rows = parse(text, options) as unknown as typeof rows;
+  } catch (error) {
+    bad(
+      `${file} cannot be read: ${messageOf(error)}`,
+      'Put a text with commas, quotes or line ends between quotes, and write quotes within it twice.',
+    );
+    return [];
+  }
+  const [head, ...rest] = rows;
+  return rest.map(({ info, record }) => {
+    const where = `line ${info.lines - record.reduce((lines, cell) => lines + cell.split('\n').length - 1, 0)}`;
+    if (record.length > head.record.length)
+      return {
+        where,
+        values: null,
+        fault: `has ${record.length} cells, and the first line ${head.record.length}: quote a text that has commas`,
+      };
+    return { where, values: Object.fromEntries(head.record.map((name, i) => [name, record[i]])) };
+  });
 }
 
 async function parquetRows(file: string, bad: Bad): Promise<Row[]> {
@@ -68,7 +86,7 @@ async function rowsOf(file: string, bad: Bad): Promise<Row[]> {
   if (file.endsWith('.parquet')) return parquetRows(file, bad);
   const text = await textOf(file, bad);
   if (text === null) return [];
-  return file.endsWith('.csv') ? csvRows(text) : jsonRows(text);
+  return file.endsWith('.csv') ? csvRows(file, text, bad) : jsonRows(text);
 }
 
 /** The images that the metadata file at `path`, below `folder`, names, each by its path from the file; every fault is noted with file and line. */
@@ -83,7 +101,7 @@ export async function fromMetadata(folder: string, path: string, column: string,
   for (const { where: at, values, fault } of await rowsOf(file, bad)) {
     const where = `${file}, ${at}`;
     if (values === null) {
-      bad(`${where} is not JSON: ${fault}`, 'Write one JSON object a line.');
+      bad(`${where} ${fault}`, file.endsWith('.csv') ? 'Write as many cells as columns.' : 'Write one JSON object a line.');
       continue;
     }
     const [given, caption] = [values.file_name, values[column]];

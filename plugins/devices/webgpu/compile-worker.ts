@@ -1,4 +1,4 @@
-// A thread that compiles shaders on a device of its own: see compiled-ahead.ts. It does not end by itself, since Dawn is not made for that.
+// A thread that compiles shaders on a device of its own: see compiled-ahead.ts. It ends when nobody has a shader left to begin.
 import { workerData } from 'node:worker_threads';
 import { DAWN_OPTIONS, requestDevice } from './request-device.js';
 
@@ -23,6 +23,7 @@ async function work(): Promise<void> {
     device.createComputePipeline({ layout: 'auto', compute: { module, entryPoint: 'main' } });
   }
   device.destroy();
+  // Dawn's handles must live as long as what they made.
   Object.assign(globalThis, { kept: [gpu, adapter, device] });
 }
 

@@ -67,6 +67,10 @@ test('metadata.csv: quoted cells, line ends of all kinds, and faults with their 
     './metadata.csv, line 4 has no file_name',
     './metadata.csv, line 5: there is no image none.png',
   ]);
+  await put({ 'metadata.csv': 'file_name,text\na.png,a dog, sitting\n' });
+  expect((await listed()).problems).toEqual(['./metadata.csv, line 2 has 3 cells, and the first line 2: quote a text that has commas']);
+  await put({ 'metadata.csv': 'file_name,text\na.png,"a dog\n' });
+  expect((await listed()).problems).toEqual([expect.stringMatching(/^\.\/metadata\.csv cannot be read: Quote Not Closed/)]);
   await put({ 'metadata.csv': '' });
   expect((await listed()).problems).toEqual(['./metadata.csv names no image']);
 });
