@@ -13,5 +13,5 @@ export function packageRoot(): string {
 export const packageVersion = (): string =>
   (JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }).version;
 
-/** The base model that comes with the package: Noto's icons, 32 x 32. */
+/** The base model that comes with the package: Noto's icons, 128 x 128. */
 export const emojiBaseFolder = (): string => join(packageRoot(), 'presets', 'emoji', 'base');
