@@ -36,7 +36,7 @@ export const adamw8bit =
       const args = [toP, toG, toM, toV, toAbsmax, p.size, 0, blocks, tables, room, rate, decay, scale, ...constants];
       if (device.threads > 1 && device.isShared && blocks >= 4 * CHUNK) {
         const { workers } = device;
-        workers.run({ kernel: workers.adamw8bit, args, places: { from: 6, to: 7, room: 9 }, blocks, chunk: CHUNK }, room);
+        workers.run({ kernel: workers.numberOf('adamw8bit'), args, places: { from: 6, to: 7, room: 9 }, blocks, chunk: CHUNK }, room);
       } else kernel(...args);
       device.forgetPacked(p);
     }

@@ -3,7 +3,7 @@ import { compile, type RunProgram } from './program.js';
 
 /** A program's function in the backend's memory, and its module for the threads. */
 export interface CompiledProgram {
-  readonly bytes: Uint8Array;
+  readonly module: WebAssembly.Module;
   readonly run: RunProgram;
   /** Its number among the threads' kernels, once they have it. */
   shared?: number;
@@ -21,9 +21,9 @@ export class CompiledPrograms {
   get(program: Program): CompiledProgram {
     let found = this.known.get(program.name);
     if (!found) {
-      const bytes = compile(program, this.shared);
-      const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), { env: { memory: this.memory } });
-      found = { bytes, run: instance.exports.run as RunProgram };
+      const module = new WebAssembly.Module(compile(program, this.shared) as BufferSource);
+      const instance = new WebAssembly.Instance(module, { env: { memory: this.memory } });
+      found = { module, run: instance.exports.run as RunProgram };
       this.known.set(program.name, found);
     }
     return found;

@@ -1,127 +1,91 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { ConvInfo } from '../compute/kernels.js';
 import type { WasmDevice } from './device.js';
-import { matMul, NARROW, transposed } from './matrix.js';
+import { type Added, PANEL, pack, ROWS } from './matrix.js';
+import { ROOM } from './workers.js';
 
-/** dx as a convolution of dy (spread out by the stride) with the filter turned round and its channels exchanged. */
-export function conv2dInputGradient(device: WasmDevice, dy: TensorInfo, filter: TensorInfo, c: ConvInfo): TensorInfo {
-  const [kh, kw, ci, co] = filter.shape;
-  const turned = device.newTensor([kh, kw, co, ci]);
-  const [spreadH, spreadW] = [(c.outHeight - 1) * c.strideHeight + 1, (c.outWidth - 1) * c.strideWidth + 1];
-  const strided = c.strideHeight > 1 || c.strideWidth > 1;
-  const spread = strided ? device.newTensor([c.batchSize, spreadH, spreadW, co]) : dy;
-  const memory = device.floats();
-  const [from, to] = [device.startOf(filter), device.startOf(turned)];
-  for (let tap = 0; tap < kh * kw; tap++) {
-    const source = from + tap * ci * co;
-    const target = to + (kh * kw - 1 - tap) * ci * co;
-    for (let i = 0; i < ci; i++) for (let o = 0; o < co; o++) memory[target + o * ci + i] = memory[source + i * co + o];
+/** Whether our convolutions can do it: addresses of the pixels under all places of a filter have to fit into a thread's room. */
+export const convolves = (c: ConvInfo): boolean =>
+  c.dataFormat === 'channelsLast' &&
+  c.dilationHeight === 1 &&
+  c.dilationWidth === 1 &&
+  c.outChannels * c.inChannels > 0 &&
+  4 * ROWS * c.filterHeight * c.filterWidth <= ROOM;
+
+/** One side of a convolution: its input's and its result's sizes and channels, and where the pixel under a filter's place lies. */
+interface Walk {
+  readonly from: { readonly height: number; readonly width: number; readonly channels: number };
+  readonly to: { readonly height: number; readonly width: number; readonly channels: number };
+  readonly stride: readonly [number, number];
+  readonly spread: readonly [number, number];
+  readonly before: readonly [top: number, left: number];
+}
+
+/** Channels from which on it is faster to transform tiles and filters than to multiply them as they are. */
+const WORTH_TRANSFORMING = 16;
+
+function walked(device: WasmDevice, x: TensorInfo, packed: number, c: ConvInfo, walk: Walk, { bias, rest }: Added): TensorInfo {
+  const { from, to, stride, spread, before } = walk;
+  const out = device.newTensor([c.batchSize, to.height, to.width, to.channels]);
+  const zeros = device.scratch.zeros(4 * from.channels);
+  const added = [bias ? device.address(bias) : 0, rest ? device.address(rest) : 0];
+  const images = [c.batchSize, from.height, from.width, from.channels, to.height, to.width, to.channels];
+  const isPlain = c.filterHeight === 3 && c.filterWidth === 3 && [...stride, ...spread].every((step) => step === 1);
+  const channels = [from.channels, to.channels];
+  if (isPlain && channels.every((count) => count % 4 === 0 && count >= WORTH_TRANSFORMING)) {
+    const tiles = c.batchSize * Math.ceil(to.height / 2) * Math.ceil(to.width / 2);
+    const inRoom = Math.floor((ROOM - 4 * ROWS) / (64 * (from.channels + to.channels)));
+    // Fewer at a time where threads would have nothing to do.
+    const atOnce = Math.min(ROWS, 4 * Math.ceil(tiles / device.threads / 8), inRoom);
+    if (atOnce > 0) {
+      const panels = Math.ceil(to.channels / PANEL);
+      const filters = device.scratch.at('filters', 64 * PANEL * panels * from.channels);
+      device.overBlocks('winogradFilter', [packed, filters, from.channels, panels], panels, 16 * PANEL * panels * from.channels);
+      const args = [device.address(x), filters, device.address(out), ...added, zeros, ...images, ...before, atOnce];
+      device.overBlocks('winograd', args, Math.ceil(tiles / atOnce), 16 * tiles * from.channels * to.channels);
+      return out;
+    }
   }
-  if (strided) {
-    const [source, target] = [device.startOf(dy), device.startOf(spread)];
-    memory.fill(0, target, target + tf.util.sizeFromShape(spread.shape));
-    let at = source;
-    for (let n = 0; n < c.batchSize; n++)
-      for (let y = 0; y < c.outHeight; y++)
-        for (let x = 0; x < c.outWidth; x++, at += co)
-          memory.copyWithin(target + ((n * spreadH + y * c.strideHeight) * spreadW + x * c.strideWidth) * co, at, at + co);
-  }
-  const [top, left] = [kh - 1 - c.padInfo.top, kw - 1 - c.padInfo.left];
-  const [bottom, right] = [c.inHeight - spreadH - top + kh - 1, c.inWidth - spreadW - left + kw - 1];
-  const out = device.run(
-    'Conv2D',
-    { x: spread, filter: turned },
-    {
-      strides: 1,
-      pad: [
-        [0, 0],
-        [top, bottom],
-        [left, right],
-        [0, 0],
-      ],
-      dataFormat: 'NHWC',
-      dilations: 1,
-    },
-  );
-  device.free(turned);
-  if (strided) device.free(spread);
+  const addresses = [device.address(x), packed, device.address(out), ...added, zeros];
+  const pixels = c.batchSize * to.height * to.width;
+  const multiplications = pixels * c.filterHeight * c.filterWidth * from.channels * to.channels;
+  device.overBlocks('convolution', [...addresses, ...images, c.filterHeight, c.filterWidth, ...stride, ...spread, ...before], Math.ceil(pixels / ROWS), multiplications);
   return out;
 }
 
-/** The most numbers of gathered pixels that are laid out at once. */
-const GATHERED = 1 << 23;
+const outer = (c: ConvInfo) => ({ height: c.outHeight, width: c.outWidth, channels: c.outChannels });
+const inner = (c: ConvInfo) => ({ height: c.inHeight, width: c.inWidth, channels: c.inChannels });
 
-/** dw as dy transposed times the pixels under each place of the filter, gathered row by row. */
-export function conv2dFilterGradient(device: WasmDevice, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo {
-  if (c.outChannels <= NARROW) {
-    const out = device.newTensor([c.filterHeight, c.filterWidth, c.inChannels, c.outChannels]);
-    device.module.filterGradient(
-      device.address(x),
-      device.address(dy),
-      device.address(out),
-      c.batchSize,
-      c.inHeight,
-      c.inWidth,
-      c.inChannels,
-      c.outHeight,
-      c.outWidth,
-      c.outChannels,
-      c.filterHeight,
-      c.filterWidth,
-      c.strideHeight,
-      c.strideWidth,
-      c.padInfo.top,
-      c.padInfo.left,
-    );
-    return out;
-  }
-  const taps = c.filterHeight * c.filterWidth * c.inChannels;
-  const area = c.outHeight * c.outWidth;
-  const perChunk = Math.max(1, Math.min(c.batchSize, Math.floor(GATHERED / (area * taps))));
-  let sum: TensorInfo | null = null;
-  for (let n = 0; n < c.batchSize; n += perChunk) {
-    const count = Math.min(perChunk, c.batchSize - n);
-    const pixels = device.newTensor([count * area, taps]);
-    const gradients = device.newTensor([count * area, c.outChannels]);
-    const memory = device.floats();
-    const start = device.startOf(dy) + n * area * c.outChannels;
-    memory.copyWithin(device.startOf(gradients), start, start + count * area * c.outChannels);
-    gather(memory, device.startOf(x) + n * c.inHeight * c.inWidth * c.inChannels, device.startOf(pixels), count, c);
-    const part = matMul(device, gradients, pixels, true, false);
-    device.free(pixels, gradients);
-    if (sum) {
-      const [into, from] = [device.startOf(sum), device.startOf(part)];
-      const memory = device.floats();
-      for (let i = 0; i < taps * c.outChannels; i++) memory[into + i] += memory[from + i];
-      device.free(part);
-    } else sum = part;
-  }
-  const turned = transposed(device, sum as TensorInfo);
-  device.free(sum as TensorInfo);
-  return { ...turned, shape: [c.filterHeight, c.filterWidth, c.inChannels, c.outChannels] };
+/** x [n, h, w, in] with a filter [kh, kw, in, out]. */
+export function conv2d(device: WasmDevice, x: TensorInfo, filter: TensorInfo, c: ConvInfo, added: Added = {}): TensorInfo {
+  const [ci, co] = [c.inChannels, c.outChannels];
+  const taps = c.filterHeight * c.filterWidth;
+  const packed = pack(device, { at: device.address(filter), taps, k: ci, n: co, tapStep: ci * co, rowStep: co, columnStep: 1 });
+  const stride = [c.strideHeight, c.strideWidth] as const;
+  const before = [c.padInfo.top, c.padInfo.left] as const;
+  return walked(device, x, packed, c, { from: inner(c), to: outer(c), stride, spread: [1, 1], before }, added);
 }
 
-/** Writes, per output pixel, the filter-sized patch of the image below it; zeros in the padding. */
-function gather(memory: Float32Array, image: number, out: number, count: number, c: ConvInfo): void {
-  const { inChannels: ci, filterHeight: kh, filterWidth: kw } = c;
-  const rowSize = kw * ci;
-  let at = out;
-  for (let n = 0; n < count; n++)
-    for (let oy = 0; oy < c.outHeight; oy++)
-      for (let ox = 0; ox < c.outWidth; ox++) {
-        const left = ox * c.strideWidth - c.padInfo.left;
-        const [skip, end] = [Math.max(0, -left), Math.min(kw, c.inWidth - left)];
-        for (let ky = 0; ky < kh; ky++, at += rowSize) {
-          const y = oy * c.strideHeight - c.padInfo.top + ky;
-          if (y < 0 || y >= c.inHeight) {
-            memory.fill(0, at, at + rowSize);
-            continue;
-          }
-          if (skip > 0) memory.fill(0, at, at + skip * ci);
-          if (end < kw) memory.fill(0, at + end * ci, at + rowSize);
-          const source = image + ((n * c.inHeight + y) * c.inWidth + left + skip) * ci;
-          memory.copyWithin(at + skip * ci, source, source + (end - skip) * ci);
-        }
-      }
+/** dx as a convolution of dy, spread out by the stride, with the filter turned round and its channels exchanged. */
+export function conv2dInputGradient(device: WasmDevice, dy: TensorInfo, filter: TensorInfo, c: ConvInfo): TensorInfo {
+  const [ci, co] = [c.inChannels, c.outChannels];
+  const taps = c.filterHeight * c.filterWidth;
+  const last = device.address(filter) + 4 * (taps - 1) * ci * co;
+  const packed = pack(device, { at: last, taps, k: co, n: ci, tapStep: -ci * co, rowStep: 1, columnStep: co });
+  const before = [c.filterHeight - 1 - c.padInfo.top, c.filterWidth - 1 - c.padInfo.left] as const;
+  const spread = [c.strideHeight, c.strideWidth] as const;
+  return walked(device, dy, packed, c, { from: outer(c), to: inner(c), stride: [1, 1], spread, before }, {});
+}
+
+/** dw [kh, kw, in, out] from x and dy. */
+export function conv2dFilterGradient(device: WasmDevice, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo {
+  const [ci, co] = [c.inChannels, c.outChannels];
+  const out = device.newTensor([c.filterHeight, c.filterWidth, ci, co]);
+  const addresses = [x, dy, out].map((t) => device.address(t));
+  const sizes = [c.batchSize, c.inHeight, c.inWidth, ci, c.outHeight, c.outWidth, co, c.filterHeight, c.filterWidth];
+  const steps = [c.strideHeight, c.strideWidth, c.padInfo.top, c.padInfo.left];
+  const taps = c.filterHeight * c.filterWidth;
+  const multiplications = c.batchSize * c.outHeight * c.outWidth * taps * ci * co;
+  device.overBlocks('filterGradient', [...addresses, ...sizes, ...steps], taps * Math.ceil(ci / 4), multiplications);
+  return out;
 }

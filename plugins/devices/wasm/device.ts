@@ -4,16 +4,21 @@ import { fail } from '../../../core/index.js';
 import { keepOn } from '../compute/installed.js';
 import type { Undo } from '../compute/undo.js';
 import { CompiledPrograms } from './compiled-programs.js';
-import { type BackendInternals, type Multiply, multiplyOf } from './internals.js';
-import { instantiate, type ModuleKernels } from './module.js';
+import type { BackendInternals } from './internals.js';
+import { compiledModule, type ModuleKernels, type SharedKernel } from './module.js';
 import { Scratch } from './scratch.js';
-import { Workers } from './workers.js';
+import { ROOM, Workers } from './workers.js';
+
+/** Multiplications, some 10 us of work, that are worth sharing among threads. */
+const ENOUGH = 1 << 17;
+/** Shares of a thread, so that one that was held up leaves its rest to others. */
+const CHUNKS = 4;
 
 /** What we keep beside a wasm backend of TensorFlow.js: `install()` makes it, kernels are given it. */
 export class WasmDevice {
   /** Our module, working in the backend's memory. */
   readonly module: ModuleKernels;
-  readonly multiply: Multiply;
+  readonly compiled: WebAssembly.Module;
   readonly scratch: Scratch;
   readonly programs: CompiledPrograms;
   /** Whether the backend runs threads, whose memory is shared. */
@@ -40,8 +45,8 @@ export class WasmDevice {
         'Install version 4.22.',
       );
     this.memory = memory;
-    this.module = instantiate(memory, this.isShared);
-    this.multiply = multiplyOf(backend);
+    this.compiled = compiledModule(this.isShared);
+    this.module = new WebAssembly.Instance(this.compiled, { env: { memory } }).exports as unknown as ModuleKernels;
     this.scratch = new Scratch(wasm);
     this.programs = new CompiledPrograms(memory, this.isShared);
     this.forget = keepOn(backend, this);
@@ -51,6 +56,22 @@ export class WasmDevice {
   get workers(): Workers {
     this.helpers ??= new Workers(this);
     return this.helpers;
+  }
+
+  /**
+   * Runs a kernel of our module over blocks: the first of them, the one after the last and a thread's room are the last arguments of its function. All threads
+   * share them where there are `multiplications` enough to be worth waking any.
+   */
+  overBlocks(name: SharedKernel, args: readonly number[], blocks: number, multiplications: number): void {
+    const room = this.scratch.at('room', ROOM);
+    const all = [...args, 0, blocks, room];
+    if (this.threads === 1 || !this.isShared || blocks === 1 || multiplications < ENOUGH) {
+      (this.module[name] as (...args: number[]) => void)(...all);
+      return;
+    }
+    const places = { from: args.length, to: args.length + 1, room: args.length + 2 };
+    const chunk = Math.max(1, Math.floor(blocks / (CHUNKS * this.threads)));
+    this.workers.run({ kernel: this.workers.numberOf(name), args: all, places, blocks, chunk }, room);
   }
 
   /** Forgets the backend, and ends the threads. */

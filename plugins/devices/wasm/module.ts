@@ -1,40 +1,13 @@
-import { PLAIN, SHARED } from './module-binary.js';
+import { PLAIN, PLAIN_RELAXED, SHARED, SHARED_RELAXED } from './module-binary.js';
 
 /** The functions of assembly/index.ts; addresses are in bytes. */
 export interface ModuleKernels {
-  multiply(
-    a: number,
-    b: number,
-    c: number,
-    batch: number,
-    m: number,
-    k: number,
-    n: number,
-    aRow: number,
-    aColumn: number,
-    aBatch: number,
-    bBatch: number,
-  ): void;
-  filterGradient(
-    x: number,
-    dy: number,
-    dw: number,
-    ...sizes: [
-      n: number,
-      ih: number,
-      iw: number,
-      ci: number,
-      oh: number,
-      ow: number,
-      co: number,
-      kh: number,
-      kw: number,
-      sh: number,
-      sw: number,
-      top: number,
-      left: number,
-    ]
-  ): void;
+  pack(...numbers: number[]): void;
+  product(...numbers: number[]): void;
+  convolution(...numbers: number[]): void;
+  filterGradient(...numbers: number[]): void;
+  winogradFilter(...numbers: number[]): void;
+  winograd(...numbers: number[]): void;
   columnSums(x: number, pixels: number, c: number, sums: number): void;
   columnSquares(x: number, mean: number, pixels: number, c: number, sums: number): void;
   scaleShift(x: number, factor: number, addend: number, out: number, pixels: number, c: number): void;
@@ -72,12 +45,18 @@ export interface ModuleKernels {
   ): void;
 }
 
-/** Our module, compiled, for one kind of memory. */
-export const moduleBytes = (shared: boolean): Uint8Array =>
-  Uint8Array.from(atob(shared ? SHARED : PLAIN), (letter) => letter.charCodeAt(0));
+/** Those that threads share: see WasmDevice.overBlocks. */
+export type SharedKernel = 'pack' | 'product' | 'convolution' | 'filterGradient' | 'winogradFilter' | 'winograd';
 
-/** Our module, working in a memory. */
-export function instantiate(memory: WebAssembly.Memory, shared: boolean): ModuleKernels {
-  const module = new WebAssembly.Module(moduleBytes(shared) as BufferSource);
-  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as ModuleKernels;
+const bytesOf = (base64: string) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
+/**
+ * Our module, compiled, for one kind of memory: with relaxed SIMD, which multiplies and adds in one instruction, where the engine has it. Node 20 has it behind a
+ * flag, which is set before.
+ */
+export function compiledModule(shared: boolean): WebAssembly.Module {
+  const relaxed = bytesOf(shared ? SHARED_RELAXED : PLAIN_RELAXED);
+  if (!WebAssembly.validate(relaxed))
+    globalThis.process?.getBuiltinModule?.('node:v8').setFlagsFromString('--experimental-wasm-relaxed-simd');
+  return new WebAssembly.Module(WebAssembly.validate(relaxed) ? relaxed : bytesOf(shared ? SHARED : PLAIN));
 }

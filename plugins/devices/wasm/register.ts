@@ -1,4 +1,4 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kernels.js';
@@ -7,7 +7,7 @@ import type { CPUBackend } from '../cpu/internals.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
 import { columnSum } from './column-sum.js';
-import { conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
+import { conv2d, conv2dFilterGradient, conv2dInputGradient, convolves } from './convolution.js';
 import type { WasmDevice } from './device.js';
 import { matMul } from './matrix.js';
 import * as norms from './norms.js';
@@ -42,8 +42,28 @@ const fromCpu =
     return out;
   };
 
-const product = ({ inputs, attrs, device }: KernelCall<WasmDevice>): TensorInfo =>
-  matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean);
+const product = ({ inputs, attrs, device }: KernelCall<WasmDevice>, bias?: TensorInfo): TensorInfo =>
+  matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, { bias });
+
+/** Whether a bias is a number a column. */
+const isRow = (bias: TensorInfo | undefined, columns: number) => !bias || tf.util.sizeFromShape(bias.shape) === columns;
+
+const convolution: (original: Kernel<WasmDevice>) => Kernel<WasmDevice> = (original) => (call) => {
+  const { inputs, attrs, device } = call;
+  const { x, filter, bias, preluActivationWeights } = inputs;
+  const c = tf.backend_util.computeConv2DInfo(
+    x.shape as [number, number, number, number],
+    filter.shape as [number, number, number, number],
+    attrs.strides as number,
+    (attrs.dilations ?? 1) as number,
+    attrs.pad as number,
+    attrs.dimRoundingMode as undefined,
+    false,
+    attrs.dataFormat === 'NCHW' ? 'channelsFirst' : 'channelsLast',
+  );
+  if (!convolves(c) || !isRow(bias, c.outChannels)) return original(call);
+  return activated(device, conv2d(device, x, filter, c, { bias }), attrs, preluActivationWeights);
+};
 
 const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel<WasmDevice>>> = {
   // The backend's copies the numbers, although it counts references: every saved activation was written twice.
@@ -53,23 +73,25 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel
       device.backend.incRef(x.dataId);
       return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
     },
-  BatchMatMul: () => product,
+  BatchMatMul: (original) => (call) => (call.inputs.a.dtype === 'float32' ? product(call) : original(call)),
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
     const { a, b, bias, preluActivationWeights } = inputs;
-    const single = tf.util.sizeFromShape(a.shape.slice(0, -2)) === 1 && tf.util.sizeFromShape(b.shape.slice(0, -2)) === 1;
-    const plain =
-      !attrs.transposeA && !attrs.transposeB && single && (!bias || tf.util.sizeFromShape(bias.shape) === b.shape[b.shape.length - 1]);
-    if (plain) return original(call);
-    // The module's fused product leaves the bias out, or adds it wrongly, with transposes and batches.
-    const unbiased = product(call);
-    const sum = bias ? device.run('Add', { a: unbiased, b: bias }) : unbiased;
-    return attrs.activation ? activated(device, sum, attrs, preluActivationWeights) : sum;
+    if (a.dtype !== 'float32') return original(call);
+    const fits = isRow(bias, attrs.transposeB ? b.shape[b.shape.length - 2] : b.shape[b.shape.length - 1]);
+    const made = product(call, fits ? bias : undefined);
+    if (fits) return activated(device, made, attrs, preluActivationWeights);
+    const sum = device.run('Add', { a: made, b: bias });
+    device.free(made);
+    return activated(device, sum, attrs, preluActivationWeights);
   },
-  Conv2DBackpropInput:
-    () =>
-    ({ inputs, attrs, device }) =>
-      conv2dInputGradient(device, inputs.dy, inputs.filter, convInfo(attrs.inputShape as number[], inputs.filter.shape, attrs)),
+  Conv2D: convolution,
+  FusedConv2D: convolution,
+  Conv2DBackpropInput: (original) => (call) => {
+    const { inputs, attrs, device } = call;
+    const c = convInfo(attrs.inputShape as number[], inputs.filter.shape, attrs);
+    return convolves(c) ? conv2dInputGradient(device, inputs.dy, inputs.filter, c) : original(call);
+  },
   Conv2DBackpropFilter:
     () =>
     ({ inputs, attrs, device }) =>
@@ -84,6 +106,8 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel
     },
 };
 
+const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
+
 /** Registers kernels in place of the backend's, the fused ones, and operations behind the compute contract. */
 export function register(device: WasmDevice, effects: Effects): void {
   const kernels = new Kernels<WasmDevice>('wasm');
@@ -97,6 +121,10 @@ export function register(device: WasmDevice, effects: Effects): void {
       sum: summer(device),
       adamw8bit: adamw8bit(device),
       reducer: reducer(device),
+      product: (a, b, { transposeA = false, transposeB = false, ...added }) =>
+        tracked(matMul(device, a, b, transposeA, transposeB, added)),
+      convolution: (x, filter, { bias, rest, ...attributes }) =>
+        tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
     }),
   );
 }
@@ -110,8 +138,11 @@ const ACTIVATIONS: Record<string, string> = {
   prelu: 'Prelu',
 };
 
+/** x, which is taken over, through what the kernel's attributes name. */
 function activated(device: WasmDevice, x: TensorInfo, attrs: Record<string, unknown>, alpha?: TensorInfo): TensorInfo {
   const kernel = ACTIVATIONS[attrs.activation as string];
   if (!kernel) return x;
-  return device.run(kernel, alpha ? { x, alpha } : { x }, { alpha: attrs.leakyreluAlpha });
+  const out = device.run(kernel, alpha ? { x, alpha } : { x }, { alpha: attrs.leakyreluAlpha });
+  device.free(x);
+  return out;
 }

@@ -16,6 +16,14 @@ export class Scratch {
     return at;
   }
 
+  /** The address of at least so many zeros, which nothing writes to. */
+  zeros(bytes: number): number {
+    const found = this.known.get('zeros');
+    const at = this.at('zeros', bytes);
+    if (this.known.get('zeros') !== found) this.wasm.HEAPU8.fill(0, at, at + bytes);
+    return at;
+  }
+
   /** The address of what is kept for a use already. */
   find(use: string): number | undefined {
     return this.known.get(use)?.at;

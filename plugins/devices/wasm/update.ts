@@ -40,7 +40,7 @@ export const updater =
     if (device.threads > 1 && device.isShared && elements >= ENOUGH) {
       const { rows, args } = tableOf(device, program, list, factors, PIECE);
       const { workers } = device;
-      compiled.shared ??= workers.add(compiled.bytes, 'run', compiled.run);
+      compiled.shared ??= workers.add(compiled.module, 'run', compiled.run);
       const chunk = Math.max(1, Math.floor((PIECE * rows) / elements));
       workers.run({ kernel: compiled.shared, args, places: { from: 1, to: 2, room: 4 }, blocks: rows, chunk }, 0);
     } else compiled.run(...tableOf(device, program, list, factors).args);

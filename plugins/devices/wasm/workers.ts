@@ -1,6 +1,6 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { fail } from '../../../core/index.js';
-import { type ModuleKernels, moduleBytes } from './module.js';
+import type { ModuleKernels } from './module.js';
 import type { Scratch } from './scratch.js';
 
 /** One call of a kernel over blocks; a thread puts its range of blocks and its room into the arguments. */
@@ -20,12 +20,13 @@ export interface WorkersOf {
   /** The main one counted. */
   readonly threads: number;
   readonly memory: WebAssembly.Memory;
+  readonly compiled: WebAssembly.Module;
   readonly module: ModuleKernels;
   readonly scratch: Scratch;
 }
 
-/** Bytes that a thread computes in: see assembly/adamw8bit.ts. */
-export const ROOM = 8192;
+/** Bytes that a thread computes in: see assembly/adamw8bit.ts, assembly/tiles.ts and assembly/winograd.ts. */
+export const ROOM = 1 << 20;
 
 /** Words of the control array. */
 const WAKE = 0;
@@ -35,6 +36,8 @@ const DONE = 2;
 const WORDS = 4;
 const MOST_ARGS = 32;
 const PATIENCE = 10_000;
+/** How often a thread looks, some tens of microseconds, before it sleeps: waking takes about as long as a short kernel. */
+const LOOKS = 20_000;
 
 /** What runs in a worker, and, in `take`, on the main thread as well. It has no scope but its arguments. */
 const take = (control: Int32Array, job: Float64Array, kernelAt: (k: number) => (...args: number[]) => void, room: number): void => {
@@ -60,13 +63,14 @@ const program = `
   // A kernel's message was sent before the first call of it.
   const kernelAt = (k) => {
     while (kernels.length <= k) {
-      const { bytes, name } = receiveMessageOnPort(port).message;
-      kernels.push(new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports[name]);
+      const { module, name } = receiveMessageOnPort(port).message;
+      kernels.push(new WebAssembly.Instance(module, { env: { memory } }).exports[name]);
     }
     return kernels[k];
   };
   for (let seen = 0; ; ) {
     take(control, job, kernelAt, room);
+    for (let looks = 0; looks < ${LOOKS} && Atomics.load(control, ${WAKE}) === seen; looks++);
     Atomics.wait(control, ${WAKE}, seen);
     seen = Atomics.load(control, ${WAKE});
   }`;
@@ -81,10 +85,11 @@ export class Workers {
   private readonly kernels: ((...args: number[]) => void)[] = [];
   private readonly ports: MessagePort[] = [];
   private readonly threads: Worker[] = [];
-  /** The number of 8-bit AdamW among the kernels. */
-  readonly adamw8bit: number;
+  /** Numbers of kernels of our module that threads have. */
+  private readonly numbers = new Map<string, number>();
 
-  constructor({ threads, memory, module, scratch }: WorkersOf) {
+  constructor(private readonly of: WorkersOf) {
+    const { threads, memory, scratch } = of;
     for (let thread = 1; thread < threads; thread++) {
       const { control, job } = this;
       const { port1, port2 } = new MessageChannel();
@@ -96,7 +101,6 @@ export class Workers {
       this.ports.push(port1);
       this.threads.push(worker);
     }
-    this.adamw8bit = this.add(moduleBytes(true), 'adamw8bit', module.adamw8bit as (...args: number[]) => void);
   }
 
   terminate(): void {
@@ -104,9 +108,19 @@ export class Workers {
   }
 
   /** Gives every thread a kernel: the export `name` of a module, which here is `call`. */
-  add(bytes: Uint8Array, name: string, call: (...args: number[]) => void): number {
-    for (const port of this.ports) port.postMessage({ bytes, name });
+  add(module: WebAssembly.Module, name: string, call: (...args: number[]) => void): number {
+    for (const port of this.ports) port.postMessage({ module, name });
     return this.kernels.push(call) - 1;
+  }
+
+  /** The number of a kernel of our module. */
+  numberOf(name: keyof ModuleKernels): number {
+    let number = this.numbers.get(name);
+    if (number === undefined) {
+      number = this.add(this.of.compiled, name, this.of.module[name] as (...args: number[]) => void);
+      this.numbers.set(name, number);
+    }
+    return number;
   }
 
   run({ kernel, args, places, blocks, chunk }: Shared, room: number): void {
@@ -119,9 +133,10 @@ export class Workers {
     Atomics.add(control, WAKE, 1);
     Atomics.notify(control, WAKE);
     take(control, job, (k) => this.kernels[k], room);
-    for (;;) {
+    for (let looks = 0; ; looks++) {
       const done = Atomics.load(control, DONE);
       if (done >= chunks) return;
+      if (looks < LOOKS) continue;
       if (Atomics.wait(control, DONE, done, PATIENCE) === 'timed-out')
         fail(
           'DEVICE_FAILED',

@@ -351,7 +351,7 @@ describe('kernels supplied to wasm, against finite differences', () => {
 
   test('our module works in the backend’s own memory', async () => {
     await use('wasm', 2);
-    expect(typeof deviceOf<WasmDevice>(tf.backend()).module.multiply).toBe('function');
+    expect(typeof deviceOf<WasmDevice>(tf.backend()).module.product).toBe('function');
   });
 });
 

@@ -1,5 +1,5 @@
-// Compiles index.ts and what it imports twice, for the backend's plain memory and for its shared one, and writes both as base64 into
-// ../module-binary.ts, so that they travel with bundles. npm run build calls this.
+// Compiles index.ts and what it imports for the backend's plain memory and for its shared one, each with relaxed SIMD and without, and writes them as base64
+// into ../module-binary.ts, so that they travel with bundles. npm run build calls this.
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
@@ -7,7 +7,7 @@ import asc from 'assemblyscript/asc';
 const folder = new URL('.', import.meta.url);
 const target = fileURLToPath(new URL('../module-binary.ts', import.meta.url));
 
-async function compile(shared) {
+async function compile(shared, relaxed) {
   let binary;
   const options = [
     '--optimizeLevel',
@@ -21,6 +21,7 @@ async function compile(shared) {
     '--disable',
     'bulk-memory',
   ];
+  if (relaxed) options.push('--enable', 'relaxed-simd');
   if (shared) options.push('--enable', 'threads', '--sharedMemory', '--maximumMemory', '65536');
   const { error, stderr } = await asc.main(['index.ts', ...options, '--outFile', 'out.wasm'], {
     // AssemblyScript asks for files that are not there as well, and takes null for no.
@@ -34,7 +35,12 @@ async function compile(shared) {
   return Buffer.from(binary).toString('base64');
 }
 
-await writeFile(
-  target,
-  `// Made by assembly/build.mjs from assembly/index.ts.\nexport const PLAIN =\n  '${await compile(false)}';\nexport const SHARED =\n  '${await compile(true)}';\n`,
-);
+const constants = [
+  ['PLAIN', false, false],
+  ['SHARED', true, false],
+  ['PLAIN_RELAXED', false, true],
+  ['SHARED_RELAXED', true, true],
+];
+const lines = [];
+for (const [name, ...kind] of constants) lines.push(`export const ${name} =\n  '${await compile(...kind)}';\n`);
+await writeFile(target, `// Made by assembly/build.mjs from assembly/index.ts.\n${lines.join('')}`);

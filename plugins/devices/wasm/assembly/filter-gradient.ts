@@ -1,19 +1,25 @@
 // @ts-nocheck: these are AssemblyScript's types, not TypeScript's.
 
-import { at, put, some } from './memory';
+import { at, multiplyAdd, put, some } from './memory';
 
-/** dw [kh, kw, ci, co] of a convolution of x [n, ih, iw, ci], from dy [n, oh, ow, co]. Four by eight sums stay in registers. */
+/**
+ * dw [kh, kw, ci, co] of a convolution of x [n, ih, iw, ci], from dy [n, oh, ow, co]: of all places of the filter and four channels of x each, those
+ * from .. to. Four by eight sums stay in registers.
+ */
 export function filterGradient(
   x: usize, dy: usize, dw: usize, n: i32, ih: i32, iw: i32, ci: i32, oh: i32, ow: i32, co: i32,
-  kh: i32, kw: i32, sh: i32, sw: i32, top: i32, left: i32,
+  kh: i32, kw: i32, sh: i32, sw: i32, top: i32, left: i32, from: i32, to: i32,
 ): void {
-  for (let ky = 0; ky < kh; ky++)
-    for (let kx = 0; kx < kw; kx++) {
+  const fours = (ci + 3) >> 2;
+  for (let block = from; block < to; block++) {
+      const tap = block / fours;
+      const ky = tap / kw, kx = tap - ky * kw;
+      const begin = (block - tap * fours) << 2;
       // Output columns whose pixel under this tap lies inside the image.
       let first = 0, last = ow;
       while (first < ow && first * sw - left + kx < 0) first++;
       while (last > first && (last - 1) * sw - left + kx >= iw) last--;
-      for (let c = 0; c < ci; ) {
+      for (let c = begin; c < min(ci, begin + 4); ) {
         const four = c + 4 <= ci;
         for (let o = 0; o < co; ) {
           const eight = four && o + 8 <= co;
@@ -29,17 +35,17 @@ export function filterGradient(
                 if (eight) {
                   const d0 = v128.load(dp), d1 = v128.load(dp, 16);
                   const x0 = v128.load32_splat(xp), x1 = v128.load32_splat(xp, 4), x2 = v128.load32_splat(xp, 8), x3 = v128.load32_splat(xp, 12);
-                  s00 = f32x4.add(s00, f32x4.mul(x0, d0)); s01 = f32x4.add(s01, f32x4.mul(x0, d1));
-                  s10 = f32x4.add(s10, f32x4.mul(x1, d0)); s11 = f32x4.add(s11, f32x4.mul(x1, d1));
-                  s20 = f32x4.add(s20, f32x4.mul(x2, d0)); s21 = f32x4.add(s21, f32x4.mul(x2, d1));
-                  s30 = f32x4.add(s30, f32x4.mul(x3, d0)); s31 = f32x4.add(s31, f32x4.mul(x3, d1));
+                  s00 = multiplyAdd(x0, d0, s00); s01 = multiplyAdd(x0, d1, s01);
+                  s10 = multiplyAdd(x1, d0, s10); s11 = multiplyAdd(x1, d1, s11);
+                  s20 = multiplyAdd(x2, d0, s20); s21 = multiplyAdd(x2, d1, s21);
+                  s30 = multiplyAdd(x3, d0, s30); s31 = multiplyAdd(x3, d1, s31);
                 } else {
                   const d0 = some(dp, rest);
-                  s00 = f32x4.add(s00, f32x4.mul(v128.load32_splat(xp), d0));
+                  s00 = multiplyAdd(v128.load32_splat(xp), d0, s00);
                   if (four) {
-                    s10 = f32x4.add(s10, f32x4.mul(v128.load32_splat(xp, 4), d0));
-                    s20 = f32x4.add(s20, f32x4.mul(v128.load32_splat(xp, 8), d0));
-                    s30 = f32x4.add(s30, f32x4.mul(v128.load32_splat(xp, 12), d0));
+                    s10 = multiplyAdd(v128.load32_splat(xp, 4), d0, s10);
+                    s20 = multiplyAdd(v128.load32_splat(xp, 8), d0, s20);
+                    s30 = multiplyAdd(v128.load32_splat(xp, 12), d0, s30);
                   }
                 }
               }

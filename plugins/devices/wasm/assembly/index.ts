@@ -3,8 +3,9 @@
 
 // @ts-nocheck: these are AssemblyScript's types, not TypeScript's.
 
-export { multiply } from './multiply';
 export { filterGradient } from './filter-gradient';
+export { pack, product, convolution } from './tiles';
+export { winogradFilter, winograd } from './winograd';
 export { columnSums, columnSquares, scaleShift, gradientSums, combine } from './columns';
 export { silu, siluGrad, geglu, gegluGrad } from './activations';
 export { softmax } from './softmax';
