@@ -8,16 +8,17 @@ export interface ModuleKernels {
   filterGradient(...numbers: number[]): void;
   winogradFilter(...numbers: number[]): void;
   winograd(...numbers: number[]): void;
-  columnSums(x: number, pixels: number, c: number, sums: number): void;
-  columnSquares(x: number, mean: number, pixels: number, c: number, sums: number): void;
-  scaleShift(x: number, factor: number, addend: number, out: number, pixels: number, c: number): void;
-  gradientSums(g: number, x: number, mean: number, pixels: number, c: number, sumG: number, sumGX: number): void;
-  combine(g: number, x: number, k1: number, k2: number, k3: number, pixels: number, c: number): void;
-  silu(x: number, out: number, count: number): void;
-  siluGrad(z: number, dy: number, out: number, count: number): void;
-  geglu(x: number, out: number, rows: number, c: number): void;
-  gegluGrad(x: number, dy: number, dx: number, rows: number, c: number): void;
-  softmax(x: number, out: number, rows: number, c: number, scale: number): void;
+  groupNorm(...numbers: number[]): void;
+  groupNormGrad(...numbers: number[]): void;
+  layerNorm(...numbers: number[]): void;
+  layerNormGrad(...numbers: number[]): void;
+  layerNormGammaGrad(x: number, dy: number, stats: number, dgamma: number, rows: number, c: number): void;
+  softmax(...numbers: number[]): void;
+  softmaxGrad(...numbers: number[]): void;
+  silu(...numbers: number[]): void;
+  siluGrad(...numbers: number[]): void;
+  geglu(...numbers: number[]): void;
+  gegluGrad(...numbers: number[]): void;
   adamw8bit(
     p: number,
     g: number,
@@ -46,7 +47,7 @@ export interface ModuleKernels {
 }
 
 /** Those that threads share: see WasmDevice.overBlocks. */
-export type SharedKernel = 'pack' | 'product' | 'convolution' | 'filterGradient' | 'winogradFilter' | 'winograd';
+export type SharedKernel = Exclude<keyof ModuleKernels, 'adamw8bit' | 'layerNormGammaGrad'>;
 
 const bytesOf = (base64: string) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 

@@ -3,22 +3,30 @@
 import { erf4, exp4, sigmoid4, siluSlope4 } from './functions';
 import { at, put, some } from './memory';
 
-/** out = x sigmoid(x). */
-export function silu(x: usize, out: usize, count: i32): void {
-  for (let i = 0; i < count; i += 4) {
+/** Numbers of a block of silu and siluGrad. */
+const BLOCK: i32 = 4096;
+
+/** out = x sigmoid(x), the blocks from .. to. */
+export function silu(x: usize, out: usize, count: i32, from: i32, to: i32): void {
+  count = min(count, to * BLOCK);
+  for (let i = from * BLOCK; i < count; i += 4) {
     const v = some(at(x, i), count - i);
     put(at(out, i), f32x4.mul(v, sigmoid4(v)), count - i);
   }
 }
 
 /** out = dy times the slope of z sigmoid(z). out may be dy or z. */
-export function siluGrad(z: usize, dy: usize, out: usize, count: i32): void {
-  for (let i = 0; i < count; i += 4) put(at(out, i), f32x4.mul(some(at(dy, i), count - i), siluSlope4(some(at(z, i), count - i))), count - i);
+export function siluGrad(z: usize, dy: usize, out: usize, count: i32, from: i32, to: i32): void {
+  count = min(count, to * BLOCK);
+  for (let i = from * BLOCK; i < count; i += 4)
+    put(at(out, i), f32x4.mul(some(at(dy, i), count - i), siluSlope4(some(at(z, i), count - i))), count - i);
 }
 
-/** out [rows, c] = value times gelu(gate), x [rows, 2 c] holding values, then gates. */
-export function geglu(x: usize, out: usize, rows: i32, c: i32): void {
-  for (let r = 0; r < rows; r++) {
+/** out [rows, c] = value times gelu(gate), x [rows, 2 c] holding values, then gates; the rows from .. to. */
+export function geglu(x: usize, out: usize, c: i32, from: i32, to: i32): void {
+  x = at(x, 2 * from * c);
+  out = at(out, from * c);
+  for (let r = from; r < to; r++) {
     for (let j = 0; j < c; j += 4) {
       const gate = some(at(x, c + j), c - j);
       const e = exp4(f32x4.mul(f32x4.splat(-0.5), f32x4.mul(gate, gate)));
@@ -30,8 +38,11 @@ export function geglu(x: usize, out: usize, rows: i32, c: i32): void {
   }
 }
 
-export function gegluGrad(x: usize, dy: usize, dx: usize, rows: i32, c: i32): void {
-  for (let r = 0; r < rows; r++) {
+export function gegluGrad(x: usize, dy: usize, dx: usize, c: i32, from: i32, to: i32): void {
+  x = at(x, 2 * from * c);
+  dx = at(dx, 2 * from * c);
+  dy = at(dy, from * c);
+  for (let r = from; r < to; r++) {
     for (let j = 0; j < c; j += 4) {
       const gate = some(at(x, c + j), c - j);
       const g = some(at(dy, j), c - j);

@@ -6,7 +6,7 @@
 export { filterGradient } from './filter-gradient';
 export { pack, product, convolution } from './tiles';
 export { winogradFilter, winograd } from './winograd';
-export { columnSums, columnSquares, scaleShift, gradientSums, combine } from './columns';
+export { groupNorm, groupNormGrad, layerNorm, layerNormGrad, layerNormGammaGrad } from './norms';
 export { silu, siluGrad, geglu, gegluGrad } from './activations';
-export { softmax } from './softmax';
+export { softmax, softmaxGrad } from './softmax';
 export { adamw8bit } from './adamw8bit';
