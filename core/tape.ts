@@ -7,14 +7,30 @@ import { dependent, releaseSaved, walkBack } from './walk-back.js';
 
 /**
  * One differentiable operation, a single node on the tape. `forward` computes it and saves what its gradient needs; `gradient` gives a function
- * for each input, of which only those that are asked for are called.
+ * for each input, of which only those that are asked for are called. What is saved is still there then whoever disposes it; variables, which nobody disposes
+ * meanwhile, are handed on as they are.
  */
 export function differentiable(
   inputs: Tensors,
   forward: (save: (tensors: Tensor[]) => void) => Tensor,
   gradient: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>,
 ): Tensor {
-  return engineInternals().runKernelFunc({ inputs, forwardFunc: (_, save) => forward(save), backwardsFunc: gradient });
+  let all: readonly Tensor[] = [];
+  return engineInternals().runKernelFunc({
+    inputs,
+    forwardFunc: (_, save) =>
+      forward((tensors) => {
+        all = tensors;
+        save(tensors.filter((tensor) => !(tensor instanceof tf.Variable)));
+      }),
+    backwardsFunc: (dy, saved) => {
+      let at = 0;
+      return gradient(
+        dy,
+        all.map((tensor) => (tensor instanceof tf.Variable ? tensor : saved[at++])),
+      );
+    },
+  });
 }
 
 /** What `compute` gives, as a constant: nothing in it is recorded, and what it made on the way is freed at once, as on no tape. */

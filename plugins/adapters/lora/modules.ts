@@ -87,11 +87,11 @@ function together(path: string, facts: ModuleFacts, scale: number, dropout: numb
 const applied = (x: Tensor, weight: Tensor, facts: ModuleFacts): Tensor =>
   facts.kind === 'linear' ? dense(x, weight) : conv2d(x, weight, { stride: facts.stride ?? 1, pad: facts.padding ?? 0 });
 
-/** scale B A x. */
-function adapted(x: Tensor, a: Tensor, b: Tensor, facts: ModuleFacts, scale: number): Tensor {
+/** scale B A x, and a tensor like it that is added. */
+function adapted(x: Tensor, a: Tensor, b: Tensor, facts: ModuleFacts, scale: number, rest?: Tensor): Tensor {
   const down = applied(x, a, facts);
   const scaled = scale === 1 ? down : down.mul(scale);
-  return facts.kind === 'linear' ? dense(scaled, b) : conv2d(scaled, b, { stride: 1, pad: 0 });
+  return facts.kind === 'linear' ? dense(scaled, b, { rest }) : conv2d(scaled, b, { stride: 1, pad: 0, rest });
 }
 
 /** Beside it. */
@@ -99,7 +99,7 @@ function branch(path: string, facts: ModuleFacts, scale: number, dropout: number
   const { a, b } = loraPaths(path);
   return (context, inputs, next) => {
     const x = dropout > 0 && context.mode === 'train' ? dropped(context, path, inputs[0], dropout) : inputs[0];
-    return next(inputs).add(adapted(x, context.parameters[a], context.parameters[b], facts, scale));
+    return adapted(x, context.parameters[a], context.parameters[b], facts, scale, next(inputs));
   };
 }
 

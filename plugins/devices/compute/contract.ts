@@ -116,7 +116,7 @@ export interface ProductOptions {
   readonly bias?: Tensor | undefined;
   /** A tensor like the result. */
   readonly rest?: Tensor | undefined;
-  /** Another product, of [m, r] and [r, n], transposed as b is. */
+  /** Another product, of [..., r] and [r, n], transposed as b is. */
   readonly more?: { readonly a: Tensor; readonly b: Tensor } | undefined;
   /** Whether the result is in float32 whatever the operands are stored as: of what is trained. */
   readonly full?: boolean;
@@ -157,7 +157,7 @@ export interface DeviceOperations {
   /** 8-bit AdamW in place, over packed codes. */
   adamw8bit(list: readonly Parameter8bit[], factors: FactorsAdamW, finite: number | Scalar, constants: Constants8bit): void;
   readonly attention: AttentionOperation;
-  /** a [m, k] times b [k, n]. */
+  /** a [..., k] times b [k, n]; more dimensions than two are rows of a matrix, and the result of one that is not transposed has them too. */
   product(a: Tensor, b: Tensor, options: ProductOptions): Tensor;
   /** x [n, h, w, in] convolved with filters [kh, kw, in, out]. */
   convolution(x: Tensor, filter: Tensor, options: ConvolutionOptions): Tensor;

@@ -36,8 +36,6 @@ export interface DenseOptions {
 
 const scaled = (x: Tensor, scale: number): Tensor => (scale === 1 ? x : x.mul(scale));
 
-const flattened = (x: Tensor): Tensor2D => x.reshape([-1, x.shape[x.rank - 1]]);
-
 /** x [..., in] times w [in, out], and what is added to it: in one pass where the device can. */
 export function dense(x: Tensor, w: Tensor, { bias, rest, adapter }: DenseOptions = {}): Tensor {
   const product = operation('product');
@@ -50,21 +48,18 @@ export function dense(x: Tensor, w: Tensor, { bias, rest, adapter }: DenseOption
   return differentiable(
     inputs,
     (save) => {
-      const flat = flattened(x);
-      const low = adapter ? product(flat, adapter.a, { scale: adapter.scale }) : null;
-      save([flat, w, ...(adapter && low ? [adapter.a, adapter.b, low] : [])]);
-      const more = adapter && low ? { a: low, b: adapter.b } : undefined;
-      return product(flat, w, { bias, rest: rest && flattened(rest), more }).reshape([...x.shape.slice(0, -1), w.shape[1] as number]);
+      const low = adapter ? product(x, adapter.a, { scale: adapter.scale }) : null;
+      save([x, w, ...(adapter && low ? [adapter.a, adapter.b, low] : [])]);
+      return product(x, w, { bias, rest, more: adapter && low ? { a: low, b: adapter.b } : undefined });
     },
-    (dy, [flat, weight, a, b, low]) => {
-      const g = flattened(dy);
+    (dy, [input, weight, a, b, low]) => {
       // What goes back through the second matrix: to x, and to the first.
-      const back = adapter ? product(g, b, { transposeB: true, scale: adapter.scale }) : null;
+      const back = adapter ? product(dy, b, { transposeB: true, scale: adapter.scale }) : null;
       return {
-        x: () => product(g, weight, { transposeB: true, more: back ? { a: back, b: a } : undefined }).reshape(x.shape),
-        w: () => product(flat, g, { transposeA: true, full: true }),
-        a: () => product(flat, back as Tensor, { transposeA: true, full: true }),
-        b: () => product(low, g, { transposeA: true, full: true }),
+        x: () => product(dy, weight, { transposeB: true, more: back ? { a: back, b: a } : undefined }),
+        w: () => product(input, dy, { transposeA: true, full: true }),
+        a: () => product(input, back as Tensor, { transposeA: true, full: true }),
+        b: () => product(low, dy, { transposeA: true, full: true }),
         bias: () => columnSum(dy),
         rest: () => dy,
       };

@@ -12,7 +12,7 @@ import { ROOM, Workers } from './workers.js';
 /** Multiplications, some 10 us of work, that are worth sharing among threads. */
 const ENOUGH = 1 << 17;
 /** Shares of a thread, so that one that was held up leaves its rest to others. */
-const CHUNKS = 4;
+const CHUNKS = 8;
 
 /** What we keep beside a wasm backend of TensorFlow.js: `install()` makes it, kernels are given it. */
 export class WasmDevice {

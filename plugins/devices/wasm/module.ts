@@ -8,6 +8,8 @@ export interface ModuleKernels {
   filterGradient(...numbers: number[]): void;
   winogradFilter(...numbers: number[]): void;
   winograd(...numbers: number[]): void;
+  attention(...numbers: number[]): void;
+  attentionGrad(...numbers: number[]): void;
   groupNorm(...numbers: number[]): void;
   groupNormGrad(...numbers: number[]): void;
   layerNorm(...numbers: number[]): void;

@@ -2,10 +2,12 @@ import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kernels.js';
+import { rowProduct } from '../compute/row-product.js';
 import type { Effects } from '../compute/undo.js';
 import type { CPUBackend } from '../cpu/internals.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
+import { attention } from './attention.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient, convolves } from './convolution.js';
 import type { WasmDevice } from './device.js';
@@ -121,8 +123,8 @@ export function register(device: WasmDevice, effects: Effects): void {
       sum: summer(device),
       adamw8bit: adamw8bit(device),
       reducer: reducer(device),
-      product: (a, b, { transposeA = false, transposeB = false, ...added }) =>
-        tracked(matMul(device, a, b, transposeA, transposeB, added)),
+      attention: attention(device),
+      product: rowProduct((...operands) => matMul(device, ...operands)),
       convolution: (x, filter, { bias, rest, ...attributes }) =>
         tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
     }),

@@ -36,20 +36,33 @@ const DONE = 2;
 const WORDS = 4;
 const MOST_ARGS = 32;
 const PATIENCE = 10_000;
-/** How often a thread looks, some tens of microseconds, before it sleeps: waking takes about as long as a short kernel. */
-const LOOKS = 20_000;
+/** How often a thread looks, some hundred microseconds, before it sleeps: waking takes about as long as a short kernel. */
+const LOOKS = 100_000;
+
+/** One call as threads see it, read again only where another has begun. */
+interface Current {
+  call: number;
+  kernel: (...args: number[]) => void;
+  args: number[];
+}
 
 /** What runs in a worker, and, in `take`, on the main thread as well. It has no scope but its arguments. */
-const take = (control: Int32Array, job: Float64Array, kernelAt: (k: number) => (...args: number[]) => void, room: number): void => {
+const take = (control: Int32Array, job: Float64Array, kernelAt: (k: number) => (...args: number[]) => void, room: number, now: Current): void => {
   for (;;) {
     const left = Atomics.sub(control, 1, 1);
     if (left <= 0) return;
     const [kernel, count, from, to, roomAt, blocks, chunk] = job;
-    const args = Array.from(job.subarray(8, 8 + count));
-    args[from] = (left - 1) * chunk;
-    args[to] = Math.min(blocks, left * chunk);
-    args[roomAt] = room;
-    kernelAt(kernel)(...args);
+    // Who has a chunk keeps the call from ending: its number and arguments do not change meanwhile.
+    const call = Atomics.load(control, 0);
+    if (call !== now.call) {
+      now.call = call;
+      now.kernel = kernelAt(kernel);
+      now.args = Array.from(job.subarray(8, 8 + count));
+      now.args[roomAt] = room;
+    }
+    now.args[from] = (left - 1) * chunk;
+    now.args[to] = Math.min(blocks, left * chunk);
+    now.kernel(...now.args);
     Atomics.add(control, 2, 1);
     Atomics.notify(control, 2);
   }
@@ -68,8 +81,9 @@ const program = `
     }
     return kernels[k];
   };
+  const now = { call: -1 };
   for (let seen = 0; ; ) {
-    take(control, job, kernelAt, room);
+    take(control, job, kernelAt, room, now);
     for (let looks = 0; looks < ${LOOKS} && Atomics.load(control, ${WAKE}) === seen; looks++);
     Atomics.wait(control, ${WAKE}, seen);
     seen = Atomics.load(control, ${WAKE});
@@ -85,6 +99,7 @@ export class Workers {
   private readonly kernels: ((...args: number[]) => void)[] = [];
   private readonly ports: MessagePort[] = [];
   private readonly threads: Worker[] = [];
+  private readonly now: Current = { call: -1, kernel: () => undefined, args: [] };
   /** Numbers of kernels of our module that threads have. */
   private readonly numbers = new Map<string, number>();
 
@@ -128,11 +143,11 @@ export class Workers {
     const chunks = Math.ceil(blocks / chunk);
     job.set([kernel, args.length, places.from, places.to, places.room, blocks, chunk, 0, ...args]);
     Atomics.store(control, DONE, 0);
+    Atomics.add(control, WAKE, 1);
     // From here on threads may take chunks: everything they read is written.
     Atomics.store(control, LEFT, chunks);
-    Atomics.add(control, WAKE, 1);
     Atomics.notify(control, WAKE);
-    take(control, job, (k) => this.kernels[k], room);
+    take(control, job, (k) => this.kernels[k], room, this.now);
     for (let looks = 0; ; looks++) {
       const done = Atomics.load(control, DONE);
       if (done >= chunks) return;

@@ -2,6 +2,7 @@ import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
+import { rowProduct } from '../compute/row-product.js';
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
@@ -142,8 +143,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
       adamw8bit: (...call) => adamw8bit(device, ...call),
       // Its tiles take more than the 16 KiB that every adapter has.
       ...(device.backend.device.limits.maxComputeWorkgroupStorageSize >= 32768 ? { attention: attention(device) } : {}),
-      product: (a, b, { transposeA = false, transposeB = false, more, ...added }) =>
-        tracked(matMul(device, a, b, transposeA, transposeB, { ...added, more: more && { ...more, transposeB } })),
+      product: rowProduct((...operands) => matMul(device, ...operands)),
       convolution: (x, filter, { bias, rest, ...attributes }) =>
         tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
       upload: uploader(device),

@@ -6,6 +6,7 @@
 export { filterGradient } from './filter-gradient';
 export { pack, product, convolution } from './tiles';
 export { winogradFilter, winograd } from './winograd';
+export { attention, attentionGrad } from './attention';
 export { groupNorm, groupNormGrad, layerNorm, layerNormGrad, layerNormGammaGrad } from './norms';
 export { silu, siluGrad, geglu, gegluGrad } from './activations';
 export { softmax, softmaxGrad } from './softmax';

@@ -69,7 +69,7 @@ export function product(
     const first = (block - t * blocks) * ROWS;
     for (let i = 0; i < ROWS; i++) store<u32>(room + (i << 2), at(a, t * aBatch + min(first + i, m - 1) * aRow));
     const start = (t * m + first) * n;
-    rows(room, 1, k, aColumn << 2, at(packed, t * packedBatch), at(out, start), bias, rest ? at(rest, start) : 0, n, min(ROWS, m - first));
+    rows(room, 1, k, aColumn << 2, at(packed, t * packedBatch), at(out, start), bias, rest ? at(rest, start) : 0, n, n, min(ROWS, m - first));
   }
 }
 
@@ -102,22 +102,26 @@ export function convolution(
       }
     }
     const start = first * n;
-    rows(room, kh * kw, k, 4, packed, at(out, start), bias, rest ? at(rest, start) : 0, n, min(ROWS, all - first));
+    rows(room, kh * kw, k, 4, packed, at(out, start), bias, rest ? at(rest, start) : 0, n, n, min(ROWS, all - first));
   }
 }
 
-/** Up to ROWS rows of out [.., n] by all panels. */
-export function rows(room: usize, taps: i32, k: i32, step: i32, packed: usize, out: usize, bias: usize, rest: usize, n: i32, count: i32): void {
+/** Up to ROWS rows of out [.., n], each `line` numbers from the one before, by all panels. The addresses of a's rows stand in `room`, ROWS for each tap. */
+export function rows(
+  room: usize, taps: i32, k: i32, step: i32, packed: usize, out: usize, bias: usize, rest: usize, n: i32, line: i32, count: i32,
+): void {
   for (let j = 0; j < n; j += 8) {
-    for (let i = 0; i < count; i += 4)
-      tile(room + (i << 2), taps, k, step, packed, at(out, i * n + j), bias ? at(bias, j) : 0, rest ? at(rest, i * n + j) : 0, n, n - j, count - i);
+    for (let i = 0; i < count; i += 4) {
+      const o = i * line + j;
+      tile(room + (i << 2), taps, k, step, packed, at(out, o), bias ? at(bias, j) : 0, rest ? at(rest, o) : 0, line, n - j, count - i);
+    }
     packed = at(packed, taps * k << 3);
   }
 }
 
 /** Four rows by eight columns, of which `lines` and `columns` count. */
 function tile(
-  room: usize, taps: i32, k: i32, step: i32, b: usize, out: usize, bias: usize, rest: usize, n: i32, columns: i32, lines: i32,
+  room: usize, taps: i32, k: i32, step: i32, b: usize, out: usize, bias: usize, rest: usize, next: i32, columns: i32, lines: i32,
 ): void {
   let s00 = f32x4.splat(0), s01 = s00;
   if (bias) {
@@ -138,9 +142,9 @@ function tile(
     }
   }
   line(out, s00, s01, rest, columns);
-  if (lines > 1) line(at(out, n), s10, s11, rest ? at(rest, n) : 0, columns);
-  if (lines > 2) line(at(out, 2 * n), s20, s21, rest ? at(rest, 2 * n) : 0, columns);
-  if (lines > 3) line(at(out, 3 * n), s30, s31, rest ? at(rest, 3 * n) : 0, columns);
+  if (lines > 1) line(at(out, next), s10, s11, rest ? at(rest, next) : 0, columns);
+  if (lines > 2) line(at(out, 2 * next), s20, s21, rest ? at(rest, 2 * next) : 0, columns);
+  if (lines > 3) line(at(out, 3 * next), s30, s31, rest ? at(rest, 3 * next) : 0, columns);
 }
 
 @inline

@@ -61,7 +61,7 @@ export function winograd(
     }
     for (let place = 0; place < 16; place++) {
       for (let i = 0; i < ROWS; i++) store<u32>(room + (i << 2), at(inside, (place * tiles + min(i, count - 1)) * k));
-      rows(room, 1, k, 4, filters + place * filter, at(products, place * tiles * n), 0, 0, n, count);
+      rows(room, 1, k, 4, filters + place * filter, at(products, place * tiles * n), 0, 0, n, n, count);
     }
     for (let i = 0; i < count; i++) {
       const line = (first + i) / tw;
