@@ -110,7 +110,7 @@ export interface AttentionOperation {
 export interface ProductOptions {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
-  /** The product is multiplied with it before anything is added. */
+  /** The product, and that beside it, are multiplied with it before anything else is added. */
   readonly scale?: number;
   /** A number a column [n]. */
   readonly bias?: Tensor | undefined;

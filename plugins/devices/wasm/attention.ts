@@ -8,17 +8,11 @@ import { ROOM } from './workers.js';
 
 const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
 
-
 /** Rows whose scores a thread has room for, with so many numbers each: whole tiles of four. */
 function rowsAtOnce(numbers: number): number {
   const rows = 4 * Math.floor((ROOM / 4 - ROWS) / numbers / 4);
   if (rows === 0)
-    fail(
-      'OUT_OF_MEMORY',
-      'wasm',
-      'attention to so many tokens has no room on a thread',
-      'Lower the resolution, or use a GPU.',
-    );
+    fail('OUT_OF_MEMORY', 'wasm', 'attention to so many tokens has no room on a thread', 'Lower the resolution, or use a GPU.');
   return Math.min(ROWS, rows);
 }
 

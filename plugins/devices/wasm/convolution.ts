@@ -49,7 +49,12 @@ function walked(device: WasmDevice, x: TensorInfo, packed: number, c: ConvInfo, 
   const addresses = [device.address(x), packed, device.address(out), ...added, zeros];
   const pixels = c.batchSize * to.height * to.width;
   const multiplications = pixels * c.filterHeight * c.filterWidth * from.channels * to.channels;
-  device.overBlocks('convolution', [...addresses, ...images, c.filterHeight, c.filterWidth, ...stride, ...spread, ...before], Math.ceil(pixels / ROWS), multiplications);
+  device.overBlocks(
+    'convolution',
+    [...addresses, ...images, c.filterHeight, c.filterWidth, ...stride, ...spread, ...before],
+    Math.ceil(pixels / ROWS),
+    multiplications,
+  );
   return out;
 }
 

@@ -9,7 +9,7 @@ export interface Added {
 }
 
 export interface MatMulOptions extends Added {
-  /** The product is multiplied with it before anything is added. */
+  /** The product, and that beside it, are multiplied with it before anything else is added. */
   readonly scale?: number | undefined;
   /** Another product, of [m, r] and [r, n] (or [n, r], as b is). */
   readonly more?: { readonly a: TensorInfo; readonly b: TensorInfo } | undefined;
@@ -33,7 +33,10 @@ export interface Packing {
 }
 
 /** Packs an operand into memory that the next one gets again; its address. */
-export function pack(device: WasmDevice, { at, matrices = 1, taps = 1, k, n, tapStep = 0, rowStep, columnStep, scale = 1 }: Packing): number {
+export function pack(
+  device: WasmDevice,
+  { at, matrices = 1, taps = 1, k, n, tapStep = 0, rowStep, columnStep, scale = 1 }: Packing,
+): number {
   const panels = Math.ceil(n / PANEL);
   const numbers = matrices * panels * PANEL * taps * k;
   const out = device.scratch.at('packed', 4 * numbers);
@@ -70,7 +73,7 @@ export function matMul(
   const batches = [batchA > 1 ? m * k : 0, batchB > 1 ? Math.ceil(n / PANEL) * PANEL * k : 0];
   device.overBlocks('product', [...addresses, m, k, n, ...steps, ...batches], batch * Math.ceil(m / ROWS), batch * m * k * n);
   if (more) {
-    const sum = matMul(device, more.a, more.b, false, transposeB, { rest: out });
+    const sum = matMul(device, more.a, more.b, false, transposeB, { rest: out, scale });
     device.free(out);
     return sum;
   }

@@ -24,7 +24,11 @@ export function groupNorm(device: WasmDevice, [x, gamma, beta]: TensorInfo[], at
 }
 
 /** dx, and dgamma and dbeta of each example [n, c]. */
-export function groupNormGrad(device: WasmDevice, [x, dy, gamma, beta, stats]: TensorInfo[], attributes: GroupNormAttributes): TensorInfo[] {
+export function groupNormGrad(
+  device: WasmDevice,
+  [x, dy, gamma, beta, stats]: TensorInfo[],
+  attributes: GroupNormAttributes,
+): TensorInfo[] {
   const { n, c, count, pixels } = sizes(x);
   const { groups, activate } = attributes;
   const made = [device.newTensor(x.shape), device.newTensor([n, c]), device.newTensor([n, c])];

@@ -47,7 +47,13 @@ interface Current {
 }
 
 /** What runs in a worker, and, in `take`, on the main thread as well. It has no scope but its arguments. */
-const take = (control: Int32Array, job: Float64Array, kernelAt: (k: number) => (...args: number[]) => void, room: number, now: Current): void => {
+const take = (
+  control: Int32Array,
+  job: Float64Array,
+  kernelAt: (k: number) => (...args: number[]) => void,
+  room: number,
+  now: Current,
+): void => {
   for (;;) {
     const left = Atomics.sub(control, 1, 1);
     if (left <= 0) return;

@@ -146,18 +146,29 @@ for (const device of devices) {
   });
 }
 
-if (devices.includes('webgpu'))
-  // Several tiles with a rest each; channels, and rows of pixels, that fill whole steps of the inner axis, and that do not; sums that are cut in slices.
+const tiled = (['wasm', 'webgpu'] as const).filter((device) => devices.includes(device));
+
+describe.each(tiled)('on %s in tiles', (device) => {
+  // Several tiles with a rest each; channels, and rows of pixels, that fill whole steps of the inner axis, and that do not; sums that are cut in slices; on wasm
+  // those that are transformed, with a last row and column of half a tile, and those that are not.
   test.each([
-    { x: [4, 12, 12, 16], w: [3, 3, 16, 80], stride: 1 },
-    { x: [2, 9, 7, 32], w: [3, 3, 32, 24], stride: 2 },
-    { x: [2, 9, 8, 20], w: [3, 3, 20, 32], stride: 2 },
-    { x: [2, 5, 64, 8], w: [3, 3, 8, 24], stride: 1 },
-  ])('convolution on WebGPU in tiles is what it is on the cpu: $x by $w, stride $stride', async ({ x, w, stride }) => {
-    const compute = async (name: 'cpu' | 'webgpu') => {
+    { x: [4, 12, 12, 16], w: [3, 3, 16, 80], stride: 1, pad: 1 },
+    { x: [2, 9, 7, 32], w: [3, 3, 32, 24], stride: 2, pad: 1 },
+    { x: [2, 9, 8, 20], w: [3, 3, 20, 32], stride: 2, pad: 1 },
+    { x: [2, 5, 64, 8], w: [3, 3, 8, 24], stride: 1, pad: 1 },
+    ...(device === 'wasm'
+      ? [
+          { x: [3, 7, 9, 20], w: [3, 3, 20, 28], stride: 1, pad: 1 },
+          { x: [1, 33, 18, 16], w: [3, 3, 16, 20], stride: 1, pad: 0 },
+          { x: [2, 6, 5, 18], w: [3, 3, 18, 21], stride: 1, pad: 1 },
+          { x: [2, 11, 8, 5], w: [4, 5, 5, 6], stride: 3, pad: 2 },
+        ]
+      : []),
+  ])('convolution is what it is on the cpu: $x by $w, stride $stride, padded by $pad', async ({ x, w, stride, pad }) => {
+    const compute = async (name: 'cpu' | 'wasm' | 'webgpu') => {
       await use(name, 2);
       const inputs: Tensors = { x: tf.variable(draw('tiles:x', x)), w: tf.variable(draw('tiles:w', w)) };
-      const f = () => conv2d(inputs.x, inputs.w, { stride, pad: 1 });
+      const f = () => conv2d(inputs.x, inputs.w, { stride, pad });
       const output = tf.tidy(f);
       const { loss, gradients } = backward(
         () => scalarOf(f()),
@@ -168,20 +179,19 @@ if (devices.includes('webgpu'))
       tf.dispose([output, loss, gradients, inputs]);
       return all;
     };
-    const [expected, got] = [await compute('cpu'), await compute('webgpu')];
+    const [expected, got] = [await compute('cpu'), await compute(device)];
     for (const [i, values] of got.entries()) expect(relativeGap(values, expected[i]), ['output', 'dx', 'dw'][i]).toBeLessThan(1e-5);
   });
 
-if (devices.includes('webgpu'))
   // Several tiles of queries and keys with a rest each; few keys (cut in slices), and heads that are no vectors of 4; heads that are there in pieces.
   test.each([
     { n: 2, heads: 2, lq: 60, lk: 50, d: 16 },
     { n: 1, heads: 3, lq: 200, lk: 9, d: 3 },
     { n: 1, heads: 1, lq: 20, lk: 20, d: 60 },
-  ])('attention on WebGPU in tiles is what it is on the cpu: $lq queries, $lk keys, heads of $d', async ({ n, heads, lq, lk, d }) => {
+  ])('attention is what it is on the cpu: $lq queries, $lk keys, heads of $d', async ({ n, heads, lq, lk, d }) => {
     const shapes = { q: [n, lq, heads * d], k: [n, lk, heads * d], v: [n, lk, heads * d] };
     const names = Object.keys(shapes) as (keyof typeof shapes)[];
-    const compute = async (name: 'cpu' | 'webgpu') => {
+    const compute = async (name: 'cpu' | 'wasm' | 'webgpu') => {
       await use(name, 2);
       const inputs: Tensors = Object.fromEntries(names.map((key) => [key, tf.variable(draw(`tiles:${key}`, shapes[key]))]));
       const output = tf.tidy(() => attention(inputs.q, inputs.k, inputs.v, heads));
@@ -194,9 +204,46 @@ if (devices.includes('webgpu'))
       tf.dispose([output, loss, gradients, inputs]);
       return values;
     };
-    const [expected, actual] = [await compute('cpu'), await compute('webgpu')];
+    const [expected, actual] = [await compute('cpu'), await compute(device)];
     for (const [i, name] of ['output', ...names].entries()) expect(relativeGap(actual[i], expected[i]), name).toBeLessThan(2e-5);
   });
+
+  test.each([
+    [3, 5, 7, false, false],
+    [50, 33, 41, false, true],
+    [26, 70, 8, true, false],
+    [9, 20, 13, true, true],
+  ])(
+    'a product of %i x %i x %i, transposed %s and %s, is what it is on the cpu, with all that is added',
+    async (m, k, n, transposeA, transposeB) => {
+      await use('cpu');
+      const shapes = {
+        a: transposeA ? [k, m] : [m, k],
+        b: transposeB ? [n, k] : [k, n],
+        low: [m, 3],
+        up: transposeB ? [n, 3] : [3, n],
+        bias: [n],
+        rest: [m, n],
+      };
+      const values = Object.entries(shapes).map(([key, shape]) => [key, shape, draw(`product:${key}`, shape).dataSync()] as const);
+      const made = () =>
+        Object.fromEntries(values.map(([key, shape, data]) => [key, tf.tensor(data, shape)])) as Record<keyof typeof shapes, tf.Tensor2D>;
+      const plain = tf.tidy(() => {
+        const { a, b, low, up, bias, rest } = made();
+        const sum = tf.matMul(a, b, transposeA, transposeB).add(tf.matMul(low, up, false, transposeB));
+        return sum.mul(0.5).add(bias).add(rest).dataSync();
+      });
+      await use(device, 2);
+      const got = tf.tidy(() => {
+        const { a, b, low, up, bias, rest } = made();
+        return operation('product')?.(a, b, { transposeA, transposeB, scale: 0.5, bias, rest, more: { a: low, b: up } }) as Tensor;
+      });
+      expect(got.shape).toEqual([m, n]);
+      expect(relativeGap(await got.data(), plain)).toBeLessThan(1e-5);
+      got.dispose();
+    },
+  );
+});
 
 if (devices.includes('webgpu'))
   test('attention on WebGPU reads what is stored in half precision, and answers so', async () => {
