@@ -35,19 +35,19 @@ const ROLES = new Set(
 
 /**
  * Noto's emoji (@iconify-json/noto, Apache-2.0), rendered on white and box-filtered from four times the size. Skin tones
- * are left out. `which` takes all of them, or the icons the base model knows. The order is that of their names.
+ * are left out. `which` takes all of them, or the icons the base model knows. The order is that of their names. `pack` is another set of Iconify's with the same names.
  */
-export async function renderEmoji(which: 'all' | 'icons', side = 32): Promise<Emoji[]> {
+export async function renderEmoji(which: 'all' | 'icons', side = 32, pack = '@iconify-json/noto'): Promise<Emoji[]> {
   const require = createRequire(import.meta.url);
   const load = async <T>(file: string): Promise<T> => {
     try {
-      return JSON.parse(await readFile(require.resolve(`@iconify-json/noto/${file}`), 'utf8')) as T;
+      return JSON.parse(await readFile(require.resolve(`${pack}/${file}`), 'utf8')) as T;
     } catch (error) {
       return fail(
         'DATA_MISSING',
         'emoji',
-        `@iconify-json/noto/${file} cannot be read (${messageOf(error).split('\n')[0]})`,
-        'npm install @iconify-json/noto.',
+        `${pack}/${file} cannot be read (${messageOf(error).split('\n')[0]})`,
+        `npm install ${pack}.`,
         error,
       );
     }

@@ -1,0 +1,63 @@
+// The main job with an artist's style in place of one that is computed from the pictures: LoRA on 64 icons of Fluent Emoji High Contrast (MIT), black silhouettes with
+// lines of white, judged like the main job on captions it was not trained on.
+//   npm run build && node test/bench/artist-style.mjs [captions [steps [device]]] [--option=value ...]       options as of the preset emoji, in JSON
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Trainer } from '../../dist/core/index.js';
+import { cachedLatents, ddim } from '../../dist/plugins/index.js';
+import { emojiData, STYLE_SPLIT } from '../../dist/presets/emoji/data.js';
+import { emojiFigures } from '../../dist/presets/emoji/figures.js';
+import { galleriesOf } from '../../dist/presets/emoji/judge.js';
+import { renderEmoji, splitEmoji } from '../../dist/presets/emoji/noto.js';
+import { emojiOptions } from '../../dist/presets/emoji.js';
+import { emoji } from '../../dist/presets/index.js';
+
+const SIDE = 128;
+const ARTIST = '@iconify-json/fluent-emoji-high-contrast';
+const words = process.argv.slice(2);
+const [captions = 24, steps = 250, device = 'auto'] = words.filter((word) => !word.startsWith('--'));
+const more = Object.fromEntries(
+  words.flatMap((word) => {
+    const [, name, value] = /^--(\w+)=(.*)$/.exec(word) ?? [];
+    return name ? [[name, JSON.parse(value)]] : [];
+  }),
+);
+const outputDir = join(tmpdir(), `steploom-artist-style-${process.pid}`);
+const options = { device, maxTrainSteps: Number(steps), lrWarmupSteps: Math.min(10, Number(steps)), outputDir, ...more };
+
+const [known, theirs] = [await renderEmoji('icons', SIDE), await renderEmoji('all', SIDE, ARTIST)];
+const inBoth = new Set(theirs.map(({ name }) => name));
+// The same names, split as the main job splits them: by Noto's categories.
+const { train, held } = splitEmoji(
+  known.filter(({ name }) => inBoth.has(name)),
+  STYLE_SPLIT.train,
+  STYLE_SPLIT.held,
+);
+const asDrawn = (icons) => icons.map((icon) => theirs.find(({ name }) => name === icon.name));
+const preset = await emoji(options);
+const { numInferenceSteps, guidanceScale } = emojiOptions.parse(options);
+await new Trainer(
+  preset
+    .without('emoji-figures', 'cached-latents')
+    .with(cachedLatents(emojiData(asDrawn(train), SIDE, 8)))
+    .with(
+      emojiFigures({
+        outputDir,
+        captions: held.slice(0, Number(captions)).map(({ caption }) => caption),
+        galleries: async () => [
+          ...(await galleriesOf(theirs, { artist: (pixels) => pixels })),
+          ...(await galleriesOf(await renderEmoji('all', SIDE), { noto: (pixels) => pixels })),
+        ],
+        sampling: { steps: numInferenceSteps, guidance: guidanceScale, sampler: ddim() },
+        before: true,
+        onFigures(before, after) {
+          for (const [when, { loss, nearest, nearestOfAll }] of Object.entries({ base: before, 'with LoRA': after }))
+            console.log(
+              `${when.padEnd(9)} denoising loss ${loss.artist.toFixed(3)}; nearest of the artist's is the right one ${(100 * nearest.artist).toFixed(1)} %; nearest of all is it, by the artist ${(100 * nearestOfAll.artist).toFixed(1)} %; nearest of Noto's is the right one ${(100 * nearest.noto).toFixed(1)} %`,
+            );
+          console.log(`pictures: ${outputDir}`);
+        },
+      }),
+    ),
+).train();
+process.exit();
