@@ -12,13 +12,21 @@ import { folder } from '../../plugins/persist/formats/folder.js';
 import { dataFolder } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
-import type { diffusionOptions, imageOptions, modelOptions, OptionValues, pictureOptions, samplingOptions } from './options.js';
+import type {
+  bucketOptions,
+  diffusionOptions,
+  imageOptions,
+  modelOptions,
+  OptionValues,
+  pictureOptions,
+  samplingOptions,
+} from './options.js';
 import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
 
 /** The options that these presets have, checked and with their defaults. */
 type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
-  OptionValues<typeof modelOptions & typeof pictureOptions & typeof diffusionOptions & typeof samplingOptions> & {
+  OptionValues<typeof modelOptions & typeof pictureOptions & typeof bucketOptions & typeof diffusionOptions & typeof samplingOptions> & {
     readonly captionColumn?: string;
     readonly captionPrefix?: string | undefined;
   };
@@ -54,6 +62,16 @@ export async function diffusionPlugins(
     interpolation: o.imageInterpolationMode,
     background: o.background,
     ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
+    ...(o.useAspectRatioBuckets
+      ? {
+          buckets: {
+            step: o.bucketStep,
+            ...(o.bucketMin === undefined ? {} : { min: o.bucketMin }),
+            ...(o.bucketMax === undefined ? {} : { max: o.bucketMax }),
+            upscale: o.bucketUpscale,
+          },
+        }
+      : {}),
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };

@@ -132,6 +132,21 @@ export const pictureOptions = {
     ),
 };
 
+/** Sizes of pictures in place of the square. */
+export const bucketOptions = {
+  useAspectRatioBuckets: z
+    .boolean()
+    .default(false)
+    .describe('Cut each image to the one of several sizes of as many pixels that crops it least, rather than to a square.'),
+  bucketStep: count().default(64).describe('The sides of these sizes are multiples of it.'),
+  bucketMin: count().optional().describe('The shortest side; half the resolution by default. Images that are smaller have smaller sizes.'),
+  bucketMax: count().optional().describe('The longest side; twice the resolution by default.'),
+  bucketUpscale: z
+    .boolean()
+    .default(false)
+    .describe('Enlarge images that are smaller than their size, in place of giving them a smaller one.'),
+};
+
 export const imageOptions = {
   trainDataDir: text()
     .optional()
@@ -153,6 +168,7 @@ export const imageOptions = {
     ),
   maxTrainSamples: count().optional().describe('Use only so many of the images, drawn by the seed.'),
   ...pictureOptions,
+  ...bucketOptions,
 };
 
 export const samplingOptions = {
