@@ -15,6 +15,7 @@ import type { Entry } from './image-folder/entry.js';
 import { examplesOf } from './image-folder/examples.js';
 import { faultsOf } from './image-folder/faults.js';
 import type { Interpolation } from './image-folder/interpolations.js';
+import { maskOf } from './image-folder/mask.js';
 import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
 import { type Prior, priorEntries } from './image-folder/prior.js';
 import { batchesOfGroups } from './order/batches-of-groups.js';
@@ -52,6 +53,8 @@ export interface ImageFolderOptions extends CaptionOptions {
   readonly folderRepeats?: boolean;
   /** The colour behind what is transparent: white by default, black, grey, or #rrggbb. */
   readonly background?: string;
+  /** Batches hold as `mask` how opaque images are, as latents are laid out: [n, h, w, 1], from 0 to 1. One that is transparent everywhere is refused. */
+  readonly alphaMask?: boolean;
   /** Leave out images that cannot be decoded, and say how many. Every image is then decoded once before training. */
   readonly skipBadImages?: boolean;
 }
@@ -66,14 +69,16 @@ const SHOWN = 10;
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
-  const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white' } = options;
+  const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white', alphaMask = false } = options;
   const { shuffleCaption = false, keepTokens = 0, folderRepeats = false, caption, prior } = options;
   const buckets = options.buckets && bucketsOf(resolution, options.buckets);
-  const decoding = { maxPixels, interpolation, background };
+  const decoding = { maxPixels, interpolation, background, keepAlpha: alphaMask };
   const decoded = new DecodedImages((image) => decodeImage(entries[image].path, sizeFor(entries[image]), decoding));
   /** What headers said before training, by path. */
   const headers = new Map<string, Header>();
   let choose: ReturnType<typeof sizeChooser> | null = null;
+  /** Pixels along one side of a latent, once the model is known. */
+  let factor = 1;
   let random: Random;
   let entries: Entry[] = [];
 
@@ -100,7 +105,11 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
     headers.set(path, header);
     const size = sizeFor(entry);
     refuseNarrow(path, header, size);
-    if (skipBadImages) await decodeImage(path, size, decoding);
+    const isMasked = alphaMask && header.hasAlpha;
+    if (!skipBadImages && !isMasked) return;
+    const { alpha } = await decodeImage(path, size, decoding);
+    if (alpha?.every((value) => value === 0))
+      fail('BAD_IMAGE', 'image-folder', `${path} is transparent everywhere: with alphaMask nothing of it is learnt`, 'Remove it.');
   }
 
   return {
@@ -129,6 +138,8 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           entries.filter(({ path, prior }) => !prior?.isDrawn || existsSync(path)),
           look,
         );
+        if (alphaMask && isFirstRank() && ![...headers.values()].some(({ hasAlpha }) => hasAlpha))
+          warn(`no image of ${folder} has an alpha channel: alphaMask changes nothing`);
         if (!skipBadImages) {
           for (const { code, what, fix } of [...faults.values()].slice(0, SHOWN)) problems.add(code, 'image-folder', what, fix);
           if (faults.size > SHOWN)
@@ -147,10 +158,14 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         }
         if (entries.length === 0) problems.add('DATA_INVALID', 'image-folder', `no image of ${folder} can be decoded`, 'Give others.');
       });
-      if (!buckets) return;
+      if (!buckets && !alphaMask) return;
       hooks.prepareModel.tap((model, problems) => {
-        if (isTextToImage(model)) checkStep(problems.options('image-folder'), buckets, model.codec.factor * model.leastSize);
-        else problems.add('MODEL_UNFIT', 'image-folder', 'the model takes images of one size', 'Leave the buckets out.');
+        const unfit = (what: string, fix: string) => problems.add('MODEL_UNFIT', 'image-folder', what, fix);
+        if (isTextToImage(model)) {
+          factor = model.codec.factor;
+          if (buckets) checkStep(problems.options('image-folder'), buckets, factor * model.leastSize);
+        } else if (buckets) unfit('the model takes images of one size', 'Leave the buckets out.');
+        else unfit('alphaMask weighs the loss of latents, and the model is no text-to-image model', 'Leave it out.');
         return model;
       });
     },
@@ -164,6 +179,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       ...(shuffleCaption ? { keepTokens } : {}),
       ...(prior ? { priorWeight: prior.weight } : {}),
       ...(buckets ? { buckets: { ...buckets } } : {}),
+      ...(alphaMask ? { alphaMask } : {}),
     }),
     async open(): Promise<PictureSource> {
       const { entries: images, pairs } = examplesOf(entries);
@@ -187,6 +203,8 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         const [h, w] = size;
         const area = h * w * 3;
         const data = new Float32Array(ids.length * area);
+        const latents = [h / factor, w / factor] as const;
+        const masks = new Float32Array(alphaMask ? ids.length * latents[0] * latents[1] : 0);
         const conditions: number[][] = [];
         for (const [i, image] of (await Promise.all(ids.map((id) => decoded.get(images[id])))).entries()) {
           const left = place('crop-x', image.width - w, ids[i]);
@@ -194,13 +212,18 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           const flip = flipped(ids[i]);
           const resized = [image.height, image.width] as const;
           conditions.push(timeIds({ original: image.original, resized, crop: [top, left], target: size, flipped: flip }));
-          cut(image, { size, left, top, flip }, data.subarray(i * area, (i + 1) * area));
+          const shown = { size, left, top, flip };
+          cut(image, shown, data.subarray(i * area, (i + 1) * area));
+          if (alphaMask) maskOf(image, shown, factor, masks.subarray(i * latents[0] * latents[1]));
         }
         return {
           items: ids.length,
           ids,
           epoch,
-          tensors: { images: tf.tensor4d(data, [ids.length, h, w, 3]) },
+          tensors: {
+            images: tf.tensor4d(data, [ids.length, h, w, 3]),
+            ...(alphaMask ? { mask: tf.tensor4d(masks, [ids.length, ...latents, 1]) } : {}),
+          },
           strings: { text: ids.map((id) => captionAt(id, epoch)), picture: ids.map(pathOf) },
           numbers: { timeIds: conditions, ...weightsOfExamples(weighing, ids) },
         };
@@ -253,7 +276,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
           if (!centerCrop && height * w !== width * h) return null;
           const content = await sha256(await readFile(path));
           return (randomFlip ? [false, true] : [false]).map((flip) => ({
-            key: `${content} ${h === w ? h : groupOf(id)} ${interpolation} ${background} ${flip ? 'mirrored' : ''}`,
+            key: `${content} ${h === w ? h : groupOf(id)} ${interpolation} ${background} ${flip ? 'mirrored' : ''}${alphaMask ? ' masked' : ''}`,
             load: () => batchOf([id], 0, centre, () => flip),
           }));
         },

@@ -61,6 +61,7 @@ export async function diffusionPlugins(
     ...(o.captionColumn === undefined ? {} : { captionColumn: o.captionColumn }),
     interpolation: o.imageInterpolationMode,
     background: o.background,
+    alphaMask: o.alphaMask,
     ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
     ...(o.useAspectRatioBuckets
       ? {

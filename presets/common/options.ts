@@ -115,6 +115,7 @@ export const pictureOptions = {
     .regex(/^(white|black|grey|#[0-9a-f]{6})$/i, 'expected white, black, grey or #rrggbb')
     .default('white')
     .describe('The colour behind what is transparent: white, black, grey or #rrggbb.'),
+  alphaMask: z.boolean().default(false).describe('Learn each part of an image as far as it is opaque.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
   imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),

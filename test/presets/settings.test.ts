@@ -63,6 +63,7 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   bucketMin: { cacheLatents: false, useAspectRatioBuckets: true, bucketMin: 32 },
   bucketMax: { cacheLatents: false, useAspectRatioBuckets: true, bucketMax: 640 },
   bucketUpscale: { cacheLatents: false, useAspectRatioBuckets: true, bucketUpscale: true },
+  alphaMask: { cacheLatents: false, alphaMask: true },
   background: { cacheLatents: false, background: 'black' },
   imageInterpolationMode: { cacheLatents: false, imageInterpolationMode: 'bicubic' },
   priorLossWeight: { cacheLatents: false, withPriorPreservation: true, classDataDir: 'dogs', classPrompt: 'a dog', priorLossWeight: 0.5 },

@@ -14,6 +14,7 @@ export interface Header {
   /** Turned as its camera says. */
   readonly size: Size;
   readonly isTurned: boolean;
+  readonly hasAlpha: boolean;
 }
 
 /** An image that just covers what is cut out of it, as bytes of red, green and blue. */
@@ -23,6 +24,8 @@ export interface Decoded {
   readonly width: number;
   readonly height: number;
   readonly bytes: Uint8Array;
+  /** How opaque its pixels are, a byte each, where that was asked for and the file says it. */
+  readonly alpha?: Uint8Array;
 }
 
 /** How images are decoded. */
@@ -31,19 +34,22 @@ export interface Decoding {
   readonly interpolation: Interpolation;
   /** The colour behind what is transparent. */
   readonly background: string;
+  /** Keep how opaque pixels are. */
+  readonly keepAlpha: boolean;
 }
 
 const isBmp = (path: string): boolean => extname(path).toLowerCase() === '.bmp';
 
 /** What a file's header says, without reading all of it. */
-async function sizeOf(path: string): Promise<{ width: number; height: number; orientation?: number }> {
+async function sizeOf(path: string): Promise<{ width: number; height: number; orientation?: number; hasAlpha: boolean }> {
   const { default: sharp } = await import('sharp');
   // The limit is ours to say: sharp's message does not tell how large the image is.
   if (!isBmp(path)) return sharp(path, { limitInputPixels: false }).metadata();
   const file = await open(path);
   try {
     const { buffer, bytesRead } = await file.read(new Uint8Array(BMP_HEADER), 0, BMP_HEADER, 0);
-    return bmpHeader(buffer.subarray(0, bytesRead));
+    const { width, height, masks } = bmpHeader(buffer.subarray(0, bytesRead));
+    return { width, height, hasAlpha: Boolean(masks[3]) };
   } finally {
     await file.close();
   }
@@ -60,7 +66,7 @@ async function opened(path: string, maxPixels: number): Promise<Sharp> {
 /** Looks at an image's header alone: whether it is one, and not too large (BAD_IMAGE). */
 export async function readHeader(path: string, maxPixels: number): Promise<Header> {
   const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
-  let size: { width: number; height: number; orientation?: number };
+  let size: Awaited<ReturnType<typeof sizeOf>>;
   try {
     size = await sizeOf(path);
   } catch (error) {
@@ -71,7 +77,7 @@ export async function readHeader(path: string, maxPixels: number): Promise<Heade
   if (width * height > maxPixels) bad(`has ${width} x ${height} pixels, more than ${maxPixels}`, 'Make it smaller, or raise maxPixels.');
   // From 5 on its rows are columns (EXIF 2.32, orientation).
   const { orientation = 1 } = size;
-  return { size: orientation >= 5 ? [width, height] : [height, width], isTurned: orientation > 1 };
+  return { size: orientation >= 5 ? [width, height] : [height, width], isTurned: orientation > 1, hasAlpha: size.hasAlpha };
 }
 
 /** BAD_IMAGE where an image that covers `target` would have too many pixels. */
@@ -88,24 +94,33 @@ export function refuseNarrow(path: string, { size: [height, width] }: Header, ta
 
 /** Decodes an image whole, scaled so that it just covers `target`; BAD_IMAGE where that cannot be done. Needs sharp. */
 export async function decodeImage(path: string, target: Size, decoding: Decoding): Promise<Decoded> {
-  const { maxPixels, interpolation, background } = decoding;
+  const { maxPixels, interpolation, background, keepAlpha } = decoding;
   const header = await readHeader(path, maxPixels);
   refuseNarrow(path, header, target);
   const bad = (why: string, cause?: unknown): never =>
     fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
-  const decode = async () =>
-    // Turned as its camera says, on the background where it is transparent.
-    (await opened(path, maxPixels))
-      .rotate()
-      .flatten({ background })
+  /** Turned as its camera says, on the background where it is transparent, or with its alpha. */
+  const decode = async (withAlpha: boolean) => {
+    const turned = (await opened(path, maxPixels)).rotate();
+    const scaled = (withAlpha ? turned.ensureAlpha() : turned.flatten({ background }))
       .toColourspace('srgb')
-      .resize({ width: target[1], height: target[0], fit: 'outside', kernel: KERNELS[interpolation] })
-      .removeAlpha()
-      .raw()
-      .toBuffer({ resolveWithObject: true });
-  const { data, info } = await decode().catch((error: unknown) => bad(messageOf(error), error));
-  if (info.channels !== 3) bad(`it has ${info.channels} channels`);
-  return { original: header.size, width: info.width, height: info.height, bytes: new Uint8Array(data) };
+      .resize({ width: target[1], height: target[0], fit: 'outside', kernel: KERNELS[interpolation] });
+    return (withAlpha ? scaled : scaled.removeAlpha()).raw().toBuffer({ resolveWithObject: true });
+  };
+  const decoded = async (withAlpha: boolean) => {
+    const { data, info } = await decode(withAlpha).catch((error: unknown) => bad(messageOf(error), error));
+    if (info.channels !== (withAlpha ? 4 : 3)) bad(`it has ${info.channels} channels`);
+    return { data, info };
+  };
+  const { data, info } = await decoded(false);
+  const alpha = keepAlpha && header.hasAlpha ? (await decoded(true)).data.filter((_, i) => i % 4 === 3) : null;
+  return {
+    original: header.size,
+    width: info.width,
+    height: info.height,
+    bytes: new Uint8Array(data),
+    ...(alpha ? { alpha: new Uint8Array(alpha) } : {}),
+  };
 }
 
 /** What is cut out of an image, and how it is shown. */

@@ -111,6 +111,8 @@ export interface DreamboothLoraOptions {
   readonly priorLossWeight?: number | undefined;
   /** The colour behind what is transparent: white, black, grey or #rrggbb. Default: white. */
   readonly background?: string | undefined;
+  /** Learn each part of an image as far as it is opaque. Default: false. */
+  readonly alphaMask?: boolean | undefined;
   /** Side of the square images; the model’s by default. */
   readonly resolution?: number | undefined;
   /** How images are brought to the resolution. Default: lanczos. */
