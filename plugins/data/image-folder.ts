@@ -18,6 +18,7 @@ import type { Interpolation } from './image-folder/interpolations.js';
 import { maskOf } from './image-folder/mask.js';
 import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
 import { type Prior, priorEntries } from './image-folder/prior.js';
+import { summaryOf } from './image-folder/summary.js';
 import { batchesOfGroups } from './order/batches-of-groups.js';
 import { epochOrder } from './order/epoch-order.js';
 
@@ -234,6 +235,11 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       const groupOf = (id: number) => sizes[id].join(' x ');
       const batches = (epoch: number) =>
         batchesOfGroups(epochOrder(random, images.length, epoch, shuffle), groupOf, batchSize, random, epoch, shuffle);
+      const known = entries.flatMap(({ path }) => headers.get(path) ?? []);
+      const facts = [
+        ...(known.length > 0 ? [['pictures', summaryOf(known, resolution, buckets !== undefined)] as const] : []),
+        ...(buckets ? bucketFacts(sizes, batchSize) : []),
+      ];
       const centre = (_: string, room: number) => Math.floor(room / 2);
       return {
         items: images.length,
@@ -243,7 +249,8 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         strings: { text: captions },
         captionsVary: shuffleCaption,
         captionAt,
-        ...(buckets ? { batches, facts: bucketFacts(sizes, batchSize) } : {}),
+        ...(buckets ? { batches } : {}),
+        facts,
         ids(epoch) {
           if (buckets) return batches(epoch).flat();
           const order = epochOrder(random, pairs, epoch, shuffle);

@@ -9,6 +9,7 @@ import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import { bucketsFrom } from './buckets.js';
 import { dataFolder } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
@@ -63,16 +64,7 @@ export async function diffusionPlugins(
     background: o.background,
     alphaMask: o.alphaMask,
     ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
-    ...(o.useAspectRatioBuckets
-      ? {
-          buckets: {
-            step: o.bucketStep,
-            ...(o.bucketMin === undefined ? {} : { min: o.bucketMin }),
-            ...(o.bucketMax === undefined ? {} : { max: o.bucketMax }),
-            upscale: o.bucketUpscale,
-          },
-        }
-      : {}),
+    ...bucketsFrom(o),
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };

@@ -56,7 +56,7 @@ async function sizeOf(path: string): Promise<{ width: number; height: number; or
 }
 
 /** A file as sharp takes it; of what moves, the first frame. */
-async function opened(path: string, maxPixels: number): Promise<Sharp> {
+export async function openImage(path: string, maxPixels: number): Promise<Sharp> {
   const { default: sharp } = await import('sharp');
   if (!isBmp(path)) return sharp(path, { limitInputPixels: maxPixels });
   const { data, width, height, channels } = readBmp(await readFile(path));
@@ -101,7 +101,7 @@ export async function decodeImage(path: string, target: Size, decoding: Decoding
     fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
   /** Turned as its camera says, on the background where it is transparent, or with its alpha. */
   const decode = async (withAlpha: boolean) => {
-    const turned = (await opened(path, maxPixels)).rotate();
+    const turned = (await openImage(path, maxPixels)).rotate();
     const scaled = (withAlpha ? turned.ensureAlpha() : turned.flatten({ background }))
       .toColourspace('srgb')
       .resize({ width: target[1], height: target[0], fit: 'outside', kernel: KERNELS[interpolation] });
