@@ -70,10 +70,15 @@ export function sizeChooser(resolution: number, buckets: Buckets): (picture: Siz
     const key = picture.join();
     const found = known.get(key);
     if (found !== undefined) return found;
-    const fits = ([height, width]: Size) => upscale || (height <= picture[0] && width <= picture[1]);
-    const size = tables.map((sizes) => leastCropping(sizes, picture)).find(fits) ?? null;
-    known.set(key, size);
-    return size;
+    let chosen: Size | null = null;
+    for (const sizes of tables) {
+      const size = leastCropping(sizes, picture);
+      if (!upscale && (size[0] > picture[0] || size[1] > picture[1])) continue;
+      chosen = size;
+      break;
+    }
+    known.set(key, chosen);
+    return chosen;
   };
 }
 

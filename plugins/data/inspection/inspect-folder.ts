@@ -91,7 +91,7 @@ export async function inspectFolder(folder: string, options: InspectionOptions):
   async function look(path: string, index: number): Promise<Looked> {
     const header = await readHeader(path, maxPixels);
     const size = choose(header.size);
-    if (!size) throw new Error('it is smaller than any size (bucketStep, bucketUpscale)');
+    if (!size) throw new Error('is smaller than any size, and is not to be enlarged');
     refuseNarrow(path, header, size);
     const likeness = await likenessOf(await openImage(path, maxPixels));
     await sheet?.add(index, await openImage(path, maxPixels), size);

@@ -15,6 +15,7 @@ import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { folder as filesIn } from '../../../plugins/persist/formats/folder.js';
 import { constant } from '../../../plugins/schedules/constant.js';
 import { tf, use as useDevice } from '../../support/devices.js';
+import { smallRun } from '../../support/small-run.js';
 
 let folder: string;
 const shade = (x: number, y: number) => (11 * x + 5 * y) % 256;
@@ -130,4 +131,7 @@ test('a picture that is transparent everywhere is named before training, or left
   said.length = 0;
   await trained(images(), undefined, said);
   expect(said).toEqual([expect.stringMatching(/no image of .* has an alpha channel: alphaMask changes nothing/)]);
+  await expect(new Trainer(smallRun({ steps: 1 }).with(images())).train()).rejects.toThrow(
+    /MODEL_UNFIT.*alphaMask weighs the loss of latents/,
+  );
 });

@@ -30,8 +30,10 @@ beforeAll(async () => {
   await sharp({ create: { width: 16, height: 16, channels: 4, background: { r: 0, g: 0, b: 255, alpha: 0 } } }).toFile(at('none.png'));
   await sharp({ create: { width: 16, height: 16, channels: 4, background: '#00ff00' } }).toFile(at('opaque.png'));
   await writeFile(at('broken.png'), 'no picture');
+  // Its header is whole.
+  await writeFile(at('cut.png'), (await waves(48, 24, 5).png().toBuffer()).subarray(0, 300));
   await writeFile(at('other.heic'), '');
-  for (const name of ['wide', 'in/same', 'in/like', 'turned', 'none', 'opaque', 'broken']) await caption(name, 'the cat');
+  for (const name of ['wide', 'in/same', 'in/like', 'turned', 'none', 'opaque', 'broken', 'cut']) await caption(name, 'the cat');
   await caption('half', `the ${'cat '.repeat(100)}`);
 });
 afterAll(() => rm(place, { recursive: true }));
@@ -58,7 +60,10 @@ test('everything that would be trained, as JSON', async () => {
     turned: ['turned.jpg'],
     transparent: ['half.png'],
     invisible: ['none.png'],
-    unreadable: [{ image: 'broken.png', why: expect.stringMatching(/^cannot be decoded/) }],
+    unreadable: [
+      { image: 'broken.png', why: expect.stringMatching(/^cannot be decoded/) },
+      { image: 'cut.png', why: expect.any(String) },
+    ],
     captions: {
       limit: expect.any(Number),
       long: [{ image: 'half.png', tokens: expect.any(Number) }],
