@@ -7,9 +7,10 @@ import { configurationsFrom } from '../../plugins/models/stable-diffusion/config
 import { pictureSizes } from '../../plugins/models/stable-diffusion/picture-sizes.js';
 import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { bucketsFrom } from '../common/buckets.js';
+import { idleOptions } from '../common/idle-options.js';
 import { modelSource, resolutionFor } from '../common/model-source.js';
 import { bucketOptions, imageOptions, text, weightsOptions } from '../common/options.js';
-import { addOptions, optionsOf } from './options.js';
+import { addOptions, checkOptions, givenOptions } from './options.js';
 
 const inspectOptions = z.strictObject({
   model: weightsOptions.pretrainedModelNameOrPath,
@@ -32,11 +33,13 @@ export function addInspect(program: Command): void {
     .description('Show what would be trained of a folder of images: sizes, captions, doubles, and what is wrong.');
   addOptions(command, inspectOptions).argument('<folder>', 'A folder of images, as train_data_dir takes it.');
   command.action(async (folder: string) => {
-    const { json, model, ...o } = optionsOf(command, inspectOptions);
+    const given = givenOptions(command, inspectOptions);
+    const { json, model, ...o } = checkOptions(inspectOptions, given);
     // Before the work, not after it.
     if (o.contactSheet !== undefined && existsSync(o.contactSheet))
       fail('OPTION_INVALID', 'inspect', `${o.contactSheet} is there already`, 'Give another contactSheet.');
     const source = { ...o, pretrainedModelNameOrPath: model, clipSkip: 0, longCaptions: 'cut' as const };
+    for (const what of idleOptions(inspectOptions, source, given)) console.error(what);
     const { from, ...reading } = modelSource(source);
     const resolution = await resolutionFor(source);
     const found = await inspectFolder(folder, {

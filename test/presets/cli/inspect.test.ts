@@ -102,6 +102,7 @@ test('the same for reading, in squares; what would keep a run from starting', as
     'problem 1 images in my have no caption: opaque.png',
   ])
     expect(lines).toContain(line);
+  expect((await inspect('my', '--bucket_step', '32')).err).toContain('--bucket_step has no effect without --use_aspect_ratio_buckets');
   expect(await inspect('nowhere')).toMatchObject({ code: 2, err: expect.stringMatching(/DATA_INVALID.*there is no folder nowhere/) });
   const wrong = await inspect('my', '--model', model, '--use_aspect_ratio_buckets', '--bucket_step', '6');
   expect(wrong).toMatchObject({ code: 2, err: expect.stringMatching(/OPTION_INVALID.*--bucket_step is 6.*multiples of 4/) });
