@@ -2,7 +2,7 @@ import 'reflect-metadata';
 
 export { NotReplayable } from './captured.js';
 export { type Collective, oneProcess } from './collective.js';
-export type { Batch, Data, Source } from './data.js';
+export { type Batch, type Data, microBatchesOf, type Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
 export {
   abridged,

@@ -40,7 +40,7 @@ interface Known {
 }
 
 /** So many graphs are kept of a part, for shapes and for passes with a way back and without. */
-const KEPT = 8;
+const KEPT = 32;
 
 /**
  * A part of a model that is captured when it first meets inputs of some shapes and replayed whenever they come again, with the same results bit for bit.

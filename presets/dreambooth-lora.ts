@@ -9,6 +9,7 @@ import { loraOf, loraOptions } from './common/lora-options.js';
 import { modelSource } from './common/model-source.js';
 import type { DreamboothLoraOptions } from './common/option-types/dreambooth-lora.js';
 import {
+  bucketOptions,
   count,
   diffusionOptions,
   modelOptions,
@@ -40,6 +41,7 @@ const options = z.strictObject({
   sampleBatchSize: count().default(4).describe('How many of these are drawn at once.'),
   priorLossWeight: notNegative().default(1).describe('The weight of their loss; that of the thing is 1.'),
   ...pictureOptions,
+  ...bucketOptions,
   ...optimizerOptions,
   ...diffusionOptions,
   ...samplingOptions,

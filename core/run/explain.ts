@@ -50,6 +50,7 @@ export function explainRun(run: Prepared): Explanation {
     'Hooks, in the order a run meets them, and who taps each',
     ...taps.map(({ hook, taps: names }) => `  ${hook.padEnd(14)}${names.join(' -> ') || '-'}`),
     '',
+    ...(run.source.facts ? ['Data', ...run.source.facts.map(([name, text]) => `  ${name.padEnd(22)}${text}`), ''] : []),
     'Plan',
     `  device                ${device.name} (${device.detail})`,
     `  steps                 ${count(plan.steps)} (${plan.stepsPerEpoch} an epoch, ${plan.epochs} epochs)`,

@@ -1,4 +1,4 @@
-import type { Batch, Source } from '../data.js';
+import { type Batch, microBatchesOf, type Source } from '../data.js';
 import type { Micro, Plan } from '../plan.js';
 import type { Device } from '../plugin/roles.js';
 import { disposeAll } from '../tape.js';
@@ -18,7 +18,7 @@ interface Prefetch {
  * there while the host waits for the present one.
  */
 export class Loader {
-  private order: { readonly epoch: number; readonly ids: ArrayLike<number> } | null = null;
+  private order: { readonly epoch: number; readonly microBatches: ReturnType<typeof microBatchesOf> } | null = null;
   private prefetched: Prefetch | null = null;
 
   constructor(
@@ -51,13 +51,11 @@ export class Loader {
 
   private async fetch(epoch: number, inEpoch: number): Promise<Batch | null> {
     const { source } = this;
-    if (this.order?.epoch !== epoch) this.order = { epoch, ids: source.ids(epoch) };
-    const { ids } = this.order;
-    const start = inEpoch * source.batchSize;
-    const slice = (from: number, to: number) => Array.prototype.slice.call(ids, from, Math.min(to, source.items)) as number[];
-    const wanted = slice(start, start + source.batchSize);
+    if (this.order?.epoch !== epoch) this.order = { epoch, microBatches: microBatchesOf(source, epoch) };
+    const { microBatches } = this.order;
+    const wanted = microBatches.at(inEpoch);
     if (wanted.length === 0) return null;
-    return source.load(wanted, { epoch, upcoming: slice(start + source.batchSize, start + 4 * source.batchSize) });
+    return source.load(wanted, { epoch, upcoming: [1, 2, 3].flatMap((ahead) => microBatches.at(inEpoch + ahead)) });
   }
 
   /** Fetches when the host next waits for something, or when the batch is asked for. */

@@ -1,4 +1,4 @@
-import type { Source } from '../data.js';
+import { microBatchesOf, type Source } from '../data.js';
 import { afterError, fail, Problems, printable } from '../errors.js';
 import { type Model, trainablePaths, weightsOf } from '../model.js';
 import { makePlan, type Plan } from '../plan.js';
@@ -141,7 +141,7 @@ async function planFor({ resolve }: Assembled, source: Source, problems: Problem
       batchSize: source.batchSize,
       items: await collective.sum(source.items),
       worldSize: collective.worldSize,
-      microBatchesPerEpoch: await collective.max(Math.ceil(source.items / source.batchSize)),
+      microBatchesPerEpoch: await collective.max(microBatchesOf(source, 0).count),
     });
     checkPlan(plan, problems);
     return plan;

@@ -20,7 +20,7 @@ export const augmentation = ({ flip = 0, colours = 0 }: AugmentationOptions = {}
       check.share('colours', colours);
     });
     hooks.onBatch.tap((batch, { epoch }) => {
-      const { images, ...others } = batch.tensors;
+      const { images, mask, ...others } = batch.tensors;
       if (!images) return batch;
       const draws = (name: string) => batch.ids.map((id) => random.item(name, epoch, id));
       const changed = tf.tidy(() => {
@@ -30,7 +30,9 @@ export const augmentation = ({ flip = 0, colours = 0 }: AugmentationOptions = {}
         return x.clone();
       });
       images.dispose();
-      return { ...batch, tensors: { ...others, images: changed } };
+      const turned = mask && flip > 0 ? tf.tidy(() => flipped(mask as Tensor4D, draws('flip'), flip)) : mask;
+      if (turned !== mask) mask.dispose();
+      return { ...batch, tensors: { ...others, images: changed, ...(turned ? { mask: turned } : {}) } };
     });
   },
   settings: () => ({ flip, colours }),

@@ -1,6 +1,16 @@
 import type { Tensor4D } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { abridged, COLLECTIVE, DATA, type Filling, type Host, macrotask, type Problems, type Source } from '../../core/index.js';
+import {
+  abridged,
+  COLLECTIVE,
+  DATA,
+  type Filling,
+  type Host,
+  macrotask,
+  type Problems,
+  type Source,
+  type TensorData,
+} from '../../core/index.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';
@@ -25,7 +35,7 @@ export interface Pictures extends Filling<'DATA'> {
 
 /**
  * Pictures whose latents are computed once, before the first step, and the states of their captions where the text encoders are not trained. Batches
- * hold `moments` [n, h, w, channels] in place of images, from which latents are drawn at each visit: training is the same, bit for bit. The
+ * hold `moments` [n, h, w, channels] in place of images (and masks as before), from which latents are drawn at each visit: training is the same, bit for bit. The
  * autoencoder and frozen text encoders then leave the device, until pictures are drawn. Examples that each epoch cuts at another place are encoded each time; models
  * without an autoencoder are left as they are. Of files, what is damaged is computed again, and said; FILE_UNWRITABLE where none can be written. LATENTS_NOT_FINITE
  * names the picture of which the autoencoder makes no numbers: before the first step, or, where it is encoded each time, in the step (denoising() looks).
@@ -109,14 +119,14 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
           const found = await latents.of(ids, more.epoch);
           nameDamaged();
           if (!found) return latents.encoded(await source.load(ids, more));
-          const [h, w, c] = found[0].moments.shape.slice(1);
-          const all = new Float32Array(ids.length * h * w * c);
-          for (const [i, { moments }] of found.entries()) all.set(moments.data as Float32Array, i * h * w * c);
           return {
             items: ids.length,
             ids,
             epoch: more.epoch,
-            tensors: { moments: tf.tensor(all, [ids.length, h, w, c]) as Tensor4D },
+            tensors: {
+              moments: stacked(found.map(({ moments }) => moments)),
+              ...(found[0].mask ? { mask: stacked(found.map(({ mask }) => mask as TensorData)) } : {}),
+            },
             strings: { text: ids.map((id) => source.captionAt(id, more.epoch)) },
             numbers: { timeIds: found.map(({ timeIds }) => Array.from(timeIds.data)), ...weightsOfExamples(source, ids) },
           };
@@ -125,3 +135,11 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
     },
   };
 };
+
+/** Examples of one shape [1, ...] each, as one tensor. */
+function stacked(examples: readonly TensorData[]): Tensor4D {
+  const [{ shape, data }] = examples;
+  const all = new Float32Array(examples.length * data.length);
+  for (const [i, example] of examples.entries()) all.set(example.data as Float32Array, i * data.length);
+  return tf.tensor<tf.Rank.R4>(all, [examples.length, shape[1], shape[2], shape[3]]);
+}

@@ -2,25 +2,35 @@ import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { type Batch, DATA, type Host, hashOfText, RANDOM, type Random } from '../../core/index.js';
-import { timeIds } from '../models/unet/time-ids.js';
+import { type Batch, DATA, fail, type Host, hashOfText, RANDOM, type Random } from '../../core/index.js';
+import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
+import { type Size, timeIds } from '../models/unet/time-ids.js';
 import { sha256 } from '../persist/formats/sha256.js';
+import { type BucketOptions, bucketFacts, bucketsOf, checkBuckets, checkStep, sizeChooser, squareOf } from './image-folder/buckets.js';
 import { type CaptionOptions, prefixed, shuffled } from './image-folder/captions.js';
-import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
+import { cut, decodeImage, type Header, readHeader, refuseNarrow } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { listEntries } from './image-folder/entries.js';
 import type { Entry } from './image-folder/entry.js';
 import { examplesOf } from './image-folder/examples.js';
 import { faultsOf } from './image-folder/faults.js';
 import type { Interpolation } from './image-folder/interpolations.js';
+import { maskOf } from './image-folder/mask.js';
 import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
 import { type Prior, priorEntries } from './image-folder/prior.js';
+import { summaryOf } from './image-folder/summary.js';
+import { batchesOfGroups } from './order/batches-of-groups.js';
 import { epochOrder } from './order/epoch-order.js';
 
 export interface ImageFolderOptions extends CaptionOptions {
   readonly batchSize: number;
   /** Side of the square that images are cut to. */
   readonly resolution: number;
+  /**
+   * Cut each image to the one of several sizes of as many pixels that crops it least, rather than to the square; a batch then holds images of one size.
+   * Those of a class are then batched by their sizes as well, no longer in pairs.
+   */
+  readonly buckets?: BucketOptions;
   /** The centre instead of a random place. */
   readonly centerCrop?: boolean;
   readonly randomFlip?: boolean;
@@ -44,6 +54,8 @@ export interface ImageFolderOptions extends CaptionOptions {
   readonly folderRepeats?: boolean;
   /** The colour behind what is transparent: white by default, black, grey, or #rrggbb. */
   readonly background?: string;
+  /** Batches hold as `mask` how opaque images are, as latents are laid out: [n, h, w, 1], from 0 to 1. One that is transparent everywhere is refused. */
+  readonly alphaMask?: boolean;
   /** Leave out images that cannot be decoded, and say how many. Every image is then decoded once before training. */
   readonly skipBadImages?: boolean;
 }
@@ -53,17 +65,53 @@ const SHOWN = 10;
 
 /**
  * Images of a folder and of those below it, with their captions: from metadata.jsonl, .csv or .parquet with file_name and text (Hugging Face's
- * imagefolder), else from a .txt of the same name beside each. Of what moves the first frame is taken. Batches hold `images` [n, side, side, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds); as `picture` their paths. Where an image is cut and
+ * imagefolder), else from a .txt of the same name beside each. Of what moves the first frame is taken. Batches hold `images` [n, h, w, 3] in [-1, 1], and as `timeIds` what was cut out of what (see timeIds); as `picture` their paths. Where an image is cut and
  * whether it is flipped belongs to epoch and image. Images are prefetched: decoded in the background before they are asked for. Needs Node and sharp.
  */
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
-  const { batchSize, resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
-  const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white' } = options;
+  const { resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
+  const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white', alphaMask = false } = options;
   const { shuffleCaption = false, keepTokens = 0, folderRepeats = false, caption, prior } = options;
-  const decoding = { resolution, maxPixels, interpolation, background };
-  const decoded = new DecodedImages((image) => decodeImage(entries[image].path, decoding));
+  const buckets = options.buckets && bucketsOf(resolution, options.buckets);
+  const decoding = { maxPixels, interpolation, background, keepAlpha: alphaMask };
+  const decoded = new DecodedImages((image) => decodeImage(entries[image].path, sizeFor(entries[image]), decoding));
+  /** What headers said before training, by path. */
+  const headers = new Map<string, Header>();
+  let choose: ReturnType<typeof sizeChooser> | null = null;
+  /** Pixels along one side of a latent, once the model is known. */
+  let factor = 1;
   let random: Random;
   let entries: Entry[] = [];
+
+  /** What an entry's image is cut to. Those that the model draws are made for the square, whether they are there yet or not. */
+  function sizeFor({ path, prior }: Entry): Size {
+    if (!buckets || !choose) return [resolution, resolution];
+    const header = prior?.isDrawn ? undefined : headers.get(path);
+    if (!header) return squareOf(resolution, buckets);
+    const [height, width] = header.size;
+    return (
+      choose(header.size) ??
+      fail(
+        'BAD_IMAGE',
+        'image-folder',
+        `${path} has ${width} x ${height} pixels: no size of steps of ${buckets.step} is as small (bucketStep)`,
+        'Remove it, or have it enlarged: bucketUpscale.',
+      )
+    );
+  }
+
+  async function look(entry: Entry): Promise<void> {
+    const { path } = entry;
+    const header = await readHeader(path, maxPixels);
+    headers.set(path, header);
+    const size = sizeFor(entry);
+    refuseNarrow(path, header, size);
+    const isMasked = alphaMask && header.hasAlpha;
+    if (!skipBadImages && !isMasked) return;
+    const { alpha } = await decodeImage(path, size, decoding);
+    if (alpha?.every((value) => value === 0))
+      fail('BAD_IMAGE', 'image-folder', `${path} is transparent everywhere: with alphaMask nothing of it is learnt`, 'Remove it.');
+  }
 
   return {
     name: 'image-folder',
@@ -72,8 +120,9 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       random = resolve(RANDOM);
       hooks.validate.tapPromise(async (problems) => {
         const check = problems.options('image-folder');
-        check.whole('batchSize', batchSize, 1);
-        check.whole('resolution', resolution, 1);
+        check.whole('batchSize', options.batchSize, 1);
+        const isResolution = check.whole('resolution', resolution, 1);
+        if (isResolution && buckets && checkBuckets(check, resolution, buckets)) choose = sizeChooser(resolution, buckets);
         check.whole('keepTokens', keepTokens, 0);
         if (prior) check.notNegative('prior.weight', prior.weight);
         const listing = await listEntries(folder, caption === undefined ? captionColumn : null, problems, folderRepeats);
@@ -88,8 +137,10 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         if (problems.list.length > 0) return;
         const faults = await faultsOf(
           entries.filter(({ path, prior }) => !prior?.isDrawn || existsSync(path)),
-          skipBadImages ? (path) => decodeImage(path, decoding) : (path) => checkHeader(path, decoding),
+          look,
         );
+        if (alphaMask && isFirstRank() && ![...headers.values()].some(({ hasAlpha }) => hasAlpha))
+          warn(`no image of ${folder} has an alpha channel: alphaMask changes nothing`);
         if (!skipBadImages) {
           for (const { code, what, fix } of [...faults.values()].slice(0, SHOWN)) problems.add(code, 'image-folder', what, fix);
           if (faults.size > SHOWN)
@@ -108,6 +159,16 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         }
         if (entries.length === 0) problems.add('DATA_INVALID', 'image-folder', `no image of ${folder} can be decoded`, 'Give others.');
       });
+      if (!buckets && !alphaMask) return;
+      hooks.prepareModel.tap((model, problems) => {
+        const unfit = (what: string, fix: string) => problems.add('MODEL_UNFIT', 'image-folder', what, fix);
+        if (isTextToImage(model)) {
+          factor = model.codec.factor;
+          if (buckets) checkStep(problems.options('image-folder'), buckets, factor * model.leastSize);
+        } else if (buckets) unfit('the model takes images of one size', 'Leave the buckets out.');
+        else unfit('alphaMask weighs the loss of latents, and the model is no text-to-image model', 'Leave it out.');
+        return model;
+      });
     },
     // What the source's fingerprint does not tell.
     settings: () => ({
@@ -118,10 +179,12 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       background,
       ...(shuffleCaption ? { keepTokens } : {}),
       ...(prior ? { priorWeight: prior.weight } : {}),
+      ...(buckets ? { buckets: { ...buckets } } : {}),
+      ...(alphaMask ? { alphaMask } : {}),
     }),
     async open(): Promise<PictureSource> {
-      const size = resolution * resolution * 3;
       const { entries: images, pairs } = examplesOf(entries);
+      const sizes = images.map((image) => sizeFor(entries[image]));
       const isPaired = images.length > pairs;
       const pathOf = (id: number) => entries[images[id]].path;
       const captions = images.map((image) => prefixed(entries[image].caption, options));
@@ -137,45 +200,67 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         place: (name: string, room: number, id: number) => number,
         flipped: (id: number) => boolean,
       ): Promise<Batch> => {
-        const data = new Float32Array(ids.length * size);
+        const size = sizes[ids[0]];
+        const [h, w] = size;
+        const area = h * w * 3;
+        const data = new Float32Array(ids.length * area);
+        const latents = [h / factor, w / factor] as const;
+        const masks = new Float32Array(alphaMask ? ids.length * latents[0] * latents[1] : 0);
         const conditions: number[][] = [];
         for (const [i, image] of (await Promise.all(ids.map((id) => decoded.get(images[id])))).entries()) {
-          const left = place('crop-x', image.width - resolution, ids[i]);
-          const top = place('crop-y', image.height - resolution, ids[i]);
+          const left = place('crop-x', image.width - w, ids[i]);
+          const top = place('crop-y', image.height - h, ids[i]);
           const flip = flipped(ids[i]);
-          const [resized, target] = [[image.height, image.width] as const, [resolution, resolution] as const];
-          conditions.push(timeIds({ original: image.original, resized, crop: [top, left], target, flipped: flip }));
-          cut(image, resolution, left, top, flip, data.subarray(i * size, (i + 1) * size));
+          const resized = [image.height, image.width] as const;
+          conditions.push(timeIds({ original: image.original, resized, crop: [top, left], target: size, flipped: flip }));
+          const shown = { size, left, top, flip };
+          cut(image, shown, data.subarray(i * area, (i + 1) * area));
+          if (alphaMask) maskOf(image, shown, factor, masks.subarray(i * latents[0] * latents[1]));
         }
         return {
           items: ids.length,
           ids,
           epoch,
-          tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
+          tensors: {
+            images: tf.tensor4d(data, [ids.length, h, w, 3]),
+            ...(alphaMask ? { mask: tf.tensor4d(masks, [ids.length, ...latents, 1]) } : {}),
+          },
           strings: { text: ids.map((id) => captionAt(id, epoch)), picture: ids.map(pathOf) },
           numbers: { timeIds: conditions, ...weightsOfExamples(weighing, ids) },
         };
       };
       // The mean over the images of a batch is then the sum of the two kinds' means.
       const weighing = prior && isPaired ? { weightOf: (id: number) => (id < pairs ? 2 : 2 * prior.weight) } : {};
+      const batchSize = isPaired ? 2 * options.batchSize : options.batchSize;
+      const groupOf = (id: number) => sizes[id].join(' x ');
+      const batches = (epoch: number) =>
+        batchesOfGroups(epochOrder(random, images.length, epoch, shuffle), groupOf, batchSize, random, epoch, shuffle);
+      const known = entries.flatMap(({ path }) => headers.get(path) ?? []);
+      const facts = [
+        ...(known.length > 0 ? [['pictures', summaryOf(known, resolution, buckets !== undefined)] as const] : []),
+        ...(buckets ? bucketFacts(sizes, batchSize) : []),
+      ];
       const centre = (_: string, room: number) => Math.floor(room / 2);
       return {
         items: images.length,
-        batchSize: isPaired ? 2 * batchSize : batchSize,
+        batchSize,
         ...weighing,
         shapes: { images: [resolution, resolution, 3] },
         strings: { text: captions },
         captionsVary: shuffleCaption,
         captionAt,
+        ...(buckets ? { batches } : {}),
+        facts,
         ids(epoch) {
+          if (buckets) return batches(epoch).flat();
           const order = epochOrder(random, pairs, epoch, shuffle);
           return isPaired ? Array.from(order).flatMap((id) => [id, pairs + id]) : order;
         },
         fingerprint: async () => {
           // Names, sizes and captions: reading every byte of a large folder would take as long as an epoch.
-          const sizes = await Promise.all(entries.map(async ({ path, prior }) => (prior?.isDrawn ? 'drawn' : (await stat(path)).size)));
+          const bytes = await Promise.all(entries.map(async ({ path, prior }) => (prior?.isDrawn ? 'drawn' : (await stat(path)).size)));
           return hashOfText(
-            `${images.map((image, id) => `${basename(pathOf(id))} ${sizes[image]} ${captions[id]}`).join('\n')} ${resolution}`,
+            `${images.map((image, id) => `${basename(pathOf(id))} ${bytes[image]} ${captions[id]}${buckets ? ` ${groupOf(id)}` : ''}`).join('\n')} ${resolution}`,
           );
         },
         async load(ids, { epoch, upcoming }) {
@@ -192,12 +277,13 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         shown: (id, epoch) => (isFlipped(id, epoch) ? 1 : 0),
         async views(id) {
           const path = pathOf(id);
-          const [height, width] = await checkHeader(path, decoding);
-          // A square one leaves no place to choose.
-          if (!centerCrop && height !== width) return null;
+          const [height, width] = (await readHeader(path, maxPixels)).size;
+          const [h, w] = sizes[id];
+          // One of the same shape leaves no place to choose.
+          if (!centerCrop && height * w !== width * h) return null;
           const content = await sha256(await readFile(path));
           return (randomFlip ? [false, true] : [false]).map((flip) => ({
-            key: `${content} ${resolution} ${interpolation} ${background} ${flip ? 'mirrored' : ''}`,
+            key: `${content} ${h === w ? h : groupOf(id)} ${interpolation} ${background} ${flip ? 'mirrored' : ''}${alphaMask ? ' masked' : ''}`,
             load: () => batchOf([id], 0, centre, () => flip),
           }));
         },

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { COLLECTIVE, type Host, hashOfText, RUN, WINDOW } from '../../core/index.js';
 import type { Reducer } from '../devices/compute/reduction.js';
 import { reducer } from './reduction/reducer.js';
-import { type ShardOptions, shardOf } from './sharding/shard.js';
+import { type ShardOptions, shardOf, shardOfBatches } from './sharding/shard.js';
 import { compareStates } from './sharing/divergence.js';
 import { shareSnapshot, shareWeights } from './sharing/rank-zero.js';
 import { buffersOf } from './sharing/values.js';
@@ -94,6 +94,11 @@ export const distributed = ({
           return source;
         }
         fingerprint = hashOfText(`${source.items} ${source.batchSize} ${(await source.fingerprint?.()) ?? ''}`);
+        if (source.batches) {
+          const own = (epoch: number) => shardOfBatches(source.batches?.(epoch) ?? [], { rank, worldSize }, sharding);
+          const batchSize = sharding.splitBatches ? source.batchSize / worldSize : source.batchSize;
+          return { ...source, items: own(0).flat().length, batchSize, ids: (epoch) => own(epoch).flat(), batches: own };
+        }
         const shard = (epoch: number) => {
           const order = source.ids(epoch);
           return shardOf(

@@ -38,7 +38,7 @@ export interface DenoisingOptions {
  * The denoising objective (Ho et al. 2020): t uniform, x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise, mean squared error to
  * noise, v = sqrt(abar) noise - sqrt(1 - abar) x_0 or x_0, whichever the model's noise schedule says. Batches hold
  * `images` [n, h, w, 3] in [-1, 1], or what the codec made of them as `moments`, and texts; where they have
- * the numbers `weight`, an example's loss counts so many times. Every draw belongs to an example, never to its place in a batch.
+ * the numbers `weight`, an example's loss counts so many times, and where they have a `mask` [n, h, w, 1] over latents, that of each latent. Every draw belongs to an example, never to its place in a batch.
  * LATENTS_NOT_FINITE names the pictures of which an autoencoder makes no numbers: those of `images`, and of moments where the batch has their names as
  * the column `picture`. That is known one step later, since nothing waits for the device; a guard leaves such a step out.
  */
@@ -84,7 +84,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
   function lossAt(context: Context, model: Model, batch: Batch, timestep?: number): Scalar {
     if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'denoising', 'the model is no text-to-image model', 'Use textToImageModel().');
     const { alphasCumprod, config } = model.noise;
-    const { images, moments } = batch.tensors as Record<string, Tensor4D>;
+    const { images, moments, mask } = batch.tensors as Record<string, Tensor4D>;
     const latents = moments ? model.codec.sample(context, moments, batch.ids) : model.codec.encode(context, images, batch.ids);
     if (inRun && model.codec.isLearned) note(latents, batch);
     const [n, h, w, c] = latents.shape;
@@ -112,7 +112,10 @@ export const denoising = (options: DenoisingOptions = {}) => {
     const target =
       config.prediction_type === 'epsilon' ? e : config.prediction_type === 'sample' ? latents : e.mul(signal).sub(latents.mul(spread));
     const predicted = model.predict(context, noisy, timesteps, model.encode(context, texts), batch.numbers?.timeIds);
-    const each = squaredErrors(predicted, target);
+    // The root of the weight before squaring is the weight after.
+    const root = mask?.sqrt();
+    const weighed = (x: Tensor) => (root ? x.mul(root) : x);
+    const each = squaredErrors(weighed(predicted), weighed(target));
     const given = batch.numbers?.weight;
     if (snrGamma === undefined && !given) return each.mean() as Scalar;
     const weights = timesteps.map((t, i) => {

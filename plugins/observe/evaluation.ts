@@ -9,6 +9,7 @@ import {
   type Host,
   type Metrics,
   type Model,
+  microBatchesOf,
   OBJECTIVE,
   Problems,
   type Source,
@@ -68,19 +69,16 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,
       );
       measure = async () => {
-        const { items, batchSize, ids, load } = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
-        const order = Array.from(ids(0));
+        const held = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
+        const microBatches = microBatchesOf(held, 0);
         const weights = host.weights('evaluate');
         const sums: Record<string, number> = {};
         const { rank, worldSize, sum: over } = resolve(COLLECTIVE);
         // Each rank takes its batches in turn; the sums are added up, so that all know the same metrics.
-        for (let at = rank * batchSize; at < items && !host.stopAsked(); at += worldSize * batchSize) {
+        for (let at = rank; at < microBatches.count && !host.stopAsked(); at += worldSize) {
           // Lets timers and signals in.
           await new Promise((goOn) => setTimeout(goOn, 0));
-          const batch: Batch = await load(order.slice(at, at + batchSize), {
-            epoch: 0,
-            upcoming: order.slice(at + worldSize * batchSize, at + (worldSize + 1) * batchSize),
-          });
+          const batch: Batch = await held.load(microBatches.at(at), { epoch: 0, upcoming: microBatches.at(at + worldSize) });
           const values = tf.tidy(() => {
             const context = host.evaluation(weights);
             const found: Record<string, tf.Scalar> = { 'loss.held': resolve(OBJECTIVE).loss(context, host.model(), batch) };
@@ -102,7 +100,7 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
         if ((await over(host.stopAsked() ? 1 : 0)) > 0) host.breakOffEvaluation();
         const means: Record<string, number> = {};
         for (const name of ['loss.held', ...Object.keys(metrics), ...Object.keys(measures)])
-          means[name] = (await over(sums[name] ?? 0)) / items;
+          means[name] = (await over(sums[name] ?? 0)) / held.items;
         for (const [name, { shown }] of Object.entries(measures)) if (shown) means[name] = shown(means[name]);
         return means;
       };

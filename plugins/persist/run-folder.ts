@@ -2,9 +2,10 @@ import { realpath } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
 import { COLLECTIVE, fail, type Host, messageOf } from '../../core/index.js';
-import { entriesOfRun, isRunsName, moveAside, RUN_FILE, runOf } from './folders/former-run.js';
+import { entriesOfRun, isRunsName, moveAside } from './folders/former-run.js';
 import { writeAtomically } from './formats/atomic-file.js';
 import { type Holder, holderOf, takeLock } from './formats/lock.js';
+import { RUN_FILE, runOf } from './formats/run-file.js';
 
 const LOCK = 'run.lock';
 

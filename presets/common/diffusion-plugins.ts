@@ -9,16 +9,25 @@ import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
+import { bucketsFrom } from './buckets.js';
 import { dataFolder } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
-import type { diffusionOptions, imageOptions, modelOptions, OptionValues, pictureOptions, samplingOptions } from './options.js';
+import type {
+  bucketOptions,
+  diffusionOptions,
+  imageOptions,
+  modelOptions,
+  OptionValues,
+  pictureOptions,
+  samplingOptions,
+} from './options.js';
 import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
 
 /** The options that these presets have, checked and with their defaults. */
 type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
-  OptionValues<typeof modelOptions & typeof pictureOptions & typeof diffusionOptions & typeof samplingOptions> & {
+  OptionValues<typeof modelOptions & typeof pictureOptions & typeof bucketOptions & typeof diffusionOptions & typeof samplingOptions> & {
     readonly captionColumn?: string;
     readonly captionPrefix?: string | undefined;
   };
@@ -53,7 +62,9 @@ export async function diffusionPlugins(
     ...(o.captionColumn === undefined ? {} : { captionColumn: o.captionColumn }),
     interpolation: o.imageInterpolationMode,
     background: o.background,
+    alphaMask: o.alphaMask,
     ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
+    ...bucketsFrom(o),
     maxPixels: o.maxPixels,
     skipBadImages: o.skipBadImages,
   };

@@ -58,6 +58,11 @@ const NEEDS: readonly Need[] = [
     idle: (o) => !(o.reportTo ?? []).some((name) => name === 'tensorboard' || name === 'all'),
     why: 'without --report_to tensorboard',
   },
+  {
+    options: ['bucketStep', 'bucketMin', 'bucketMax', 'bucketUpscale'],
+    idle: (o) => o.useAspectRatioBuckets === false,
+    why: 'without --use_aspect_ratio_buckets',
+  },
   { options: ['keepTokens'], idle: (o) => o.shuffleCaption === false, why: 'without --shuffle_caption' },
   { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
   { options: ['datasetConfigName', 'imageColumn'], idle: (o) => o.datasetName === undefined, why: 'without --dataset_name' },

@@ -1,4 +1,4 @@
-import { type Model, type Plugin, printable, trainablePaths } from '../../core/index.js';
+import { type Model, type Plugin, printable, type Source, trainablePaths } from '../../core/index.js';
 import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { FAMILY_NAMES, familyOfModel } from '../../plugins/persist/formats/lora/family.js';
 
@@ -29,16 +29,22 @@ function modelLine(model: Model, { pretrainedModelNameOrPath, resolution }: Intr
 /** Says what a run is when it begins, on rank 0: model, images, what is trained, batch, length and where it goes. Needs Node. */
 export const introduction = (options: IntroductionOptions, say = (text: string): void => console.error(printable(text))): Plugin => ({
   name: INTRODUCTION,
-  apply: ({ hooks, model: modelOf, isFirstRank, startStep }) =>
+  apply({ hooks, model: modelOf, isFirstRank, startStep }) {
+    let facts: Source['facts'];
+    hooks.prepareData.tap((source) => {
+      facts = source.facts;
+      return source;
+    });
     hooks.onStart.tap((plan) => {
       if (!isFirstRank()) return;
       const model = modelOf();
       const size = (path: string) => model.parameters.get(path)?.variable.size ?? 0;
       const sum = (paths: Iterable<string>) => [...paths].reduce((all, path) => all + size(path), 0);
       const { batchSize, windowLength, worldSize, effectiveBatch } = plan;
-      const rows: [string, string][] = [
+      const rows: (readonly [string, string])[] = [
         ['model', modelLine(model, options)],
         ['images', `${count(plan.items)}${options.trainDataDir === undefined ? '' : ` in ${options.trainDataDir}`}`],
+        ...(facts ?? []),
         ['trained', `${count(sum(trainablePaths(model)))} of ${count(sum(model.parameters.keys()))} parameters`],
         ['batch', `${effectiveBatch} = ${batchSize} x accumulation ${windowLength} x processes ${worldSize}`],
         [
@@ -50,5 +56,6 @@ export const introduction = (options: IntroductionOptions, say = (text: string):
         ['output', options.outputDir],
       ];
       for (const [name, text] of rows) say(`${name.padEnd(9)}${text}`);
-    }),
+    });
+  },
 });

@@ -115,6 +115,7 @@ export const pictureOptions = {
     .regex(/^(white|black|grey|#[0-9a-f]{6})$/i, 'expected white, black, grey or #rrggbb')
     .default('white')
     .describe('The colour behind what is transparent: white, black, grey or #rrggbb.'),
+  alphaMask: z.boolean().default(false).describe('Learn each part of an image as far as it is opaque.'),
   resolution: count().optional().describe('Side of the square images; the model’s by default.'),
   imageInterpolationMode: z.enum(INTERPOLATIONS).default('lanczos').describe('How images are brought to the resolution.'),
   centerCrop: z.boolean().default(false).describe('Crop the centre instead of a random place.'),
@@ -130,6 +131,21 @@ export const pictureOptions = {
     .describe(
       'A folder to keep these in, for later runs too, and pictures of data sets that come as tables; in memory, and in Hugging Face’s cache, by default.',
     ),
+};
+
+/** Sizes of pictures in place of the square. */
+export const bucketOptions = {
+  useAspectRatioBuckets: z
+    .boolean()
+    .default(false)
+    .describe('Cut each image to the one of several sizes of as many pixels that crops it least, rather than to a square.'),
+  bucketStep: count().default(64).describe('The sides of these sizes are multiples of it.'),
+  bucketMin: count().optional().describe('The shortest side; half the resolution by default. Images that are smaller have smaller sizes.'),
+  bucketMax: count().optional().describe('The longest side; twice the resolution by default.'),
+  bucketUpscale: z
+    .boolean()
+    .default(false)
+    .describe('Enlarge images that are smaller than their size, in place of giving them a smaller one.'),
 };
 
 export const imageOptions = {
@@ -153,6 +169,7 @@ export const imageOptions = {
     ),
   maxTrainSamples: count().optional().describe('Use only so many of the images, drawn by the seed.'),
   ...pictureOptions,
+  ...bucketOptions,
 };
 
 export const samplingOptions = {

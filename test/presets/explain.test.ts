@@ -96,6 +96,7 @@ describe('explain', () => {
   test('loraTextToImage', async () => {
     const e = await explained(await loraTextToImage({ ...options, trainDataDir: images, numTrainEpochs: 3, rank: 2 }));
     expect([e.plan.steps, e.plan.epochs, e.plan.stepsPerEpoch]).toEqual([9, 3, 3]);
+    expect(e.text).toContain('Data\n  pictures              32 x 32 pixels; 10 smaller than 128 x 128\n');
     expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);
     expect(e.plan.windowLength).toBe(1);
   });

@@ -11,6 +11,8 @@ export interface KeptLatents {
   /** What the autoencoder gives, [1, h, w, channels]. */
   readonly moments: TensorData;
   readonly timeIds: TensorData;
+  /** How much of each latent's loss counts, [1, h, w, 1], where pictures have such masks. */
+  readonly mask?: TensorData;
 }
 
 /** The latents of pictures, computed when they are first asked for. */
@@ -66,13 +68,15 @@ export class LatentCache {
     const known = await this.store.get(path);
     if (known) return known as unknown as KeptLatents;
     const { tensors, numbers } = await load();
+    const mask = tensors.mask && (await toHost(tensors.mask));
+    tensors.mask?.dispose();
     const computed = this.momentsOf(tensors.images as Tensor4D);
     const moments = await toHost(computed);
     computed.dispose();
     requireFiniteLatents(moments.data as Float32Array, [this.source.nameOf(id)]);
     const timeIds = Int32Array.from(numbers?.timeIds?.[0] ?? []);
     const value = { moments, timeIds: { dtype: 'int32' as const, shape: [timeIds.length], data: timeIds } };
-    await this.store.set(path, value);
-    return value;
+    await this.store.set(path, mask ? { ...value, mask } : value);
+    return mask ? { ...value, mask } : value;
   }
 }

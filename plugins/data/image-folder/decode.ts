@@ -2,58 +2,71 @@ import { open, readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import type { Sharp } from 'sharp';
 import { fail, messageOf } from '../../../core/index.js';
+import type { Size } from '../../models/unet/time-ids.js';
 import { BMP_HEADER, bmpHeader, readBmp } from './bmp.js';
 import { type Interpolation, KERNELS } from './interpolations.js';
 
-/** Pixels that an image may have once its short side is the resolution. */
+/** Pixels that an image may have once it is scaled. */
 const MOST_RESIZED = 16_000_000;
 
-/** An image whose short side is the resolution, as bytes of red, green and blue. */
+/** What a file's header says of its image. */
+export interface Header {
+  /** Turned as its camera says. */
+  readonly size: Size;
+  readonly isTurned: boolean;
+  readonly hasAlpha: boolean;
+}
+
+/** An image that just covers what is cut out of it, as bytes of red, green and blue. */
 export interface Decoded {
-  /** Its height and width in the file, turned as its camera says. */
-  readonly original: readonly [height: number, width: number];
+  /** Its size in the file, turned as its camera says. */
+  readonly original: Size;
   readonly width: number;
   readonly height: number;
   readonly bytes: Uint8Array;
+  /** How opaque its pixels are, a byte each, where that was asked for and the file says it. */
+  readonly alpha?: Uint8Array;
 }
 
 /** How images are decoded. */
 export interface Decoding {
-  readonly resolution: number;
   readonly maxPixels: number;
   readonly interpolation: Interpolation;
   /** The colour behind what is transparent. */
   readonly background: string;
+  /** Keep how opaque pixels are. */
+  readonly keepAlpha: boolean;
 }
 
 const isBmp = (path: string): boolean => extname(path).toLowerCase() === '.bmp';
 
 /** What a file's header says, without reading all of it. */
-async function sizeOf(path: string): Promise<{ width: number; height: number; orientation?: number }> {
+async function sizeOf(path: string): Promise<{ width: number; height: number; orientation?: number; hasAlpha: boolean }> {
   const { default: sharp } = await import('sharp');
   // The limit is ours to say: sharp's message does not tell how large the image is.
   if (!isBmp(path)) return sharp(path, { limitInputPixels: false }).metadata();
   const file = await open(path);
   try {
     const { buffer, bytesRead } = await file.read(new Uint8Array(BMP_HEADER), 0, BMP_HEADER, 0);
-    return bmpHeader(buffer.subarray(0, bytesRead));
+    const { width, height, masks } = bmpHeader(buffer.subarray(0, bytesRead));
+    return { width, height, hasAlpha: Boolean(masks[3]) };
   } finally {
     await file.close();
   }
 }
 
 /** A file as sharp takes it; of what moves, the first frame. */
-async function opened(path: string, maxPixels: number): Promise<Sharp> {
+export async function openImage(path: string, maxPixels: number): Promise<Sharp> {
   const { default: sharp } = await import('sharp');
   if (!isBmp(path)) return sharp(path, { limitInputPixels: maxPixels });
   const { data, width, height, channels } = readBmp(await readFile(path));
   return sharp(data, { raw: { width, height, channels } });
 }
 
-/** Looks at an image's header alone: whether it is one, and not too large. Returns its height and width. */
-export async function checkHeader(path: string, { resolution, maxPixels }: Decoding): Promise<readonly [height: number, width: number]> {
+/** Looks at an image's header alone: whether it is one, and not too large (BAD_IMAGE). */
+export async function readHeader(path: string, maxPixels: number): Promise<Header> {
   const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
-  let size: { width: number; height: number; orientation?: number };
+  let size: Awaited<ReturnType<typeof sizeOf>>;
   try {
     size = await sizeOf(path);
   } catch (error) {
@@ -62,39 +75,68 @@ export async function checkHeader(path: string, { resolution, maxPixels }: Decod
   const { width, height } = size;
   if (!(width > 0 && height > 0)) bad('has no pixels', 'Replace or remove the file.');
   if (width * height > maxPixels) bad(`has ${width} x ${height} pixels, more than ${maxPixels}`, 'Make it smaller, or raise maxPixels.');
-  const scale = resolution / Math.min(width, height);
-  if (width * scale * height * scale > MOST_RESIZED)
-    bad(`is too narrow: ${width} x ${height} pixels, whose short side would become ${resolution}`, 'Cut or remove it.');
   // From 5 on its rows are columns (EXIF 2.32, orientation).
-  return (size.orientation ?? 1) >= 5 ? [width, height] : [height, width];
+  const { orientation = 1 } = size;
+  return { size: orientation >= 5 ? [width, height] : [height, width], isTurned: orientation > 1, hasAlpha: size.hasAlpha };
 }
 
-/** Decodes an image whole; BAD_IMAGE where that cannot be done. Needs sharp. */
-export async function decodeImage(path: string, decoding: Decoding): Promise<Decoded> {
-  const { resolution, maxPixels, interpolation, background } = decoding;
-  const original = await checkHeader(path, decoding);
+/** BAD_IMAGE where an image that covers `target` would have too many pixels. */
+export function refuseNarrow(path: string, { size: [height, width] }: Header, target: Size): void {
+  const scale = Math.max(target[0] / height, target[1] / width);
+  if (width * scale * height * scale > MOST_RESIZED)
+    fail(
+      'BAD_IMAGE',
+      'image-folder',
+      `${path} is too narrow: ${width} x ${height} pixels, whose short side would become ${Math.min(...target)}`,
+      'Cut or remove it.',
+    );
+}
+
+/** Decodes an image whole, scaled so that it just covers `target`; BAD_IMAGE where that cannot be done. Needs sharp. */
+export async function decodeImage(path: string, target: Size, decoding: Decoding): Promise<Decoded> {
+  const { maxPixels, interpolation, background, keepAlpha } = decoding;
+  const header = await readHeader(path, maxPixels);
+  refuseNarrow(path, header, target);
   const bad = (why: string, cause?: unknown): never =>
     fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
-  const decode = async () =>
-    // Turned as its camera says, on the background where it is transparent, the short side brought to the resolution.
-    (await opened(path, maxPixels))
-      .rotate()
-      .flatten({ background })
+  /** Turned as its camera says, on the background where it is transparent, or with its alpha. */
+  const decode = async (withAlpha: boolean) => {
+    const turned = (await openImage(path, maxPixels)).rotate();
+    const scaled = (withAlpha ? turned.ensureAlpha() : turned.flatten({ background }))
       .toColourspace('srgb')
-      .resize({ width: resolution, height: resolution, fit: 'outside', kernel: KERNELS[interpolation] })
-      .removeAlpha()
-      .raw()
-      .toBuffer({ resolveWithObject: true });
-  const { data, info } = await decode().catch((error: unknown) => bad(messageOf(error), error));
-  if (info.channels !== 3) bad(`it has ${info.channels} channels`);
-  return { original, width: info.width, height: info.height, bytes: new Uint8Array(data) };
+      .resize({ width: target[1], height: target[0], fit: 'outside', kernel: KERNELS[interpolation] });
+    return (withAlpha ? scaled : scaled.removeAlpha()).raw().toBuffer({ resolveWithObject: true });
+  };
+  const decoded = async (withAlpha: boolean) => {
+    const { data, info } = await decode(withAlpha).catch((error: unknown) => bad(messageOf(error), error));
+    if (info.channels !== (withAlpha ? 4 : 3)) bad(`it has ${info.channels} channels`);
+    return { data, info };
+  };
+  const { data, info } = await decoded(false);
+  const alpha = keepAlpha && header.hasAlpha ? (await decoded(true)).data.filter((_, i) => i % 4 === 3) : null;
+  return {
+    original: header.size,
+    width: info.width,
+    height: info.height,
+    bytes: new Uint8Array(data),
+    ...(alpha ? { alpha: new Uint8Array(alpha) } : {}),
+  };
 }
 
-/** A square of an image, mirrored or not, as [side, side, 3] in [-1, 1]. */
-export function cut({ width, bytes }: Decoded, side: number, left: number, top: number, flip: boolean, out: Float32Array): void {
-  for (let y = 0; y < side; y++)
-    for (let x = 0; x < side; x++) {
-      const from = ((top + y) * width + left + (flip ? side - 1 - x : x)) * 3;
-      for (let k = 0; k < 3; k++) out[(y * side + x) * 3 + k] = bytes[from + k] / 127.5 - 1;
+/** What is cut out of an image, and how it is shown. */
+export interface Cut {
+  readonly size: Size;
+  readonly left: number;
+  readonly top: number;
+  /** Mirrored, left to right. */
+  readonly flip: boolean;
+}
+
+/** Part of an image as [h, w, 3] in [-1, 1]. */
+export function cut({ width, bytes }: Decoded, { size: [h, w], left, top, flip }: Cut, out: Float32Array): void {
+  for (let y = 0; y < h; y++)
+    for (let x = 0; x < w; x++) {
+      const from = ((top + y) * width + left + (flip ? w - 1 - x : x)) * 3;
+      for (let k = 0; k < 3; k++) out[(y * w + x) * 3 + k] = bytes[from + k] / 127.5 - 1;
     }
 }

@@ -26,7 +26,7 @@ export class DecodedImages {
       (image) => {
         // Cleared meanwhile, it is kept no more.
         if (this.images.get(id) !== entry) return;
-        entry.bytes = image.bytes.byteLength;
+        entry.bytes = image.bytes.byteLength + (image.alpha?.byteLength ?? 0);
         this.bytes += entry.bytes;
         this.makeRoom(id);
       },

@@ -34,6 +34,7 @@ export async function listEntries(folder: string, column: string | null, problem
   const odd = below.odd.filter(isImage);
   if (odd.length > 0) bad(`${odd.length} images in ${folder} are no files: ${firstNames(odd)}`, 'Remove them.');
   const leftOut: string[] = [];
+  if (below.runs.length > 0) leftOut.push(`${below.runs.length} folders of runs: ${firstNames(below.runs)}`);
   const others = files.filter(isOtherImage);
   if (others.length > 0) leftOut.push(`${others.length} images of kinds that are not read (${KINDS} are): ${firstNames(others)}`);
 

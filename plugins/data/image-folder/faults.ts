@@ -5,13 +5,13 @@ import type { Entry } from './entry.js';
 const AT_ONCE = 8;
 
 /** Every entry whose image is broken, with what is wrong. */
-export async function faultsOf(entries: readonly Entry[], look: (path: string) => Promise<unknown>): Promise<Map<Entry, Problem>> {
+export async function faultsOf(entries: readonly Entry[], look: (entry: Entry) => Promise<unknown>): Promise<Map<Entry, Problem>> {
   const faults = new Map<Entry, Problem>();
   for (let at = 0; at < entries.length; at += AT_ONCE)
     await Promise.all(
       entries.slice(at, at + AT_ONCE).map(async (entry) => {
         try {
-          await look(entry.path);
+          await look(entry);
         } catch (error) {
           if (!(error instanceof SteploomError)) throw error;
           faults.set(entry, error.problems[0]);

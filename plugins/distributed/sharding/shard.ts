@@ -16,6 +16,8 @@ export interface Shard {
   readonly batchSize: number;
 }
 
+type Ranks = { readonly rank: number; readonly worldSize: number };
+
 /**
  * Batches dealt out to ranks in turn, as Accelerate's BatchSamplerShard deals them: batch k goes to rank k mod worldSize, and what
  * an epoch lacks in the end is padded from its beginning.
@@ -23,7 +25,7 @@ export interface Shard {
 export function shardOf(
   order: ArrayLike<number>,
   batchSize: number,
-  { rank, worldSize }: { readonly rank: number; readonly worldSize: number },
+  { rank, worldSize }: Ranks,
   { evenBatches = true, dropLast = false, splitBatches = false }: ShardOptions = {},
 ): Shard {
   const share = splitBatches ? batchSize / worldSize : batchSize;
@@ -38,4 +40,19 @@ export function shardOf(
       if (i >= n) repeated++;
     }
   return { ids, repeated, batchSize: share };
+}
+
+/**
+ * One rank's part of batches of any size, dealt out likewise. None is padded: a rank that has fewer of them, or an empty slice of one, takes part
+ * with nothing.
+ */
+export function shardOfBatches(
+  batches: readonly (readonly number[])[],
+  { rank, worldSize }: Ranks,
+  { dropLast = false, splitBatches = false }: ShardOptions = {},
+): (readonly number[])[] {
+  if (splitBatches)
+    return batches.map((batch) => batch.slice(...[rank, rank + 1].map((part) => Math.round((batch.length * part) / worldSize))));
+  const end = dropLast ? Math.floor(batches.length / worldSize) * worldSize : batches.length;
+  return batches.slice(0, end).filter((_, k) => k % worldSize === rank);
 }

@@ -12,6 +12,8 @@ export interface Tokenizer {
   encode(text: string): Int32Array;
   /** The same with nothing cut: as many pieces of the length, each between begin and end, as the text fills; one at least. */
   chunks(text: string): Int32Array[];
+  /** How many ids a text has, without begin and end, and with nothing cut. */
+  count(text: string): number;
   /** What of a text reaches no model: words that the tokenizer does not know, and how many ids are past its length. */
   lost(text: string): { readonly unknown: readonly string[]; readonly beyond: number };
   /** Writes its files into a folder. */
@@ -34,6 +36,7 @@ const pad = (ids: number[], length: number, begin: number, end: number, padding:
 /** What both tokenizers do with the ids of a text. */
 const framed = (idsOf: (text: string) => number[], length: number, begin: number, end: number, padding: number) => ({
   encode: (text: string) => pad(idsOf(text), length, begin, end, padding),
+  count: (text: string) => idsOf(text).length,
   chunks(text: string) {
     const ids = idsOf(text);
     const room = length - 2;

@@ -3,10 +3,11 @@ import type { Files } from '../../persist/formats/files.js';
 import type { Family as PublishedName } from '../../persist/formats/lora/family.js';
 import { clipText } from '../clip/text-encoder.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
-import { type Configurations, readConfigurations } from './configurations.js';
+import type { Configurations } from './configurations.js';
+import { configurationsFrom } from './configurations-from.js';
 import { publishedModel } from './published-model.js';
 import type { ReadOptions } from './read.js';
-import { configurationsOfSingleFile, type SingleFileModel } from './single-file.js';
+import type { SingleFileModel } from './single-file.js';
 
 /** What there is to know of a model without its weights. */
 export interface ModelModules {
@@ -29,6 +30,6 @@ export function standardModules(name: PublishedName): Map<string, ModuleFacts> {
 
 /** The modules of a model, and what it predicts, by its configurations alone: no weights are read. */
 export async function modulesOfModel(from: Files | SingleFileModel, options: ReadOptions = {}): Promise<ModelModules> {
-  const said = 'merges' in from ? await configurationsOfSingleFile(from, options) : await readConfigurations(from);
+  const said = await configurationsFrom(from, options);
   return { modules: modulesOf(said), predicts: options.predictionType ?? said.noise.prediction_type ?? 'epsilon' };
 }

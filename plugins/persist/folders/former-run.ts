@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
+import { mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { kohyaFile } from '../formats/lora/kohya.js';
 import { runName } from './run-name.js';
@@ -6,9 +6,6 @@ import { isSnapshotFolder } from './snapshot-folders.js';
 
 /** Where what earlier runs left is moved. */
 const FORMER_RUNS = 'former-runs';
-
-/** The file that names a folder's run. */
-export const RUN_FILE = 'run.json';
 
 /** What runs write, beside checkpoints. Whatever else stands in a folder is somebody's and stays where it is. */
 const WRITTEN =
@@ -26,16 +23,6 @@ export async function entriesOfRun(folder: string): Promise<string[]> {
   for (const name of await readdir(folder).catch(() => []))
     if (WRITTEN.test(name) || name === kohya || (CHECKPOINT.test(name) && (await isSnapshotFolder(join(folder, name))))) found.push(name);
   return found;
-}
-
-/** The run that a folder belongs to; null where it says none. */
-export async function runOf(folder: string): Promise<string | null> {
-  try {
-    const { id } = JSON.parse(await readFile(join(folder, RUN_FILE), 'utf8')) as { id?: unknown };
-    return typeof id === 'string' ? id : null;
-  } catch {
-    return null;
-  }
 }
 
 /** Moves entries of a folder aside, all of them under one name. Returns where. */

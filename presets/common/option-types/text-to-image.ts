@@ -121,6 +121,8 @@ export interface TextToImageOptions {
   readonly maxTrainSamples?: number | undefined;
   /** The colour behind what is transparent: white, black, grey or #rrggbb. Default: white. */
   readonly background?: string | undefined;
+  /** Learn each part of an image as far as it is opaque. Default: false. */
+  readonly alphaMask?: boolean | undefined;
   /** Side of the square images; the model’s by default. */
   readonly resolution?: number | undefined;
   /** How images are brought to the resolution. Default: lanczos. */
@@ -143,6 +145,19 @@ export interface TextToImageOptions {
    * Face’s cache, by default.
    */
   readonly cacheDir?: string | undefined;
+  /**
+   * Cut each image to the one of several sizes of as many pixels that crops it least, rather than to a square. Default:
+   * false.
+   */
+  readonly useAspectRatioBuckets?: boolean | undefined;
+  /** The sides of these sizes are multiples of it. Default: 64. */
+  readonly bucketStep?: number | undefined;
+  /** The shortest side; half the resolution by default. Images that are smaller have smaller sizes. */
+  readonly bucketMin?: number | undefined;
+  /** The longest side; twice the resolution by default. */
+  readonly bucketMax?: number | undefined;
+  /** Enlarge images that are smaller than their size, in place of giving them a smaller one. Default: false. */
+  readonly bucketUpscale?: boolean | undefined;
   /** The base learning rate. Default: 0.0001. */
   readonly learningRate?: number | undefined;
   /** Multiply the learning rate by accumulation x batch x processes, once. Default: false. */

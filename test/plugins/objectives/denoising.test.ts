@@ -81,6 +81,29 @@ test('examples count as often as their weights say, beside those of min-SNR', ()
     expect(loss(gamma, [[2], [0.5]], 1, 2)).toBeCloseTo((2 * loss(gamma, null, 1) + 0.5 * loss(gamma, null, 2)) / 2, 4);
 });
 
+test('a mask weighs latents, beside the weights of examples and of min-SNR', () => {
+  const t = 100;
+  const abar = model.noise.alphasCumprod[t];
+  const snr = abar / (1 - abar);
+  // What is predicted and what should be are known: 0, and the example's noise.
+  const nothing = predicting('epsilon', (_, noisy) => tf.zerosLike(noisy));
+  const [h, w, c] = [8, 8, 12];
+  const masks = [0, 1].map((i) => Float32Array.from({ length: h * w }, (_, k) => (i === 0 ? (k % 5) / 4 : k < 20 ? 1 : 0)));
+  const mask = tf.tensor4d(Float32Array.from([...masks[0], ...masks[1]]), [2, h, w, 1]);
+  const batch = batchOf(1, 2);
+  const loss = (more: object, objective = denoising()) =>
+    tf.tidy(() => objective.lossAt(context(), nothing, { ...batch, tensors: { ...batch.tensors, mask }, ...more }, t)).dataSync()[0];
+  const each = [1, 2].map((id, i) => {
+    const noise = seededRandom(7)
+      .item('noise', 0, id)
+      .normals(new Float32Array(h * w * c));
+    return noise.reduce((sum, x, k) => sum + masks[i][Math.floor(k / c)] * x * x, 0) / (h * w * c);
+  });
+  expect(loss({})).toBeCloseTo((each[0] + each[1]) / 2, 5);
+  const weighed = loss({ numbers: { weight: [[2], [0.5]] } }, denoising({ snrGamma: 5 }));
+  expect(weighed).toBeCloseTo(((2 * each[0] + 0.5 * each[1]) / 2) * (Math.min(snr, 5) / snr), 5);
+});
+
 test('captions are dropped in training only, by example', () => {
   const texts: (string | null)[][] = [];
   const spy: TextToImage = {

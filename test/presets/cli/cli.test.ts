@@ -31,7 +31,8 @@ describe('help and faults', () => {
   test('--help is there at every level', async () => {
     const top = await inOwnProcess(folder, ['--help']);
     expect(top.code).toBe(0);
-    for (const name of ['train', 'explain', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui']) expect(top.out).toContain(name);
+    for (const name of ['train', 'explain', 'inspect', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui'])
+      expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
       const { code, out } = await steploom('train', name, '--help');
       expect(code).toBe(0);
@@ -114,7 +115,7 @@ describe('training', () => {
     ]);
     expect(run.err).toContain('step 3/3');
     expect(run.err).toMatch(
-      /^model +Stable Diffusion 1, at 128 pixels\nimages +\d+ in images\ntrained +[\d,]+ of [\d,]+ parameters\nbatch +2 = /m,
+      /^model +Stable Diffusion 1, at 128 pixels\nimages +\d+ in images\npictures +\d+ x \d+.* pixels.*\ntrained +[\d,]+ of [\d,]+ parameters\nbatch +2 = /m,
     );
     expect(run.err).toMatch(
       /done: step 3; 3 steps in \d.*\nloss \S+, the mean of the last 3 [\s\S]*wrote \S+log\.jsonl, [\s\S]*saved \S+checkpoint-3; go on with/,

@@ -15,7 +15,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 const [width, height] = [9, 5];
 const decoded = (path: string, resolution = height) =>
-  decodeImage(path, { resolution, maxPixels: 1e6, interpolation: 'lanczos', background: 'white' });
+  decodeImage(path, [resolution, resolution], { maxPixels: 1e6, interpolation: 'lanczos', background: 'white', keepAlpha: false });
 const pixels = (colour: (x: number, y: number) => readonly number[]) =>
   Uint8Array.from(Array.from({ length: width * height }, (_, i) => colour(i % width, Math.floor(i / width))).flat());
 const COLOUR = pixels((x, y) => [28 * x, 60 * y, 100]);

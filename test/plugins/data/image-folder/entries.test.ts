@@ -135,6 +135,23 @@ test('folders may say how often their pictures are shown, and what they show', a
   expect((await listed()).problems).toEqual(['1 images in . have no caption: 10_sks dog/a.png']);
 });
 
+test('what runs have written below the folder is nobody’s data; a run.json that is none of theirs does not matter', async () => {
+  await put({
+    'a.png': '',
+    'a.txt': 'a',
+    'out/run.json': '{"id":"1f","begun":"2026-11-30"}',
+    'out/grid-0.png': '',
+    'out/former-runs/b.png': '',
+    'mine/run.json': '{"laps":3}',
+    'mine/c.png': '',
+    'mine/c.txt': 'c',
+  });
+  expect(await listed()).toEqual({ captions: { 'a.png': 'a', 'mine/c.png': 'c' }, leftOut: ['1 folders of runs: out'], problems: [] });
+  // The folder that is asked for is read, whatever it is.
+  await put({ 'run.json': '{"id":"2e"}' });
+  expect((await listed()).captions).toEqual({ 'a.png': 'a', 'mine/c.png': 'c' });
+});
+
 test('where no captions are wanted every picture is taken', async () => {
   await put({ 'a.png': '', 'in/b.jpg': '', 'in/metadata.jsonl': '', '.c.png': '' });
   expect(await listed(null)).toEqual(fine({ 'a.png': '', 'in/b.jpg': '' }));

@@ -69,7 +69,7 @@ describe.each(names)('%s in one file', (name) => {
         expect(predictions(back)).toEqual(predictions(model));
       }),
     );
-    expect(await pictureSizes({ ...from, configurations: own(name) })).toEqual({ factor: 2, usual: 16 });
+    expect(await pictureSizes({ ...from, configurations: own(name) })).toEqual({ factor: 2, unit: name === 'sdxl' ? 8 : 4, usual: 16 });
   });
 
   test('says what it predicts, as the programs look for it, and that its shapes are no published ones', async () => {
@@ -106,13 +106,13 @@ describe.each(names)('%s in one file', (name) => {
 });
 
 test.each([
-  ['sd15', {}, 512],
-  ['sd21', { predictionType: 'epsilon' }, 512],
-  ['sd21', { predictionType: 'v_prediction' }, 768],
-  ['sdxl', {}, 1024],
-] as const)('without a folder a file of %s is of the published sizes: %j', async (name, options, usual) => {
+  ['sd15', {}, 512, 64],
+  ['sd21', { predictionType: 'epsilon' }, 512, 64],
+  ['sd21', { predictionType: 'v_prediction' }, 768, 64],
+  ['sdxl', {}, 1024, 32],
+] as const)('without a folder a file of %s is of the published sizes: %j', async (name, options, usual, unit) => {
   const { tensors } = await written(own(name));
-  expect(await pictureSizes(rewritten(tensors, silent), options)).toEqual({ factor: 8, usual });
+  expect(await pictureSizes(rewritten(tensors, silent), options)).toEqual({ factor: 8, unit, usual });
 });
 
 test('what a Stable Diffusion 2 predicts is told by the file, by its folder, or asked for', async () => {
