@@ -3,7 +3,8 @@
 //   npm run build && node test/bench/artist-style.mjs [captions [steps [device]]] [--option=value ...]       options as of the preset emoji, in JSON
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Trainer } from '../../dist/core/index.js';
+import * as tf from '@tensorflow/tfjs';
+import { makeContext, seededRandom, Trainer } from '../../dist/core/index.js';
 import { cachedLatents, ddim } from '../../dist/plugins/index.js';
 import { emojiData, STYLE_SPLIT } from '../../dist/presets/emoji/data.js';
 import { emojiFigures } from '../../dist/presets/emoji/figures.js';
@@ -34,12 +35,38 @@ const { train, held } = splitEmoji(
   STYLE_SPLIT.held,
 );
 const asDrawn = (icons) => icons.map((icon) => theirs.find(({ name }) => name === icon.name));
+/** What of the artist's pictures gets through the autoencoder, and how large its latents of them are, beside Noto's, where it was trained. */
+const autoencoder = {
+  name: 'autoencoder-alone',
+  apply(host) {
+    host.hooks.onStart.tapPromise(async () => {
+      const model = host.model();
+      const context = makeContext(model, { mode: 'evaluate', parameters: host.weights('sample'), draw: (name, id) => seededRandom(0).item(name, 0, id) });
+      for (const [whose, icons] of Object.entries({ 'the artist': asDrawn(held), Noto: held })) {
+        const [decibels, deviation] = [[], []];
+        for (const icon of icons.slice(0, Number(captions))) {
+          const [error, spread] = tf.tidy(() => {
+            const pixels = tf.tensor(icon.draw(), [1, SIDE, SIDE, 3]);
+            const latents = model.codec.encode(context, pixels.mul(2).sub(1), [0]);
+            const decoded = model.codec.decode(context, latents).add(1).div(2).clipByValue(0, 1);
+            return [tf.losses.meanSquaredError(pixels, decoded), tf.moments(latents).variance.sqrt()];
+          });
+          decibels.push(-10 * Math.log10((await error.data())[0]));
+          deviation.push((await spread.data())[0]);
+          tf.dispose([error, spread]);
+        }
+        const mean = (list) => list.reduce((a, b) => a + b) / list.length;
+        console.log(`the autoencoder on icons of ${whose}: ${mean(decibels).toFixed(1)} dB; latents' standard deviation ${mean(deviation).toFixed(2)}`);
+      }
+    });
+  },
+};
 const preset = await emoji(options);
 const { numInferenceSteps, guidanceScale } = emojiOptions.parse(options);
 await new Trainer(
   preset
     .without('emoji-figures', 'cached-latents')
-    .with(cachedLatents(emojiData(asDrawn(train), SIDE, 8)))
+    .with(cachedLatents(emojiData(asDrawn(train), SIDE, 8)), autoencoder)
     .with(
       emojiFigures({
         outputDir,
