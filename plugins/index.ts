@@ -10,6 +10,8 @@ export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';
 export { type CsvOptions, csv } from './observe/csv.js';
 export { type JsonlOptions, jsonl } from './observe/jsonl.js';
+export { type MlflowSettings, mlflowSettings } from './observe/mlflow/settings.js';
+export { type MlflowOptions, mlflow } from './observe/mlflow.js';
 export { type SamplesOptions, samples } from './observe/samples.js';
 export { summary } from './observe/summary.js';
 export { type TensorBoardOptions, tensorboard } from './observe/tensorboard.js';

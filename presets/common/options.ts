@@ -30,7 +30,7 @@ export const prompts = () => z.union([z.string(), z.array(z.string()).readonly()
 export const names = () => z.array(text()).readonly();
 
 /** What a run can be reported to, beside its log. */
-export const REPORTS = ['csv', 'tensorboard', 'all', 'none'] as const;
+export const REPORTS = ['csv', 'tensorboard', 'mlflow', 'all', 'none'] as const;
 
 export const runOptions = {
   outputDir: text().default('runs/run').describe('Where everything the run makes is written.'),
@@ -47,7 +47,9 @@ export const runOptions = {
     .array(z.enum(REPORTS))
     .readonly()
     .default([])
-    .describe('What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files.'),
+    .describe(
+      'What to write beside log.jsonl; mlflow tells the server of MLFLOW_TRACKING_URI, and is among all where that is set. In place of wandb and comet_ml give tensorboard: both read its files.',
+    ),
   loggingDir: text().default('tensorboard').describe('The folder of TensorBoard’s files, below output_dir.'),
   checkpointingSteps: count().default(500).describe('Save a checkpoint every so many steps, and when the run ends.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),

@@ -11,11 +11,14 @@ import { lossScaling } from '../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
 import { csv } from '../../plugins/observe/csv.js';
 import { jsonl } from '../../plugins/observe/jsonl.js';
+import { mlflowSettings } from '../../plugins/observe/mlflow/settings.js';
+import { mlflow } from '../../plugins/observe/mlflow.js';
 import { progress } from '../../plugins/observe/progress.js';
 import { tensorboard } from '../../plugins/observe/tensorboard.js';
 import { ui } from '../../plugins/observe/ui.js';
 import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
+import { runName } from '../../plugins/persist/folders/run-name.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
 import { idleOptions } from './idle-options.js';
 import { introduction } from './introduction.js';
@@ -88,6 +91,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
   const worldSize = rankFromEnvironment()?.worldSize ?? 1;
   const rate = scaledLearningRate(o, worldSize);
   const reports = (name: 'csv' | 'tensorboard') => o.reportTo.includes(name) || o.reportTo.includes('all');
+  const tellsMlflow = o.reportTo.includes('mlflow') || (o.reportTo.includes('all') && mlflowSettings().trackingUri !== undefined);
   const notes = idleOptions(schema, o, given, worldSize);
   if (o.scaleLr)
     notes.push(
@@ -134,6 +138,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     ...(reports('tensorboard')
       ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
       : []),
+    ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: { ...o }, folder: o.outputDir, name: runName(o.outputDir) })] : []),
     ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({

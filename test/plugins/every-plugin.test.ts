@@ -35,6 +35,7 @@ import { denoising } from '../../plugins/objectives/denoising.js';
 import { csv } from '../../plugins/observe/csv.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { jsonl } from '../../plugins/observe/jsonl.js';
+import { mlflow } from '../../plugins/observe/mlflow.js';
 import { progress } from '../../plugins/observe/progress.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
@@ -147,6 +148,8 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'observe/ui.ts': () => [ui({ every: 1, say: () => undefined })],
   'observe/tensorboard.ts': () => [tensorboard(join(out, 'tensorboard'), { every: 1 })],
   'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
+  // A port that nobody may ask.
+  'observe/mlflow.ts': () => [mlflow({ every: 1, settings: { trackingUri: 'http://127.0.0.1:9' }, patience: 0 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
   'observe/samples.ts': () => [samples(['red'], out, sampling)],
   // Of what is logged: without a log that would be whatever another plugin of the test asks for.
