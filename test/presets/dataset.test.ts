@@ -98,8 +98,10 @@ test('a data set of the hub: tables of a configuration, pictures, and what the h
   server = await served({ 'default/train/0000.parquet': table, 'script.py': { content: Buffer.from('') } });
   const { instead } = server;
   server.instead = (request, response, url) => {
-    if (!url.pathname.endsWith('/revision/main')) return instead(request, response, url);
-    response.end(JSON.stringify({ sha: 'a'.repeat(40), siblings: [] }));
+    const empty = 'a'.repeat(40);
+    if (url.pathname.endsWith('/revision/main')) response.end(JSON.stringify({ sha: empty, lastModified: '2026-01-01' }));
+    else if (url.pathname.endsWith(`/tree/${empty}`)) response.end('[]');
+    else return instead(request, response, url);
     return true;
   };
   expect(await contents(await folderOf({ datasetName: 'some/pictures' }))).toEqual(ALL);
