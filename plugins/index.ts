@@ -19,5 +19,6 @@ export { PAGE, type Page, type UiOptions, ui } from './observe/ui.js';
 export { type CheckpointOptions, checkpoint } from './persist/checkpoint.js';
 export { folder } from './persist/formats/folder.js';
 export { type HubOptions, hub } from './persist/formats/hub.js';
+export { type PushToHubOptions, pushToHub } from './persist/push-to-hub.js';
 export { runFolder } from './persist/run-folder.js';
 export { saveLora } from './persist/save-lora.js';

@@ -8,6 +8,7 @@ import { modelSource } from './common/model-source.js';
 import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
 import {
   diffusionOptions,
+  hubOptions,
   imageOptions,
   modelOptions,
   oneSource,
@@ -17,6 +18,7 @@ import {
 } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
+import { pushOf } from './common/push.js';
 
 export type { LoraTextToImageOptions };
 
@@ -35,6 +37,7 @@ export const loraTextToImageOptions = oneSource(
     trainBatchSize: diffusionOptions.trainBatchSize.default(16),
     captionDropout: diffusionOptions.captionDropout.default(0),
     ...loraOptions,
+    ...hubOptions,
   }),
 );
 
@@ -47,6 +50,7 @@ export async function loraTextToImage(options: LoraTextToImageOptions): Promise<
     adapter,
     ...commonPlugins(loraTextToImageOptions, o, options),
     saveLora(o.outputDir, adapter, { resolution: o.resolution }),
+    ...pushOf(o),
     ...(await diffusionPlugins(o, options, await captionedFolder(o))),
   );
 }

@@ -1,6 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Host, messageOf } from '../../core/index.js';
+import { adaptersIn } from '../persist/folders/results.js';
 import { isDue } from './logs/cadence.js';
 import { NewPictures } from './logs/new-pictures.js';
 import { Away, MlflowClient, Refused } from './mlflow/client.js';
@@ -29,16 +30,6 @@ export interface MlflowOptions {
 const MOST = 100_000;
 /** The longest pause between attempts, in seconds. */
 const LONGEST = 60;
-
-/** The adapters of a folder, by their paths in it. */
-const adaptersIn = async (folder: string): Promise<string[]> =>
-  (
-    await Promise.all(
-      ['', 'averaged/'].map(async (below) => (await readdir(join(folder, below)).catch(() => [])).map((name) => below + name)),
-    )
-  )
-    .flat()
-    .filter((name) => name.endsWith('.safetensors'));
 
 /**
  * Tells an MLflow server of the run, over its REST API: options as parameters, every number of the log as metrics, pictures and the adapter as artifacts

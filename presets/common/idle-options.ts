@@ -8,6 +8,7 @@ type Shared = typeof runOptions & typeof optimizerOptions & typeof imageOptions 
 type Values = Partial<Omit<OptionValues<Shared>, 'negativePrompt'>> & {
   readonly useEma?: boolean;
   readonly withPriorPreservation?: boolean;
+  readonly pushToHub?: boolean;
 };
 
 /** What options need to have an effect. */
@@ -83,6 +84,7 @@ const NEEDS: readonly Need[] = [
   },
   { options: ['decayExclude'], idle: (o) => o.adamWeightDecay === 0, why: 'with --adam_weight_decay 0' },
   { options: ['threads'], idle: (o) => o.device !== 'auto' && o.device !== 'wasm', why: 'without --device wasm' },
+  { options: ['hubModelId', 'hubToken'], idle: (o) => !o.pushToHub, why: 'without --push_to_hub' },
   { options: ['uiPort', 'uiHost'], idle: (o) => !o.ui, why: 'without --ui' },
   { options: ['resumeOverride'], idle: (o) => o.resumeFromCheckpoint === undefined, why: 'without --resume_from_checkpoint' },
   {

@@ -170,6 +170,18 @@ export const samplingOptions = {
     .describe('How noise is taken away.'),
 };
 
+/** Where adapters are sent to. */
+export const hubOptions = {
+  pushToHub: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Send the adapters, pictures and a page to the Hugging Face hub when the run ends; steploom push sends those of an earlier run.',
+    ),
+  hubModelId: text().optional().describe('The repository there: owner/name, or a name of your own; by default that of output_dir.'),
+  hubToken: text().optional().describe('A token that may write there; HF_TOKEN is better, since others can read a command line.'),
+};
+
 /** Where a model's weights come from. */
 export const weightsOptions = {
   pretrainedModelNameOrPath: text()

@@ -61,7 +61,13 @@ const RANK_LOCAL = new Set([
   'validationDataDir',
   'cacheDir',
   'timeout',
+  'pushToHub',
+  'hubModelId',
+  'hubToken',
 ]);
+
+/** What others may see of the options. */
+const shown = ({ hubToken: _, ...o }: object & { readonly hubToken?: unknown }): Record<string, unknown> => o;
 
 const sharedOptions = (o: object): Record<string, unknown> =>
   Object.fromEntries(Object.entries(o).filter(([name]) => !RANK_LOCAL.has(name)));
@@ -77,6 +83,7 @@ interface Reads {
   readonly pretrainedModelNameOrPath?: string | undefined;
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
   readonly cacheDir?: string | undefined;
+  readonly hubToken?: string | undefined;
   readonly resolution?: number | undefined;
   readonly trainDataDir?: string | undefined;
   readonly instanceDataDir?: string | undefined;
@@ -136,9 +143,9 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
     ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')
-      ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
+      ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: shown(o), pictures: o.outputDir })]
       : []),
-    ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: { ...o }, folder: o.outputDir, name: runName(o.outputDir) })] : []),
+    ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: shown(o), folder: o.outputDir, name: runName(o.outputDir) })] : []),
     ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({

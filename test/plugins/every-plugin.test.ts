@@ -51,6 +51,7 @@ import { sgd } from '../../plugins/optimizers/sgd.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { folder as filesIn } from '../../plugins/persist/formats/folder.js';
 import { readSnapshot, writeSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
+import { pushToHub } from '../../plugins/persist/push-to-hub.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
 import { saveAutoencoder } from '../../plugins/persist/save-autoencoder.js';
 import { saveLora } from '../../plugins/persist/save-lora.js';
@@ -122,6 +123,9 @@ function job(more: object = {}): ReturnType<typeof compose> {
   );
 }
 
+/** A port that nobody may ask. */
+const NOWHERE = 'http://127.0.0.1:9';
+
 /** Every plugin shipped, by its file; a new file without an entry fails. */
 const plugins: Record<string, () => AnyPlugin[]> = {
   'adapters/lora.ts': () => [lora({ rank: 2, dropout: 0.2, targets: ['to_q', 'conv1'], textTargets: ['q_proj'] })],
@@ -148,8 +152,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'observe/ui.ts': () => [ui({ every: 1, say: () => undefined })],
   'observe/tensorboard.ts': () => [tensorboard(join(out, 'tensorboard'), { every: 1 })],
   'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
-  // A port that nobody may ask.
-  'observe/mlflow.ts': () => [mlflow({ every: 1, settings: { trackingUri: 'http://127.0.0.1:9' }, patience: 0 })],
+  'observe/mlflow.ts': () => [mlflow({ every: 1, settings: { trackingUri: NOWHERE }, patience: 0 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
   'observe/samples.ts': () => [samples(['red'], out, sampling)],
   // Of what is logged: without a log that would be whatever another plugin of the test asks for.
@@ -164,6 +167,11 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'optimizers/prodigy.ts': () => [prodigy({ d0: 1e-3 })],
   'optimizers/sgd.ts': () => [sgd({ momentum: 0.9, nesterov: true })],
   'persist/checkpoint.ts': () => [checkpoint({ into: join(out, 'checkpoints'), every: 4 })],
+  'persist/push-to-hub.ts': () => [
+    lora({ rank: 2 }),
+    saveLora(out, { rank: 2, alpha: 2 }),
+    pushToHub(out, { settings: { endpoint: NOWHERE, home: out, cache: out, token: 'one', offline: false }, pause: async () => undefined }),
+  ],
   'persist/run-folder.ts': () => [runFolder(join(out, 'folder'))],
   'persist/save-lora.ts': () => [lora({ rank: 2 }), saveLora(out, { rank: 2, alpha: 2 })],
   'persist/save-model.ts': () => [saveModel(filesIn(join(out, 'model')))],

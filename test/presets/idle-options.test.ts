@@ -48,6 +48,7 @@ const IDLE: readonly [given: object, line: string, remedy: object][] = [
     { validationPrompt: ['a'] },
   ],
   [{ loggingDir: 'logs' }, '--logging_dir has no effect without --report_to tensorboard', { reportTo: ['all'] }],
+  [{ hubModelId: 'a/b', hubToken: 'x' }, '--hub_model_id, --hub_token have no effect without --push_to_hub', { pushToHub: true }],
   [{ keepTokens: 2 }, '--keep_tokens has no effect without --shuffle_caption', { shuffleCaption: true }],
   [{ revision: 'main' }, '--revision has no effect without --pretrained_model_name_or_path', { pretrainedModelNameOrPath: 'a/b' }],
   [

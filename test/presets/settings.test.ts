@@ -118,7 +118,7 @@ const HARMLESS = [
 ].concat(
   ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['validationEpochs', 'numValidationImages', 'sampleBatchSize'],
+  ['validationEpochs', 'numValidationImages', 'sampleBatchSize', 'pushToHub', 'hubModelId', 'hubToken'],
   [
     'numInferenceSteps',
     'guidanceScale',

@@ -232,4 +232,13 @@ export interface LoraTextToImageOptions {
   readonly alphaPattern?: readonly string[] | undefined;
   /** DoRA: the lengths of weights are trained beside their directions; a step takes longer. Default: false. */
   readonly useDora?: boolean | undefined;
+  /**
+   * Send the adapters, pictures and a page to the Hugging Face hub when the run ends; steploom push sends those of an
+   * earlier run. Default: false.
+   */
+  readonly pushToHub?: boolean | undefined;
+  /** The repository there: owner/name, or a name of your own; by default that of output_dir. */
+  readonly hubModelId?: string | undefined;
+  /** A token that may write there; HF_TOKEN is better, since others can read a command line. */
+  readonly hubToken?: string | undefined;
 }
