@@ -2,6 +2,7 @@
 
 export { type CachedLatentsOptions, cachedLatents } from './data/cached-latents.js';
 export { type ImageFolderOptions, imageFolder } from './data/image-folder.js';
+export { type ParquetPicturesOptions, parquetPictures } from './data/parquet-pictures.js';
 export { type DeviceName, device } from './devices/device.js';
 export { tfjsNode } from './devices/tfjs-node.js';
 export { type TFJSNodeGpuOptions, tfjsNodeGpu } from './devices/tfjs-node-gpu.js';

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
-import { captionedFolder, diffusionPlugins } from './common/diffusion-plugins.js';
+import { captionedPictures, diffusionPlugins } from './common/diffusion-plugins.js';
 import { loraOf, loraOptions } from './common/lora-options.js';
 import { modelSource } from './common/model-source.js';
 import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
@@ -15,6 +15,7 @@ import {
   optimizerOptions,
   runOptions,
   samplingOptions,
+  streamingOptions,
 } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
@@ -28,6 +29,7 @@ export const loraTextToImageOptions = oneSource(
     ...runOptions,
     ...modelOptions,
     ...imageOptions,
+    ...streamingOptions,
     ...optimizerOptions,
     ...diffusionOptions,
     ...samplingOptions,
@@ -51,6 +53,6 @@ export async function loraTextToImage(options: LoraTextToImageOptions): Promise<
     ...commonPlugins(loraTextToImageOptions, o, options),
     saveLora(o.outputDir, adapter, { resolution: o.resolution }),
     ...pushOf(o),
-    ...(await diffusionPlugins(o, options, await captionedFolder(o))),
+    ...(await diffusionPlugins(o, options, await captionedPictures(o, options))),
   );
 }

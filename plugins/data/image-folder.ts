@@ -1,12 +1,10 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { type Batch, DATA, type Host, hashOfText, RANDOM, type Random } from '../../core/index.js';
-import { timeIds } from '../models/unet/time-ids.js';
 import { sha256 } from '../persist/formats/sha256.js';
 import { type CaptionOptions, prefixed, shuffled } from './image-folder/captions.js';
-import { checkHeader, cut, decodeImage } from './image-folder/decode.js';
+import { checkHeader, decodeImage } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { listEntries } from './image-folder/entries.js';
 import type { Entry } from './image-folder/entry.js';
@@ -15,6 +13,7 @@ import { faultsOf } from './image-folder/faults.js';
 import type { Interpolation } from './image-folder/interpolations.js';
 import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
 import { type Prior, priorEntries } from './image-folder/prior.js';
+import { shownImages } from './image-folder/shown.js';
 import { epochOrder } from './order/epoch-order.js';
 
 export interface ImageFolderOptions extends CaptionOptions {
@@ -120,7 +119,6 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       ...(prior ? { priorWeight: prior.weight } : {}),
     }),
     async open(): Promise<PictureSource> {
-      const size = resolution * resolution * 3;
       const { entries: images, pairs } = examplesOf(entries);
       const isPaired = images.length > pairs;
       const pathOf = (id: number) => entries[images[id]].path;
@@ -137,23 +135,22 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         place: (name: string, room: number, id: number) => number,
         flipped: (id: number) => boolean,
       ): Promise<Batch> => {
-        const data = new Float32Array(ids.length * size);
-        const conditions: number[][] = [];
-        for (const [i, image] of (await Promise.all(ids.map((id) => decoded.get(images[id])))).entries()) {
-          const left = place('crop-x', image.width - resolution, ids[i]);
-          const top = place('crop-y', image.height - resolution, ids[i]);
-          const flip = flipped(ids[i]);
-          const [resized, target] = [[image.height, image.width] as const, [resolution, resolution] as const];
-          conditions.push(timeIds({ original: image.original, resized, crop: [top, left], target, flipped: flip }));
-          cut(image, resolution, left, top, flip, data.subarray(i * size, (i + 1) * size));
-        }
+        const { images: squares, timeIds } = shownImages(
+          await Promise.all(ids.map((id) => decoded.get(images[id]))),
+          resolution,
+          ({ width, height }, i) => ({
+            left: place('crop-x', width - resolution, ids[i]),
+            top: place('crop-y', height - resolution, ids[i]),
+            flip: flipped(ids[i]),
+          }),
+        );
         return {
           items: ids.length,
           ids,
           epoch,
-          tensors: { images: tf.tensor4d(data, [ids.length, resolution, resolution, 3]) },
+          tensors: { images: squares },
           strings: { text: ids.map((id) => captionAt(id, epoch)), picture: ids.map(pathOf) },
-          numbers: { timeIds: conditions, ...weightsOfExamples(weighing, ids) },
+          numbers: { timeIds, ...weightsOfExamples(weighing, ids) },
         };
       };
       // The mean over the images of a batch is then the sum of the two kinds' means.

@@ -9,6 +9,7 @@ type Values = Partial<Omit<OptionValues<Shared>, 'negativePrompt'>> & {
   readonly useEma?: boolean;
   readonly withPriorPreservation?: boolean;
   readonly pushToHub?: boolean;
+  readonly streaming?: boolean;
 };
 
 /** What options need to have an effect. */
@@ -61,7 +62,12 @@ const NEEDS: readonly Need[] = [
   },
   { options: ['keepTokens'], idle: (o) => o.shuffleCaption === false, why: 'without --shuffle_caption' },
   { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
-  { options: ['datasetConfigName', 'imageColumn'], idle: (o) => o.datasetName === undefined, why: 'without --dataset_name' },
+  {
+    options: ['datasetConfigName', 'imageColumn', 'streaming', 'shuffleBufferSize'],
+    idle: (o) => o.datasetName === undefined,
+    why: 'without --dataset_name',
+  },
+  { options: ['shuffleBufferSize'], idle: (o) => !o.streaming, why: 'without --streaming' },
   { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },
   { options: ['emaWarmup', 'emaDecay'], of: 'useEma', idle: (o) => !o.useEma, why: 'without --use_ema' },
   { options: ['numTrainEpochs'], idle: (o) => o.maxTrainSteps !== undefined, why: 'with --max_train_steps' },

@@ -157,6 +157,17 @@ export const imageOptions = {
   ...pictureOptions,
 };
 
+/** How tables of pictures are read. */
+export const streamingOptions = {
+  streaming: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Read the tables of dataset_name while training, from the hub or a folder, in place of unpacking them first: for data sets larger than memory and disk. Latents are not cached then.',
+    ),
+  shuffleBufferSize: count().default(1000).describe('Rows that the order of streamed pictures is drawn from; so many are in memory.'),
+};
+
 export const samplingOptions = {
   numInferenceSteps: count().default(25).describe('Sampling steps.'),
   guidanceScale: z.number().min(1).default(2).describe('Classifier-free guidance; 1 turns it off.'),

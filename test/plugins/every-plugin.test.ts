@@ -11,6 +11,7 @@ import { arrays } from '../../plugins/data/arrays.js';
 import { augmentation } from '../../plugins/data/augmentation.js';
 import { cachedLatents } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
+import { parquetPictures } from '../../plugins/data/parquet-pictures.js';
 import { stream } from '../../plugins/data/stream.js';
 import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
 import { cpu } from '../../plugins/devices/cpu.js';
@@ -123,6 +124,14 @@ function job(more: object = {}): ReturnType<typeof compose> {
   );
 }
 
+/** A table of three pictures, twice. */
+const TABLES = {
+  files: filesIn(fileURLToPath(new URL('../fixtures/pictures', import.meta.url))),
+  paths: ['dataset.parquet', 'dataset.parquet'],
+  imageColumn: 'image',
+  captionColumn: 'text',
+};
+
 /** A port that nobody may ask. */
 const NOWHERE = 'http://127.0.0.1:9';
 
@@ -135,6 +144,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
     cachedLatents(imageFolder(out, { batchSize: 2, resolution: 16, centerCrop: true, randomFlip: true })),
   ],
   'data/image-folder.ts': () => [imageFolder(out, { batchSize: 2, resolution: 16, randomFlip: true })],
+  'data/parquet-pictures.ts': () => [parquetPictures(TABLES, { batchSize: 2, resolution: 16, bufferSize: 3, randomFlip: true })],
   'devices/device.ts': () => [device('wasm')],
   'devices/cpu.ts': () => [cpu()],
   'devices/wasm.ts': () => [],

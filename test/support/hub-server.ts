@@ -42,15 +42,18 @@ const started = (server: Server): Promise<string> =>
 
 /** Sends a file, or the part of it that is asked for. */
 export function send(request: IncomingMessage, response: ServerResponse, content: Buffer): void {
-  const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-  if (from >= content.byteLength && from > 0) response.writeHead(416).end();
+  const { byteLength } = content;
+  const [range, first = 0, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+  const from = Number(first);
+  const to = last ? Math.min(byteLength, Number(last) + 1) : byteLength;
+  if (from >= byteLength && from > 0) response.writeHead(416).end();
   else
     response
-      .writeHead(from > 0 ? 206 : 200, {
-        'Content-Length': content.byteLength - from,
-        ...(from > 0 ? { 'Content-Range': `bytes ${from}-${content.byteLength - 1}/${content.byteLength}` } : {}),
+      .writeHead(range === undefined ? 200 : 206, {
+        'Content-Length': to - from,
+        ...(range === undefined ? {} : { 'Content-Range': `bytes ${from}-${to - 1}/${byteLength}` }),
       })
-      .end(content.subarray(from));
+      .end(content.subarray(from, to));
 }
 
 async function bodyOf(request: IncomingMessage): Promise<Buffer> {

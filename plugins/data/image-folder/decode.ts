@@ -26,14 +26,22 @@ export interface Decoding {
   readonly background: string;
 }
 
-const isBmp = (path: string): boolean => extname(path).toLowerCase() === '.bmp';
+/** A picture to decode: a file by its path, or its bytes with the name that messages give it. */
+export type PictureFile = string | { readonly name: string; readonly bytes: Uint8Array };
+
+const nameOf = (file: PictureFile): string => (typeof file === 'string' ? file : file.name);
+const contentOf = (file: PictureFile): string | Uint8Array => (typeof file === 'string' ? file : file.bytes);
+
+const isBmp = (file: PictureFile): boolean =>
+  typeof file === 'string' ? extname(file).toLowerCase() === '.bmp' : file.bytes[0] === 0x42 && file.bytes[1] === 0x4d;
 
 /** What a file's header says, without reading all of it. */
-async function sizeOf(path: string): Promise<{ width: number; height: number; orientation?: number }> {
+async function sizeOf(from: PictureFile): Promise<{ width: number; height: number; orientation?: number }> {
   const { default: sharp } = await import('sharp');
   // The limit is ours to say: sharp's message does not tell how large the image is.
-  if (!isBmp(path)) return sharp(path, { limitInputPixels: false }).metadata();
-  const file = await open(path);
+  if (!isBmp(from)) return sharp(contentOf(from), { limitInputPixels: false }).metadata();
+  if (typeof from !== 'string') return bmpHeader(from.bytes.subarray(0, BMP_HEADER));
+  const file = await open(from);
   try {
     const { buffer, bytesRead } = await file.read(new Uint8Array(BMP_HEADER), 0, BMP_HEADER, 0);
     return bmpHeader(buffer.subarray(0, bytesRead));
@@ -43,19 +51,23 @@ async function sizeOf(path: string): Promise<{ width: number; height: number; or
 }
 
 /** A file as sharp takes it; of what moves, the first frame. */
-async function opened(path: string, maxPixels: number): Promise<Sharp> {
+async function opened(file: PictureFile, maxPixels: number): Promise<Sharp> {
   const { default: sharp } = await import('sharp');
-  if (!isBmp(path)) return sharp(path, { limitInputPixels: maxPixels });
-  const { data, width, height, channels } = readBmp(await readFile(path));
+  if (!isBmp(file)) return sharp(contentOf(file), { limitInputPixels: maxPixels });
+  const { data, width, height, channels } = readBmp(typeof file === 'string' ? await readFile(file) : file.bytes);
   return sharp(data, { raw: { width, height, channels } });
 }
 
 /** Looks at an image's header alone: whether it is one, and not too large. Returns its height and width. */
-export async function checkHeader(path: string, { resolution, maxPixels }: Decoding): Promise<readonly [height: number, width: number]> {
-  const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
+export async function checkHeader(
+  file: PictureFile,
+  { resolution, maxPixels }: Decoding,
+): Promise<readonly [height: number, width: number]> {
+  const bad = (what: string, fix: string, cause?: unknown): never =>
+    fail('BAD_IMAGE', 'image-folder', `${nameOf(file)} ${what}`, fix, cause);
   let size: { width: number; height: number; orientation?: number };
   try {
-    size = await sizeOf(path);
+    size = await sizeOf(file);
   } catch (error) {
     return bad(`cannot be decoded: ${messageOf(error)}`, 'Replace or remove the file.', error);
   }
@@ -70,14 +82,14 @@ export async function checkHeader(path: string, { resolution, maxPixels }: Decod
 }
 
 /** Decodes an image whole; BAD_IMAGE where that cannot be done. Needs sharp. */
-export async function decodeImage(path: string, decoding: Decoding): Promise<Decoded> {
+export async function decodeImage(file: PictureFile, decoding: Decoding): Promise<Decoded> {
   const { resolution, maxPixels, interpolation, background } = decoding;
-  const original = await checkHeader(path, decoding);
+  const original = await checkHeader(file, decoding);
   const bad = (why: string, cause?: unknown): never =>
-    fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
+    fail('BAD_IMAGE', 'image-folder', `${nameOf(file)} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
   const decode = async () =>
     // Turned as its camera says, on the background where it is transparent, the short side brought to the resolution.
-    (await opened(path, maxPixels))
+    (await opened(file, maxPixels))
       .rotate()
       .flatten({ background })
       .toColourspace('srgb')

@@ -146,6 +146,13 @@ export interface LoraTextToImageOptions {
    * Face’s cache, by default.
    */
   readonly cacheDir?: string | undefined;
+  /**
+   * Read the tables of dataset_name while training, from the hub or a folder, in place of unpacking them first: for data
+   * sets larger than memory and disk. Latents are not cached then. Default: false.
+   */
+  readonly streaming?: boolean | undefined;
+  /** Rows that the order of streamed pictures is drawn from; so many are in memory. Default: 1000. */
+  readonly shuffleBufferSize?: number | undefined;
   /** The base learning rate. Default: 0.0001. */
   readonly learningRate?: number | undefined;
   /** Multiply the learning rate by accumulation x batch x processes, once. Default: false. */
