@@ -94,7 +94,7 @@ const NEEDS: readonly Need[] = [
   { options: ['uiPort', 'uiHost'], idle: (o) => !o.ui, why: 'without --ui' },
   { options: ['resumeOverride'], idle: (o) => o.resumeFromCheckpoint === undefined, why: 'without --resume_from_checkpoint' },
   {
-    options: ['timeout', 'checkEvery', 'splitBatches', 'gradientCompression'],
+    options: ['timeout', 'checkEvery', 'splitBatches', 'gradientCompression', 'shardOptimizer'],
     idle: (_, worldSize) => worldSize === 1,
     why: 'with one process',
   },

@@ -68,6 +68,10 @@ export const runOptions = {
   checkEvery: count(0).default(500).describe('With several processes: compare their weights every so many steps; 0 never.'),
   splitBatches: z.boolean().default(false).describe('With several processes: train_batch_size is that of all together.'),
   gradientCompression: z.enum(['none', 'float16']).default('none').describe('How gradients travel between processes.'),
+  shardOptimizer: z
+    .boolean()
+    .default(false)
+    .describe('With several processes: each updates a share of the weights, and keeps the optimizer’s state of these alone.'),
   quiet: z.boolean().default(false).describe('No progress bar, and nothing of how far the latents are.'),
 };
 

@@ -130,6 +130,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
       version: packageVersion(),
       checkEvery: o.checkEvery,
       splitBatches: o.splitBatches,
+      shardOptimizer: o.shardOptimizer,
       ...(o.gradientCompression === 'float16' ? { compression: 'float16' as const } : {}),
     }),
     device(o.device, o.threads === undefined ? {} : { threads: o.threads }),

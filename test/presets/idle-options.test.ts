@@ -92,9 +92,9 @@ test.each(IDLE)('%j: %s', (given, line, remedy) => {
 });
 
 test('options for several processes, in one', () => {
-  const given = { checkEvery: 5, splitBatches: true, gradientCompression: 'float16', timeout: 5 };
+  const given = { checkEvery: 5, splitBatches: true, gradientCompression: 'float16', timeout: 5, shardOptimizer: true };
   expect(said(textToImageOptions, given)).toEqual([
-    '--timeout, --check_every, --split_batches, --gradient_compression have no effect with one process',
+    '--timeout, --check_every, --split_batches, --gradient_compression, --shard_optimizer have no effect with one process',
   ]);
   expect(said(textToImageOptions, given, 2)).toEqual([]);
 });

@@ -122,7 +122,18 @@ const HARMLESS = [
   'checkpointingSeconds',
   'quiet',
 ].concat(
-  ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
+  [
+    'checkpointsTotalLimit',
+    'checkpointBest',
+    'resumeOverride',
+    'resumeFromCheckpoint',
+    'ui',
+    'uiPort',
+    'uiHost',
+    'timeout',
+    'checkEvery',
+    'shardOptimizer',
+  ],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
   ['validationEpochs', 'numValidationImages', 'sampleBatchSize', 'pushToHub', 'hubModelId', 'hubToken'],
   [

@@ -52,6 +52,11 @@ export interface LoraTextToImageOptions {
   readonly splitBatches?: boolean | undefined;
   /** How gradients travel between processes. Default: none. */
   readonly gradientCompression?: 'none' | 'float16' | undefined;
+  /**
+   * With several processes: each updates a share of the weights, and keeps the optimizer’s state of these alone. Default:
+   * false.
+   */
+  readonly shardOptimizer?: boolean | undefined;
   /** No progress bar, and nothing of how far the latents are. Default: false. */
   readonly quiet?: boolean | undefined;
   /**
