@@ -17,8 +17,8 @@ export interface Collective {
    * `half` sends float16, each piece scaled so that it fits.
    */
   allReduce(arrays: readonly Float32Array[], options?: { readonly half?: boolean }): Promise<void>;
-  /** Rank 0's bytes, on every rank; the others' argument is not looked at. */
-  broadcast(bytes: Uint8Array | null): Promise<Uint8Array>;
+  /** The bytes of rank `from`, 0 by default, on every rank; the others' argument is not looked at. */
+  broadcast(bytes: Uint8Array | null, from?: number): Promise<Uint8Array>;
   /** Every rank's text, in the order of ranks. */
   gather(text: string): Promise<string[]>;
   /** Resolves when every rank has called it. */

@@ -2,19 +2,20 @@ import type { Batch } from './data.js';
 import type { Metrics } from './metrics.js';
 import { type Micro, microBatches, type Plan, type Position, positionOf } from './plan.js';
 import type { Hooks, Requests, Sum } from './plugin/hooks.js';
-import type { Optimizer, Rates, Update } from './plugin/roles.js';
+import type { Rates, Update } from './plugin/roles.js';
 
 /** What the loop works with; run/session.ts is it. Everything TensorFlow knows of is behind these few calls. */
 export interface Machinery {
   readonly hooks: Hooks;
   readonly plan: Plan;
-  readonly optimizer: Pick<Optimizer, 'update'>;
   readonly startStep: number;
   readonly metrics: Metrics;
   load(micro: Micro): Promise<Batch | null>;
   /** Forward and backward of one microBatch; zeros where this rank's data has ended. */
   gradients(batch: Batch | null, micro: Micro): Sum;
   requests(): Requests;
+  /** Updates the weights, on every rank. Calls afterUpdate. */
+  update(update: Update, rates: Record<string, Rates>, step: number): Promise<void>;
   rates(step: number): Record<string, Rates>;
   log(at: Position, sum: Sum, rates: Record<string, Rates>): Promise<void>;
   /** Calls onStart. Whether a stop was asked for by then, on any rank. */
@@ -34,7 +35,7 @@ export interface Machinery {
 
 /** The loop. docs/loop.md shows it as pseudocode, and a test holds the two together. Returns whether it was stopped. */
 export async function loop(run: Machinery): Promise<{ step: number; stopped: boolean }> {
-  const { hooks, plan, optimizer } = run;
+  const { hooks, plan } = run;
   let step = run.startStep;
   let stopped = await run.begin();
   for (let resumed = true; step < plan.steps && !stopped; resumed = false) {
@@ -55,7 +56,7 @@ export async function loop(run: Machinery): Promise<{ step: number; stopped: boo
     let update = hooks.onUnscale.call({ gradients: sum.gradients, scale: 1 / sum.items, finite: 1 }, step);
     const rates = run.rates(step);
     update = hooks.beforeStep.call(update, step);
-    optimizer.update(update, rates, step);
+    await run.update(update, rates, step);
     hooks.afterStep.call(step, update.finite);
     if (hooks.shouldLog.call(at)) await run.log(at, sum, rates);
     run.release(sum, update);

@@ -12,6 +12,7 @@ import {
   bucketOptions,
   count,
   diffusionOptions,
+  hubOptions,
   modelOptions,
   notNegative,
   optimizerOptions,
@@ -22,6 +23,7 @@ import {
 } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
+import { pushOf } from './common/push.js';
 import { samplingOf } from './common/sampling.js';
 
 export type { DreamboothLoraOptions };
@@ -54,6 +56,7 @@ const options = z.strictObject({
   numInferenceSteps: samplingOptions.numInferenceSteps.default(50),
   guidanceScale: samplingOptions.guidanceScale.default(7.5),
   ...loraOptions,
+  ...hubOptions,
 });
 
 /** Whether an option that pictures of a class need is there, or not needed. */
@@ -85,6 +88,7 @@ export async function dreamboothLora(given: DreamboothLoraOptions): Promise<Comp
     adapter,
     ...commonPlugins(dreamboothLoraOptions, o, given),
     saveLora(o.outputDir, adapter, { resolution: o.resolution }),
+    ...pushOf(o),
     ...(await diffusionPlugins(o, given, {
       folder: o.instanceDataDir,
       options: { caption: o.instancePrompt, ...(prior ? { prior: { ...prior, weight: o.priorLossWeight } } : {}) },

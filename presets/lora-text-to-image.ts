@@ -2,21 +2,24 @@ import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
-import { captionedFolder, diffusionPlugins } from './common/diffusion-plugins.js';
+import { captionedPictures, diffusionPlugins } from './common/diffusion-plugins.js';
 import { loraOf, loraOptions } from './common/lora-options.js';
 import { modelSource } from './common/model-source.js';
 import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
 import {
   diffusionOptions,
+  hubOptions,
   imageOptions,
   modelOptions,
   oneSource,
   optimizerOptions,
   runOptions,
   samplingOptions,
+  streamingOptions,
 } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
+import { pushOf } from './common/push.js';
 
 export type { LoraTextToImageOptions };
 
@@ -26,6 +29,7 @@ export const loraTextToImageOptions = oneSource(
     ...runOptions,
     ...modelOptions,
     ...imageOptions,
+    ...streamingOptions,
     ...optimizerOptions,
     ...diffusionOptions,
     ...samplingOptions,
@@ -35,6 +39,7 @@ export const loraTextToImageOptions = oneSource(
     trainBatchSize: diffusionOptions.trainBatchSize.default(16),
     captionDropout: diffusionOptions.captionDropout.default(0),
     ...loraOptions,
+    ...hubOptions,
   }),
 );
 
@@ -47,6 +52,7 @@ export async function loraTextToImage(options: LoraTextToImageOptions): Promise<
     adapter,
     ...commonPlugins(loraTextToImageOptions, o, options),
     saveLora(o.outputDir, adapter, { resolution: o.resolution }),
-    ...(await diffusionPlugins(o, options, await captionedFolder(o))),
+    ...pushOf(o),
+    ...(await diffusionPlugins(o, options, await captionedPictures(o, options))),
   );
 }

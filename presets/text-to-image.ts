@@ -5,7 +5,7 @@ import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
-import { captionedFolder, diffusionPlugins } from './common/diffusion-plugins.js';
+import { captionedPictures, diffusionPlugins } from './common/diffusion-plugins.js';
 import { modelSource } from './common/model-source.js';
 import type { TextToImageOptions } from './common/option-types/text-to-image.js';
 import {
@@ -16,6 +16,7 @@ import {
   optimizerOptions,
   runOptions,
   samplingOptions,
+  streamingOptions,
 } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
@@ -28,6 +29,7 @@ export const textToImageOptions = oneSource(
     ...runOptions,
     ...modelOptions,
     ...imageOptions,
+    ...streamingOptions,
     ...optimizerOptions,
     ...diffusionOptions,
     ...samplingOptions,
@@ -51,6 +53,6 @@ export async function textToImage(options: TextToImageOptions): Promise<Composit
     ...commonPlugins(textToImageOptions, o, options),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
     saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),
-    ...(await diffusionPlugins(o, options, await captionedFolder(o))),
+    ...(await diffusionPlugins(o, options, await captionedPictures(o, options))),
   );
 }

@@ -3,7 +3,7 @@ import { AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncBailHook, SyncHook, Sync
 import type { Batch, Source } from '../data.js';
 import { fail, type Problems } from '../errors.js';
 import type { Metrics } from '../metrics.js';
-import type { Model, Tensors } from '../model.js';
+import type { Model, Parameter, Tensors } from '../model.js';
 import type { Micro, Plan, Position } from '../plan.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Update } from './roles.js';
@@ -62,6 +62,8 @@ export const makeHooks = () => ({
   prepareData: new AsyncSeriesWaterfallHook<[source: Source, problems: Problems]>(['source', 'problems']),
   /** The model is built: returns the model to train, with parameters or wraps added. The core disposes its variables. */
   prepareModel: new AsyncSeriesWaterfallHook<[model: Model, problems: Problems]>(['model', 'problems']),
+  /** The model is complete: returns which of its trained parameters this process's optimizer updates, at first all; by their paths. */
+  prepareOptimizer: new SyncWaterfallHook<[parameters: ReadonlyMap<string, Parameter>]>(['parameters']),
   /**
    * Before state is restored: returns the snapshot to restore, or null. On other ranks than 0 it starts as null. A snapshot is data of the host's;
    * the model is lent, and its variables may be given other values.
@@ -99,7 +101,9 @@ export const makeHooks = () => ({
    * disposes the tensors that it replaces (gradients, `scale`, `finite`); the core disposes the rest once they were used.
    */
   beforeStep: new SyncWaterfallHook<[update: Update, step: number]>(['update', 'step']),
-  /** The optimizer has updated the weights, if `finite` (a number, or a borrowed scalar on the device) was 1. */
+  /** The optimizer has updated its parameters, on every rank: those that others have updated may be fetched. Weights belong to no step until then. */
+  afterUpdate: new AsyncSeriesHook<[step: number]>(['step']),
+  /** The weights are updated, if `finite` (a number, or a borrowed scalar on the device) was 1. */
   afterStep: new SyncHook<[step: number, finite: number | Scalar]>(['step', 'finite']),
   /** After each step, before its evaluation: whether it is logged. The first answer that is not undefined counts; never logged where nobody answers. */
   shouldLog: new SyncBailHook<[position: Position], boolean>(['position']),
@@ -117,6 +121,11 @@ export const makeHooks = () => ({
   onEvaluate: new AsyncSeriesWaterfallHook<[metrics: Metrics, step: number]>(['metrics', 'step']),
   /** An epoch has ended, or the run within it: its last step is made, logged and evaluated. */
   afterEpoch: new AsyncSeriesHook<[position: Position]>(['position']),
+  /**
+   * A checkpoint was asked for, on every rank: returns the snapshot, with what other ranks alone hold of it; on other ranks than 0 it starts as null. Where
+   * several ranks have such, nothing is saved after an error: the others cannot be asked then.
+   */
+  beforeCheckpoint: new AsyncSeriesWaterfallHook<[snapshot: Snapshot | null]>(['snapshot']),
   /**
    * A checkpoint was asked for, or an error ends the run: keeps the snapshot somewhere. On rank 0 alone, but for an error that other ranks do not
    * have: then on the rank that has it. The snapshot is data of the host's, and may be held as long as wanted.

@@ -147,9 +147,11 @@ export interface Optimizer {
   readonly usualLearningRate?: number;
   /** Base rates of parameter groups, which it knows once the model is prepared; what is absent is the run's. */
   readonly groups?: RunOptions['groups'];
-  /** Told once which parameters are trained, before restore. */
-  start(parameters: ReadonlyMap<string, Parameter>): void;
-  /** Applies one step in place. Must not read back from the device. Disposes nothing of `update`. */
+  /** True where an update looks at all parameters together (prodigy): ranks cannot share them out. */
+  readonly needsAll?: boolean;
+  /** Told once which parameters it updates, before restore; `trained` are those that are trained, where other ranks update some of them. */
+  start(parameters: ReadonlyMap<string, Parameter>, trained?: ReadonlyMap<string, Parameter>): void;
+  /** Applies one step in place to its parameters. Must not read back from the device. Disposes nothing of `update`. */
   update(update: Update, rates: Readonly<Record<string, Rates>>, step: number): void;
   /** Bytes of state held, once started. */
   stateBytes(): number;

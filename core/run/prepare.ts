@@ -4,7 +4,7 @@ import { type Model, trainablePaths, weightsOf } from '../model.js';
 import { makePlan, type Plan } from '../plan.js';
 import { type Assembled, assemble } from '../plugin/container.js';
 import { guardHooks } from '../plugin/guard.js';
-import { makeHooks } from '../plugin/hooks.js';
+import { type Hooks, makeHooks } from '../plugin/hooks.js';
 import type { AnyPlugin } from '../plugin/plugin.js';
 import {
   COLLECTIVE,
@@ -89,7 +89,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
     model = await hooks.prepareModel.promise(model, late);
     checkModel(model, resolve, late);
     await reportProblems(late, collective, warn);
-    const optimizer = startOptimizer(assembled, members, model);
+    const optimizer = startOptimizer(assembled, hooks, members, model);
     const memory = new Problems();
     checkMemory({ assembled, model, optimizer, plan, source, limits: device.limits ?? {} }, memory);
     await reportProblems(memory, collective, warn);
@@ -152,10 +152,11 @@ async function planFor({ resolve }: Assembled, source: Source, problems: Problem
 }
 
 /** Tells the optimizer what it trains. */
-function startOptimizer({ resolve }: Assembled, members: Members, model: Model): Optimizer {
+function startOptimizer({ resolve }: Assembled, hooks: Hooks, members: Members, model: Model): Optimizer {
   const optimizer = resolve(OPTIMIZER);
-  const trained = new Set(trainablePaths(model));
-  optimizer.start(new Map([...model.parameters].filter(([path]) => trained.has(path))));
+  const paths = new Set(trainablePaths(model));
+  const trained = new Map([...model.parameters].filter(([path]) => paths.has(path)));
+  optimizer.start(hooks.prepareOptimizer.call(trained), trained);
   members.refuseForgetfulOptimizers();
   return optimizer;
 }

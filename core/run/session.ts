@@ -24,7 +24,6 @@ const BREATH = 8;
 export class Session implements Machinery {
   readonly hooks: Prepared['hooks'];
   readonly plan: Prepared['plan'];
-  readonly optimizer: Machinery['optimizer'];
   readonly startStep: number;
   metrics: Metrics;
   /** What was logged. */
@@ -45,18 +44,6 @@ export class Session implements Machinery {
     const { profile } = prepared;
     this.hooks = prepared.hooks;
     this.plan = prepared.plan;
-    this.optimizer = {
-      update: (update, rates, step) => {
-        this.intact = false;
-        const work = () => prepared.optimizer.update(update, rates, step);
-        if (profile) profile.core('optimizer', work);
-        else work();
-        // An optimizer may have made its state just now.
-        if (step === this.startStep) prepared.members.refuseForgetfulOptimizers();
-        this.stepsMade = step + 1;
-        this.intact = true;
-      },
-    };
     this.evaluationDue = prepared.evaluationDue;
     this.startStep = prepared.startStep;
     this.stepsMade = prepared.startStep;
@@ -77,6 +64,19 @@ export class Session implements Machinery {
 
   rates(step: number): Record<string, Rates> {
     return ratesAt(this.prepared, step, this.metrics);
+  }
+
+  async update(update: Update, rates: Record<string, Rates>, step: number): Promise<void> {
+    const { optimizer, profile, members } = this.prepared;
+    this.intact = false;
+    const work = () => optimizer.update(update, rates, step);
+    if (profile) profile.core('optimizer', work);
+    else work();
+    // An optimizer may have made its state just now.
+    if (step === this.startStep) members.refuseForgetfulOptimizers();
+    await this.hooks.afterUpdate.promise(step);
+    this.stepsMade = step + 1;
+    this.intact = true;
   }
 
   requests(): Requests {
@@ -116,8 +116,10 @@ export class Session implements Machinery {
   async checkpoint(steps: number): Promise<void> {
     await this.records.settled();
     const collective = this.prepared.assembled.resolve(COLLECTIVE);
+    const isFirst = collective.rank === 0;
+    const whole = await this.hooks.beforeCheckpoint.promise(isFirst ? await this.capture(steps) : null);
     // Rank 0's state is everyone's. The others wait, so that none has gone on by a checkpoint's worth when rank 0 fails.
-    if (collective.rank === 0) await this.hooks.onCheckpoint.promise(await this.capture(steps), this.metrics);
+    if (isFirst && whole) await this.hooks.onCheckpoint.promise(whole, this.metrics);
     await collective.barrier();
   }
 
@@ -135,7 +137,9 @@ export class Session implements Machinery {
       if (saved) this.prepared.warn(`core: what the run had learnt after step ${stepsMade} is kept${where ? ` in ${where}` : ''}`);
       else if (where) this.prepared.warn(`core: the last checkpoint is ${where}`);
     };
-    if (!this.intact || stepsMade === this.startStep) return sayWhere(false);
+    // What other ranks alone hold cannot be asked for: they may be anywhere.
+    const isPart = this.hooks.beforeCheckpoint.taps.length > 0 && resolve(COLLECTIVE).worldSize > 1;
+    if (!this.intact || stepsMade === this.startStep || isPart) return sayWhere(false);
     try {
       await this.hooks.onCheckpoint.promise(await this.capture(stepsMade), this.metrics);
     } catch (second) {

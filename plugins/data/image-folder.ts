@@ -1,23 +1,22 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { type Batch, DATA, fail, type Host, hashOfText, RANDOM, type Random } from '../../core/index.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
-import { type Size, timeIds } from '../models/unet/time-ids.js';
+import type { Size } from '../models/unet/time-ids.js';
 import { sha256 } from '../persist/formats/sha256.js';
 import { type BucketOptions, bucketFacts, bucketsOf, checkBuckets, checkStep, sizeChooser, squareOf } from './image-folder/buckets.js';
 import { type CaptionOptions, prefixed, shuffled } from './image-folder/captions.js';
-import { cut, decodeImage, type Header, readHeader, refuseNarrow } from './image-folder/decode.js';
+import { decodeImage, type Header, readHeader, refuseNarrow } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { listEntries } from './image-folder/entries.js';
 import type { Entry } from './image-folder/entry.js';
 import { examplesOf } from './image-folder/examples.js';
 import { faultsOf } from './image-folder/faults.js';
 import type { Interpolation } from './image-folder/interpolations.js';
-import { maskOf } from './image-folder/mask.js';
 import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
 import { type Prior, priorEntries } from './image-folder/prior.js';
+import { shownImages } from './image-folder/shown.js';
 import { summaryOf } from './image-folder/summary.js';
 import { batchesOfGroups } from './order/batches-of-groups.js';
 import { epochOrder } from './order/epoch-order.js';
@@ -201,32 +200,23 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         flipped: (id: number) => boolean,
       ): Promise<Batch> => {
         const size = sizes[ids[0]];
-        const [h, w] = size;
-        const area = h * w * 3;
-        const data = new Float32Array(ids.length * area);
-        const latents = [h / factor, w / factor] as const;
-        const masks = new Float32Array(alphaMask ? ids.length * latents[0] * latents[1] : 0);
-        const conditions: number[][] = [];
-        for (const [i, image] of (await Promise.all(ids.map((id) => decoded.get(images[id])))).entries()) {
-          const left = place('crop-x', image.width - w, ids[i]);
-          const top = place('crop-y', image.height - h, ids[i]);
-          const flip = flipped(ids[i]);
-          const resized = [image.height, image.width] as const;
-          conditions.push(timeIds({ original: image.original, resized, crop: [top, left], target: size, flipped: flip }));
-          const shown = { size, left, top, flip };
-          cut(image, shown, data.subarray(i * area, (i + 1) * area));
-          if (alphaMask) maskOf(image, shown, factor, masks.subarray(i * latents[0] * latents[1]));
-        }
+        const { timeIds, ...tensors } = shownImages(
+          await Promise.all(ids.map((id) => decoded.get(images[id]))),
+          size,
+          ({ width, height }, i) => ({
+            left: place('crop-x', width - size[1], ids[i]),
+            top: place('crop-y', height - size[0], ids[i]),
+            flip: flipped(ids[i]),
+          }),
+          alphaMask ? factor : undefined,
+        );
         return {
           items: ids.length,
           ids,
           epoch,
-          tensors: {
-            images: tf.tensor4d(data, [ids.length, h, w, 3]),
-            ...(alphaMask ? { mask: tf.tensor4d(masks, [ids.length, ...latents, 1]) } : {}),
-          },
+          tensors,
           strings: { text: ids.map((id) => captionAt(id, epoch)), picture: ids.map(pathOf) },
-          numbers: { timeIds: conditions, ...weightsOfExamples(weighing, ids) },
+          numbers: { timeIds, ...weightsOfExamples(weighing, ids) },
         };
       };
       // The mean over the images of a batch is then the sum of the two kinds' means.

@@ -1,9 +1,10 @@
 import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
-import { COLLECTIVE, type Host, hashOfText, RUN, WINDOW } from '../../core/index.js';
+import { COLLECTIVE, type Host, hashOfText, OPTIMIZER, RUN, WINDOW } from '../../core/index.js';
 import type { Reducer } from '../devices/compute/reduction.js';
 import { reducer } from './reduction/reducer.js';
 import { type ShardOptions, shardOf, shardOfBatches } from './sharding/shard.js';
+import { SharedOptimizer } from './sharding/shared-optimizer.js';
 import { compareStates } from './sharing/divergence.js';
 import { shareSnapshot, shareWeights } from './sharing/rank-zero.js';
 import { buffersOf } from './sharing/values.js';
@@ -13,6 +14,11 @@ export interface DistributedOptions extends ShardOptions {
   readonly compression?: 'float16';
   /** Megabytes that are fetched, reduced and sent back at a time, where a device does so in buckets; 1 by default. More ranks want larger ones. */
   readonly bucketMegabytes?: number;
+  /**
+   * Each rank updates a share of the trained tensors and keeps the optimizer's state of these alone (ZeRO stage 1, Rajbhandari et al. 2020), for another sum over ranks a step, of weights.
+   * Checkpoints hold the whole state, for any number of ranks; after an error nothing is saved.
+   */
+  readonly shardOptimizer?: boolean;
   /** Compare weights and the optimizer's state on all ranks every so many steps; 0 never does. 500 by default. */
   readonly checkEvery?: number;
   /** Options that must be the same on every rank, beside the run's settings. */
@@ -32,12 +38,14 @@ const BUFFER = ' buffer ';
 export const distributed = ({
   compression,
   bucketMegabytes = 1,
+  shardOptimizer = false,
   checkEvery = 500,
   options = {},
   version,
   ...sharding
 }: DistributedOptions = {}) => {
   let current: Reducer | null = null;
+  let ofWeights: Reducer | null = null;
   return {
     name: 'distributed',
     after: [COLLECTIVE],
@@ -52,6 +60,11 @@ export const distributed = ({
         check.whole('checkEvery', checkEvery, 0, '0 for never');
         check.positive('bucketMegabytes', bucketMegabytes);
         if (alone) return;
+        if (shardOptimizer && resolve(OPTIMIZER).needsAll)
+          check.invalid(
+            'the optimizer looks at all parameters together, whose state ranks cannot share out',
+            'Take another one, or leave shardOptimizer off.',
+          );
         const { learningRate, weightDecay, seed, steps, epochs, warmupSteps, warmupAtMost, groups } = resolve(RUN);
         const settings = {
           version,
@@ -63,6 +76,7 @@ export const distributed = ({
           warmupSteps,
           warmupAtMost,
           groups,
+          shardOptimizer,
           window: resolve(WINDOW).length,
           ...options,
         };
@@ -114,6 +128,16 @@ export const distributed = ({
         return { ...source, items, batchSize, ids: (epoch) => shard(epoch).ids.slice(0, items) };
       });
 
+      // Made late: it depends on the device.
+      const bucket = Math.ceil(bucketMegabytes * 2 ** 18);
+      const reducing = () => (current ??= reducer(collective, { half: compression === 'float16', bucket }));
+      const shared = shardOptimizer ? new SharedOptimizer(host, collective, () => (ofWeights ??= reducer(collective, { bucket }))) : null;
+      if (shared) {
+        hooks.prepareOptimizer.tap((parameters) => shared.own(parameters));
+        hooks.afterUpdate.tapPromise(() => shared.share());
+        hooks.beforeCheckpoint.tapPromise((snapshot) => shared.gathered(snapshot));
+      }
+
       // Data sets are compared here: a rank that failed to open its data never comes this far.
       hooks.prepareModel.tapPromise(async (model, problems) => {
         const all = await collective.gather(fingerprint);
@@ -130,12 +154,10 @@ export const distributed = ({
 
       hooks.shareModel.tapPromise(async (snapshot, model) => {
         await shareWeights(collective, model);
-        return shareSnapshot(collective, snapshot);
+        const saved = await shareSnapshot(collective, snapshot);
+        return saved && shared ? shared.part(saved) : saved;
       });
 
-      // Made late: it depends on the device.
-      const reducing = () =>
-        (current ??= reducer(collective, { half: compression === 'float16', bucket: Math.ceil(bucketMegabytes * 2 ** 18) }));
       // In a longer window gradients are added up first.
       const single = resolve(WINDOW).length === 1;
       hooks.onGradient.tap((path, gradient) => {
@@ -156,7 +178,7 @@ export const distributed = ({
           if (numbers[0] > 0) tf.tidy(() => variable.assign(total.div(numbers[0]) as Tensor as never));
           total.dispose();
         }
-        if (checkEvery > 0 && step % checkEvery === 0) await compareStates(host, collective, step);
+        if (checkEvery > 0 && step % checkEvery === 0) await compareStates(host, collective, step, shardOptimizer);
         return {
           gradients,
           loss: loss as Scalar,
@@ -167,7 +189,9 @@ export const distributed = ({
     },
     dispose() {
       current?.dispose();
+      ofWeights?.dispose();
       current = null;
+      ofWeights = null;
     },
   };
 };

@@ -33,7 +33,7 @@ export const mpi = ({ timeout = 600 }: MpiOptions = {}) => {
     sum: (value: number) => collective.sum(value),
     max: (value: number) => collective.max(value),
     allReduce: (arrays: readonly Float32Array[], options?: { readonly half?: boolean }) => collective.allReduce(arrays, options),
-    broadcast: (bytes: Uint8Array | null) => collective.broadcast(bytes),
+    broadcast: (bytes: Uint8Array | null, from?: number) => collective.broadcast(bytes, from),
     gather: (text: string) => collective.gather(text),
     barrier: () => collective.barrier(),
     async apply({ hooks }: Host) {

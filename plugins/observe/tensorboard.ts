@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Host } from '../../core/index.js';
 import { type EventContent, eventRecord, type SummaryValue } from '../persist/formats/event-file.js';
 import { isDue } from './logs/cadence.js';
+import { NewPictures } from './logs/new-pictures.js';
 import { nextFreeName } from './logs/next-name.js';
 import { type OpenLog, openLog } from './logs/open-log.js';
 
@@ -47,28 +48,16 @@ async function moveOthers(folder: string, runId: string): Promise<void> {
  */
 export const tensorboard = (folder: string, { every = 10, options = {}, pictures }: TensorBoardOptions = {}) => {
   let file: OpenLog | null = null;
-  /** Pictures shown already, by name and time. */
-  const shown = new Set<string>();
+  const grids = pictures === undefined ? null : new NewPictures(pictures);
   const add = async (step: number, content: EventContent) => file?.append(eventRecord(Date.now() / 1000, step, content));
-  /** Pictures that are there and not shown yet. */
-  const fresh = async (place: string): Promise<{ path: string; key: string }[]> => {
-    const found: { path: string; key: string }[] = [];
-    for (const name of await readdir(place).catch(() => [])) {
-      if (!/^grid.*\.png$/.test(name)) continue;
-      const path = join(place, name);
-      const key = `${name} ${(await stat(path)).mtimeMs}`;
-      if (!shown.has(key)) found.push({ path, key });
-    }
-    return found;
-  };
   const show = async (step: number) => {
-    if (!pictures || !file) return;
-    for (const { path, key } of await fresh(pictures)) {
+    if (!grids || !file) return;
+    for (const { path, see } of await grids.list()) {
       const png = new Uint8Array(await readFile(path));
       // Still being written, or cut off: a picture has its size in its first 24 bytes.
       if (png.length < 24) continue;
       const view = new DataView(png.buffer, png.byteOffset);
-      shown.add(key);
+      see();
       await add(step, { values: [{ tag: 'samples', png, width: view.getUint32(16), height: view.getUint32(20) }] });
     }
   };
@@ -78,7 +67,7 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
     after: ['samples'],
     async apply({ hooks, isFirstRank, startStep, runId, wrote }: Host) {
       // An earlier run's, or shown already before this one was resumed.
-      if (pictures) for (const { key } of await fresh(pictures)) shown.add(key);
+      await grids?.skip();
       let last = 0;
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;

@@ -56,9 +56,9 @@ export const adamw8bit = (options: AdamW8bitOptions = {}) => {
         check.whole('min8bitSize', min8bitSize, 0);
       });
     },
-    start(parameters: ReadonlyMap<string, Parameter>) {
+    start(parameters: ReadonlyMap<string, Parameter>, trained = parameters) {
       for (const pattern of keep32bit)
-        if (![...parameters.keys()].some((path) => matches(pattern, path)))
+        if (![...trained.keys()].some((path) => matches(pattern, path)))
           fail('PATTERN_UNMATCHED', name, `keep32bit ${pattern} fits no trained parameter`, 'Look the names up with explain.');
       codes = new Codes();
       groups = byGroup(parameters);

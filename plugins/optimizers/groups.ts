@@ -41,7 +41,6 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
   for (const [group, { optimizer }] of Object.entries(options)) if (optimizer) named.set(group, optimizer({ name: `${group}-optimizer` }));
   const all = [main, ...named.values()];
   const rates: Record<string, GroupRates> = {};
-  const membersOf = new Map<OptimizerPlugin, Map<string, Parameter>>();
 
   return {
     name: 'groups',
@@ -51,6 +50,9 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
     groups: rates,
     get usualLearningRate() {
       return main.usualLearningRate;
+    },
+    get needsAll() {
+      return all.some((optimizer) => optimizer.needsAll);
     },
     async apply(host: Host): Promise<void> {
       const { hooks, resolve } = host;
@@ -87,11 +89,11 @@ export function groups(main: OptimizerPlugin, options: Readonly<Record<string, G
         return { ...model, parameters };
       });
     },
-    start(parameters: ReadonlyMap<string, Parameter>): void {
+    start(parameters: ReadonlyMap<string, Parameter>, trained = parameters): void {
+      const of = (some: ReadonlyMap<string, Parameter>, optimizer: OptimizerPlugin) =>
+        new Map([...some].filter(([, { group }]) => (named.get(group) ?? main) === optimizer));
       // Every optimizer is started, also one with nothing to do: its state is saved.
-      for (const optimizer of all) membersOf.set(optimizer, new Map());
-      for (const [path, parameter] of parameters) membersOf.get(named.get(parameter.group) ?? main)?.set(path, parameter);
-      for (const [optimizer, members] of membersOf) optimizer.start(members);
+      for (const optimizer of all) optimizer.start(of(parameters, optimizer), of(trained, optimizer));
     },
     update(update: Update, groupRates: Parameters<Optimizer['update']>[1], step: number): void {
       for (const optimizer of all) optimizer.update(update, groupRates, step);

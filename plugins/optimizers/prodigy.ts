@@ -72,6 +72,8 @@ export const prodigy = (options: ProdigyOptions = {}) => {
     name,
     fills: OPTIMIZER,
     usualLearningRate: 1,
+    // The distance that it learns is of all parameters.
+    needsAll: true,
     apply({ hooks }: Host) {
       hooks.validate.tap((problems) => {
         const check = problems.options(name);

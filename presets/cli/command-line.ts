@@ -9,6 +9,7 @@ import { addInspect } from './inspect.js';
 import { addLaunch } from './launch.js';
 import { addMerge } from './merge.js';
 import { underscored } from './options.js';
+import { addPush } from './push.js';
 import { printError } from './report.js';
 import { addSample } from './sample.js';
 import { addTrain } from './train.js';
@@ -24,7 +25,8 @@ export async function commandLine(args: readonly string[]): Promise<void> {
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
     .showHelpAfterError('(steploom --help shows what there is)');
-  for (const add of [addTrain, addExplain, addInspect, addLaunch, addSample, addMerge, addConvert, addUi, addDevices]) add(program);
+  for (const add of [addTrain, addExplain, addInspect, addLaunch, addSample, addMerge, addConvert, addPush, addUi, addDevices])
+    add(program);
   try {
     await program.parseAsync(args.map(underscored), { from: 'user' });
   } catch (error) {

@@ -1,6 +1,8 @@
-import type { AnyPlugin } from '../../core/index.js';
+import { type AnyPlugin, fail } from '../../core/index.js';
 import { type CachedLatentsOptions, cachedLatents, type Pictures } from '../../plugins/data/cached-latents.js';
+import type { PictureTables } from '../../plugins/data/image-folder/table.js';
 import { type ImageFolderOptions, imageFolder } from '../../plugins/data/image-folder.js';
+import { type ParquetPicturesOptions, parquetPictures } from '../../plugins/data/parquet-pictures.js';
 import { graphCapture } from '../../plugins/devices/graph-capture.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
@@ -10,7 +12,7 @@ import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { bucketsFrom } from './buckets.js';
-import { dataFolder } from './dataset.js';
+import { dataFolder, streamedTables } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
 import { resolutionFor } from './model-source.js';
 import type {
@@ -21,6 +23,7 @@ import type {
   OptionValues,
   pictureOptions,
   samplingOptions,
+  streamingOptions,
 } from './options.js';
 import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
@@ -38,47 +41,75 @@ export interface TrainingFolder {
   readonly options: Partial<ImageFolderOptions>;
 }
 
-/** The training folder of presets that take captions from it. */
-export const captionedFolder = async (o: OptionValues<typeof imageOptions>): Promise<TrainingFolder> => ({
-  folder: await dataFolder(o),
-  options: {
+/** Tables that are read while training, and what is true of them alone. */
+export interface TrainingTables {
+  readonly tables: PictureTables;
+  readonly options: Partial<ParquetPicturesOptions>;
+}
+
+/** Options that mean nothing for pictures that are read while training. */
+const OF_FOLDERS = ['cacheLatents', 'cacheDir', 'skipBadImages', 'folderRepeats', 'useAspectRatioBuckets', 'alphaMask'] as const;
+
+type CaptionedOptions = OptionValues<typeof imageOptions & typeof streamingOptions>;
+
+/** The training pictures of presets that take captions from where these are. `given` are the options as they came, without defaults. */
+export async function captionedPictures(o: CaptionedOptions, given: Partial<CaptionedOptions>): Promise<TrainingFolder | TrainingTables> {
+  const options = {
     shuffleCaption: o.shuffleCaption,
     keepTokens: o.keepTokens,
-    folderRepeats: o.folderRepeats,
     ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
-  },
-});
+  };
+  if (!o.streaming || o.datasetName === undefined)
+    return { folder: await dataFolder(o), options: { ...options, folderRepeats: o.folderRepeats } };
+  const unfit = OF_FOLDERS.filter((name) => given[name] !== undefined && given[name] !== false);
+  if (unfit.length > 0)
+    fail(
+      'OPTION_INVALID',
+      'streaming',
+      `streaming reads pictures while training: ${unfit.join(', ')} would need all of them before`,
+      'Leave one out.',
+    );
+  return { tables: await streamedTables(o, o.datasetName), options: { ...options, bufferSize: o.shuffleBufferSize } };
+}
 
 /** Data, objective, evaluation and pictures of the presets that train on a folder of images. `given` are the options as they came, without defaults. */
 export async function diffusionPlugins(
   o: DiffusionOptions,
   given: Partial<Pick<DiffusionOptions, 'cacheDir' | 'cacheLatents'>>,
-  training: TrainingFolder,
+  training: TrainingFolder | TrainingTables,
 ): Promise<AnyPlugin[]> {
-  // What is true of both folders; only the training's images are cropped and flipped at random.
-  const images = {
+  // What is true of all pictures; only the training's are cropped and flipped at random.
+  const pictures = {
     batchSize: o.trainBatchSize,
     resolution: await resolutionFor(o),
-    ...(o.captionColumn === undefined ? {} : { captionColumn: o.captionColumn }),
     interpolation: o.imageInterpolationMode,
     background: o.background,
-    alphaMask: o.alphaMask,
     ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
-    ...bucketsFrom(o),
     maxPixels: o.maxPixels,
+  };
+  const images = {
+    ...pictures,
+    alphaMask: o.alphaMask,
+    ...bucketsFrom(o),
+    ...(o.captionColumn === undefined ? {} : { captionColumn: o.captionColumn }),
     skipBadImages: o.skipBadImages,
   };
+  const isStreamed = 'tables' in training;
+  const places = { centerCrop: o.centerCrop, randomFlip: o.randomFlip };
   const cache = {
     ...(o.cacheDir === undefined ? {} : { files: folder(o.cacheDir) }),
     ...(o.quiet ? {} : { onProgress: preparation() }),
   };
   // Who did not ask for a cache need not hear that there is nothing to keep.
   const sayIdle = given.cacheDir !== undefined || given.cacheLatents === true;
-  const data = (pictures: Pictures, more: CachedLatentsOptions = {}) =>
-    o.cacheLatents ? cachedLatents(pictures, { ...cache, ...more }) : pictures;
+  // A cache sends the autoencoder off the device, where streamed pictures need it in each step.
+  const data = (from: Pictures, more: CachedLatentsOptions = {}) =>
+    o.cacheLatents && !isStreamed ? cachedLatents(from, { ...cache, ...more }) : from;
   const prompts = o.validationPrompt === undefined ? [] : [o.validationPrompt].flat();
   return [
-    data(imageFolder(training.folder, { ...images, centerCrop: o.centerCrop, randomFlip: o.randomFlip, ...training.options }), { sayIdle }),
+    isStreamed
+      ? parquetPictures(training.tables, { ...pictures, ...places, ...training.options })
+      : data(imageFolder(training.folder, { ...images, ...places, ...training.options }), { sayIdle }),
     denoisingOf(o),
     ...(o.gradientCheckpointing ? [gradientCheckpointing()] : []),
     ...(o.graphCapture ? [graphCapture()] : []),

@@ -8,6 +8,8 @@ type Shared = typeof runOptions & typeof optimizerOptions & typeof imageOptions 
 type Values = Partial<Omit<OptionValues<Shared>, 'negativePrompt'>> & {
   readonly useEma?: boolean;
   readonly withPriorPreservation?: boolean;
+  readonly pushToHub?: boolean;
+  readonly streaming?: boolean;
 };
 
 /** What options need to have an effect. */
@@ -65,7 +67,12 @@ const NEEDS: readonly Need[] = [
   },
   { options: ['keepTokens'], idle: (o) => o.shuffleCaption === false, why: 'without --shuffle_caption' },
   { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
-  { options: ['datasetConfigName', 'imageColumn'], idle: (o) => o.datasetName === undefined, why: 'without --dataset_name' },
+  {
+    options: ['datasetConfigName', 'imageColumn', 'streaming', 'shuffleBufferSize'],
+    idle: (o) => o.datasetName === undefined,
+    why: 'without --dataset_name',
+  },
+  { options: ['shuffleBufferSize'], idle: (o) => !o.streaming, why: 'without --streaming' },
   { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },
   { options: ['emaWarmup', 'emaDecay'], of: 'useEma', idle: (o) => !o.useEma, why: 'without --use_ema' },
   { options: ['numTrainEpochs'], idle: (o) => o.maxTrainSteps !== undefined, why: 'with --max_train_steps' },
@@ -88,10 +95,11 @@ const NEEDS: readonly Need[] = [
   },
   { options: ['decayExclude'], idle: (o) => o.adamWeightDecay === 0, why: 'with --adam_weight_decay 0' },
   { options: ['threads'], idle: (o) => o.device !== 'auto' && o.device !== 'wasm', why: 'without --device wasm' },
+  { options: ['hubModelId', 'hubToken'], idle: (o) => !o.pushToHub, why: 'without --push_to_hub' },
   { options: ['uiPort', 'uiHost'], idle: (o) => !o.ui, why: 'without --ui' },
   { options: ['resumeOverride'], idle: (o) => o.resumeFromCheckpoint === undefined, why: 'without --resume_from_checkpoint' },
   {
-    options: ['timeout', 'checkEvery', 'splitBatches', 'gradientCompression'],
+    options: ['timeout', 'checkEvery', 'splitBatches', 'gradientCompression', 'shardOptimizer'],
     idle: (_, worldSize) => worldSize === 1,
     why: 'with one process',
   },

@@ -30,7 +30,7 @@ export const prompts = () => z.union([z.string(), z.array(z.string()).readonly()
 export const names = () => z.array(text()).readonly();
 
 /** What a run can be reported to, beside its log. */
-export const REPORTS = ['csv', 'tensorboard', 'all', 'none'] as const;
+export const REPORTS = ['csv', 'tensorboard', 'mlflow', 'all', 'none'] as const;
 
 export const runOptions = {
   outputDir: text().default('runs/run').describe('Where everything the run makes is written.'),
@@ -47,7 +47,9 @@ export const runOptions = {
     .array(z.enum(REPORTS))
     .readonly()
     .default([])
-    .describe('What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files.'),
+    .describe(
+      'What to write beside log.jsonl; mlflow tells the server of MLFLOW_TRACKING_URI, and is among all where that is set. In place of wandb and comet_ml give tensorboard: both read its files.',
+    ),
   loggingDir: text().default('tensorboard').describe('The folder of TensorBoard’s files, below output_dir.'),
   checkpointingSteps: count().default(500).describe('Save a checkpoint every so many steps, and when the run ends.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
@@ -66,6 +68,10 @@ export const runOptions = {
   checkEvery: count(0).default(500).describe('With several processes: compare their weights every so many steps; 0 never.'),
   splitBatches: z.boolean().default(false).describe('With several processes: train_batch_size is that of all together.'),
   gradientCompression: z.enum(['none', 'float16']).default('none').describe('How gradients travel between processes.'),
+  shardOptimizer: z
+    .boolean()
+    .default(false)
+    .describe('With several processes: each updates a share of the weights, and keeps the optimizer’s state of these alone.'),
   quiet: z.boolean().default(false).describe('No progress bar, and nothing of how far the latents are.'),
 };
 
@@ -172,6 +178,17 @@ export const imageOptions = {
   ...bucketOptions,
 };
 
+/** How tables of pictures are read. */
+export const streamingOptions = {
+  streaming: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Read the tables of dataset_name while training, from the hub or a folder, in place of unpacking them first: for data sets larger than memory and disk. Latents are not cached then.',
+    ),
+  shuffleBufferSize: count().default(1000).describe('Rows that the order of streamed pictures is drawn from; so many are in memory.'),
+};
+
 export const samplingOptions = {
   numInferenceSteps: count().default(25).describe('Sampling steps.'),
   guidanceScale: z.number().min(1).default(2).describe('Classifier-free guidance; 1 turns it off.'),
@@ -183,6 +200,18 @@ export const samplingOptions = {
     .enum(Object.keys(SAMPLERS) as [SamplerName, ...SamplerName[]])
     .default('ddim')
     .describe('How noise is taken away.'),
+};
+
+/** Where adapters are sent to. */
+export const hubOptions = {
+  pushToHub: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Send the adapters, pictures and a page to the Hugging Face hub when the run ends; steploom push sends those of an earlier run.',
+    ),
+  hubModelId: text().optional().describe('The repository there: owner/name, or a name of your own; by default that of output_dir.'),
+  hubToken: text().optional().describe('A token that may write there; HF_TOKEN is better, since others can read a command line.'),
 };
 
 /** Where a model's weights come from. */

@@ -11,11 +11,14 @@ import { lossScaling } from '../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';
 import { csv } from '../../plugins/observe/csv.js';
 import { jsonl } from '../../plugins/observe/jsonl.js';
+import { mlflowSettings } from '../../plugins/observe/mlflow/settings.js';
+import { mlflow } from '../../plugins/observe/mlflow.js';
 import { progress } from '../../plugins/observe/progress.js';
 import { tensorboard } from '../../plugins/observe/tensorboard.js';
 import { ui } from '../../plugins/observe/ui.js';
 import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
+import { runName } from '../../plugins/persist/folders/run-name.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
 import { idleOptions } from './idle-options.js';
 import { introduction } from './introduction.js';
@@ -58,7 +61,13 @@ const RANK_LOCAL = new Set([
   'validationDataDir',
   'cacheDir',
   'timeout',
+  'pushToHub',
+  'hubModelId',
+  'hubToken',
 ]);
+
+/** What others may see of the options. */
+const shown = ({ hubToken: _, ...o }: object & { readonly hubToken?: unknown }): Record<string, unknown> => o;
 
 const sharedOptions = (o: object): Record<string, unknown> =>
   Object.fromEntries(Object.entries(o).filter(([name]) => !RANK_LOCAL.has(name)));
@@ -74,6 +83,7 @@ interface Reads {
   readonly pretrainedModelNameOrPath?: string | undefined;
   readonly pretrainedVaeModelNameOrPath?: string | undefined;
   readonly cacheDir?: string | undefined;
+  readonly hubToken?: string | undefined;
   readonly resolution?: number | undefined;
   readonly trainDataDir?: string | undefined;
   readonly instanceDataDir?: string | undefined;
@@ -88,6 +98,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
   const worldSize = rankFromEnvironment()?.worldSize ?? 1;
   const rate = scaledLearningRate(o, worldSize);
   const reports = (name: 'csv' | 'tensorboard') => o.reportTo.includes(name) || o.reportTo.includes('all');
+  const tellsMlflow = o.reportTo.includes('mlflow') || (o.reportTo.includes('all') && mlflowSettings().trackingUri !== undefined);
   const notes = idleOptions(schema, o, given, worldSize);
   if (o.scaleLr)
     notes.push(
@@ -119,6 +130,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
       version: packageVersion(),
       checkEvery: o.checkEvery,
       splitBatches: o.splitBatches,
+      shardOptimizer: o.shardOptimizer,
       ...(o.gradientCompression === 'float16' ? { compression: 'float16' as const } : {}),
     }),
     device(o.device, o.threads === undefined ? {} : { threads: o.threads }),
@@ -132,8 +144,9 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
     ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')
-      ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
+      ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: shown(o), pictures: o.outputDir })]
       : []),
+    ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: shown(o), folder: o.outputDir, name: runName(o.outputDir) })] : []),
     ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({

@@ -39,6 +39,9 @@ export const SCRIPT_FLAGS: ScriptFlags = {
     validation_epochs: '1, and 50 of DreamBooth',
     output_dir: 'sd-model-finetuned-lora, and lora-dreambooth-model',
     logging_dir: 'logs',
+    push_to_hub: '',
+    hub_model_id: '',
+    hub_token: '',
     report_to: 'tensorboard',
     seed: 'none: other draws in each run',
     train_batch_size: '',
@@ -92,15 +95,6 @@ export const SCRIPT_FLAGS: ScriptFlags = {
     },
     class_labels_conditioning: { why: 'it is for DeepFloyd IF’s upscalers', use: 'Leave it out.' },
     validation_images: { why: 'it is for models that start from a picture', use: 'Give --validation_prompt.' },
-    push_to_hub: {
-      why: 'nothing is sent to the hub',
-      use: 'Send the adapter afterwards: hf upload NAME OUTPUT_DIR/pytorch_lora_weights.safetensors.',
-    },
-    hub_model_id: { why: 'nothing is sent to the hub', use: 'Name the repository to hf upload.' },
-    hub_token: {
-      why: 'nothing is sent to the hub, and what is on a command line can be read by others',
-      use: 'Set HF_TOKEN for hf upload.',
-    },
     debug_loss: { why: 'losses are not kept for each picture', use: 'log.jsonl has that of each step with --logging_steps 1.' },
   },
 };

@@ -41,7 +41,11 @@ const autoencoder = {
   apply(host) {
     host.hooks.onStart.tapPromise(async () => {
       const model = host.model();
-      const context = makeContext(model, { mode: 'evaluate', parameters: host.weights('sample'), draw: (name, id) => seededRandom(0).item(name, 0, id) });
+      const context = makeContext(model, {
+        mode: 'evaluate',
+        parameters: host.weights('sample'),
+        draw: (name, id) => seededRandom(0).item(name, 0, id),
+      });
       for (const [whose, icons] of Object.entries({ 'the artist': asDrawn(held), Noto: held })) {
         const [decibels, deviation] = [[], []];
         for (const icon of icons.slice(0, Number(captions))) {
@@ -56,7 +60,9 @@ const autoencoder = {
           tf.dispose([error, spread]);
         }
         const mean = (list) => list.reduce((a, b) => a + b) / list.length;
-        console.log(`the autoencoder on icons of ${whose}: ${mean(decibels).toFixed(1)} dB; latents' standard deviation ${mean(deviation).toFixed(2)}`);
+        console.log(
+          `the autoencoder on icons of ${whose}: ${mean(decibels).toFixed(1)} dB; latents' standard deviation ${mean(deviation).toFixed(2)}`,
+        );
       }
     });
   },

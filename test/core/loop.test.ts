@@ -58,6 +58,7 @@ test('hooks run in the order of docs/loop.md', async () => {
         'validate',
         'onStart',
         'beforeEpoch',
+        'afterUpdate',
         'afterStep',
         'onRecord',
         'onCheckpoint',
@@ -78,9 +79,10 @@ test('hooks run in the order of docs/loop.md', async () => {
         'onSchedule',
         'beforeStep',
         'onWeights',
+        'prepareOptimizer',
       ] as const)
         (hooks[hook] as { tap(fn: (value: unknown) => unknown): void }).tap(note(hook));
-      for (const hook of ['prepareData', 'prepareModel', 'shareModel', 'onSync', 'onEvaluate', 'onLog'] as const)
+      for (const hook of ['prepareData', 'prepareModel', 'shareModel', 'onSync', 'onEvaluate', 'onLog', 'beforeCheckpoint'] as const)
         (hooks[hook] as { tap(fn: (value: unknown) => unknown): void }).tap(note(hook));
       hooks.shouldLog.tap('spy', () => {
         seen.push('shouldLog');

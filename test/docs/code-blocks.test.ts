@@ -29,7 +29,7 @@ test('commands in README and docs exist, with the options they are given', async
           if (program === 'srun') args.splice(0, args.indexOf('steploom') + 1);
           else expect(program, page).toBe('steploom');
           if (args[0] === 'launch') args.splice(0, args.indexOf('--') + 1);
-          expect(['train', 'explain', 'inspect', 'sample', 'merge', 'convert', 'devices', 'ui']).toContain(args[0]);
+          expect(['train', 'explain', 'inspect', 'sample', 'merge', 'convert', 'push', 'devices', 'ui']).toContain(args[0]);
           if (args[0] !== 'train' && args[0] !== 'explain') continue;
           const known = Object.keys(PRESETS[args[1]].options.shape).map((name) => `--${snake(name)}`);
           for (const flag of args.filter((a) => a.startsWith('--') && a !== '--config'))

@@ -11,6 +11,7 @@ import { arrays } from '../../plugins/data/arrays.js';
 import { augmentation } from '../../plugins/data/augmentation.js';
 import { cachedLatents } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
+import { parquetPictures } from '../../plugins/data/parquet-pictures.js';
 import { stream } from '../../plugins/data/stream.js';
 import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
 import { cpu } from '../../plugins/devices/cpu.js';
@@ -35,6 +36,7 @@ import { denoising } from '../../plugins/objectives/denoising.js';
 import { csv } from '../../plugins/observe/csv.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { jsonl } from '../../plugins/observe/jsonl.js';
+import { mlflow } from '../../plugins/observe/mlflow.js';
 import { progress } from '../../plugins/observe/progress.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
@@ -50,6 +52,7 @@ import { sgd } from '../../plugins/optimizers/sgd.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { folder as filesIn } from '../../plugins/persist/formats/folder.js';
 import { readSnapshot, writeSnapshot } from '../../plugins/persist/formats/snapshot-files.js';
+import { pushToHub } from '../../plugins/persist/push-to-hub.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
 import { saveAutoencoder } from '../../plugins/persist/save-autoencoder.js';
 import { saveLora } from '../../plugins/persist/save-lora.js';
@@ -121,6 +124,17 @@ function job(more: object = {}): ReturnType<typeof compose> {
   );
 }
 
+/** A table of three pictures, twice. */
+const TABLES = {
+  files: filesIn(fileURLToPath(new URL('../fixtures/pictures', import.meta.url))),
+  paths: ['dataset.parquet', 'dataset.parquet'],
+  imageColumn: 'image',
+  captionColumn: 'text',
+};
+
+/** A port that nobody may ask. */
+const NOWHERE = 'http://127.0.0.1:9';
+
 /** Every plugin shipped, by its file; a new file without an entry fails. */
 const plugins: Record<string, () => AnyPlugin[]> = {
   'adapters/lora.ts': () => [lora({ rank: 2, dropout: 0.2, targets: ['to_q', 'conv1'], textTargets: ['q_proj'] })],
@@ -130,6 +144,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
     cachedLatents(imageFolder(out, { batchSize: 2, resolution: 16, centerCrop: true, randomFlip: true })),
   ],
   'data/image-folder.ts': () => [imageFolder(out, { batchSize: 2, resolution: 16, randomFlip: true })],
+  'data/parquet-pictures.ts': () => [parquetPictures(TABLES, { batchSize: 2, resolution: 16, bufferSize: 3, randomFlip: true })],
   'devices/device.ts': () => [device('wasm')],
   'devices/cpu.ts': () => [cpu()],
   'devices/wasm.ts': () => [],
@@ -147,6 +162,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'observe/ui.ts': () => [ui({ every: 1, say: () => undefined })],
   'observe/tensorboard.ts': () => [tensorboard(join(out, 'tensorboard'), { every: 1 })],
   'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
+  'observe/mlflow.ts': () => [mlflow({ every: 1, settings: { trackingUri: NOWHERE }, patience: 0 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
   'observe/samples.ts': () => [samples(['red'], out, sampling)],
   // Of what is logged: without a log that would be whatever another plugin of the test asks for.
@@ -161,6 +177,11 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'optimizers/prodigy.ts': () => [prodigy({ d0: 1e-3 })],
   'optimizers/sgd.ts': () => [sgd({ momentum: 0.9, nesterov: true })],
   'persist/checkpoint.ts': () => [checkpoint({ into: join(out, 'checkpoints'), every: 4 })],
+  'persist/push-to-hub.ts': () => [
+    lora({ rank: 2 }),
+    saveLora(out, { rank: 2, alpha: 2 }),
+    pushToHub(out, { settings: { endpoint: NOWHERE, home: out, cache: out, token: 'one', offline: false }, pause: async () => undefined }),
+  ],
   'persist/run-folder.ts': () => [runFolder(join(out, 'folder'))],
   'persist/save-lora.ts': () => [lora({ rank: 2 }), saveLora(out, { rank: 2, alpha: 2 })],
   'persist/save-model.ts': () => [saveModel(filesIn(join(out, 'model')))],

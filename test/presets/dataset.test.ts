@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { dataFolder } from '../../presets/common/dataset.js';
+import { captionedPictures } from '../../presets/common/diffusion-plugins.js';
 import { parseOptions } from '../../presets/common/parse-options.js';
 import { textToImageOptions } from '../../presets/text-to-image.js';
 import { hubServer, type ServedFile } from '../support/hub-server.js';
@@ -98,8 +99,10 @@ test('a data set of the hub: tables of a configuration, pictures, and what the h
   server = await served({ 'default/train/0000.parquet': table, 'script.py': { content: Buffer.from('') } });
   const { instead } = server;
   server.instead = (request, response, url) => {
-    if (!url.pathname.endsWith('/revision/main')) return instead(request, response, url);
-    response.end(JSON.stringify({ sha: 'a'.repeat(40), siblings: [] }));
+    const empty = 'a'.repeat(40);
+    if (url.pathname.endsWith('/revision/main')) response.end(JSON.stringify({ sha: empty, lastModified: '2026-01-01' }));
+    else if (url.pathname.endsWith(`/tree/${empty}`)) response.end('[]');
+    else return instead(request, response, url);
     return true;
   };
   expect(await contents(await folderOf({ datasetName: 'some/pictures' }))).toEqual(ALL);
@@ -107,6 +110,36 @@ test('a data set of the hub: tables of a configuration, pictures, and what the h
     /DATA_INVALID.*no \.parquet files and no pictures of the configuration none/,
   );
   await server.close();
+});
+
+test('tables are streamed from where they are; what would need all pictures before is refused', async () => {
+  const streamed = (given: object) => {
+    const wanted = { streaming: true, ...given };
+    return captionedPictures(parseOptions('test', textToImageOptions, wanted), wanted);
+  };
+  await copyFile(TABLE, join(home, 'a.parquet'));
+  const found = await streamed({ datasetName: home, shuffleBufferSize: 7, maxTrainSamples: 2, captionColumn: 'texts' });
+  expect(found).toMatchObject({
+    tables: { paths: ['a.parquet'], imageColumn: 'image', captionColumn: 'texts' },
+    options: { bufferSize: 7, maxSamples: 2 },
+  });
+  await expect(streamed({ datasetName: home, cacheLatents: true, folderRepeats: true, skipBadImages: false })).rejects.toThrow(
+    /OPTION_INVALID.*cacheLatents, folderRepeats would need all of them before/,
+  );
+  expect(await streamed({ trainDataDir: home })).toMatchObject({ folder: home });
+
+  const red = await sharp({ create: { width: 4, height: 4, channels: 3, background: 'red' } })
+    .png()
+    .toBuffer();
+  let server = await served({ 'train/a.png': { content: red } });
+  await expect(streamed({ datasetName: 'some/pictures' })).rejects.toThrow(/DATA_INVALID.*has no \.parquet files\. /);
+  await server.close();
+  server = await served({ 'train.parquet': { content: await readFile(TABLE), large: true } });
+  expect(await streamed({ datasetName: 'some/pictures' })).toMatchObject({ tables: { paths: ['train.parquet'] } });
+  expect(server.asked.filter((asked) => asked.startsWith('store'))).toEqual([]);
+  await server.close();
+  await rm(join(home, 'a.parquet'));
+  await expect(streamed({ datasetName: home })).rejects.toThrow(/DATA_INVALID.*has no \.parquet files.*Leave streaming out/);
 });
 
 test('there is one place that pictures come from', () => {

@@ -51,9 +51,14 @@ const IDLE: readonly [given: object, line: string, remedy: object][] = [
   [{ keepTokens: 2 }, '--keep_tokens has no effect without --shuffle_caption', { shuffleCaption: true }],
   [{ revision: 'main' }, '--revision has no effect without --pretrained_model_name_or_path', { pretrainedModelNameOrPath: 'a/b' }],
   [
-    { datasetConfigName: 'x', imageColumn: 'y' },
-    '--dataset_config_name, --image_column have no effect without --dataset_name',
+    { datasetConfigName: 'x', imageColumn: 'y', streaming: true },
+    '--dataset_config_name, --image_column, --streaming have no effect without --dataset_name',
     { trainDataDir: undefined, datasetName: 'a/b' },
+  ],
+  [
+    { trainDataDir: undefined, datasetName: 'a/b', shuffleBufferSize: 9 },
+    '--shuffle_buffer_size has no effect without --streaming',
+    { streaming: true },
   ],
   [{ cacheDir: 'cache', cacheLatents: false }, '--cache_dir has no effect with --cache_latents false', { cacheLatents: true }],
   [{ emaDecay: 0.5, emaWarmup: 'none' }, '--ema_warmup, --ema_decay have no effect without --use_ema', { useEma: true }],
@@ -87,9 +92,9 @@ test.each(IDLE)('%j: %s', (given, line, remedy) => {
 });
 
 test('options for several processes, in one', () => {
-  const given = { checkEvery: 5, splitBatches: true, gradientCompression: 'float16', timeout: 5 };
+  const given = { checkEvery: 5, splitBatches: true, gradientCompression: 'float16', timeout: 5, shardOptimizer: true };
   expect(said(textToImageOptions, given)).toEqual([
-    '--timeout, --check_every, --split_batches, --gradient_compression have no effect with one process',
+    '--timeout, --check_every, --split_batches, --gradient_compression, --shard_optimizer have no effect with one process',
   ]);
   expect(said(textToImageOptions, given, 2)).toEqual([]);
 });
@@ -104,6 +109,12 @@ test('options of a class, and of drawing, without one', () => {
   expect(said(dreamboothLoraOptions, { ...prior, ...drawing, withPriorPreservation: true })).toEqual([
     '--num_validation_images has no effect without --validation_prompt',
   ]);
+});
+
+test('options of the hub, where nothing is sent to it', () => {
+  const given = { hubModelId: 'a/b', hubToken: 'x' };
+  expect(said(dreamboothLoraOptions, given)).toEqual(['--hub_model_id, --hub_token have no effect without --push_to_hub']);
+  expect(said(dreamboothLoraOptions, { ...given, pushToHub: true })).toEqual([]);
 });
 
 test('nothing is said of what a preset does always, of defaults, or of no warm-up where there is none', () => {

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Composition, RUN } from '../../core/index.js';
 import { autoencoder, autoencoderOptions } from '../../presets/autoencoder.js';
@@ -27,6 +28,9 @@ const comparedOf = async (composition: Composition) => {
   }
   return JSON.stringify(all);
 };
+
+/** A folder with a table. */
+const TABLES = fileURLToPath(new URL('../fixtures/pictures', import.meta.url));
 
 /** Options that change what is computed, each with another value, and with what makes it matter. */
 const COMPARED: Record<string, Record<string, unknown>> = {
@@ -65,6 +69,7 @@ const COMPARED: Record<string, Record<string, unknown>> = {
   bucketUpscale: { cacheLatents: false, useAspectRatioBuckets: true, bucketUpscale: true },
   alphaMask: { cacheLatents: false, alphaMask: true },
   background: { cacheLatents: false, background: 'black' },
+  shuffleBufferSize: { trainDataDir: undefined, datasetName: TABLES, streaming: true, shuffleBufferSize: 5 },
   imageInterpolationMode: { cacheLatents: false, imageInterpolationMode: 'bicubic' },
   priorLossWeight: { cacheLatents: false, withPriorPreservation: true, classDataDir: 'dogs', classPrompt: 'a dog', priorLossWeight: 0.5 },
   rank: { rank: 7 },
@@ -102,6 +107,7 @@ const BY_CONTENT = [
     'datasetName',
     'datasetConfigName',
     'imageColumn',
+    'streaming',
     'predictionType',
     'revision',
     'variant',
@@ -122,9 +128,20 @@ const HARMLESS = [
   'checkpointingSeconds',
   'quiet',
 ].concat(
-  ['checkpointsTotalLimit', 'checkpointBest', 'resumeOverride', 'resumeFromCheckpoint', 'ui', 'uiPort', 'uiHost', 'timeout', 'checkEvery'],
+  [
+    'checkpointsTotalLimit',
+    'checkpointBest',
+    'resumeOverride',
+    'resumeFromCheckpoint',
+    'ui',
+    'uiPort',
+    'uiHost',
+    'timeout',
+    'checkEvery',
+    'shardOptimizer',
+  ],
   ['gradientCompression', 'maxPixels', 'validationDataDir', 'validationSteps', 'earlyStoppingPatience', 'validationPrompt'],
-  ['validationEpochs', 'numValidationImages', 'sampleBatchSize'],
+  ['validationEpochs', 'numValidationImages', 'sampleBatchSize', 'pushToHub', 'hubModelId', 'hubToken'],
   [
     'numInferenceSteps',
     'guidanceScale',

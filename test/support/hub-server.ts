@@ -26,6 +26,10 @@ export interface HubServer {
   readonly asked: string[];
   /** What the server of large files was sent as Authorization. */
   readonly tokensOfStore: (string | undefined)[];
+  /** What was pushed: repositories, in the order in which they were made, and the files that commits have put into them. */
+  readonly pushed: Map<string, Map<string, Buffer>>;
+  /** The titles of commits. */
+  readonly titles: string[];
   /** Another answer, for a test. */
   instead: Instead;
   /** The same, of the server of large files; it may break off. */
@@ -38,51 +42,124 @@ const started = (server: Server): Promise<string> =>
 
 /** Sends a file, or the part of it that is asked for. */
 export function send(request: IncomingMessage, response: ServerResponse, content: Buffer): void {
-  const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-  if (from >= content.byteLength && from > 0) response.writeHead(416).end();
+  const { byteLength } = content;
+  const [range, first = 0, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+  const from = Number(first);
+  const to = last ? Math.min(byteLength, Number(last) + 1) : byteLength;
+  if (from >= byteLength && from > 0) response.writeHead(416).end();
   else
     response
-      .writeHead(from > 0 ? 206 : 200, {
-        'Content-Length': content.byteLength - from,
-        ...(from > 0 ? { 'Content-Range': `bytes ${from}-${content.byteLength - 1}/${content.byteLength}` } : {}),
+      .writeHead(range === undefined ? 200 : 206, {
+        'Content-Length': to - from,
+        ...(range === undefined ? {} : { 'Content-Range': `bytes ${from}-${to - 1}/${byteLength}` }),
       })
-      .end(content.subarray(from));
+      .end(content.subarray(from, to));
 }
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** A file as the hub lists it. */
+const entryOf = ([path, { content, large }]: [string, ServedFile]) => ({
+  type: 'file',
+  path,
+  size: content.byteLength,
+  oid: gitSha1(content),
+  ...(large ? { lfs: { oid: sha256Of(content), size: content.byteLength, pointerSize: 130 } } : {}),
+});
 
 /** Starts the server, of a repository with these files at its branch main. */
 export async function hubServer(name: string, files: Readonly<Record<string, ServedFile>>): Promise<HubServer> {
   const asked: string[] = [];
   const tokensOfStore: (string | undefined)[] = [];
   const byKey = new Map(Object.values(files).map((file) => [keyOf(file), file.content]));
+  const pushed = new Map<string, Map<string, Buffer>>();
+  const stored = new Map<string, Buffer>();
+  const titles: string[] = [];
   const never: Instead = () => false;
   const hub: { instead: Instead; insteadOfStore: Instead } = { instead: never, insteadOfStore: never };
   const store = createServer((request, response) => {
     const url = new URL(request.url ?? '', 'http://store');
     tokensOfStore.push(request.headers.authorization);
     asked.push(`store ${request.headers.range ?? ''}`.trim());
-    if (!hub.insteadOfStore(request, response, url)) send(request, response, byKey.get(url.pathname.slice(1)) ?? Buffer.alloc(0));
+    if (hub.insteadOfStore(request, response, url)) return;
+    if (request.method === 'PUT')
+      void bodyOf(request).then((content) => {
+        // By what it is, not by what it is called.
+        stored.set(sha256Of(content), content);
+        response.end();
+      });
+    else send(request, response, byKey.get(url.pathname.slice(1)) ?? Buffer.alloc(0));
   });
   const storeAt = await started(store);
   const refuse = (response: ServerResponse, status: number, code: string) => response.writeHead(status, { 'X-Error-Code': code }).end();
+  const answer = (response: ServerResponse, body: unknown, headers: Record<string, string> = {}) =>
+    response.writeHead(200, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body));
+  /** The protocol of commits: a repository is made, files are announced, large ones go to the store, and a commit names them all. */
+  async function pushes(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    const text = (await bodyOf(request)).toString();
+    if (!request.headers.authorization?.startsWith('Bearer ')) return void refuse(response, 401, '');
+    if (path === '/api/whoami-v2') return void answer(response, { type: 'user', name: 'some-one', auth: { type: 'access_token' } });
+    if (path === '/api/repos/create') {
+      const { organization, name: own, type } = JSON.parse(text);
+      const made = `${organization}/${own}`;
+      if (type !== 'model') return void response.writeHead(400).end();
+      if (pushed.has(made)) return void response.writeHead(409).end();
+      pushed.set(made, new Map());
+      return void answer(response, { url: made, id: made });
+    }
+    const [, preuploaded] = /^\/api\/models\/(.+)\/preupload\/main$/.exec(path) ?? [];
+    if (preuploaded !== undefined) {
+      const isLarge = ({ path: file }: { path: string }) => /\.(safetensors|png)$/.test(file);
+      const modes = JSON.parse(text).files.map((file: { path: string }) => ({
+        path: file.path,
+        uploadMode: isLarge(file) ? 'lfs' : 'regular',
+        shouldIgnore: false,
+      }));
+      return void answer(response, { files: modes });
+    }
+    if (path.endsWith('.git/info/lfs/objects/batch')) {
+      const objects = JSON.parse(text).objects.map(({ oid, size }: { oid: string; size: number }) => ({
+        oid,
+        size,
+        ...(stored.has(oid) ? {} : { actions: { upload: { href: `${storeAt}/${oid}` } } }),
+      }));
+      return void answer(response, { transfer: 'basic', objects });
+    }
+    const [, committed] = /^\/api\/models\/(.+)\/commit\/main$/.exec(path) ?? [];
+    const into = pushed.get(committed);
+    if (!into) return void refuse(response, 404, 'RepoNotFound');
+    for (const line of text.split('\n')) {
+      const { key, value } = JSON.parse(line);
+      if (key === 'header') titles.push(value.summary);
+      if (key === 'file') into.set(value.path, Buffer.from(value.content, 'base64'));
+      if (key === 'lfsFile') into.set(value.path, stored.get(value.oid) ?? Buffer.from('was not sent'));
+    }
+    answer(response, { commitOid: COMMIT, commitUrl: 'there', hookOutput: '' });
+  }
   const front = createServer((request, response) => {
     const url = new URL(request.url ?? '', 'http://hub');
     asked.push(url.pathname);
     if (hub.instead(request, response, url)) return;
-    const [, repository, revision] = /^\/api\/(?:models|datasets)\/([^/]+\/[^/]+)\/revision\/(.+)$/.exec(url.pathname) ?? [];
+    const [, repository, about, revision] = /^\/api\/(?:models|datasets)\/([^/]+\/[^/]+)\/(revision|tree)\/(.+)$/.exec(url.pathname) ?? [];
     if (repository !== undefined) {
       if (repository !== name) refuse(response, request.headers.authorization ? 404 : 401, 'RepoNotFound');
       else if (!REVISIONS.includes(revision)) refuse(response, 404, 'RevisionNotFound');
+      else if (about === 'revision') answer(response, { _id: '1', id: name, sha: COMMIT, lastModified: '2026-01-01T00:00:00.000Z' });
       else {
-        const siblings = Object.entries(files).map(([rfilename, file]) => ({
-          rfilename,
-          size: file.content.byteLength,
-          blobId: gitSha1(file.content),
-          ...(file.large ? { lfs: { sha256: sha256Of(file.content), size: file.content.byteLength, pointerSize: 130 } } : {}),
-        }));
-        response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify({ sha: COMMIT, siblings }));
+        // A page of two entries at a time.
+        const from = Number(url.searchParams.get('cursor') ?? 0);
+        const entries = [{ type: 'directory', path: 'folder', size: 0, oid: COMMIT }, ...Object.entries(files).map(entryOf)];
+        url.searchParams.set('cursor', String(from + 2));
+        const next = `<http://${request.headers.host}${url.pathname}${url.search}>; rel="next"`;
+        answer(response, entries.slice(from, from + 2), from + 2 < entries.length ? { Link: next } : {});
       }
       return;
     }
+    if (request.method === 'POST' || url.pathname === '/api/whoami-v2') return void pushes(request, response, url.pathname);
     const file = files[decodeURIComponent(url.pathname.split(`/${name}/resolve/${COMMIT}/`)[1] ?? '')];
     if (!file) refuse(response, 404, 'EntryNotFound');
     else if (file.large) response.writeHead(302, { Location: `${storeAt}/${keyOf(file)}` }).end();
@@ -92,6 +169,8 @@ export async function hubServer(name: string, files: Readonly<Record<string, Ser
     endpoint: await started(front),
     asked,
     tokensOfStore,
+    pushed,
+    titles,
     close: async () => {
       for (const server of [front, store]) {
         server.closeAllConnections();

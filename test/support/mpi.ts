@@ -64,6 +64,7 @@ export interface RankResult {
   readonly rates: number[];
   readonly weights: Record<string, number[]>;
   readonly metrics: Record<string, number>;
+  readonly stateBytes: number;
   readonly tensors: number;
   readonly threads: number;
 }

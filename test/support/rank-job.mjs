@@ -1,7 +1,7 @@
 // The small jobs that rank.mjs trains.
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { COLLECTIVE, compose, MODEL, OBJECTIVE, run } from '../../dist/core/index.js';
+import { COLLECTIVE, compose, MODEL, OBJECTIVE, OPTIMIZER, run } from '../../dist/core/index.js';
 import { arrays } from '../../dist/plugins/data/arrays.js';
 import { device } from '../../dist/plugins/devices/device.js';
 import { distributed } from '../../dist/plugins/distributed/distributed.js';
@@ -16,6 +16,7 @@ import { adamw8bit } from '../../dist/plugins/optimizers/adamw8bit.js';
 import { checkpoint } from '../../dist/plugins/persist/checkpoint.js';
 import { cosine } from '../../dist/plugins/schedules/cosine.js';
 import { warmup } from '../../dist/plugins/schedules/warmup.js';
+import { ema } from '../../dist/plugins/weights/ema.js';
 
 const DEFAULTS = {
   job: 'small',
@@ -130,8 +131,12 @@ const probeOf = (o, noted) => ({
       return undefined;
     });
     host.hooks.onEnd.tapPromise('probe', async () => {
+      noted.stateBytes = host.resolve(OPTIMIZER).stateBytes();
       for (const [path, { variable, trainable }] of host.model().parameters)
         if (trainable) noted.weights[path] = Array.from(await variable.data());
+      if (o.ema)
+        for (const [path, average] of Object.entries(host.weights('export')))
+          noted.weights[`average of ${path}`] = Array.from(await average.data());
     });
   },
 });
@@ -161,6 +166,7 @@ const small = (o, noted, differs) =>
     warmup(),
     accumulation(o.window),
     clipping(0.5),
+    ...(o.ema ? [ema({ decay: 0.8 })] : []),
     nonFiniteGuard(),
     ...(o.evaluate ? [evaluation(held(o, noted), { every: o.evaluate })] : []),
     ...(o.log ? [jsonl(join(o.out, `log-${ownRank}.jsonl`), { every: 1 })] : []),
@@ -173,6 +179,7 @@ const small = (o, noted, differs) =>
             atEnd: o.atEnd,
             totalLimit: 3,
             ...(o.resume ? { resume: o.resume } : {}),
+            ...(o.overrides ? { overrides: o.overrides } : {}),
           }),
         ]
       : []),
@@ -218,11 +225,28 @@ const mainJob = async (o, noted) => {
   return (await emoji({ ...settings, outputDir: join(o.out, 'run'), quiet: true })).without('emoji-figures').with(probeOf(o, noted));
 };
 
+/** Adapters on the main job's base, for a few small pictures. */
+const adapters = async (o, noted) => {
+  const [{ loraInMemory }, { emojiBaseFolder }, { folder }] = await Promise.all(
+    ['presets/lora-in-memory', 'presets/common/package-root', 'plugins/persist/formats/folder'].map(
+      (name) => import(`../../dist/${name}.js`),
+    ),
+  );
+  const captions = ['red', 'blue', 'heart', 'star', 'cat', 'dog', 'sun', 'moon'];
+  const images = { dtype: 'float32', shape: [8, 64, 64, 3], data: Float32Array.from({ length: 8 * 12288 }, (_, i) => Math.sin(0.01 * i)) };
+  const settings = { images, captions, steps: o.steps, batchSize: o.batchSize, warmupSteps: 1 };
+  return loraInMemory({ ...settings, model: folder(emojiBaseFolder()), device: device('wasm', { threads: 1 }) }).with(
+    mpi({ timeout: o.timeout }),
+    distributed(o.distributed),
+    probeOf(o, noted),
+  );
+};
+
 /** What settings ask for, and what is noted of its training. */
 export async function jobOf(settings) {
   const o = { ...DEFAULTS, ...settings };
-  const noted = { rank: 0, losses: [], rates: [], weights: {}, metrics: {}, trainer: null };
+  const noted = { rank: 0, losses: [], rates: [], weights: {}, metrics: {}, stateBytes: 0, trainer: null };
   const differs = o.differ && o.differ.rank === ownRank ? o.differ : null;
-  const job = o.job === 'emoji' ? await mainJob(o, noted) : o.job === 'layers' ? await layers(o, noted) : small(o, noted, differs);
-  return { job, noted };
+  const jobs = { emoji: mainJob, layers, adapters, small };
+  return { job: await jobs[o.job](o, noted, differs), noted };
 }

@@ -20,9 +20,9 @@ async function train(settings) {
   const trainer = new Trainer(job, { runId: 'compared', warn: () => undefined });
   noted.trainer = trainer;
   const { result } = await stoppable((signal) => trainer.train({ signal }), console.error);
-  const { rank, losses, rates, weights, metrics } = noted;
+  const { rank, losses, rates, weights, metrics, stateBytes } = noted;
   const also = { tensors: tf.memory().numTensors, threads: tf.getBackend() === 'wasm' ? await threads() : 1 };
-  writeFileSync(join(out, `rank-${rank}.json`), JSON.stringify({ ...result, losses, rates, weights, metrics, ...also }));
+  writeFileSync(join(out, `rank-${rank}.json`), JSON.stringify({ ...result, losses, rates, weights, metrics, stateBytes, ...also }));
 }
 
 for (const settings of [JSON.parse(process.argv[2])].flat()) {

@@ -38,37 +38,51 @@ export interface Decoding {
   readonly keepAlpha: boolean;
 }
 
-const isBmp = (path: string): boolean => extname(path).toLowerCase() === '.bmp';
+/** A picture to decode: a file by its path, or its bytes with the name that messages give it. */
+export type PictureFile = string | { readonly name: string; readonly bytes: Uint8Array };
+
+const nameOf = (file: PictureFile): string => (typeof file === 'string' ? file : file.name);
+const contentOf = (file: PictureFile): string | Uint8Array => (typeof file === 'string' ? file : file.bytes);
+
+const isBmp = (file: PictureFile): boolean =>
+  typeof file === 'string' ? extname(file).toLowerCase() === '.bmp' : file.bytes[0] === 0x42 && file.bytes[1] === 0x4d;
 
 /** What a file's header says, without reading all of it. */
-async function sizeOf(path: string): Promise<{ width: number; height: number; orientation?: number; hasAlpha: boolean }> {
+async function sizeOf(from: PictureFile): Promise<{ width: number; height: number; orientation?: number; hasAlpha: boolean }> {
   const { default: sharp } = await import('sharp');
   // The limit is ours to say: sharp's message does not tell how large the image is.
-  if (!isBmp(path)) return sharp(path, { limitInputPixels: false }).metadata();
-  const file = await open(path);
+  if (!isBmp(from)) return sharp(contentOf(from), { limitInputPixels: false }).metadata();
+  const { width, height, masks } = bmpHeader(await beginningOf(from));
+  return { width, height, hasAlpha: Boolean(masks[3]) };
+}
+
+/** As many bytes as a .bmp's header has at most. */
+async function beginningOf(from: PictureFile): Promise<Uint8Array> {
+  if (typeof from !== 'string') return from.bytes.subarray(0, BMP_HEADER);
+  const file = await open(from);
   try {
     const { buffer, bytesRead } = await file.read(new Uint8Array(BMP_HEADER), 0, BMP_HEADER, 0);
-    const { width, height, masks } = bmpHeader(buffer.subarray(0, bytesRead));
-    return { width, height, hasAlpha: Boolean(masks[3]) };
+    return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
   }
 }
 
 /** A file as sharp takes it; of what moves, the first frame. */
-export async function openImage(path: string, maxPixels: number): Promise<Sharp> {
+export async function openImage(file: PictureFile, maxPixels: number): Promise<Sharp> {
   const { default: sharp } = await import('sharp');
-  if (!isBmp(path)) return sharp(path, { limitInputPixels: maxPixels });
-  const { data, width, height, channels } = readBmp(await readFile(path));
+  if (!isBmp(file)) return sharp(contentOf(file), { limitInputPixels: maxPixels });
+  const { data, width, height, channels } = readBmp(typeof file === 'string' ? await readFile(file) : file.bytes);
   return sharp(data, { raw: { width, height, channels } });
 }
 
 /** Looks at an image's header alone: whether it is one, and not too large (BAD_IMAGE). */
-export async function readHeader(path: string, maxPixels: number): Promise<Header> {
-  const bad = (what: string, fix: string, cause?: unknown): never => fail('BAD_IMAGE', 'image-folder', `${path} ${what}`, fix, cause);
+export async function readHeader(file: PictureFile, maxPixels: number): Promise<Header> {
+  const bad = (what: string, fix: string, cause?: unknown): never =>
+    fail('BAD_IMAGE', 'image-folder', `${nameOf(file)} ${what}`, fix, cause);
   let size: Awaited<ReturnType<typeof sizeOf>>;
   try {
-    size = await sizeOf(path);
+    size = await sizeOf(file);
   } catch (error) {
     return bad(`cannot be decoded: ${messageOf(error)}`, 'Replace or remove the file.', error);
   }
@@ -81,27 +95,27 @@ export async function readHeader(path: string, maxPixels: number): Promise<Heade
 }
 
 /** BAD_IMAGE where an image that covers `target` would have too many pixels. */
-export function refuseNarrow(path: string, { size: [height, width] }: Header, target: Size): void {
+export function refuseNarrow(file: PictureFile, { size: [height, width] }: Header, target: Size): void {
   const scale = Math.max(target[0] / height, target[1] / width);
   if (width * scale * height * scale > MOST_RESIZED)
     fail(
       'BAD_IMAGE',
       'image-folder',
-      `${path} is too narrow: ${width} x ${height} pixels, whose short side would become ${Math.min(...target)}`,
+      `${nameOf(file)} is too narrow: ${width} x ${height} pixels, whose short side would become ${Math.min(...target)}`,
       'Cut or remove it.',
     );
 }
 
 /** Decodes an image whole, scaled so that it just covers `target`; BAD_IMAGE where that cannot be done. Needs sharp. */
-export async function decodeImage(path: string, target: Size, decoding: Decoding): Promise<Decoded> {
+export async function decodeImage(file: PictureFile, target: Size, decoding: Decoding): Promise<Decoded> {
   const { maxPixels, interpolation, background, keepAlpha } = decoding;
-  const header = await readHeader(path, maxPixels);
-  refuseNarrow(path, header, target);
+  const header = await readHeader(file, maxPixels);
+  refuseNarrow(file, header, target);
   const bad = (why: string, cause?: unknown): never =>
-    fail('BAD_IMAGE', 'image-folder', `${path} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
+    fail('BAD_IMAGE', 'image-folder', `${nameOf(file)} cannot be decoded: ${why}`, 'Replace or remove the file.', cause);
   /** Turned as its camera says, on the background where it is transparent, or with its alpha. */
   const decode = async (withAlpha: boolean) => {
-    const turned = (await openImage(path, maxPixels)).rotate();
+    const turned = (await openImage(file, maxPixels)).rotate();
     const scaled = (withAlpha ? turned.ensureAlpha() : turned.flatten({ background }))
       .toColourspace('srgb')
       .resize({ width: target[1], height: target[0], fit: 'outside', kernel: KERNELS[interpolation] });

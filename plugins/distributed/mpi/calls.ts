@@ -56,13 +56,13 @@ export function callsOf(
         return Math.max(...all.map((bytes) => new Float64Array(bytes.slice().buffer)[0]));
       }),
     allReduce: (arrays, { half = false } = {}) => inTurn(() => allReduce(arrays, half)),
-    broadcast: (bytes) =>
+    broadcast: (bytes, from = 0) =>
       inTurn(async () => {
-        const length = await added(rank === 0 ? (bytes as Uint8Array).length : 0);
-        const all = rank === 0 ? (bytes as Uint8Array) : new Uint8Array(length);
+        const length = await added(rank === from ? (bytes as Uint8Array).length : 0);
+        const all = rank === from ? (bytes as Uint8Array) : new Uint8Array(length);
         for (let at = 0; at < length; at += MOST_BYTES) {
           const piece = all.subarray(at, at + MOST_BYTES);
-          await library.broadcast(piece, piece.length);
+          await library.broadcast(piece, piece.length, from);
         }
         return all;
       }),

@@ -23,7 +23,8 @@ export interface MpiLibrary {
   allReduce(values: Float32Array | Float64Array, count: number): Promise<void>;
   /** The same on this thread, which waits: for when every rank is known to be in the call, or about to be. */
   allReduceNow(values: Float32Array): void;
-  broadcast(bytes: Uint8Array, count: number): Promise<void>;
+  /** The bytes of rank `from`. */
+  broadcast(bytes: Uint8Array, count: number, from: number): Promise<void>;
   /** `count` bytes of every rank, in the order of ranks. */
   allGather(sent: Uint8Array, count: number, all: Uint8Array): Promise<void>;
   /** Block k of `sent`, of `count` bytes, to rank k. */
@@ -241,7 +242,7 @@ function bound(library: Library, abi: Abi, address: (pointer: unknown) => bigint
     allReduce: (values, count) =>
       waiting('MPI_Allreduce', f.allReduce, abi.inPlace, values, count, values instanceof Float64Array ? double : float, sum, world),
     allReduceNow: (values) => check('MPI_Allreduce', f.allReduce(abi.inPlace, values, values.length, float, sum, world)),
-    broadcast: (bytes, count) => waiting('MPI_Bcast', f.broadcast, bytes, count, byte, 0, world),
+    broadcast: (bytes, count, from) => waiting('MPI_Bcast', f.broadcast, bytes, count, byte, from, world),
     allGather: (sent, count, all) => waiting('MPI_Allgather', f.allGather, sent, count, byte, all, count, byte, world),
     allToAll: (sent, count, all) => waiting('MPI_Alltoall', f.allToAll, sent, count, byte, all, count, byte, world),
   };

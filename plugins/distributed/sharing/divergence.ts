@@ -13,8 +13,8 @@ import {
 } from '../../../core/index.js';
 import { buffersOf, together } from './values.js';
 
-/** Whether weights and the optimizer's state are the same everywhere: a few bytes, unless they are not. */
-export async function compareStates(host: Host, collective: Collective, step: number): Promise<void> {
+/** Whether weights are the same everywhere, and the optimizer's state unless ranks share it out: a few bytes, unless they are not. */
+export async function compareStates(host: Host, collective: Collective, step: number, isStateShared: boolean): Promise<void> {
   const states: Record<string, Json | ArrayBufferView> = {};
   const model = host.model();
   const changing = Object.fromEntries([
@@ -22,7 +22,7 @@ export async function compareStates(host: Host, collective: Collective, step: nu
     ...buffersOf(model),
   ]) as Tensors;
   for (const [path, { data }] of Object.entries(await allToHost(changing))) states[path] = data;
-  for (const [name, value] of Object.entries(await host.capture(OPTIMIZER)))
+  for (const [name, value] of Object.entries(isStateShared ? {} : await host.capture(OPTIMIZER)))
     states[`the optimizer's ${name}`] = isTensorData(value) ? value.data : (value as Json);
   const hashes = Object.entries(states).map(([name, value]) => [
     name,

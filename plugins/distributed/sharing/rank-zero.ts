@@ -12,7 +12,7 @@ import {
   weightsOf,
 } from '../../../core/index.js';
 import { joinSnapshot, splitSnapshot } from '../../persist/formats/snapshot-parts.js';
-import { together } from './values.js';
+import { bytesOf, together, withBytes } from './values.js';
 
 /** Rank 0's weights, on every rank; sent only if some rank has others. */
 export async function shareWeights(collective: Collective, model: Model): Promise<void> {
@@ -38,7 +38,7 @@ export async function shareWeights(collective: Collective, model: Model): Promis
         'Build the same model on every rank.',
       );
     if (collective.rank === 0) continue;
-    const value = fromHost({ ...own, data: new ARRAYS[own.dtype](bytes.slice().buffer) });
+    const value = fromHost(withBytes(own, bytes));
     model.parameters.get(path)?.variable.assign(value as Tensor as never);
     value.dispose();
   }
@@ -57,12 +57,8 @@ export async function shareSnapshot(collective: Collective, snapshot: Snapshot |
   for (const { name, dtype, shape } of all) {
     const tensor = parts?.tensors.get(name);
     const bytes = await collective.broadcast(tensor ? bytesOf(tensor) : null);
-    tensors.set(name, tensor ?? { dtype, shape, data: new ARRAYS[dtype](bytes.slice().buffer) });
+    tensors.set(name, tensor ?? withBytes({ dtype, shape }, bytes));
   }
   const from = "rank 0's snapshot";
   return joinSnapshot(tensors, JSON.parse(rest), { rest: from, tensors: from });
 }
-
-const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array } as const;
-
-const bytesOf = ({ data }: TensorData): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

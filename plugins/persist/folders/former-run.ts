@@ -9,7 +9,7 @@ const FORMER_RUNS = 'former-runs';
 
 /** What runs write, beside checkpoints. Whatever else stands in a folder is somebody's and stays where it is. */
 const WRITTEN =
-  /^(run\.json|best\.json|log(-\d+)?\.(jsonl|csv)|tensorboard(-\d+)?|grid-.*\.png|plot\.png|figures\.json|averaged|model(-averaged)?|pytorch_lora_weights.*\.safetensors)$/;
+  /^(run\.json|best\.json|log(-\d+)?\.(jsonl|csv)|tensorboard(-\d+)?|grid-.*\.png|plot\.png|figures\.json|model-card\.md|averaged|model(-averaged)?|pytorch_lora_weights.*\.safetensors)$/;
 
 const CHECKPOINT = /^checkpoint-\d+$/;
 

@@ -8,6 +8,7 @@ import { folder } from './folder.js';
 import { type Asking, type Repository, Unreachable } from './hub/ask.js';
 import { download } from './hub/download.js';
 import { type HubFile, type Listing, listing } from './hub/listing.js';
+import { fetchRange } from './hub/range.js';
 import { type HubSettings, hubSettings } from './hub/settings.js';
 
 export interface HubOptions {
@@ -17,6 +18,8 @@ export interface HubOptions {
   readonly revision?: string | undefined;
   /** Where the hub is, and the cache; what the environment says by default. */
   readonly settings?: HubSettings;
+  /** Read parts of files from the hub, and keep nothing of them; what is in the cache already is used. */
+  readonly streamed?: boolean;
   /** Told what is fetched, and where the cache alone is used since the hub cannot be reached. */
   readonly note?: (what: string) => void;
   /** Waits so many seconds, between attempts. */
@@ -62,7 +65,7 @@ interface Revision {
  * say what the hub has against it. Needs Node.
  */
 export function hub(name: string, options: HubOptions = {}): HubFiles {
-  const { kind = 'model', revision = 'main', note } = options;
+  const { kind = 'model', revision = 'main', streamed = false, note } = options;
   const pause = options.pause ?? ((seconds) => new Promise((goOn) => setTimeout(goOn, seconds * 1000)));
   const cacheFolder = `${kind}s--${name.replaceAll('/', '--')}`;
   let asking: Promise<Asking> | null = null;
@@ -104,6 +107,18 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
     }
   }
 
+  const addressOf = (endpoint: string, commit: string, path: string) =>
+    `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${name}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+
+  /** Part of a file that is not here; null where it is, or is nowhere. */
+  async function part(path: string, from: number, to: number): Promise<Uint8Array | null> {
+    const { place, said } = await open();
+    const file = said?.files.get(path);
+    if (!said || !file || (await folder(place).size(path)) === file.size) return null;
+    const of = await settled();
+    return fetchRange(of, addressOf(of.settings.endpoint, said.commit, path), from, to);
+  }
+
   /** The folder that holds a file, once it is there; null where there is none. */
   async function have(path: string): Promise<Files | null> {
     const { place, said } = await open();
@@ -121,7 +136,7 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
     const { endpoint, cache } = of.settings;
     const blob = join(cache, cacheFolder, 'blobs', file.key);
     const lock = join(cache, '.locks', cacheFolder, `${file.key}.steploom.lock`);
-    const url = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${name}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
+    const url = addressOf(endpoint, commit, path);
     if (!(await isThere(blob))) note?.(`fetching ${name}/${path} (${Math.ceil(file.size / 2 ** 20)} MiB)`);
     await download(of, url, blob, lock, file);
     const target = join(place, path);
@@ -137,7 +152,8 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
       return said ? (said.files.get(path)?.size ?? null) : folder(place).size(path);
     },
     async range(path, from, to) {
-      return ((await have(path)) ?? missing(this, path)).range(path, from, to);
+      const streaming = streamed ? await part(path, from, to) : null;
+      return streaming ?? ((await have(path)) ?? missing(this, path)).range(path, from, to);
     },
     async paths() {
       const { place, said } = await open();

@@ -16,8 +16,11 @@ export interface EmojiOptions {
   readonly numTrainEpochs?: number | undefined;
   /** Write to log.jsonl every so many steps. Default: 10. */
   readonly loggingSteps?: number | undefined;
-  /** What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files. Default: none. */
-  readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
+  /**
+   * What to write beside log.jsonl; mlflow tells the server of MLFLOW_TRACKING_URI, and is among all where that is set. In
+   * place of wandb and comet_ml give tensorboard: both read its files. Default: none.
+   */
+  readonly reportTo?: readonly ('csv' | 'tensorboard' | 'mlflow' | 'all' | 'none')[] | undefined;
   /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
   readonly loggingDir?: string | undefined;
   /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
@@ -49,6 +52,11 @@ export interface EmojiOptions {
   readonly splitBatches?: boolean | undefined;
   /** How gradients travel between processes. Default: none. */
   readonly gradientCompression?: 'none' | 'float16' | undefined;
+  /**
+   * With several processes: each updates a share of the weights, and keeps the optimizer’s state of these alone. Default:
+   * false.
+   */
+  readonly shardOptimizer?: boolean | undefined;
   /** No progress bar, and nothing of how far the latents are. Default: false. */
   readonly quiet?: boolean | undefined;
   /** The base learning rate. Default: 0.002. */

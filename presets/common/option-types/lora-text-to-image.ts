@@ -16,8 +16,11 @@ export interface LoraTextToImageOptions {
   readonly numTrainEpochs?: number | undefined;
   /** Write to log.jsonl every so many steps. Default: 10. */
   readonly loggingSteps?: number | undefined;
-  /** What to write beside log.jsonl. In place of wandb and comet_ml give tensorboard: both read its files. Default: none. */
-  readonly reportTo?: readonly ('csv' | 'tensorboard' | 'all' | 'none')[] | undefined;
+  /**
+   * What to write beside log.jsonl; mlflow tells the server of MLFLOW_TRACKING_URI, and is among all where that is set. In
+   * place of wandb and comet_ml give tensorboard: both read its files. Default: none.
+   */
+  readonly reportTo?: readonly ('csv' | 'tensorboard' | 'mlflow' | 'all' | 'none')[] | undefined;
   /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
   readonly loggingDir?: string | undefined;
   /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
@@ -49,6 +52,11 @@ export interface LoraTextToImageOptions {
   readonly splitBatches?: boolean | undefined;
   /** How gradients travel between processes. Default: none. */
   readonly gradientCompression?: 'none' | 'float16' | undefined;
+  /**
+   * With several processes: each updates a share of the weights, and keeps the optimizer’s state of these alone. Default:
+   * false.
+   */
+  readonly shardOptimizer?: boolean | undefined;
   /** No progress bar, and nothing of how far the latents are. Default: false. */
   readonly quiet?: boolean | undefined;
   /**
@@ -158,6 +166,13 @@ export interface LoraTextToImageOptions {
   readonly bucketMax?: number | undefined;
   /** Enlarge images that are smaller than their size, in place of giving them a smaller one. Default: false. */
   readonly bucketUpscale?: boolean | undefined;
+  /**
+   * Read the tables of dataset_name while training, from the hub or a folder, in place of unpacking them first: for data
+   * sets larger than memory and disk. Latents are not cached then. Default: false.
+   */
+  readonly streaming?: boolean | undefined;
+  /** Rows that the order of streamed pictures is drawn from; so many are in memory. Default: 1000. */
+  readonly shuffleBufferSize?: number | undefined;
   /** The base learning rate. Default: 0.0001. */
   readonly learningRate?: number | undefined;
   /** Multiply the learning rate by accumulation x batch x processes, once. Default: false. */
@@ -244,4 +259,13 @@ export interface LoraTextToImageOptions {
   readonly alphaPattern?: readonly string[] | undefined;
   /** DoRA: the lengths of weights are trained beside their directions; a step takes longer. Default: false. */
   readonly useDora?: boolean | undefined;
+  /**
+   * Send the adapters, pictures and a page to the Hugging Face hub when the run ends; steploom push sends those of an
+   * earlier run. Default: false.
+   */
+  readonly pushToHub?: boolean | undefined;
+  /** The repository there: owner/name, or a name of your own; by default that of output_dir. */
+  readonly hubModelId?: string | undefined;
+  /** A token that may write there; HF_TOKEN is better, since others can read a command line. */
+  readonly hubToken?: string | undefined;
 }

@@ -226,8 +226,10 @@ describe.each(tiled)('on %s in tiles', (device) => {
         rest: [m, n],
       };
       const values = Object.entries(shapes).map(([key, shape]) => [key, shape, draw(`product:${key}`, shape).dataSync()] as const);
-      const made = () =>
-        Object.fromEntries(values.map(([key, shape, data]) => [key, tf.tensor(data, shape)])) as Record<keyof typeof shapes, tf.Tensor2D>;
+      const made = () => {
+        const tensors: [string, Tensor][] = values.map(([key, shape, data]) => [key, tf.tensor(data, shape)]);
+        return Object.fromEntries(tensors) as Record<keyof typeof shapes, tf.Tensor2D>;
+      };
       const plain = tf.tidy(() => {
         const { a, b, low, up, bias, rest } = made();
         const sum = tf.matMul(a, b, transposeA, transposeB).add(tf.matMul(low, up, false, transposeB));

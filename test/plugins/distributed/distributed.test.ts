@@ -1,10 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { SteploomError, Trainer } from '../../../core/index.js';
+import { COLLECTIVE, type Collective, type Plugin, type Snapshot, SteploomError, Trainer } from '../../../core/index.js';
 import { distributed } from '../../../plugins/distributed/distributed.js';
 import { rankFromEnvironment } from '../../../plugins/distributed/mpi/environment.js';
 import { openMpi } from '../../../plugins/distributed/mpi/library.js';
+import { ownersOf } from '../../../plugins/distributed/sharding/owners.js';
 import { type ShardOptions, shardOf } from '../../../plugins/distributed/sharding/shard.js';
-import { smallRun } from '../../support/small-run.js';
+import { groups } from '../../../plugins/optimizers/groups.js';
+import { prodigy } from '../../../plugins/optimizers/prodigy.js';
+import { sgd } from '../../../plugins/optimizers/sgd.js';
+import { memoryStore, smallRun } from '../../support/small-run.js';
 
 describe('shards', () => {
   /** As accelerate 1.12 deals them out: rank 0 | rank 1. */
@@ -48,6 +52,80 @@ describe('shards', () => {
         expect(all.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: n }, (_, i) => i));
         expect(Math.max(...all.map((ids) => Math.ceil(ids.length / 2)))).toBe(Math.ceil(n / (2 * worldSize)));
       }
+  });
+});
+
+describe('the optimizer’s state shared out', () => {
+  test('tensors are dealt out whole, about equally, and the same whatever their order', () => {
+    const sizes = Array.from({ length: 200 }, (_, i): [string, number] => [`p${i}`, 1 + ((i * 37) % 64) ** 2]);
+    for (const worldSize of [1, 2, 3, 8]) {
+      const owners = ownersOf(new Map(sizes), worldSize);
+      expect(ownersOf(new Map([...sizes].reverse()), worldSize)).toEqual(owners);
+      expect(owners.size).toBe(sizes.length);
+      const loads = Array.from({ length: worldSize }, (_, rank) =>
+        sizes.reduce((sum, [path, size]) => sum + (owners.get(path) === rank ? size : 0), 0),
+      );
+      expect(Math.max(...loads) / Math.min(...loads)).toBeLessThan(1.01);
+    }
+    expect([...ownersOf(new Map([['a', 5]]), 3).values()]).toEqual([0]);
+  });
+
+  /** The first of two ranks, beside one that says and sends the same. */
+  const two = (): Collective & Plugin => ({
+    name: 'two',
+    fills: COLLECTIVE,
+    rank: 0,
+    worldSize: 2,
+    localRank: 0,
+    localSize: 2,
+    sum: async (x) => x,
+    max: async (x) => x,
+    allReduce: async () => undefined,
+    broadcast: async (bytes) => bytes as Uint8Array,
+    gather: async (text) => [text, text],
+    barrier: async () => undefined,
+  });
+  const sharing = () => smallRun({ steps: 3 }).with(two(), distributed({ shardOptimizer: true }));
+
+  test('explain shows what one of them holds', async () => {
+    const bytes = async (run: ReturnType<typeof smallRun>) => {
+      const trainer = new Trainer(run, { warn: () => undefined });
+      const { optimizerBytes } = await trainer.explain();
+      await trainer.dispose();
+      return optimizerBytes;
+    };
+    // w has 4 elements, b 2.
+    expect(await bytes(smallRun())).toBe(8 * 6 + 16);
+    expect(await bytes(sharing())).toBe(8 * 4 + 16);
+  });
+
+  test('an optimizer that looks at all parameters together is refused', async () => {
+    for (const optimizer of [prodigy(), groups(sgd(), { flat: { match: 'b', optimizer: prodigy } })])
+      await expect(new Trainer(sharing().with(optimizer)).train()).rejects.toThrow(/OPTION_INVALID.*ranks cannot share out/);
+  });
+
+  test('after an error nothing is saved: the others cannot be asked', async () => {
+    const throwing: Plugin = {
+      name: 'throwing',
+      apply: ({ hooks }) =>
+        hooks.afterStep.tap((step) => {
+          if (step === 1) throw new Error('broken');
+        }),
+    };
+    const store = memoryStore(1);
+    await expect(new Trainer(sharing().with(throwing, store.plugin), { warn: () => undefined }).train()).rejects.toThrow('broken');
+    expect(store.snapshots.map(({ step }) => step)).toEqual([1]);
+  });
+
+  test('a snapshot that holds what no rank has is refused', async () => {
+    const store = memoryStore(3);
+    await new Trainer(sharing().with(store.plugin)).train();
+    const [saved] = store.snapshots;
+    const { adamw } = saved.plugins;
+    const strange: Snapshot = { ...saved, plugins: { ...saved.plugins, adamw: { ...adamw, 'm/x': adamw['m/w'] } } };
+    await expect(new Trainer(sharing().with(memoryStore(9, strange).plugin)).train()).rejects.toThrow(
+      /SNAPSHOT_MISMATCH.*the saved state of adamw does not fit: m\/x is unexpected/,
+    );
   });
 });
 

@@ -36,6 +36,21 @@ const compared: Record<number, Record<string, Settings & { batchSize: number }>>
 };
 const evaluated = { batchSize: 8, evaluate: 20, steps: 60 };
 const ownThreads = { threads: 0, steps: 5 };
+/** Runs that are made twice, with the optimizer's state shared out and without. */
+const twice = {
+  windows: { window: 2, batchSize: 4, steps: 20, ema: true, every: 10 },
+  '8 bits': { optimizer: 'adamw8bit', learningRate: 1e-4, batchSize: 4, steps: 20 },
+  adapters: { job: 'adapters', batchSize: 2, steps: 3 },
+};
+const shardOptimizer = { distributed: { shardOptimizer: true } };
+/** Three ranks go on from what two saved. */
+const goingOn = (out: string) => ({
+  ...twice.windows,
+  every: 0,
+  steps: 30,
+  resume: join(out, 'store-0', 'checkpoint-20'),
+  overrides: ['worldSize'],
+});
 const stops = { items: 5, batchSize: 2, epochs: 30, stopAt: { rank: 1, step: 17 } };
 
 /** Runs that are stopped: how, and after which step. */
@@ -91,6 +106,20 @@ function expectSame(several: RankResult[], [alone]: RankResult[], bound = 1e-5):
   expect(relativeGap(several[0].losses, alone.losses)).toBeLessThan(bound);
 }
 
+/** That ranks that share the state out have the weights that ranks without have, and among them one state. */
+function expectShared(several: RankResult[], whole: RankResult[]): void {
+  for (const rank of several) {
+    expect(rank.weights).toEqual(several[0].weights);
+    expect([rank.step, rank.tensors, rank.losses]).toEqual([whole[0].step, whole[0].tensors, several[0].losses]);
+  }
+  expect(gap(whole[0], several[0])).toBeLessThan(1e-6);
+  expect(relativeGap(several[0].losses, whole[0].losses)).toBeLessThan(1e-6);
+  // Beside two counters and their inverses, which all have.
+  const [counters, all] = [16, whole[0].stateBytes];
+  expect(several.reduce((sum, { stateBytes }) => sum + stateBytes - counters, counters)).toBe(all);
+  expect(Math.max(...several.map(({ stateBytes }) => stateBytes))).toBeLessThan(0.6 * all);
+}
+
 // The arithmetic is the same whoever carries it: all of it on the first make, and one run of each kind of call on the others.
 describe.each(found.map((launcher) => [launcher.name, launcher] as const))('under %s', (_, launcher) => {
   const isFirst = launcher === found[0];
@@ -98,7 +127,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
   let three: Record<string, RankResult[]>;
   const outs: Record<string, string> = {};
   beforeAll(async () => {
-    for (const name of Object.keys(stopped)) outs[name] = await folder();
+    for (const name of [...Object.keys(stopped), 'whole', 'shared out']) outs[name] = await folder();
     two = await made(launcher, 2, {
       ...(isFirst ? { ownThreads } : {}),
       evaluated: { ...evaluated, distributed: { compression: 'float16', splitBatches: true } },
@@ -106,9 +135,30 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
       ...Object.fromEntries(
         Object.entries(stopped).map(([name, { settings, stop }]) => [`stopped ${name}`, { ...settings, ...stop, out: outs[name] }]),
       ),
-      ...(isFirst ? compared[2] : { small }),
+      ...(isFirst
+        ? {
+            'windows, whole': { ...twice.windows, out: outs.whole },
+            'windows, shared out': { ...twice.windows, ...shardOptimizer, out: outs['shared out'] },
+            '8 bits, whole': twice['8 bits'],
+            '8 bits, shared out': { ...twice['8 bits'], ...shardOptimizer },
+            'adapters, whole': twice.adapters,
+            'adapters, shared out': { ...twice.adapters, ...shardOptimizer },
+            ...compared[2],
+          }
+        : { small }),
     });
-    three = await made(launcher, 3, { stops, ...(isFirst ? compared[3] : {}) });
+    three = await made(launcher, 3, {
+      stops,
+      ...(isFirst
+        ? {
+            ...compared[3],
+            'shared out': { ...compared[3]['small, windows'], ...shardOptimizer },
+            'going on, whole': goingOn(outs.whole),
+            'going on, shared out': { ...goingOn(outs['shared out']), ...shardOptimizer },
+            'going on from what was shared out': goingOn(outs['shared out']),
+          }
+        : {}),
+    });
   }, 300_000);
 
   if (isFirst)
@@ -119,8 +169,10 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
 
   if (isFirst)
     test('4 processes give what one gives with their batch', async () => {
-      const four = await made(launcher, 4, compared[4]);
+      const four = await made(launcher, 4, { ...compared[4], 'shared out': { ...compared[4].small, ...shardOptimizer } });
       expectSame(four.small, one['4: small']);
+      // One of them has no tensor of three.
+      expectShared(four['shared out'], four.small);
       expect(one['4: small'][0].step).toBe(50);
     });
 
@@ -152,6 +204,17 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     '2 processes on WebGPU give what one gives with their batch: %s',
     (name) => expectSame(two[name], one[`2: ${name}`]),
   );
+
+  if (isFirst)
+    test('processes that share out the optimizer’s state have the weights of those that do not, and go on as another number', () => {
+      expectShared(two['windows, shared out'], two['windows, whole']);
+      expectShared(two['8 bits, shared out'], two['8 bits, whole']);
+      expectShared(two['adapters, shared out'], two['adapters, whole']);
+      expectShared(three['shared out'], three['small, windows']);
+      expectShared(three['going on, shared out'], three['going on, whole']);
+      expect(three['going on, shared out'][0].step).toBe(30);
+      expect(gap(three['going on, whole'][0], three['going on from what was shared out'][0])).toBeLessThan(1e-6);
+    });
 
   test('float16 gradients, split batches and evaluation in parts', () => {
     const [several, [alone]] = [two.evaluated, one.evaluated];

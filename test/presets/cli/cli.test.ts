@@ -31,7 +31,7 @@ describe('help and faults', () => {
   test('--help is there at every level', async () => {
     const top = await inOwnProcess(folder, ['--help']);
     expect(top.code).toBe(0);
-    for (const name of ['train', 'explain', 'inspect', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui'])
+    for (const name of ['train', 'explain', 'inspect', 'launch', 'sample', 'merge', 'convert', 'push', 'devices', 'ui'])
       expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
       const { code, out } = await steploom('train', name, '--help');
@@ -50,7 +50,7 @@ describe('help and faults', () => {
         'lora-text-to-image',
         'loose',
         '--rnk=4',
-        '--push_to_hub',
+        '--debug_loss',
         '--allow_tf32',
         '--local-rank',
         '0',
@@ -59,7 +59,7 @@ describe('help and faults', () => {
         '--seed',
         'x',
       ],
-      /no use for the argument 'loose'[\s\S]*unknown option '--rnk'[\s\S]*Did you mean --rank[\s\S]*'--held_out'[\s\S]*option of emoji\.[\s\S]*OPTION_REFUSED.*--push_to_hub is not supported.*hf upload[\s\S]*--seed is "x"[\s\S]*--train_data_dir is missing/,
+      /no use for the argument 'loose'[\s\S]*unknown option '--rnk'[\s\S]*Did you mean --rank[\s\S]*'--held_out'[\s\S]*option of emoji\.[\s\S]*OPTION_REFUSED.*--debug_loss is not supported.*logging_steps 1[\s\S]*--seed is "x"[\s\S]*--train_data_dir is missing/,
     ],
     [
       ['train', 'lora-text-to-image', '--train_data_dir', 'images', '--rank', 'x', '--lr_scheduler', 'cosin'],

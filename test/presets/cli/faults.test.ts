@@ -44,8 +44,12 @@ describe('the text of a flag', () => {
         '--learning_rate is "fast": expected a number',
         '--max_train_steps is "1abc": expected a whole number',
         '--quiet is "perhaps": expected true or false',
-        '--report_to is ["csv",""]: expected one of csv, tensorboard, all, none',
+        '--report_to is ["csv",""]: expected one of csv, tensorboard, mlflow, all, none',
       ],
+    ],
+    [
+      ['train', 'emoji', '--report_to', 'wandb'],
+      ['--report_to is ["wandb"]: expected one of csv, tensorboard, mlflow, all, none', 'In place of wandb and comet_ml give tensorboard'],
     ],
     [
       ['train', 'emoji', '--learning_rate=', '--max_train_steps', '1.5', '--train_batch_size', '0'],

@@ -28,18 +28,15 @@ test('flags without an effect are taken with their values, wherever they stand, 
 });
 
 test('what is refused says what to use, from a file, too; what nobody knows is named with what is near', () => {
-  const { problems } = found(
-    ['--hub_model_id', 'a/b', '--validation_images', 'x.png', 'y.png', '--learning_rat', '-1e-3', '-z', '--qqq=1'],
-    {
-      pushToHub: true,
-    },
-  );
+  const { problems } = found(['--debug_loss', '--validation_images', 'x.png', 'y.png', '--learning_rat', '-1e-3', '-z', '--qqq=1'], {
+    tokenizerName: 'x',
+  });
   expect(problems).toEqual([
     "OPTION_UNKNOWN unknown option '--learning_rat' Did you mean --learning_rate?",
     "OPTION_UNKNOWN unknown option '-z' --help shows what there is.",
     "OPTION_UNKNOWN unknown option '--qqq' --help shows what there is.",
-    expect.stringMatching(/^OPTION_REFUSED --push_to_hub is not supported: .* hf upload/),
-    expect.stringMatching(/^OPTION_REFUSED --hub_model_id is not supported/),
+    expect.stringMatching(/^OPTION_REFUSED --tokenizer_name is not supported: .* tokenizer\//),
+    expect.stringMatching(/^OPTION_REFUSED --debug_loss is not supported/),
     expect.stringMatching(/^OPTION_REFUSED --validation_images is not supported/),
   ]);
 });

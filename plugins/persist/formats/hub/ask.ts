@@ -20,6 +20,8 @@ export interface Repository {
 /** What a request needs to know. */
 export interface Asking extends Repository {
   readonly settings: HubSettings;
+  /** Whether something is to be changed there. */
+  readonly writes?: boolean;
   /** Waits so many seconds. */
   readonly pause: (seconds: number) => Promise<void>;
 }
@@ -36,23 +38,35 @@ export const pauseAfter = (attempt: number, response?: Response): number => {
 /** Nothing of the hub can be reached: what was thrown by the connection. */
 export class Unreachable extends Error {}
 
+/** What may be asked for: part of a file that has none, and what is there already. */
+const isAnswer = ({ ok, status }: Response): boolean => ok || status === 416 || status === 409;
+
+/** The headers of a request, with the token where it goes to the hub itself. */
+function headersOf({ endpoint, token }: HubSettings, url: string, given: HeadersInit | undefined): Headers {
+  const headers = new Headers(given);
+  headers.delete('Authorization');
+  if (token !== undefined && url.startsWith(`${endpoint}/`)) headers.set('Authorization', `Bearer ${token}`);
+  return headers;
+}
+
 /**
  * Asks for an address of the hub, again where the server is busy. The token goes to the hub alone, not to where it leads on to. Throws HUB_REFUSED where
- * the answer is for others, HUB_MISSING where there is nothing, HUB_FAILED where the server goes on refusing, and Unreachable where none answers.
+ * the answer is for others, HUB_MISSING where there is nothing, HUB_FAILED where the server goes on refusing, and Unreachable where none answers. A body
+ * is one that can be sent again.
  */
-export async function ask(of: Asking, url: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
+export async function ask(of: Asking, url: string, request: RequestInit = {}): Promise<Response> {
   const { settings, pause } = of;
-  const token: Record<string, string> = settings.token === undefined ? {} : { Authorization: `Bearer ${settings.token}` };
+  const headers = headersOf(settings, url, request.headers);
   for (let attempt = 0; ; attempt++) {
     let response: Response;
     try {
-      response = await fetch(url, { headers: { ...token, ...headers } });
+      response = await fetch(url, { ...request, headers });
     } catch (error) {
       if (attempt + 1 >= ATTEMPTS) throw new Unreachable(messageOf((error as Error).cause ?? error), { cause: error });
       await pause(pauseAfter(attempt));
       continue;
     }
-    if (response.ok || response.status === 416) return response;
+    if (isAnswer(response)) return response;
     await response.body?.cancel();
     if (!isPassing(response.status)) return refusal(of, response);
     if (attempt + 1 >= ATTEMPTS)
@@ -66,8 +80,14 @@ export async function ask(of: Asking, url: string, headers: Readonly<Record<stri
   }
 }
 
+/** The same as `fetch`, for a library that asks in our name: which token is sent, and what is tried again and refused, is decided here. */
+export const fetchFor =
+  (of: Asking): typeof fetch =>
+  (input, request) =>
+    ask(of, input instanceof Request ? input.url : String(input), request);
+
 /** Says why there is no answer. */
-function refusal({ kind, name, revision, settings }: Asking, { status, headers }: Response): never {
+function refusal({ kind, name, revision, settings, writes = false }: Asking, { status, headers }: Response): never {
   const { endpoint, token } = settings;
   const reason = headers.get('X-Error-Code');
   const page = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${name}`;
@@ -93,7 +113,7 @@ function refusal({ kind, name, revision, settings }: Asking, { status, headers }
       'HUB_REFUSED',
       'hub',
       `${endpoint} refuses ${name} (${status})${nobody ? '' : ', with the token that is set'}`,
-      nobody ? 'Set HF_TOKEN.' : 'Set HF_TOKEN to a token that may read it.',
+      nobody ? 'Set HF_TOKEN.' : `Set HF_TOKEN to a token that may ${writes ? 'write' : 'read'} it.`,
     );
   return fail('HUB_FAILED', 'hub', `${endpoint} answers ${status} for ${name}`, 'Check HF_ENDPOINT.');
 }

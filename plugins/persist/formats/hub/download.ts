@@ -26,7 +26,7 @@ async function complete(of: Asking, url: string, path: string, { size }: HubFile
   for (let attempt = 0; ; attempt++) {
     const from = (await sizeOf(path)) ?? 0;
     if (from === size) return;
-    const response = await ask(of, url, from > 0 && from < size ? { Range: `bytes=${from}-` } : {}).catch((error: unknown) => {
+    const response = await ask(of, url, from > 0 && from < size ? { headers: { Range: `bytes=${from}-` } } : {}).catch((error: unknown) => {
       if (!(error instanceof Unreachable)) throw error;
       return fail('HUB_FAILED', 'hub', `${url} cannot be reached: ${error.message}`, 'Try again: what is there already is kept.', error);
     });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { fail } from '../../../../core/index.js';
-import { type Asking, ask } from './ask.js';
+import { fail, SteploomError } from '../../../../core/index.js';
+import { type Asking, fetchFor, Unreachable } from './ask.js';
 
 /** What the hub says of a file. */
 export interface HubFile {
@@ -15,28 +15,45 @@ export interface Listing {
   readonly files: ReadonlyMap<string, HubFile>;
 }
 
+/** What is taken from the library's answers, which are the hub's. */
 const answer = z.object({
-  sha: z.string().regex(/^[0-9a-f]{40}$/),
-  siblings: z.array(
+  commit: z.string().regex(/^[0-9a-f]{40}$/),
+  entries: z.array(
     z.object({
-      rfilename: z.string(),
+      type: z.string(),
+      path: z.string(),
       size: z.number().int().min(0),
-      blobId: z.string().regex(/^[0-9a-f]{40}$/),
-      lfs: z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) }).nullish(),
+      oid: z.string().regex(/^[0-9a-f]{40}$/),
+      lfs: z.object({ oid: z.string().regex(/^[0-9a-f]{64}$/) }).optional(),
     }),
   ),
 });
 
+async function asked(of: Asking): Promise<z.input<typeof answer>> {
+  const { datasetInfo, listFiles, modelInfo } = await import('@huggingface/hub');
+  const { kind, name, revision, settings } = of;
+  const there = { hubUrl: settings.endpoint, fetch: fetchFor(of) };
+  const about = { ...there, name, revision };
+  const { sha: commit } =
+    kind === 'dataset'
+      ? await datasetInfo({ ...about, additionalFields: ['sha'] })
+      : await modelInfo({ ...about, additionalFields: ['sha'] });
+  const entries = [];
+  for await (const entry of listFiles({ ...there, repo: { type: kind, name }, revision: commit, recursive: true }))
+    if (entry.type === 'file') entries.push(entry as z.input<typeof answer>['entries'][number]);
+  return { commit, entries };
+}
+
 /** Asks the hub for a revision's files. */
 export async function listing(of: Asking): Promise<Listing> {
-  const { kind, name, revision, settings } = of;
-  const url = `${settings.endpoint}/api/${kind}s/${name}/revision/${encodeURIComponent(revision)}?blobs=true`;
-  const parsed = answer.safeParse(await (await ask(of, url)).json().catch(() => null));
-  if (!parsed.success)
-    return fail('HUB_FAILED', 'hub', `${settings.endpoint} does not list the files of ${name}`, 'Check HF_ENDPOINT.', parsed.error);
-  const { sha, siblings } = parsed.data;
-  return {
-    commit: sha,
-    files: new Map(siblings.map(({ rfilename, size, blobId, lfs }) => [rfilename, { size, key: lfs?.sha256 ?? blobId }])),
-  };
+  const unlisted = (cause: unknown): never =>
+    fail('HUB_FAILED', 'hub', `${of.settings.endpoint} does not list the files of ${of.name}`, 'Check HF_ENDPOINT.', cause);
+  const found = await asked(of).catch((error: unknown) => {
+    if (error instanceof SteploomError || error instanceof Unreachable) throw error;
+    return unlisted(error);
+  });
+  const parsed = answer.safeParse(found);
+  if (!parsed.success) return unlisted(parsed.error);
+  const { commit, entries } = parsed.data;
+  return { commit, files: new Map(entries.map(({ path, size, oid, lfs }) => [path, { size, key: lfs?.oid ?? oid }])) };
 }

@@ -44,7 +44,8 @@ test('names of the hub', () => {
 test('a file is fetched when it is read, into the cache as Python’s library lays it out, and then never again', async () => {
   const files = await opened({ HF_TOKEN: 'secret' });
   expect([await files.size('unet/weights.safetensors'), await files.size('absent')]).toEqual([300_000, null]);
-  expect(server.asked).toEqual([`/api/models/${NAME}/revision/main`]);
+  const listed = [`/api/models/${NAME}/revision/main`, ...new Array(3).fill(`/api/models/${NAME}/tree/${COMMIT}`)];
+  expect(server.asked).toEqual(listed);
   expect(await files.range('unet/weights.safetensors', 1000, 1010)).toEqual(new Uint8Array(large.content.subarray(1000, 1010)));
   expect((await all(files)).equals(large.content)).toBe(true);
   expect(new TextDecoder().decode((await files.read('model_index.json')) ?? undefined)).toBe('{"a": 1}');
@@ -62,7 +63,7 @@ test('a file is fetched when it is read, into the cache as Python’s library la
 
   server.asked.length = 0;
   expect((await all(await opened({}, COMMIT))).equals(large.content)).toBe(true);
-  expect(server.asked).toEqual([`/api/models/${NAME}/revision/${COMMIT}`]);
+  expect(server.asked).toEqual([`/api/models/${NAME}/revision/${COMMIT}`, ...listed.slice(1)]);
 });
 
 test('without the hub, what is in the cache is used', async () => {
