@@ -77,6 +77,10 @@ export const progress = ({ every, stream = errorStream() }: ProgressOptions = {}
     apply({ hooks, isFirstRank }: Host) {
       hooks.onStart.tap((plan) => {
         total = plan.steps;
+        // Steps that were only tried are none of the run's.
+        sum?.loss.dispose();
+        sum = null;
+        firstStep = -1;
       });
       hooks.beforeEpoch.tap(({ step }) => {
         if (firstStep >= 0) return;
