@@ -54,11 +54,11 @@ export { run } from './plugin/run.js';
 export { type Random, RandomGenerator, seededRandom } from './random.js';
 export { recomputed, withRecomputedBlocks } from './recomputed.js';
 export { type Capturable, type CapturedGraph, type GraphCapturer, ReplayedPart } from './replayed.js';
-export type { BatchSizeOptions, BatchSizes, BatchTrial } from './run/batch-size-test.js';
 export { macrotask } from './run/breathe.js';
 export type { Explanation } from './run/explain.js';
+export type { BatchSizeOptions, BatchSizes, BatchTrial } from './run/find-batch-size.js';
+export type { LearningRateOptions, LearningRates } from './run/find-learning-rate.js';
 export type { At, Extremes } from './run/history.js';
-export type { LearningRateOptions, LearningRates } from './run/learning-rate-test.js';
 export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';
 export {

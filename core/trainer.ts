@@ -5,10 +5,10 @@ import { Composition } from './plugin/compose.js';
 import type { FinishedRecord, Requests } from './plugin/hooks.js';
 import type { AnyPlugin } from './plugin/plugin.js';
 import { DEVICE, EVALUATION, PICTURES, type Role, type RoleName, type Roles } from './plugin/roles.js';
-import { type BatchSizeOptions, type BatchSizes, testBatchSizes } from './run/batch-size-test.js';
 import { type Explanation, explainRun } from './run/explain.js';
+import { type BatchSizeOptions, type BatchSizes, findBatchSize } from './run/find-batch-size.js';
+import { findLearningRate, type LearningRateOptions, type LearningRates } from './run/find-learning-rate.js';
 import type { Extremes } from './run/history.js';
-import { type LearningRateOptions, type LearningRates, testLearningRates } from './run/learning-rate-test.js';
 import { prepare } from './run/prepare.js';
 import type { SessionOptions } from './run/prepared.js';
 import type { Span, TapTime } from './run/profile.js';
@@ -132,7 +132,7 @@ export class Trainer {
    * before afterwards, bit for bit. Of several processes each calls it.
    */
   async findLearningRate(options: LearningRateOptions = {}): Promise<LearningRates> {
-    return testLearningRates(await this.beforeTraining(), options);
+    return findLearningRate(await this.beforeTraining(), options);
   }
 
   /**
@@ -140,7 +140,7 @@ export class Trainer {
    * each calls it.
    */
   async findBatchSize(options: BatchSizeOptions = {}): Promise<BatchSizes> {
-    return testBatchSizes((await this.beforeTraining()).prepared, options);
+    return findBatchSize((await this.beforeTraining()).prepared, options);
   }
 
   private async beforeTraining(): Promise<Session> {

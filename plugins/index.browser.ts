@@ -6,6 +6,7 @@ export { type LoraOptions, lora } from './adapters/lora.js';
 export { mergeAtEnd } from './adapters/merge-at-end.js';
 export { type ArraysOptions, arrays } from './data/arrays.js';
 export { type AugmentationOptions, augmentation } from './data/augmentation.js';
+export { limitItems } from './data/limit-items.js';
 export { type StreamElement, type StreamOptions, type StreamSource, stream } from './data/stream.js';
 export { cpu } from './devices/cpu.js';
 export { graphCapture } from './devices/graph-capture.js';

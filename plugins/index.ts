@@ -8,6 +8,7 @@ export { type TFJSNodeGpuOptions, tfjsNodeGpu } from './devices/tfjs-node-gpu.js
 export { type WasmOptions, wasm } from './devices/wasm.js';
 export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';
+export { learningRateChart } from './observe/charts/learning-rate-chart.js';
 export { type CsvOptions, csv } from './observe/csv.js';
 export { type JsonlOptions, jsonl } from './observe/jsonl.js';
 export { type SamplesOptions, samples } from './observe/samples.js';

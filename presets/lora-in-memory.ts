@@ -1,6 +1,7 @@
 import { type Composition, compose, type Plugin, run, type TensorData } from '../core/index.js';
 import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
 import { arrays } from '../plugins/data/arrays.js';
+import { limitItems } from '../plugins/data/limit-items.js';
 import { graphCapture } from '../plugins/devices/graph-capture.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { clipping } from '../plugins/gradients/clipping.js';
@@ -30,6 +31,8 @@ export interface LoraInMemoryOptions extends DenoisingOptions {
   readonly learningRate?: number;
   /** Steps over which the rate rises from 0. Default: 0. */
   readonly warmupSteps?: number;
+  /** Train on only so many of the images, to see whether they can be learnt by heart. */
+  readonly limitItems?: number;
   /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
   /** The adapters; on the denoiser's attention by default. */
@@ -46,6 +49,7 @@ export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
     textToImageModel({ from: o.model, train: 'nothing', mixedPrecision: o.mixedPrecision ?? 'no' }),
     lora(o.lora),
     arrays({ images: o.images }, { batchSize: o.batchSize ?? 8, strings: { text: o.captions } }),
+    ...(o.limitItems === undefined ? [] : [limitItems(o.limitItems)]),
     denoising(o),
     graphCapture(),
     distributed(),

@@ -40,7 +40,7 @@ export const distributed = ({
   let current: Reducer | null = null;
   return {
     name: 'distributed',
-    after: [COLLECTIVE],
+    after: [COLLECTIVE, 'limit-items'],
     apply(host: Host) {
       const { hooks, resolve } = host;
       const collective = resolve(COLLECTIVE);

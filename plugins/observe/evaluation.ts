@@ -31,6 +31,8 @@ export interface EvaluationOptions {
   readonly metrics?: Readonly<Record<string, Comparison>>;
   /** What else is measured of a batch, by the name it is reported under: a mean over its examples. `shown` makes a figure of the mean over all. */
   readonly measures?: Readonly<Record<string, Measure>>;
+  /** Only so many batches of each process; all by default. */
+  readonly batches?: number;
   /** As the objective has it; by default what the model says of itself. */
   readonly outputs?: Outputs;
 }
@@ -39,7 +41,7 @@ export interface EvaluationOptions {
  * The loss and metrics on data that is not trained on, with the weights that onWeights gives for evaluation. They are reported
  * as `loss.held` and by the metrics' names, each example weighing the same.
  */
-export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measures = {}, outputs }: EvaluationOptions = {}) => {
+export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measures = {}, outputs, batches }: EvaluationOptions = {}) => {
   let source: Source | null = null;
   let measure: (() => Promise<Metrics>) | null = null;
   return {
@@ -62,17 +64,20 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
         return model;
       });
       hooks.validate.tap((problems) => {
-        if (every !== undefined) problems.options('evaluation').whole('every', every, 1, 'or leave it out for each epoch');
+        const check = problems.options('evaluation');
+        if (every !== undefined) check.whole('every', every, 1, 'or leave it out for each epoch');
+        if (batches !== undefined) check.whole('batches', batches, 1, 'or leave it out for all');
       });
       hooks.onRequest.tap((requests, { step, endsEpoch, last }) =>
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,
       );
       measure = async () => {
-        const { items, batchSize, ids, load } = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
-        const order = Array.from(ids(0));
+        const { batchSize, ids, load, ...all } = source ?? fail('TOO_EARLY', 'evaluation', 'there is no data yet', 'Ask later.');
         const weights = host.weights('evaluate');
         const sums: Record<string, number> = {};
         const { rank, worldSize, sum: over } = resolve(COLLECTIVE);
+        const items = Math.min(all.items, (batches ?? Number.POSITIVE_INFINITY) * worldSize * batchSize);
+        const order = Array.from(ids(0)).slice(0, items);
         // Each rank takes its batches in turn; the sums are added up, so that all know the same metrics.
         for (let at = rank * batchSize; at < items && !host.stopAsked(); at += worldSize * batchSize) {
           // Lets timers and signals in.

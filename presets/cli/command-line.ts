@@ -5,6 +5,7 @@ import { addConvert } from './convert.js';
 import { addDevices } from './devices.js';
 import { EXIT } from './exit-codes.js';
 import { addExplain } from './explain.js';
+import { addFindBatchSize, addFindLearningRate } from './find.js';
 import { addLaunch } from './launch.js';
 import { addMerge } from './merge.js';
 import { underscored } from './options.js';
@@ -23,7 +24,19 @@ export async function commandLine(args: readonly string[]): Promise<void> {
     .configureHelp({ showGlobalOptions: true })
     .exitOverride()
     .showHelpAfterError('(steploom --help shows what there is)');
-  for (const add of [addTrain, addExplain, addLaunch, addSample, addMerge, addConvert, addUi, addDevices]) add(program);
+  for (const add of [
+    addTrain,
+    addFindLearningRate,
+    addFindBatchSize,
+    addExplain,
+    addLaunch,
+    addSample,
+    addMerge,
+    addConvert,
+    addUi,
+    addDevices,
+  ])
+    add(program);
   try {
     await program.parseAsync(args.map(underscored), { from: 'user' });
   } catch (error) {

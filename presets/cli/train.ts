@@ -3,11 +3,12 @@ import { afterError, type Composition, type Plugin, printable, SteploomError, Tr
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
+import { FAST_DEV_RUN } from '../common/fast-dev-run.js';
 import { INTRODUCTION } from '../common/introduction.js';
 import { EXIT } from './exit-codes.js';
 import { launchStop } from './launched.js';
 import { outcome } from './outcome.js';
-import { addPresetCommands } from './preset-commands.js';
+import { addPresetCommands, type GivenToPreset } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
 import { codeOf, stoppable } from './signals.js';
@@ -25,7 +26,7 @@ export function addTrain(program: Command): void {
   );
 }
 
-async function train(composition: Composition, command: Command): Promise<void> {
+async function train(composition: Composition, { command }: GivenToPreset): Promise<void> {
   const { profile, debug } = command.optsWithGlobals();
   const trainer = new Trainer(composition, { profile: profile !== undefined });
   const { device, text } = await trainer.explain().catch(async (error) => {
@@ -34,11 +35,12 @@ async function train(composition: Composition, command: Command): Promise<void> 
   const isFirstRank = (rankFromEnvironment()?.rank ?? 0) === 0;
   if (isFirstRank) console.error(`training on ${device}`);
   const tells = isFirstRank && (composition.plugins as readonly Plugin[]).some(({ name }) => name === INTRODUCTION);
+  const isTrial = (composition.plugins as readonly Plugin[]).some(({ name }) => name === FAST_DEV_RUN);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
   try {
     const say = (error: unknown) => printError(error, { debug });
     const { result, stoppedBy, failed } = await stoppable((signal) => trainer.train({ signal }), say);
-    if (tells) for (const line of outcome(result, trainer.stepsMade)) console.error(printable(line));
+    if (tells) for (const line of outcome(result, trainer.stepsMade, isTrial)) console.error(printable(line));
     if (result.profile) console.log(profileTable(result.profile));
     if (typeof profile === 'string' && result.spans) {
       await writeAtomically(profile, traceOf(result.spans, rankFromEnvironment()?.rank ?? 0));

@@ -11,13 +11,14 @@ import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { dataFolder } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
+import { fewest, heldLimit } from './fast-dev-run.js';
 import { resolutionFor } from './model-source.js';
 import type { diffusionOptions, imageOptions, modelOptions, OptionValues, pictureOptions, samplingOptions } from './options.js';
 import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
 
 /** The options that these presets have, checked and with their defaults. */
-type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
+type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet' | 'fastDevRun'> &
   OptionValues<typeof modelOptions & typeof pictureOptions & typeof diffusionOptions & typeof samplingOptions> & {
     readonly captionColumn?: string;
     readonly captionPrefix?: string | undefined;
@@ -30,13 +31,15 @@ export interface TrainingFolder {
 }
 
 /** The training folder of presets that take captions from it. */
-export const captionedFolder = async (o: OptionValues<typeof imageOptions>): Promise<TrainingFolder> => ({
+export const captionedFolder = async (
+  o: OptionValues<typeof imageOptions> & Pick<CommonOptions, 'limitItems'>,
+): Promise<TrainingFolder> => ({
   folder: await dataFolder(o),
   options: {
     shuffleCaption: o.shuffleCaption,
     keepTokens: o.keepTokens,
     folderRepeats: o.folderRepeats,
-    ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
+    ...fewest(o.maxTrainSamples, o.limitItems),
   },
 });
 
@@ -86,7 +89,7 @@ export async function diffusionPlugins(
       ? []
       : [
           evaluation(
-            data(imageFolder(o.validationDataDir, { ...images, centerCrop: true })),
+            data(imageFolder(o.validationDataDir, { ...images, centerCrop: true, ...heldLimit(o) })),
             o.validationSteps ? { every: o.validationSteps } : {},
           ),
         ]),

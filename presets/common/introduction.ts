@@ -43,7 +43,7 @@ export const introduction = (options: IntroductionOptions, say = (text: string):
         ['batch', `${effectiveBatch} = ${batchSize} x accumulation ${windowLength} x processes ${worldSize}`],
         [
           'length',
-          `${count(plan.steps)} steps, ${plan.epochs === 1 ? '1 epoch' : `${count(plan.epochs)} epochs`} of ${count(plan.stepsPerEpoch)}${
+          `${count(plan.steps)} ${plan.steps === 1 ? 'step' : 'steps'}, ${plan.epochs === 1 ? '1 epoch' : `${count(plan.epochs)} epochs`} of ${count(plan.stepsPerEpoch)}${
             startStep() > 0 ? `; goes on from step ${count(startStep())}` : ''
           }`,
         ],

@@ -17,6 +17,7 @@ import { ui } from '../../plugins/observe/ui.js';
 import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
+import { fastDevRun } from './fast-dev-run.js';
 import { idleOptions } from './idle-options.js';
 import { introduction } from './introduction.js';
 import { notice } from './notice.js';
@@ -101,6 +102,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
       ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs } : { steps: o.maxTrainSteps }),
       ...(warm ? (o.lrWarmupSteps === undefined ? { warmupSteps: 500, warmupAtMost: 0.1 } : { warmupSteps: o.lrWarmupSteps }) : {}),
     }),
+    ...(o.fastDevRun ? [fastDevRun(o.outputDir)] : []),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
       reads: [

@@ -29,8 +29,8 @@ test('commands in README and docs exist, with the options they are given', async
           if (program === 'srun') args.splice(0, args.indexOf('steploom') + 1);
           else expect(program, page).toBe('steploom');
           if (args[0] === 'launch') args.splice(0, args.indexOf('--') + 1);
-          expect(['train', 'explain', 'sample', 'merge', 'convert', 'devices', 'ui']).toContain(args[0]);
-          if (args[0] !== 'train' && args[0] !== 'explain') continue;
+          expect(['train', 'find-lr', 'find-batch-size', 'explain', 'sample', 'merge', 'convert', 'devices', 'ui']).toContain(args[0]);
+          if (!['train', 'find-lr', 'find-batch-size', 'explain'].includes(args[0])) continue;
           const known = Object.keys(PRESETS[args[1]].options.shape).map((name) => `--${snake(name)}`);
           for (const flag of args.filter((a) => a.startsWith('--') && a !== '--config'))
             expect(known, `${page}: ${command}`).toContain(flag);

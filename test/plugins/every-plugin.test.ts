@@ -11,6 +11,7 @@ import { arrays } from '../../plugins/data/arrays.js';
 import { augmentation } from '../../plugins/data/augmentation.js';
 import { cachedLatents } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
+import { limitItems } from '../../plugins/data/limit-items.js';
 import { stream } from '../../plugins/data/stream.js';
 import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
 import { cpu } from '../../plugins/devices/cpu.js';
@@ -72,6 +73,7 @@ import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
 import { ema } from '../../plugins/weights/ema.js';
 import { classPictures } from '../../presets/common/class-pictures.js';
+import { fastDevRun } from '../../presets/common/fast-dev-run.js';
 import { introduction } from '../../presets/common/introduction.js';
 import { notice } from '../../presets/common/notice.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
@@ -130,6 +132,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
     cachedLatents(imageFolder(out, { batchSize: 2, resolution: 16, centerCrop: true, randomFlip: true })),
   ],
   'data/image-folder.ts': () => [imageFolder(out, { batchSize: 2, resolution: 16, randomFlip: true })],
+  'data/limit-items.ts': () => [limitItems(3)],
   'devices/device.ts': () => [device('wasm')],
   'devices/cpu.ts': () => [cpu()],
   'devices/wasm.ts': () => [],
@@ -210,6 +213,7 @@ const autoencoderJobs: Record<string, () => Composition> = {
 const presetPlugins: Record<string, () => Composition> = {
   'presets/common/class-pictures.ts': () =>
     job().with(classPictures({ folder: join(out, 'class'), caption: 'a heart', count: 2 }, sampling)),
+  'presets/common/fast-dev-run.ts': () => job().with(fastDevRun(join(out, 'dev'))),
   'presets/common/introduction.ts': () => job().with(introduction({ outputDir: out }, () => undefined)),
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
   'presets/emoji/figures.ts': () =>

@@ -31,7 +31,8 @@ describe('help and faults', () => {
   test('--help is there at every level', async () => {
     const top = await inOwnProcess(folder, ['--help']);
     expect(top.code).toBe(0);
-    for (const name of ['train', 'explain', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui']) expect(top.out).toContain(name);
+    for (const name of ['train', 'find-lr', 'find-batch-size', 'explain', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui'])
+      expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
       const { code, out } = await steploom('train', name, '--help');
       expect(code).toBe(0);

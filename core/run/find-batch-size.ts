@@ -82,11 +82,11 @@ async function step(run: Prepared, items: number): Promise<void> {
  * The largest microBatch that fits into the device's memory: doubled until one does not, then by halving what lies between. What is forecast not to fit is not
  * tried. The device is given the memory back; where it never says that there is none left (cpu), `most` is the bound.
  */
-export async function testBatchSizes(run: Prepared, { most, onTry }: BatchSizeOptions): Promise<BatchSizes> {
+export async function findBatchSize(run: Prepared, { most, onTry }: BatchSizeOptions): Promise<BatchSizes> {
   const { assembled, source } = run;
   if (most !== undefined) {
     const problems = new Problems();
-    if (!problems.options('batch-size-test').whole('most', most, 1)) throw new SteploomError(problems.list);
+    if (!problems.options('find-batch-size').whole('most', most, 1)) throw new SteploomError(problems.list);
   }
   const device = assembled.resolve(DEVICE);
   const collective = assembled.resolve(COLLECTIVE);

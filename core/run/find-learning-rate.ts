@@ -58,7 +58,7 @@ export function steepest(rates: readonly number[], losses: readonly number[]): n
 
 function check({ least, most, steps, divergence }: Required<Pick<LearningRateOptions, 'least' | 'most' | 'steps' | 'divergence'>>): void {
   const problems = new Problems();
-  const options = problems.options('learning-rate-test');
+  const options = problems.options('find-learning-rate');
   options.positive('least', least);
   options.positive('most', most);
   if (least >= most) options.invalid(`least is ${least}, most ${most}`, 'Give a larger most.');
@@ -84,7 +84,7 @@ function ratesFor({ assembled, optimizer, groups }: Prepared, rate: number): Rec
  * A learning-rate range test (Smith 2017, "Cyclical learning rates", section 3.3; with the rate growing exponentially, as fastai has it): the first steps of the run with
  * a rate that grows from step to step. It is the loop with other rates, and nothing of what comes around steps: no log, evaluation or checkpoint.
  */
-export async function testLearningRates(
+export async function findLearningRate(
   session: Session,
   { least = 1e-7, most = 1, steps = 100, divergence = 4, onStep }: LearningRateOptions,
 ): Promise<LearningRates> {
@@ -95,7 +95,7 @@ export async function testLearningRates(
   const rateAt = (step: number): number => least * (most / least) ** ((step - startStep) / (steps - 1));
   let diverged = false;
   const { shouldLog, onRequest, afterEpoch, onEnd } = makeHooks();
-  shouldLog.tap('learning-rate-test', () => true);
+  shouldLog.tap('find-learning-rate', () => true);
   const work = () =>
     loop({
       hooks: { ...session.hooks, shouldLog, onRequest, afterEpoch, onEnd },
