@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { COLLECTIVE, type Filling, fail, type Host, PICTURES, RANDOM, type TensorData } from '../../core/index.js';
 import { lostText } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
-import { writeGrid } from '../persist/formats/png.js';
+import { writeGrid } from '../persist/formats/pictures.js';
 import { columnsOf, picturesOf, sampleImages } from '../samplers/walk/sample-images.js';
 import { checkSampling, checkSize, type SampleOptions } from '../samplers/walk/sample-options.js';
 import { SAMPLER } from '../samplers/walk/sampler.js';

@@ -10,7 +10,7 @@ import { type Plugin, Trainer } from '../../../core/index.js';
 import { runsBelow } from '../../../plugins/observe/page/runs.js';
 import { serveRuns } from '../../../plugins/observe/page/server.js';
 import { ui } from '../../../plugins/observe/ui.js';
-import { writeGrid } from '../../../plugins/persist/formats/png.js';
+import { writeGrid } from '../../../plugins/persist/formats/pictures.js';
 import { memoryStore, smallRun } from '../../support/small-run.js';
 
 let folder: string;
