@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PRESETS } from '../../../presets/cli/registry.js';
 import { snake } from '../../../presets/common/option-facts.js';
 import { CLI, inOwnProcess, inThisProcess } from '../../support/command-line.js';
+import { needsOf } from '../../support/preset-needs.js';
 
 let folder: string;
 
@@ -22,6 +23,8 @@ beforeAll(async () => {
     rows.push(JSON.stringify({ file_name: `${i}.png`, text: `${colour} heart` }));
   }
   await writeFile(join(folder, 'images', 'metadata.jsonl'), rows.join('\n'));
+  await writeFile(join(folder, 'twice.json'), '{"learning_rate": 1, "learningRate": 2}');
+  await writeFile(join(folder, 'wrong.json'), '{"learning_rat": 1}');
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -34,8 +37,16 @@ describe('help and faults', () => {
     for (const name of ['train', 'find-lr', 'find-batch-size', 'explain', 'launch', 'sample', 'merge', 'convert', 'devices', 'ui'])
       expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
-      const { code, out } = await steploom('train', name, '--help');
+      const short = await steploom('train', name, '--help');
+      expect([short.code, short.err]).toEqual([0, '']);
+      expect(short.out).toMatch(/--learning_rate[\s\S]*\d+ more: --help all/);
+      expect(short.out.match(/^ {2}--/gm)?.length, short.out).toBeLessThan(20);
+      const { code, out } = await steploom('train', name, '--help', 'all');
       expect(code).toBe(0);
+      expect(out).toMatch(/^Optimizer and schedule:$/m);
+      for (const text of [short.out, out]) expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
+      // What a run does without a flag.
+      expect(out.replace(/\s+/g, ' ')).toContain(`(default ${preset.options.parse(needsOf(preset.options.shape, folder)).outputDir}`);
       for (const option of Object.keys(preset.options.shape)) expect(out, `${name} ${option}`).toContain(`--${snake(option)}`);
     }
   });
@@ -71,7 +82,16 @@ describe('help and faults', () => {
       /DATA_INVALID.*there is no folder absent/,
     ],
     [['train', 'lora-text-to-image', ...small, '--pretrained_model_name_or_path', 'nowhere'], /FILE_MISSING.*nowhere\/model_index.json/],
-    [['train', 'nothing'], /unknown command|too many arguments|error/i],
+    [['train', 'nothing'], /unknown command 'nothing'[\s\S]*\(steploom train --help shows what there is\)/],
+    [['train', 'emojy'], /unknown command 'emojy'[\s\S]*Did you mean emoji/],
+    [['train', 'emoji', '--no-uj'], /unknown option '--no-uj'/],
+    [['train', 'emoji', '--sampler', 'eular'], /--sampler is "eular": expected one of .*; did you mean euler\?/],
+    [['merge'], /\(steploom merge --help shows what there is\)/],
+    [['train', 'emoji', '--config', 'twice.json'], /CONFIG_INVALID.*the option --learning_rate is there twice/],
+    [
+      ['train', 'emoji', '--config', 'wrong.json'],
+      /OPTION_UNKNOWN.*there is no option learningRat .*Did you mean learningRate|Did you mean --learning_rate/,
+    ],
     [['train', 'lora-text-to-image', '--config', 'absent.yaml'], /CONFIG_INVALID.*absent.yaml: there is no such file/],
     [['sample', '--prompt', 'x', '--device', 'abacus'], /--device is "abacus": expected one of auto, .*webgpu.*wasm/],
     [['sample', '--prompt', 'x', '--device', 'wasm', '--lora', 'absent'], /FILE_MISSING.*absent/],

@@ -36,8 +36,8 @@ test('what is refused says what to use, from a file, too; what nobody knows is n
   );
   expect(problems).toEqual([
     "OPTION_UNKNOWN unknown option '--learning_rat' Did you mean --learning_rate?",
-    "OPTION_UNKNOWN unknown option '-z' --help shows what there is.",
-    "OPTION_UNKNOWN unknown option '--qqq' --help shows what there is.",
+    "OPTION_UNKNOWN unknown option '-z' --help all shows what there is.",
+    "OPTION_UNKNOWN unknown option '--qqq' --help all shows what there is.",
     expect.stringMatching(/^OPTION_REFUSED --push_to_hub is not supported: .* hf upload/),
     expect.stringMatching(/^OPTION_REFUSED --hub_model_id is not supported/),
     expect.stringMatching(/^OPTION_REFUSED --validation_images is not supported/),
