@@ -31,6 +31,8 @@ export interface EvaluationOptions {
   readonly metrics?: Readonly<Record<string, Comparison>>;
   /** What else is measured of a batch, by the name it is reported under: a mean over its examples. `shown` makes a figure of the mean over all. */
   readonly measures?: Readonly<Record<string, Measure>>;
+  /** Told on rank 0 how many examples are done. */
+  readonly onProgress?: (done: number, of: number, what: string) => void;
   /** Only so many batches of each process; all by default. */
   readonly batches?: number;
   /** As the objective has it; by default what the model says of itself. */
@@ -41,7 +43,10 @@ export interface EvaluationOptions {
  * The loss and metrics on data that is not trained on, with the weights that onWeights gives for evaluation. They are reported
  * as `loss.held` and by the metrics' names, each example weighing the same.
  */
-export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measures = {}, outputs, batches }: EvaluationOptions = {}) => {
+export const evaluation = (
+  data: Filling<'DATA'>,
+  { every, metrics = {}, measures = {}, outputs, batches, onProgress }: EvaluationOptions = {},
+) => {
   let source: Source | null = null;
   let measure: (() => Promise<Metrics>) | null = null;
   return {
@@ -102,6 +107,7 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
             value.dispose();
           }
           tf.dispose(batch.tensors);
+          if (rank === 0) onProgress?.(Math.min(items, at + worldSize * batchSize), items, 'held out');
         }
         // One rank may have heard of a stop before another: all ask, so that all break off.
         if ((await over(host.stopAsked() ? 1 : 0)) > 0) host.breakOffEvaluation();

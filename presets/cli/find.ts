@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { afterError, type Composition, type LearningRates, printable, Trainer } from '../../core/index.js';
 import { learningRateChart } from '../../plugins/observe/charts/learning-rate-chart.js';
 import { preparation } from '../../plugins/observe/progress/preparation.js';
+import { StatusLine } from '../../plugins/observe/progress/status-line.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { count } from '../common/options.js';
 import { checkOptions, fromText } from './options.js';
@@ -31,6 +32,7 @@ export function addFindLearningRate(program: Command): void {
         trainer.findLearningRate({ onStep: (done, of) => tell(done, of, 'steps tried') }),
       );
       const plot = join(options.outputDir as string, 'learning-rate.png');
+      if (process.stderr.isTTY) StatusLine.of(process.stderr).leave();
       await writeAtomically(plot, await learningRateChart(found));
       for (const line of suggestionLines(found)) console.log(line);
       console.log(printable(`wrote ${plot}`));

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { fail, messageOf, printable, SteploomError, seededRandom, weightsOf } from '../../core/index.js';
 import { lostText } from '../../plugins/models/clip/lost-text.js';
 import { nextFreeName } from '../../plugins/observe/logs/next-name.js';
+import { whileWatched } from '../../plugins/observe/progress/preparation.js';
 import { kindOfPicture } from '../../plugins/persist/formats/picture-file.js';
 import { writeGrid, writePicture } from '../../plugins/persist/formats/pictures.js';
 import { decodeText } from '../../plugins/persist/formats/text.js';
@@ -71,9 +72,11 @@ export function addSample(program: Command): void {
     const away = [o.negativePrompt ?? []].flat();
     for (const what of [...lostText(model.tokenizer, wanted, 'prompts'), ...lostText(model.tokenizer, away, 'negative prompts')])
       console.error(printable(what));
+    const { onProgress: tell } = whileWatched();
     const drawn = await sampleImages(model, weightsOf(model), seededRandom(o.seed), wanted, {
       ...samplingOf(o),
       imagesPerPrompt: o.numImagesPerPrompt,
+      ...(tell ? { onStep: (done: number, of: number) => tell(done, of, 'steps') } : {}),
       ...(o.height === undefined ? {} : { height: o.height }),
       ...(o.width === undefined ? {} : { width: o.width }),
     });

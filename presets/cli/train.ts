@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { afterError, type Composition, type Plugin, printable, SteploomError, Trainer } from '../../core/index.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
+import { StatusLine } from '../../plugins/observe/progress/status-line.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { FAST_DEV_RUN } from '../common/fast-dev-run.js';
@@ -26,9 +27,15 @@ export function addTrain(program: Command): void {
   );
 }
 
+/** Above the bar, where there is one. */
+function sayAbove(text: string): void {
+  if (process.stderr.isTTY) StatusLine.of(process.stderr).print(printable(text));
+  else console.warn(printable(text));
+}
+
 async function train(composition: Composition, { command }: GivenToPreset): Promise<void> {
   const { profile, debug } = command.optsWithGlobals();
-  const trainer = new Trainer(composition, { profile: profile !== undefined });
+  const trainer = new Trainer(composition, { profile: profile !== undefined, warn: sayAbove });
   const { device, text } = await trainer.explain().catch(async (error) => {
     throw await afterError(error, () => trainer.dispose());
   });

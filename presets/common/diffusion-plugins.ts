@@ -5,7 +5,7 @@ import { graphCapture } from '../../plugins/devices/graph-capture.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
-import { preparation } from '../../plugins/observe/progress/preparation.js';
+import { preparation, whileWatched } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
@@ -80,6 +80,7 @@ export async function diffusionPlugins(
           samples(prompts, o.outputDir, {
             ...samplingOf(o),
             imagesPerPrompt: o.numValidationImages,
+            ...(o.quiet ? {} : whileWatched()),
             ...(o.validationSteps ? { every: o.validationSteps } : {}),
             ...(o.validationEpochs ? { everyEpochs: o.validationEpochs } : {}),
           }),
@@ -88,10 +89,10 @@ export async function diffusionPlugins(
     ...(o.validationDataDir === undefined
       ? []
       : [
-          evaluation(
-            data(imageFolder(o.validationDataDir, { ...images, centerCrop: true, ...heldLimit(o) })),
-            o.validationSteps ? { every: o.validationSteps } : {},
-          ),
+          evaluation(data(imageFolder(o.validationDataDir, { ...images, centerCrop: true, ...heldLimit(o) })), {
+            ...(o.validationSteps ? { every: o.validationSteps } : {}),
+            ...(o.quiet ? {} : whileWatched()),
+          }),
         ]),
     ...(o.earlyStoppingPatience === undefined ? [] : [earlyStopping({ patience: o.earlyStoppingPatience })]),
   ];
