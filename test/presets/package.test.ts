@@ -65,7 +65,9 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
   );
   expect(JSON.parse(run(process.execPath, ['train.mjs'], folder).trim().split('\n').at(-1) as string)).toEqual({ step: 2, seen: [0, 1] });
   expect(run(join(folder, 'node_modules', '.bin', 'steploom'), ['--version'], folder).trim()).toBe('0.1.0');
-  expect((await readdir(join(folder, 'node_modules', 'steploom'))).sort()).toEqual([
+  // npm may put what versions differ in below it.
+  const own = (await readdir(join(folder, 'node_modules', 'steploom'))).filter((name) => name !== 'node_modules');
+  expect(own.sort()).toEqual([
     'CHANGELOG.md',
     'CONTRIBUTING.md',
     'LICENSE',
