@@ -2,10 +2,8 @@
 
 export { type CachedLatentsOptions, cachedLatents } from './data/cached-latents.js';
 export { type ImageFolderOptions, imageFolder } from './data/image-folder.js';
-export { type DeviceName, device } from './devices/device.js';
 export { tfjsNode } from './devices/tfjs-node.js';
 export { type TFJSNodeGpuOptions, tfjsNodeGpu } from './devices/tfjs-node-gpu.js';
-export { type WasmOptions, wasm } from './devices/wasm.js';
 export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';
 export { learningRateChart } from './observe/charts/learning-rate-chart.js';
