@@ -131,8 +131,8 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
     nonFiniteGuard(),
     ...(o.mixedPrecision === 'fp16' ? [lossScaling()] : []),
-    jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
-    ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
+    jsonl(o.outputDir, { every: o.loggingSteps }),
+    ...(reports('csv') ? [csv(o.outputDir, { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')
       ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
       : []),
