@@ -22,7 +22,7 @@ test('commands in README and docs exist, with the options they are given', async
       for (const command of line.replace(/\s+#.*/, '').split(' && ')) {
         const [program, ...args] = command.trim().split(/\s+/);
         if (program === 'npm')
-          expect(['ci', 'start', 'test', ...scripts], `${page}: ${command}`).toContain(args[0] === 'run' ? args[1] : args[0]);
+          expect(['ci', 'install', 'start', 'test', ...scripts], `${page}: ${command}`).toContain(args[0] === 'run' ? args[1] : args[0]);
         else if (program === 'python') await readFile(join(root, args[0]));
         else {
           // What a launcher runs stands behind launch's --, or behind the launcher's own npx.
