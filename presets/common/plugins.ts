@@ -105,6 +105,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     ...(o.fastDevRun ? [fastDevRun(o.outputDir)] : []),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
+      options: { ...o },
       reads: [
         o.pretrainedModelNameOrPath,
         o.pretrainedVaeModelNameOrPath,
@@ -136,7 +137,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     ...(reports('tensorboard')
       ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: { ...o }, pictures: o.outputDir })]
       : []),
-    ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
+    ...(o.ui ? [ui({ folder: o.outputDir, options: { ...o }, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({
       into: o.outputDir,

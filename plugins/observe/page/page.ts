@@ -20,7 +20,14 @@ const STYLE = `
   figcaption span { opacity: .8; }
   .u-legend { font-size: 12px; text-align: left; }
   .u-legend .raw { display: none; }
-  .gallery { display: flex; flex-wrap: wrap; gap: 1rem; margin: .75rem 0; }
+  .gallery { display: inline-block; max-width: 100%; box-sizing: border-box; margin: .75rem 0; }
+  .gallery img { display: block; max-height: 480px; cursor: zoom-in; }
+  .gallery input { display: block; width: 100%; }
+  .prompts { margin: .25rem 0 0; opacity: .8; }
+  dialog img { width: min(92vw, 1600px); height: 86vh; object-fit: contain; border: 0; cursor: zoom-out; }
+  .scroll { overflow-x: auto; margin-bottom: 1rem; }
+  table { border-collapse: collapse; font-size: 13px; }
+  th, td { text-align: left; padding: .2rem .75rem .2rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; font-weight: normal; }
   section { border-top: 1px solid var(--line); margin-top: 1rem; padding-top: .25rem; }
   img { max-width: 100%; image-rendering: pixelated; border: 1px solid var(--line); }
   pre { overflow-x: auto; font-size: 12px; }
@@ -38,7 +45,9 @@ const BODY = `
   <label><input id="log" type="checkbox"> logarithmic</label>
   <button id="whole" disabled>The whole run</button>
 </div>
+<div class="scroll"><table id="table" hidden></table></div>
 <main><p id="loading" role="status">Loading</p><p id="none" hidden>There is no run yet.</p><div class="charts" id="charts"></div><div id="runs"></div></main>
+<dialog id="large" aria-label="The picture, enlarged"></dialog>
 `;
 
 let page: Promise<string> | null = null;

@@ -7,6 +7,9 @@ import { isSnapshotFolder } from './snapshot-folders.js';
 /** Where what earlier runs left is moved. */
 const FORMER_RUNS = 'former-runs';
 
+/** The file that is there while a run goes on. */
+export const LOCK = 'run.lock';
+
 /** The file that names a folder's run. */
 export const RUN_FILE = 'run.json';
 
