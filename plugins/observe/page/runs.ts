@@ -60,9 +60,14 @@ export async function formerRecords(path: string, { step, runId }: { step: numbe
 async function stateOf(path: string): Promise<{ options?: Readonly<Record<string, unknown>>; outcome?: string }> {
   try {
     const { options } = JSON.parse(await readFile(join(path, RUN_FILE), 'utf8')) as { options?: Readonly<Record<string, unknown>> };
-    // A run that goes on holds its folder.
-    const holder = await holderOf(join(path, LOCK));
-    return { ...(typeof options === 'object' && options !== null ? { options } : {}), ...(holder ? {} : { outcome: 'not going on' }) };
+    // A run that goes on holds its folder; one that ends, however, lets go of it, but for one that is killed.
+    const lock = join(path, LOCK);
+    const goesOn = (await holderOf(lock)) !== null;
+    const died = !goesOn && (await lstat(lock).catch(() => null)) !== null;
+    return {
+      ...(typeof options === 'object' && options !== null ? { options } : {}),
+      ...(goesOn ? {} : { outcome: died ? 'has died' : 'not going on' }),
+    };
   } catch {
     return {};
   }

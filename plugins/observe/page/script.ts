@@ -83,6 +83,7 @@ function makeChart(field, shown, data) {
     height: 200,
     cursor: { sync: { key: 'steploom' }, drag: { x: true, y: false } },
     scales: { x: { time: false }, y: view.log ? { distr: 3 } : {} },
+    legend: { markers: { dash: (u, i) => { const [on] = u.series[i].dash ?? []; return !on ? 'solid' : on < 3 ? 'dotted' : 'dashed'; } } },
     axes: [axis({ values: (_, ticks) => ticks.map((t) => view.x === 'time' ? lasting(t) : short(t)) }), axis({ size: 62, values: (_, ticks) => ticks.map((t) => t === null ? '' : short(t)) })],
     series: [{ label: view.x, value: (_, v) => v === null || v === undefined ? '' : view.x === 'time' ? lasting(v) : short(v) },
       ...(view.smoothing > 0 ? shown.map((run) => line(run, { stroke: run.colour + '50', dash: [], width: 1, class: 'raw' })) : []), ...shown.map((run) => line(run, {}))],
@@ -129,19 +130,33 @@ function drawPictures(run) {
   const pictures = [...run.pictures].sort((a, b) => stepOf(a.name) - stepOf(b.name));
   run.gallery.hidden = pictures.length === 0;
   if (pictures.length === 0) return;
-  const [caption, image, slider, prompts] = run.gallery.children;
+  const [caption, button, slider, prompts] = run.gallery.children;
+  const image = button.firstChild;
   const place = run.chosen ?? pictures.length - 1;
   const { name, time } = pictures[place];
   const source = './picture?run=' + encodeURIComponent(run.name) + '&name=' + encodeURIComponent(name) + '&time=' + time;
   if (image.getAttribute('src') !== source) image.setAttribute('src', source);
-  image.alt = name;
   const step = stepOf(name);
   caption.textContent = name + (step > 0 && step < Infinity ? ', after step ' + step : '');
+  image.alt = caption.textContent;
   slider.hidden = pictures.length < 2;
   slider.max = pictures.length - 1;
   slider.value = place;
   slider.setAttribute('aria-valuetext', caption.textContent);
   prompts.textContent = [run.options?.validationPrompt ?? []].flat().join(' | ');
+  if (large !== run) return;
+  const [enlarged, told] = at('large').children;
+  if (enlarged.getAttribute('src') !== source) enlarged.setAttribute('src', source);
+  enlarged.alt = caption.textContent;
+  told.textContent = run.name + ': ' + [caption.textContent, prompts.textContent].filter((text) => text).join(': ');
+}
+/** The run whose pictures are enlarged. */
+let large = null;
+/** The newest picture is none chosen, so that what is drawn next is shown. */
+function choose(run, place) {
+  const last = run.pictures.length - 1;
+  run.chosen = place >= last ? undefined : Math.max(0, place);
+  drawPictures(run);
 }
 /** What options differ between runs; where a run is written to always does. */
 function differing() {
@@ -170,7 +185,7 @@ function drawTable() {
     const row = node('tr');
     const first = node('th', { scope: 'row' });
     first.append(run.label);
-    row.append(first, ...cells.map((text) => node('td', {}, text)));
+    row.append(first, ...cells.map((text) => node('td', { title: text }, text)));
     return row;
   }));
 }
@@ -182,11 +197,11 @@ function drawRun(run) {
     run.button = node('button', {}, 'Stop after this step');
     run.button.onclick = () => { run.stopping = true; draw(); fetch('./stop', { method: 'POST', headers: { 'x-steploom': '1' } }).catch(() => undefined); };
     run.gallery = node('figure', { class: 'gallery' });
-    run.gallery.append(node('figcaption'), node('img', { tabindex: 0, role: 'button', 'aria-label': 'Enlarge the picture' }), node('input', { type: 'range', min: 0, 'aria-label': 'Pictures over steps' }), node('p', { class: 'prompts' }));
-    const [, image, slider] = run.gallery.children;
-    image.onclick = () => { at('large').replaceChildren(node('img', { src: image.src, alt: image.alt })); at('large').showModal(); };
-    image.onkeydown = (event) => { if (event.key === 'Enter') image.onclick(); };
-    slider.oninput = () => { run.chosen = Number(slider.value) === run.pictures.length - 1 ? undefined : Number(slider.value); drawPictures(run); };
+    run.gallery.append(node('figcaption'), node('button', { title: 'Enlarge' }), node('input', { type: 'range', min: 0, 'aria-label': 'Pictures over steps' }), node('p', { class: 'prompts' }));
+    const [, button, slider] = run.gallery.children;
+    button.append(node('img'));
+    button.onclick = () => { large = run; drawPictures(run); at('large').showModal(); };
+    slider.oninput = () => choose(run, Number(slider.value));
     run.settings = node('details');
     run.settings.append(node('summary', {}, 'Options'));
     run.plan = node('details');
@@ -265,7 +280,7 @@ async function ask() {
     let changed = runs.size === 0;
     for (const { name, from, records, ...rest } of await answer.json()) {
       const number = runs.size;
-      const run = runs.get(name) ?? { name, colour: COLOURS[number % COLOURS.length], dash: DASHES[number % DASHES.length], records: [] };
+      const run = runs.get(name) ?? { name, colour: COLOURS[number % COLOURS.length], dash: DASHES[(number + Math.floor(number / COLOURS.length)) % DASHES.length], records: [] };
       const before = facts(run);
       if (from === 0) run.records = [];
       run.records.push(...records);
@@ -286,6 +301,17 @@ at('log').onchange = (event) => { view.log = event.target.checked; draw(); };
 at('smoothing').oninput = (event) => { view.smoothing = Number(event.target.value); at('smoothed').textContent = event.target.value; draw(); };
 at('whole').onclick = () => { for (const chart of charts.values()) chart.zoomed = false; at('whole').disabled = true; drawCharts(); };
 at('large').onclick = () => at('large').close();
+at('large').onclose = () => { large = null; };
+at('large').onkeydown = ({ key }) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
+  if (by && large) choose(large, (large.chosen ?? large.pictures.length - 1) + by);
+};
+at('large').firstElementChild.onload = ({ target }) => {
+  const scale = Math.min(0.92 * innerWidth / target.naturalWidth, 0.8 * innerHeight / target.naturalHeight);
+  target.style.width = scale * target.naturalWidth + 'px';
+  // Small pictures keep their pixels; a large one is not to look as though it had any.
+  target.style.imageRendering = scale > 2 ? 'pixelated' : 'auto';
+};
 addEventListener('resize', () => { for (const { plot, figure } of charts.values()) plot.setSize({ width: Math.max(260, figure.clientWidth - 18), height: 200 }); });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { for (const { plot } of charts.values()) plot.redraw(false, true); });
 ask();

@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import sharp from 'sharp';
@@ -360,6 +361,9 @@ describe.runIf(found)('the page in headless Chromium', () => {
       second: { ...told, outputDir: 'y', learningRate: 0.2 },
     }))
       await writeFile(join(folder, name, 'run.json'), JSON.stringify({ id: name, options }));
+    // What a run that was killed leaves: its hold on the folder, of a process that is no more.
+    const { pid } = spawnSync(process.execPath, ['--version']);
+    await writeFile(join(folder, 'second', 'run.lock'), JSON.stringify({ pid, host: hostname() }));
     const { address, close } = await serveRuns({ runs: runsBelow(folder) });
     try {
       await inBrowser(address, async (tab) => {
@@ -399,7 +403,7 @@ describe.runIf(found)('the page in headless Chromium', () => {
           ),
         ).toEqual([
           ['not going on', '0.1', '4'],
-          ['not going on', '0.2', ''],
+          ['has died', '0.2', ''],
         ]);
         expect(await tab.locator('section[data-run="first"] details:has-text("Options") pre').textContent()).toContain('seed: 3');
         // The pictures of a run are one, with a slider over their steps, and what is drawn in them.
@@ -413,8 +417,14 @@ describe.runIf(found)('the page in headless Chromium', () => {
         await shot(tab, 'enlarged');
         await tab.keyboard.press('Escape');
         expect(await tab.isVisible('dialog img')).toBe(false);
-        await gallery.locator('img').press('Enter');
+        await gallery.locator('button').press('Enter');
         expect(await tab.isVisible('dialog img')).toBe(true);
+        expect(await tab.textContent('dialog p')).toBe('first: grid-20.png, after step 20: a red cat | a dog');
+        // From picture to picture, and no further than the last.
+        for (const told of ['grid-100.png, after step 100', 'grid-after.png', 'grid-after.png']) {
+          await tab.keyboard.press('ArrowRight');
+          expect(await tab.textContent('dialog p')).toBe(`first: ${told}: a red cat | a dog`);
+        }
         await tab.click('dialog img');
         await shot(tab, 'two-runs');
         // Zoomed by drawing over a part, and back.
