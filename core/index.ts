@@ -56,6 +56,8 @@ export { recomputed, withRecomputedBlocks } from './recomputed.js';
 export { type Capturable, type CapturedGraph, type GraphCapturer, ReplayedPart } from './replayed.js';
 export { macrotask } from './run/breathe.js';
 export type { Explanation } from './run/explain.js';
+export type { BatchSizeOptions, BatchSizes, BatchTrial } from './run/find-batch-size.js';
+export type { LearningRateOptions, LearningRates } from './run/find-learning-rate.js';
 export type { At, Extremes } from './run/history.js';
 export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';

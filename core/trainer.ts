@@ -6,6 +6,8 @@ import type { FinishedRecord, Requests } from './plugin/hooks.js';
 import type { AnyPlugin } from './plugin/plugin.js';
 import { DEVICE, EVALUATION, PICTURES, type Role, type RoleName, type Roles } from './plugin/roles.js';
 import { type Explanation, explainRun } from './run/explain.js';
+import { type BatchSizeOptions, type BatchSizes, findBatchSize } from './run/find-batch-size.js';
+import { findLearningRate, type LearningRateOptions, type LearningRates } from './run/find-learning-rate.js';
 import type { Extremes } from './run/history.js';
 import { prepare } from './run/prepare.js';
 import type { SessionOptions } from './run/prepared.js';
@@ -123,6 +125,28 @@ export class Trainer {
    */
   async sample(prompts?: readonly string[]): Promise<TensorData> {
     return (await this.filling(PICTURES, 'samples()')).draw(prompts);
+  }
+
+  /**
+   * A range test of learning rates on the first steps of the run, before it is trained: weights, the states of plugins and what is drawn at random are as
+   * before afterwards, bit for bit. Of several processes each calls it.
+   */
+  async findLearningRate(options: LearningRateOptions = {}): Promise<LearningRates> {
+    return findLearningRate(await this.beforeTraining(), options);
+  }
+
+  /**
+   * The largest microBatch that fits into the device's memory, by trying, before the run is trained; everything is as before afterwards. Of several processes
+   * each calls it.
+   */
+  async findBatchSize(options: BatchSizeOptions = {}): Promise<BatchSizes> {
+    return findBatchSize((await this.beforeTraining()).prepared, options);
+  }
+
+  private async beforeTraining(): Promise<Session> {
+    if (this.started)
+      fail('TRAINED_TWICE', 'core', 'this Trainer has trained already', 'Look for it before train(), or with another Trainer.');
+    return this.setUp();
   }
 
   private async filling<N extends RoleName>(role: Role<N>, plugin: string): Promise<Roles[N]> {

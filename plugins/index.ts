@@ -3,12 +3,11 @@
 export { type CachedLatentsOptions, cachedLatents } from './data/cached-latents.js';
 export { type ImageFolderOptions, imageFolder } from './data/image-folder.js';
 export { type ParquetPicturesOptions, parquetPictures } from './data/parquet-pictures.js';
-export { type DeviceName, device } from './devices/device.js';
 export { tfjsNode } from './devices/tfjs-node.js';
 export { type TFJSNodeGpuOptions, tfjsNodeGpu } from './devices/tfjs-node-gpu.js';
-export { type WasmOptions, wasm } from './devices/wasm.js';
 export { type MpiOptions, mpi } from './distributed/mpi.js';
 export * from './index.browser.js';
+export { learningRateChart } from './observe/charts/learning-rate-chart.js';
 export { type CsvOptions, csv } from './observe/csv.js';
 export { type JsonlOptions, jsonl } from './observe/jsonl.js';
 export { type MlflowSettings, mlflowSettings } from './observe/mlflow/settings.js';

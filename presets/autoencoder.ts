@@ -5,6 +5,7 @@ import { imageFolder } from '../plugins/data/image-folder.js';
 import { parseAutoencoderKLConfig } from '../plugins/models/vae/config.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { autoencoderPlugins, autoencoderTraining, usualPictures } from './common/autoencoder-plugins.js';
+import { devRun, fewest, heldLimit } from './common/fast-dev-run.js';
 import type { AutoencoderOptions } from './common/option-types/autoencoder.js';
 import { count, imageOptions, modelOptions, optimizerOptions, runOptions, share, text } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
@@ -36,7 +37,7 @@ export const autoencoderOptions = z.strictObject({
 
 /** Trains an autoencoder on a folder of images: a new one of a config.json, or one that there is. */
 export async function autoencoder(options: AutoencoderOptions): Promise<Composition> {
-  const o = parseOptions('autoencoder', autoencoderOptions, options);
+  const o = devRun(parseOptions('autoencoder', autoencoderOptions, options));
   const { from, factor, usual } = await sourceOf(o);
   const resolution =
     o.resolution ??
@@ -56,9 +57,9 @@ export async function autoencoder(options: AutoencoderOptions): Promise<Composit
       data: imageFolder(o.trainDataDir, {
         ...images,
         centerCrop: o.centerCrop,
-        ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
+        ...fewest(o.maxTrainSamples, o.limitItems),
       }),
-      held: o.validationDataDir === undefined ? null : imageFolder(o.validationDataDir, { ...images, centerCrop: true }),
+      held: o.validationDataDir === undefined ? null : imageFolder(o.validationDataDir, { ...images, centerCrop: true, ...heldLimit(o) }),
       evaluateEvery: o.validationSteps,
       earlyStoppingPatience: o.earlyStoppingPatience,
       shown: { flip: o.randomFlip ? 0.5 : 0, colours: o.colourShare },

@@ -5,6 +5,7 @@ import { preparation } from '../plugins/observe/progress/preparation.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { classPictures } from './common/class-pictures.js';
 import { diffusionPlugins } from './common/diffusion-plugins.js';
+import { devRun, fewest } from './common/fast-dev-run.js';
 import { loraOf, loraOptions } from './common/lora-options.js';
 import { modelSource } from './common/model-source.js';
 import type { DreamboothLoraOptions } from './common/option-types/dreambooth-lora.js';
@@ -74,7 +75,7 @@ export const dreamboothLoraOptions = options
 
 /** Teaches a text-to-image model one thing with LoRA, from some images of it (DreamBooth, Ruiz et al. 2022). */
 export async function dreamboothLora(given: DreamboothLoraOptions): Promise<Composition> {
-  const o = parseOptions('dreambooth-lora', dreamboothLoraOptions, given);
+  const o = devRun(parseOptions('dreambooth-lora', dreamboothLoraOptions, given));
   const adapter = loraOf(o);
   const prior = o.withPriorPreservation
     ? { folder: o.classDataDir as string, caption: o.classPrompt as string, count: o.numClassImages }
@@ -91,7 +92,7 @@ export async function dreamboothLora(given: DreamboothLoraOptions): Promise<Comp
     ...pushOf(o),
     ...(await diffusionPlugins(o, given, {
       folder: o.instanceDataDir,
-      options: { caption: o.instancePrompt, ...(prior ? { prior: { ...prior, weight: o.priorLossWeight } } : {}) },
+      options: { caption: o.instancePrompt, ...fewest(o.limitItems), ...(prior ? { prior: { ...prior, weight: o.priorLossWeight } } : {}) },
     })),
   );
 }

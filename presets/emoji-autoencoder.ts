@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { autoencoderPlugins, autoencoderTraining } from './common/autoencoder-plugins.js';
+import { devRun, heldLimit } from './common/fast-dev-run.js';
 import type { EmojiAutoencoderOptions } from './common/option-types/emoji-autoencoder.js';
 import { count, optimizerOptions, runOptions } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
@@ -30,18 +31,14 @@ export const emojiAutoencoderOptions = z.strictObject({
 
 /** Trains the autoencoder of the main job's base model, on Noto's icons without those that its style is judged by. */
 export async function emojiAutoencoder(options: EmojiAutoencoderOptions = {}): Promise<Composition> {
-  const o = parseOptions('emoji-autoencoder', emojiAutoencoderOptions, options);
+  const o = devRun(parseOptions('emoji-autoencoder', emojiAutoencoderOptions, options));
   const icons = await renderEmoji('icons', o.resolution);
   const held = new Set(splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held).held);
   return compose(
     ...autoencoderPlugins(emojiAutoencoderOptions, o, options, {
       from: emojiAutoencoderConfig(o.resolution),
-      data: emojiData(
-        icons.filter((icon) => !held.has(icon)),
-        o.resolution,
-        o.trainBatchSize,
-      ),
-      held: emojiData([...held], o.resolution, o.trainBatchSize),
+      data: emojiData(icons.filter((icon) => !held.has(icon)).slice(0, o.limitItems), o.resolution, o.trainBatchSize),
+      held: emojiData([...held].slice(0, heldLimit(o).maxSamples), o.resolution, o.trainBatchSize),
       evaluateEvery: o.validationSteps,
       earlyStoppingPatience: undefined,
       shown: { flip: 0.5, colours: 0.5 },

@@ -11,6 +11,7 @@ import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
 import { usualPictures } from './common/autoencoder-plugins.js';
 import { denoisingOf } from './common/denoising-of.js';
+import { devRun } from './common/fast-dev-run.js';
 import type { EmojiBaseOptions } from './common/option-types/emoji-base.js';
 import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions, text } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
@@ -46,7 +47,7 @@ export const emojiBaseOptions = z.strictObject({
 
 /** Trains the base model that the emoji job starts from, on Noto's icons. */
 export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composition> {
-  const o = parseOptions('emoji-base', emojiBaseOptions, options);
+  const o = devRun(parseOptions('emoji-base', emojiBaseOptions, options));
   const vae = folder(o.pretrainedVaeModelNameOrPath);
   const { factor, usual: side } = await usualPictures(vae);
   if (side === null)
@@ -65,7 +66,7 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
       train: 'everything',
       mixedPrecision: o.mixedPrecision,
     }),
-    cachedLatents(emojiData(icons, side, o.trainBatchSize), o.quiet ? {} : { onProgress: preparation() }),
+    cachedLatents(emojiData(icons.slice(0, o.limitItems), side, o.trainBatchSize), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
     ...commonPlugins(emojiBaseOptions, o, options),

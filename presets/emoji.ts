@@ -10,6 +10,7 @@ import { summary } from '../plugins/observe/summary.js';
 import { folder } from '../plugins/persist/formats/folder.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { denoisingOf } from './common/denoising-of.js';
+import { devRun } from './common/fast-dev-run.js';
 import type { EmojiOptions } from './common/option-types/emoji.js';
 import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions, text } from './common/options.js';
 import { emojiBaseFolder } from './common/package-root.js';
@@ -62,7 +63,7 @@ const EMOJI_TARGETS = [
 
 /** The main job: teaches the base model to draw in another style, from 64 images, with LoRA. */
 export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
-  const o = parseOptions('emoji', emojiOptions, options);
+  const o = devRun(parseOptions('emoji', emojiOptions, options));
   const base = folder(o.pretrainedModelNameOrPath ?? emojiBaseFolder());
   const { usual: side } = await pictureSizes(base);
   if (side === null)
@@ -77,7 +78,7 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
       mixedPrecision: o.mixedPrecision,
     }),
     adapter,
-    cachedLatents(emojiData(train, side, o.trainBatchSize, delft), o.quiet ? {} : { onProgress: preparation() }),
+    cachedLatents(emojiData(train.slice(0, o.limitItems), side, o.trainBatchSize, delft), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
     ...commonPlugins(emojiOptions, o, options),

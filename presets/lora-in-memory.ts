@@ -1,6 +1,7 @@
 import { type Composition, compose, type Plugin, run, type TensorData } from '../core/index.js';
 import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
 import { arrays } from '../plugins/data/arrays.js';
+import { limitItems } from '../plugins/data/limit-items.js';
 import { graphCapture } from '../plugins/devices/graph-capture.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { clipping } from '../plugins/gradients/clipping.js';
@@ -10,7 +11,7 @@ import { type TextToImageModelOptions, textToImageModel } from '../plugins/model
 import { type DenoisingOptions, denoising } from '../plugins/objectives/denoising.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
 import type { Files } from '../plugins/persist/formats/files.js';
-import { cosine } from '../plugins/schedules/cosine.js';
+import { constant } from '../plugins/schedules/constant.js';
 import { warmup } from '../plugins/schedules/warmup.js';
 
 export interface LoraInMemoryOptions extends DenoisingOptions {
@@ -24,12 +25,14 @@ export interface LoraInMemoryOptions extends DenoisingOptions {
   readonly captions: readonly string[];
   /** Length of the run in optimizer steps. */
   readonly steps: number;
-  /** Images in a microBatch. Default: 8. */
+  /** Images in a microBatch. Default: 16. */
   readonly batchSize?: number;
-  /** The base learning rate. Default: 0.001. */
+  /** The base learning rate. Default: 0.0001. */
   readonly learningRate?: number;
   /** Steps over which the rate rises from 0. Default: 0. */
   readonly warmupSteps?: number;
+  /** Train on only so many of the images, to see whether they can be learnt by heart. */
+  readonly limitItems?: number;
   /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
   /** The adapters; on the denoiser's attention by default. */
@@ -38,19 +41,20 @@ export interface LoraInMemoryOptions extends DenoisingOptions {
   readonly mixedPrecision?: TextToImageModelOptions['mixedPrecision'];
 }
 
-/** LoRA on images in memory: nothing in it needs Node, so it trains in a browser too. */
+/** LoRA on images in memory, with the defaults of the command line's lora-text-to-image: nothing in it needs Node, so it trains in a browser too. */
 export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
   compose(
-    run({ learningRate: o.learningRate ?? 1e-3, steps: o.steps, warmupSteps: o.warmupSteps ?? 0, seed: o.seed ?? 0 }),
+    run({ learningRate: o.learningRate ?? 1e-4, steps: o.steps, warmupSteps: o.warmupSteps ?? 0, seed: o.seed ?? 0 }),
     o.device,
     textToImageModel({ from: o.model, train: 'nothing', mixedPrecision: o.mixedPrecision ?? 'no' }),
     lora(o.lora),
-    arrays({ images: o.images }, { batchSize: o.batchSize ?? 8, strings: { text: o.captions } }),
+    arrays({ images: o.images }, { batchSize: o.batchSize ?? 16, strings: { text: o.captions } }),
+    ...(o.limitItems === undefined ? [] : [limitItems(o.limitItems)]),
     denoising(o),
     graphCapture(),
     distributed(),
     adamw(),
-    cosine(),
+    constant(),
     warmup(),
     clipping(),
     nonFiniteGuard(),

@@ -3,6 +3,7 @@ import { type Composition, compose } from '../core/index.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
 import { saveLora } from '../plugins/persist/save-lora.js';
 import { captionedPictures, diffusionPlugins } from './common/diffusion-plugins.js';
+import { devRun } from './common/fast-dev-run.js';
 import { loraOf, loraOptions } from './common/lora-options.js';
 import { modelSource } from './common/model-source.js';
 import type { LoraTextToImageOptions } from './common/option-types/lora-text-to-image.js';
@@ -45,7 +46,7 @@ export const loraTextToImageOptions = oneSource(
 
 /** Fine-tunes a text-to-image model with LoRA on a folder of images. */
 export async function loraTextToImage(options: LoraTextToImageOptions): Promise<Composition> {
-  const o = parseOptions('lora-text-to-image', loraTextToImageOptions, options);
+  const o = devRun(parseOptions('lora-text-to-image', loraTextToImageOptions, options));
   const adapter = loraOf(o);
   return compose(
     textToImageModel({ ...modelSource(o), train: 'nothing', mixedPrecision: o.mixedPrecision }),

@@ -15,6 +15,7 @@ import type { NamePattern } from '../core/name-pattern.js';
 import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
 import { mergeAtEnd } from '../plugins/adapters/merge-at-end.js';
 import { arrays } from '../plugins/data/arrays.js';
+import { limitItems } from '../plugins/data/limit-items.js';
 import { distributed } from '../plugins/distributed/distributed.js';
 import { nonFiniteGuard } from '../plugins/gradients/non-finite-guard.js';
 import { layersModel } from '../plugins/models/layers-model.js';
@@ -54,6 +55,10 @@ export interface SupervisedPresetOptions extends SupervisedObjectiveOptions {
   readonly weightDecay?: number;
   /** Steps over which the rate rises from 0. Default: 0. */
   readonly warmupSteps?: number;
+  /** Train on only so many of the examples, to see whether they can be learnt by heart. */
+  readonly limitItems?: number;
+  /** Make one step, and evaluate one batch: to see that everything works. Default: false. */
+  readonly fastDevRun?: boolean;
   /** No progress bar, nor lines of progress. Default: false. */
   readonly quiet?: boolean;
   /** Every random draw follows from it. Default: 0. */
@@ -93,13 +98,20 @@ export function supervised(o: SupervisedPresetOptions): Composition {
   const data = isPlugin(o.data) ? o.data : arrays(o.data, { batchSize });
   const held = o.validation && (isPlugin(o.validation) ? o.validation : arrays(o.validation as Columns, { batchSize, shuffle: false }));
   const adapter = o.lora && lora({ below: '', ...o.lora });
-  const length = o.steps === undefined ? { epochs: o.epochs ?? 1 } : { steps: o.steps };
+  const length = o.fastDevRun ? { steps: 1 } : o.steps === undefined ? { epochs: o.epochs ?? 1 } : { steps: o.steps };
   const plugins: (AnyPlugin | undefined)[] = [
-    run({ learningRate: o.learningRate ?? 1e-3, weightDecay: o.weightDecay ?? 0, warmupSteps: o.warmupSteps ?? 0, seed, ...length }),
+    run({
+      learningRate: o.learningRate ?? 1e-3,
+      weightDecay: o.weightDecay ?? 0,
+      warmupSteps: o.fastDevRun ? 0 : (o.warmupSteps ?? 0),
+      seed,
+      ...length,
+    }),
     o.device,
     model,
     adapter,
     data as AnyPlugin,
+    o.limitItems === undefined ? undefined : limitItems(o.limitItems),
     supervisedObjective(o),
     distributed(),
     adamw(),
@@ -109,7 +121,8 @@ export function supervised(o: SupervisedPresetOptions): Composition {
       evaluation(held as Filling<'DATA'>, {
         metrics: metricsOf(o.metrics),
         ...(o.outputs ? { outputs: o.outputs } : {}),
-        ...(o.evaluateEvery ? { every: o.evaluateEvery } : {}),
+        ...(o.evaluateEvery && !o.fastDevRun ? { every: o.evaluateEvery } : {}),
+        ...(o.fastDevRun ? { batches: 1 } : {}),
       }),
     o.quiet ? undefined : progress(),
     adapter && mergeAtEnd(adapter),

@@ -6,6 +6,7 @@ import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
 import { captionedPictures, diffusionPlugins } from './common/diffusion-plugins.js';
+import { devRun } from './common/fast-dev-run.js';
 import { modelSource } from './common/model-source.js';
 import type { TextToImageOptions } from './common/option-types/text-to-image.js';
 import {
@@ -47,7 +48,7 @@ export const textToImageOptions = oneSource(
 
 /** Trains a text-to-image model whole, on a folder of images. */
 export async function textToImage(options: TextToImageOptions): Promise<Composition> {
-  const o = parseOptions('text-to-image', textToImageOptions, options);
+  const o = devRun(parseOptions('text-to-image', textToImageOptions, options));
   return compose(
     textToImageModel({ ...modelSource(o), train: o.trainTextEncoder ? 'everything' : 'unet', mixedPrecision: o.mixedPrecision }),
     ...commonPlugins(textToImageOptions, o, options),

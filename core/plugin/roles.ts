@@ -86,6 +86,8 @@ export interface Device {
    * goes on have it: for them the core loads and sends the next batch while the present one is worked on.
    */
   upload?(tensor: Tensor): void;
+  /** Gives back the memory that it keeps for tensors to come. */
+  release?(): void;
   /** An error in words where what was thrown is a raw one of the device's own; otherwise undefined. */
   inWords?(thrown: unknown): Error | undefined;
 }

@@ -58,6 +58,11 @@ export class Session implements Machinery {
     return profile ? profile.core('loading', work) : work();
   }
 
+  /** Frees the batch that was loaded for the next step, which is another one. */
+  forgetBatches(): Promise<void> {
+    return this.loader.drop();
+  }
+
   gradients(batch: Batch | null, micro: Micro): Sum {
     return microBatchSum(this.prepared, batch, micro);
   }
@@ -189,6 +194,6 @@ export class Session implements Machinery {
   async dispose(): Promise<void> {
     if (this.isDisposed) return;
     this.isDisposed = true;
-    await disposeRun(this.prepared, [() => this.records.settled(), () => this.loader.drop()]);
+    await disposeRun(this.prepared, [() => this.records.settled(), () => this.forgetBatches()]);
   }
 }

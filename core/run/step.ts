@@ -32,7 +32,7 @@ export function microBatchSum(run: Prepared, batch: Batch | null, micro: Micro):
         trained,
         // The gradient of a mean over items, times items, is the sum that accumulation and all-reduce add up; the loop divides once.
         () => hooks.scaleLoss.call(items),
-        hooks.onGradient.isUsed() ? (path, gradient) => hooks.onGradient.call(path, gradient, micro) : undefined,
+        hooks.onGradient.taps.length > 0 ? (path, gradient) => hooks.onGradient.call(path, gradient, micro) : undefined,
       );
     const { loss, gradients, missing } = profile ? profile.core('backward', passes) : passes();
     if (missing.length > 0 && micro.step === run.startStep && micro.index === 0) {

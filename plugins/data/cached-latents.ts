@@ -48,6 +48,8 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
   const texts = new TextCache(kept);
   let source: PictureSource;
   let latents: LatentCache | null = null;
+  /** What there is before all are computed: those of steps that are tried before the first one. */
+  let early: () => LatentCache | null = () => null;
   const nameDamaged = () => {
     if (damaged.length > 0) warn(`damaged files are computed and written again: ${abridged(damaged)}`);
     damaged = [];
@@ -75,6 +77,10 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
           ? { ...model, encode: texts.encoder(model), leaveDevice: () => leaveDevice(host.model()) }
           : model,
       );
+      early = () => {
+        const model = host.model();
+        return isTextToImage(model) && model.codec.isLearned ? new LatentCache(model, source, kept) : null;
+      };
       hooks.onStart.tapPromise(async () => {
         const model = host.model();
         const { rank, worldSize, sum } = resolve(COLLECTIVE);
@@ -115,6 +121,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
       return {
         ...source,
         async load(ids, more) {
+          latents ??= early();
           if (!latents) return source.load(ids, more);
           const found = await latents.of(ids, more.epoch);
           nameDamaged();

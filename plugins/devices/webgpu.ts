@@ -12,6 +12,7 @@ export const webgpu = () => ({
   upload(tensor: tf.Tensor): void {
     deviceOf<WebGPUDevice>(tf.backend()).upload(tensor);
   },
+  release: (): void => deviceOf<WebGPUDevice>(tf.backend()).buffers.trim(),
   async setUp(): Promise<DeviceReport> {
     const { adapter, backend } = await install();
     const { maxBufferSize, maxStorageBufferBindingSize } = backend.device.limits;

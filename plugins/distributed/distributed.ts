@@ -48,7 +48,7 @@ export const distributed = ({
   let ofWeights: Reducer | null = null;
   return {
     name: 'distributed',
-    after: [COLLECTIVE],
+    after: [COLLECTIVE, 'limit-items'],
     apply(host: Host) {
       const { hooks, resolve } = host;
       const collective = resolve(COLLECTIVE);

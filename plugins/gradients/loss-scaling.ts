@@ -30,8 +30,17 @@ export const lossScaling = ({ initialScale = 65_536, factor = 2, growthInterval 
     scale = null;
     good = null;
   };
-  /** There from the start on. */
-  const now = (): Scalar => scale as Scalar;
+  const begin = () => {
+    release();
+    scale = tf.keep(tf.scalar(start.scale));
+    good = tf.keep(tf.scalar(start.good));
+    told = start.scale;
+  };
+  /** There from the start on, or from the first step that is tried before. */
+  const now = (): Scalar => {
+    if (!scale) begin();
+    return scale as unknown as Scalar;
+  };
   return {
     name: 'loss-scaling',
     requires: [GUARD],
@@ -42,12 +51,7 @@ export const lossScaling = ({ initialScale = 65_536, factor = 2, growthInterval 
         if (!(factor > 1 && Number.isFinite(factor))) check.invalid(`factor is ${factor}`, 'Give a number above 1.');
         check.whole('growthInterval', growthInterval, 1);
       });
-      hooks.onStart.tap(() => {
-        release();
-        scale = tf.scalar(start.scale);
-        good = tf.scalar(start.good);
-        told = start.scale;
-      });
+      hooks.onStart.tap(begin);
       hooks.scaleLoss.tap((seed) => {
         const scaled = tf.mul(seed, now()) as Scalar;
         if (typeof seed !== 'number') seed.dispose();
@@ -86,6 +90,7 @@ export const lossScaling = ({ initialScale = 65_536, factor = 2, growthInterval 
       return { scale: scaleNow, good: goodNow };
     },
     async restore(state: State) {
+      release();
       start = { scale: state.scale as number, good: state.good as number };
     },
     dispose: release,

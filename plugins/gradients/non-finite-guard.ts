@@ -84,6 +84,9 @@ export const nonFiniteGuard = ({ stopAfter = 10, stopAtShare = 0.5 }: NonFiniteG
       return { skipped, inRow, steps, recent };
     },
     async restore(state: State) {
+      // What was found since is of steps that are taken back.
+      await settle();
+      failure = null;
       skipped = state.skipped as number;
       inRow = state.inRow as number;
       // Snapshots before these were kept lack them.

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { continueLog } from './logs/continue-log.js';
@@ -17,10 +18,11 @@ const cell = (value: unknown): string => {
 };
 
 /**
- * Writes training's records as a table (RFC 4180), whose columns are the first record's fields and the run's id. Records without a loss (evaluations) have
+ * Writes training's records into log.csv of a folder, as a table (RFC 4180), whose columns are the first record's fields and the run's id. Records without a loss (evaluations) have
  * other fields and are left out. A resumed run goes on in the same table. Needs Node.
  */
-export const csv = (path: string, { every = 10 }: CsvOptions = {}) => {
+export const csv = (folder: string, { every = 10 }: CsvOptions = {}) => {
+  const path = join(folder, 'log.csv');
   let file: OpenLog | null = null;
   let columns: string[] | null = null;
   return {

@@ -32,6 +32,10 @@ export interface EvaluationOptions {
   readonly metrics?: Readonly<Record<string, Comparison>>;
   /** What else is measured of a batch, by the name it is reported under: a mean over its examples. `shown` makes a figure of the mean over all. */
   readonly measures?: Readonly<Record<string, Measure>>;
+  /** Told on rank 0 how many examples are done. */
+  readonly onProgress?: (done: number, of: number, what: string) => void;
+  /** Only so many batches of each process; all by default. */
+  readonly batches?: number;
   /** As the objective has it; by default what the model says of itself. */
   readonly outputs?: Outputs;
 }
@@ -40,7 +44,10 @@ export interface EvaluationOptions {
  * The loss and metrics on data that is not trained on, with the weights that onWeights gives for evaluation. They are reported
  * as `loss.held` and by the metrics' names, each example weighing the same.
  */
-export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measures = {}, outputs }: EvaluationOptions = {}) => {
+export const evaluation = (
+  data: Filling<'DATA'>,
+  { every, metrics = {}, measures = {}, outputs, batches, onProgress }: EvaluationOptions = {},
+) => {
   let source: Source | null = null;
   let measure: (() => Promise<Metrics>) | null = null;
   return {
@@ -63,7 +70,9 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
         return model;
       });
       hooks.validate.tap((problems) => {
-        if (every !== undefined) problems.options('evaluation').whole('every', every, 1, 'or leave it out for each epoch');
+        const check = problems.options('evaluation');
+        if (every !== undefined) check.whole('every', every, 1, 'or leave it out for each epoch');
+        if (batches !== undefined) check.whole('batches', batches, 1, 'or leave it out for all');
       });
       hooks.onRequest.tap((requests, { step, endsEpoch, last }) =>
         (every === undefined ? endsEpoch : (step + 1) % every === 0 || last) ? { ...requests, evaluate: 1 } : requests,
@@ -74,8 +83,10 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
         const weights = host.weights('evaluate');
         const sums: Record<string, number> = {};
         const { rank, worldSize, sum: over } = resolve(COLLECTIVE);
+        const count = Math.min(microBatches.count, (batches ?? Number.POSITIVE_INFINITY) * worldSize);
+        let seen = 0;
         // Each rank takes its batches in turn; the sums are added up, so that all know the same metrics.
-        for (let at = rank; at < microBatches.count && !host.stopAsked(); at += worldSize) {
+        for (let at = rank; at < count && !host.stopAsked(); at += worldSize) {
           // Lets timers and signals in.
           await new Promise((goOn) => setTimeout(goOn, 0));
           const batch: Batch = await held.load(microBatches.at(at), { epoch: 0, upcoming: microBatches.at(at + worldSize) });
@@ -94,13 +105,16 @@ export const evaluation = (data: Filling<'DATA'>, { every, metrics = {}, measure
             sums[name] = (sums[name] ?? 0) + (await value.data())[0] * batch.items;
             value.dispose();
           }
+          seen += batch.items;
           tf.dispose(batch.tensors);
+          if (rank === 0) onProgress?.(Math.min(count, at + worldSize), count, 'batches held out');
         }
         // One rank may have heard of a stop before another: all ask, so that all break off.
         if ((await over(host.stopAsked() ? 1 : 0)) > 0) host.breakOffEvaluation();
         const means: Record<string, number> = {};
+        const items = await over(seen);
         for (const name of ['loss.held', ...Object.keys(metrics), ...Object.keys(measures)])
-          means[name] = (await over(sums[name] ?? 0)) / held.items;
+          means[name] = (await over(sums[name] ?? 0)) / items;
         for (const [name, { shown }] of Object.entries(measures)) if (shown) means[name] = shown(means[name]);
         return means;
       };

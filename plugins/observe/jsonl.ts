@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Host } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { continueLog } from './logs/continue-log.js';
@@ -9,10 +10,11 @@ export interface JsonlOptions {
 }
 
 /**
- * Writes every record as one line of JSON, with the seconds since the start and the run's id. A resumed run goes on where its snapshot was
+ * Writes every record into log.jsonl of a folder, as one line of JSON, with the seconds since the start and the run's id. A resumed run goes on where its snapshot was
  * taken, in steps and seconds: lines of steps that it makes again are dropped. The log of another run is kept beside it. Needs Node.
  */
-export const jsonl = (path: string, { every = 10 }: JsonlOptions = {}) => {
+export const jsonl = (folder: string, { every = 10 }: JsonlOptions = {}) => {
+  const path = join(folder, 'log.jsonl');
   let file: OpenLog | null = null;
   let started = 0;
   return {

@@ -3,14 +3,9 @@ import { type FinishedRecord, type Host, printable } from '../../core/index.js';
 import { isDue } from './logs/cadence.js';
 import { barLine, type Shown } from './progress/bar.js';
 import { duration } from './progress/duration.js';
+import { StatusLine, type TextStream } from './progress/status-line.js';
 
-/** What is asked of a stream: process.stderr is one. */
-export interface TextStream {
-  readonly isTTY?: boolean;
-  /** Characters in a line; 80 where it does not say. */
-  readonly columns?: number;
-  write(text: string): unknown;
-}
+export type { TextStream };
 
 export interface ProgressOptions {
   /** Show every so many steps; by default each tenth of a second on a terminal, elsewhere each fiftieth of the run and whatever other plugins log. */
@@ -45,15 +40,7 @@ export const progress = ({ every, stream = errorStream() }: ProgressOptions = {}
   let sum: Sum | null = null;
   const taken = new Map<number, Sum>();
   let means: number[] = [];
-  /** What stands on the terminal's last line; empty where it is free. */
-  let bar = '';
-  const clear = () => {
-    if (bar !== '') stream.write('\r\u001b[K');
-  };
-  const leave = () => {
-    if (bar !== '') stream.write('\n');
-    bar = '';
-  };
+  const line = StatusLine.of(stream);
   /** Whether a line, or another state of the bar, is due after a step that is logged anyway. */
   const isShown = (at: { step: number; last: boolean }): boolean =>
     every !== undefined ? isDue(at, every) : hasBar ? at.last || performance.now() - asked >= 100 : isDue(at, Math.ceil(total / 50));
@@ -77,6 +64,10 @@ export const progress = ({ every, stream = errorStream() }: ProgressOptions = {}
     apply({ hooks, isFirstRank }: Host) {
       hooks.onStart.tap((plan) => {
         total = plan.steps;
+        // Steps that were only tried are none of the run's.
+        sum?.loss.dispose();
+        sum = null;
+        firstStep = -1;
       });
       hooks.beforeEpoch.tap(({ step }) => {
         if (firstStep >= 0) return;
@@ -104,9 +95,8 @@ export const progress = ({ every, stream = errorStream() }: ProgressOptions = {}
       hooks.onRecord.tapPromise(async (record) => {
         if (!isFirstRank()) return;
         if (!('loss' in record)) {
-          clear();
-          stream.write(`${metricsLine(record, total)}\n`);
-          if (bar !== '') stream.write(bar);
+          if (hasBar) line.print(metricsLine(record, total));
+          else stream.write(`${metricsLine(record, total)}\n`);
           return;
         }
         const step = Number(record.step);
@@ -121,14 +111,12 @@ export const progress = ({ every, stream = errorStream() }: ProgressOptions = {}
           return;
         }
         means = [...means, mean].slice(-SHOWN_TOGETHER);
-        clear();
-        bar = barLine(shown(record, means.reduce((a, b) => a + b) / means.length), stream.columns ?? 80);
-        stream.write(bar);
+        line.show(barLine(shown(record, means.reduce((a, b) => a + b) / means.length), stream.columns ?? 80));
       });
-      hooks.onEnd.tap(leave);
+      hooks.onEnd.tap(() => line.leave());
     },
     dispose() {
-      leave();
+      line.leave();
       for (const { loss } of [...taken.values(), ...(sum ? [sum] : [])]) loss.dispose();
     },
   };

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { COLLECTIVE, type Filling, fail, type Host, PICTURES, RANDOM, type TensorData } from '../../core/index.js';
 import { lostText } from '../models/clip/lost-text.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
-import { writeGrid } from '../persist/formats/png.js';
+import { writeGrid } from '../persist/formats/pictures.js';
 import { columnsOf, picturesOf, sampleImages } from '../samplers/walk/sample-images.js';
 import { checkSampling, checkSize, type SampleOptions } from '../samplers/walk/sample-options.js';
 import { SAMPLER } from '../samplers/walk/sampler.js';
@@ -14,20 +14,23 @@ export interface SamplesOptions extends Omit<SampleOptions, 'sampler'> {
   readonly every?: number;
   /** And at the end of every so many epochs. */
   readonly everyEpochs?: number;
+  /** Told how many steps of a grid are made. */
+  readonly onProgress?: (done: number, of: number, what: string) => void;
 }
 
 /** Draws the prompts before and after training into grid-before.png and grid-after.png, from the same noise. Needs Node. */
 export const samples = (
   prompts: readonly string[],
   outputDir: string,
-  { every, everyEpochs, sampler: given, ...sampling }: SamplesOptions,
+  { every, everyEpochs, onProgress, sampler: given, ...sampling }: SamplesOptions,
 ) => {
   let lent: Host | null = null;
   /** Draws with the weights that onWeights gives for it; null where a stop kept it from that. */
-  const pictures = async (host: Host, wanted: readonly string[], stop: () => boolean) => {
+  const pictures = async (host: Host, wanted: readonly string[], stop: () => boolean, name?: string) => {
     const model = host.model();
     if (!isTextToImage(model)) return fail('MODEL_UNFIT', 'samples', 'the model is no text-to-image model', 'Use textToImageModel().');
-    const options = { ...sampling, sampler: given ?? host.resolve(SAMPLER), stop };
+    const tell = onProgress && name ? { onStep: (done: number, of: number) => onProgress(done, of, `${name}.png: steps`) } : {};
+    const options = { ...sampling, ...tell, sampler: given ?? host.resolve(SAMPLER), stop };
     const drawn = await sampleImages(model, host.weights('sample'), host.resolve(RANDOM), wanted, options);
     await model.leaveDevice?.();
     return drawn;
@@ -67,7 +70,7 @@ export const samples = (
       /** Whether the picture is there, or another rank's affair; a stop keeps it from being drawn. */
       const draw = async (name: string): Promise<boolean> => {
         if (!host.isFirstRank()) return true;
-        const drawn = await pictures(host, prompts, host.stopAsked);
+        const drawn = await pictures(host, prompts, host.stopAsked, name);
         if (!drawn) {
           host.warn(`${name}.png is not drawn: a stop was asked for`);
           return false;

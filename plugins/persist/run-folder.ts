@@ -2,12 +2,10 @@ import { realpath } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, relative, resolve, sep } from 'node:path';
 import { COLLECTIVE, fail, type Host, messageOf } from '../../core/index.js';
-import { entriesOfRun, isRunsName, moveAside } from './folders/former-run.js';
+import { entriesOfRun, isRunsName, LOCK, moveAside } from './folders/former-run.js';
 import { writeAtomically } from './formats/atomic-file.js';
 import { type Holder, holderOf, takeLock } from './formats/lock.js';
 import { RUN_FILE, runOf } from './formats/run-file.js';
-
-const LOCK = 'run.lock';
 
 const heldBy = (folder: string, { pid, host }: Holder) => `the run of process ${pid} on ${host} writes into ${folder}`;
 const fixFor = (folder: string, { host }: Holder) =>
@@ -19,9 +17,12 @@ const realPath = (path: string): Promise<string> => realpath(path).catch(() => r
 /**
  * Makes a folder one run's: a second run that would write into it meanwhile is refused; what an earlier run left there is moved aside, all of it
  * under former-runs/ and the time, and that is said; a resumed run goes on with what is its own. What the run `reads` (a base model, images) may
- * not lie among what would be moved or written over. To be the first of the plugins that write. Needs Node.
+ * not lie among what would be moved or written over; its `options` are kept in run.json, for who compares runs. To be the first of the plugins that write. Needs Node.
  */
-export const runFolder = (folder: string, { reads = [] }: { readonly reads?: readonly string[] } = {}) => {
+export const runFolder = (
+  folder: string,
+  { reads = [], options }: { readonly reads?: readonly string[]; readonly options?: Readonly<Record<string, unknown>> } = {},
+) => {
   let lock: { release(): Promise<void> } | null = null;
   return {
     name: 'run-folder',
@@ -51,7 +52,7 @@ export const runFolder = (folder: string, { reads = [] }: { readonly reads?: rea
           if ((await runOf(folder)) !== id) {
             const entries = await entriesOfRun(folder);
             if (entries.length > 0) warn(`${folder} holds an earlier run, which was moved to ${await moveAside(folder, entries)}`);
-            await writeAtomically(join(folder, RUN_FILE), `${JSON.stringify({ id, begun: new Date().toISOString() })}\n`);
+            await writeAtomically(join(folder, RUN_FILE), `${JSON.stringify({ id, begun: new Date().toISOString(), options })}\n`);
           }
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code === undefined || 'problems' in (error as object)) throw error;

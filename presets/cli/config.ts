@@ -54,6 +54,10 @@ export async function readConfig(path: string): Promise<Config> {
   const { plugins, ...options } = value;
   const made = typeof plugins === 'function' ? plugins() : (plugins ?? []);
   if (!Array.isArray(made)) bad('plugins is no list');
+  for (const name of Object.keys(options)) {
+    const twin = Object.keys(options).find((other) => other !== name && camel(other) === camel(name));
+    if (twin !== undefined) bad(`the option ${camel(name)} is there twice, in two spellings`);
+  }
   const given = Object.entries(options).filter(([, option]) => option !== null && option !== undefined);
   return { options: Object.fromEntries(given.map(([name, option]) => [camel(name), option])), plugins: made as AnyPlugin[] };
 }

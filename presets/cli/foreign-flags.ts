@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { Problem } from '../../core/index.js';
+import { nearest } from '../common/nearest.js';
 import { snake } from '../common/option-facts.js';
 import { SCRIPT_FLAGS } from '../common/script-flags.js';
 import { PRESETS, type Preset } from './registry.js';
@@ -69,22 +70,11 @@ function unknown({ args }: Command, preset: Preset): Problem[] {
 
 /** What to do about a flag that a preset does not have. */
 function instead(flag: string, preset: Preset): string {
-  const having = Object.entries(PRESETS).filter(([, { options }]) => Object.keys(options.shape).some((name) => snake(name) === flag));
+  const having = Object.entries(PRESETS).filter(([, { options }]) =>
+    Object.keys(options.shape).some((name) => snake(name) === flag.replaceAll('-', '_')),
+  );
   if (having.length > 0) return `It is an option of ${having.map(([name]) => name).join(', ')}.`;
   const known = [...Object.keys(preset.options.shape).map(snake), ...otherFlags(preset), 'config', 'help'];
-  const near = known.map((name) => ({ name, steps: stepsBetween(flag, name) })).sort((a, b) => a.steps - b.steps)[0];
-  return near.steps < flag.length && near.steps <= Math.max(2, flag.length / 4)
-    ? `Did you mean --${near.name}?`
-    : '--help shows what there is.';
-}
-
-/** Letters to put in, take out or change to make one word of another (Levenshtein). */
-function stepsBetween(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1];
-    for (let j = 0; j < b.length; j++) next.push(Math.min(next[j] + 1, row[j + 1] + 1, row[j] + (letter === b[j] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length];
+  const near = nearest(flag.replaceAll('-', '_'), known);
+  return near === undefined ? '--help all shows what there is.' : `Did you mean --${near}?`;
 }

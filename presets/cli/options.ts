@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { z } from 'zod';
 import type { Problem } from '../../core/index.js';
-import { numbersApart, type OptionFacts, type OptionKind, optionFacts, snake } from '../common/option-facts.js';
+import { type OptionFacts, type OptionKind, optionFacts, snake } from '../common/option-facts.js';
 import { parseOptions, type Spelling } from '../common/parse-options.js';
 
 const ON_THE_COMMAND_LINE: Spelling = {
@@ -10,10 +10,13 @@ const ON_THE_COMMAND_LINE: Spelling = {
   give: (name) => `Give --${snake(name)}, or ${name} in a configuration file.`,
 };
 
+/** What stands behind a flag that is true or false. */
+export const YES_OR_NO = '[true|false]';
+
 const PLACEHOLDERS: Readonly<Record<OptionKind, string>> = {
   whole: '<number>',
   number: '<number>',
-  boolean: '[true|false]',
+  boolean: YES_OR_NO,
   text: '<text>',
   choice: '<name>',
   names: '<names>',
@@ -84,10 +87,3 @@ export const checkOptions = <S extends z.ZodObject>(schema: S, options: object, 
 /** A command's options, where they come from the command line alone. */
 export const optionsOf = <S extends z.ZodObject>(command: Command, schema: S): z.output<S> =>
   checkOptions(schema, givenOptions(command, schema));
-
-/** --learning-rate is --learning_rate, and --use8bit_adam --use_8bit_adam, as it was called once; what follows = and single dashes stay as they are. */
-export function underscored(argument: string): string {
-  if (!argument.startsWith('--')) return argument;
-  const [name, ...value] = argument.split('=');
-  return [`--${numbersApart(name.slice(2).replaceAll('-', '_'))}`, ...value].join('=');
-}

@@ -22,16 +22,17 @@ function valueLines({ history, metrics, best }: Result): string[] {
   ];
 }
 
-/** What a run that has ended says: how long it took, losses, what was written, and how to go on. */
-export function outcome(result: Result, stepsMade: number): string[] {
+/** What a run that has ended says: how long it took, losses, what was written, and how to go on. Of a fast dev run that it is deleted. */
+export function outcome(result: Result, stepsMade: number, isTrial = false): string[] {
   const { step, stopped, written, seconds } = result;
   const checkpoint = written.find((path) => /^checkpoint-\d+$/.test(basename(path)));
   const others = written.filter((path) => path !== checkpoint);
   return [
     `${stopped ? 'stopped after step' : 'done: step'} ${step}; ${stepsMade} step${stepsMade === 1 ? '' : 's'} in ${duration(seconds)}`,
     ...valueLines(result),
-    ...(others.length > 0 ? [`wrote ${others.join(', ')}`] : []),
-    ...(checkpoint
+    ...(isTrial ? [`one step of everything went well; the ${written.length} files and folders that it wrote are deleted`] : []),
+    ...(!isTrial && others.length > 0 ? [`wrote ${others.join(', ')}`] : []),
+    ...(!isTrial && checkpoint
       ? [
           `saved ${checkpoint}; go on with the same command and --resume_from_checkpoint latest${
             stopped ? '' : ', and a larger --max_train_steps'

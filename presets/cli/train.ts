@@ -1,13 +1,15 @@
 import type { Command } from 'commander';
 import { afterError, type Composition, type Plugin, printable, SteploomError, Trainer } from '../../core/index.js';
 import { rankFromEnvironment } from '../../plugins/distributed/mpi/environment.js';
+import { StatusLine } from '../../plugins/observe/progress/status-line.js';
 import { PAGE } from '../../plugins/observe/ui.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
+import { FAST_DEV_RUN } from '../common/fast-dev-run.js';
 import { INTRODUCTION } from '../common/introduction.js';
 import { EXIT } from './exit-codes.js';
 import { launchStop } from './launched.js';
 import { outcome } from './outcome.js';
-import { addPresetCommands } from './preset-commands.js';
+import { addPresetCommands, type GivenToPreset } from './preset-commands.js';
 import { profileTable, traceOf } from './profile.js';
 import { printError } from './report.js';
 import { codeOf, stoppable } from './signals.js';
@@ -25,20 +27,27 @@ export function addTrain(program: Command): void {
   );
 }
 
-async function train(composition: Composition, command: Command): Promise<void> {
+/** Above the bar, where there is one. */
+function sayAbove(text: string): void {
+  if (process.stderr.isTTY) StatusLine.of(process.stderr).print(printable(text));
+  else console.warn(printable(text));
+}
+
+async function train(composition: Composition, { command }: GivenToPreset): Promise<void> {
   const { profile, debug } = command.optsWithGlobals();
-  const trainer = new Trainer(composition, { profile: profile !== undefined });
+  const trainer = new Trainer(composition, { profile: profile !== undefined, warn: sayAbove });
   const { device, text } = await trainer.explain().catch(async (error) => {
     throw await afterError(error, () => trainer.dispose());
   });
   const isFirstRank = (rankFromEnvironment()?.rank ?? 0) === 0;
   if (isFirstRank) console.error(`training on ${device}`);
   const tells = isFirstRank && (composition.plugins as readonly Plugin[]).some(({ name }) => name === INTRODUCTION);
+  const isTrial = (composition.plugins as readonly Plugin[]).some(({ name }) => name === FAST_DEV_RUN);
   for (const plugin of composition.plugins as readonly Plugin[]) if (plugin.fills === PAGE) plugin.describe(text);
   try {
     const say = (error: unknown) => printError(error, { debug });
     const { result, stoppedBy, failed } = await stoppable((signal) => trainer.train({ signal }), say);
-    if (tells) for (const line of outcome(result, trainer.stepsMade)) console.error(printable(line));
+    if (tells) for (const line of outcome(result, trainer.stepsMade, isTrial)) console.error(printable(line));
     if (result.profile) console.log(profileTable(result.profile));
     if (typeof profile === 'string' && result.spans) {
       await writeAtomically(profile, traceOf(result.spans, rankFromEnvironment()?.rank ?? 0));

@@ -9,6 +9,7 @@ import { autoencoding } from '../../plugins/objectives/autoencoding.js';
 import { psnr } from '../../plugins/objectives/losses/psnr.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
+import { whileWatched } from '../../plugins/observe/progress/preparation.js';
 import { summary } from '../../plugins/observe/summary.js';
 import type { Files } from '../../plugins/persist/formats/files.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
@@ -58,7 +59,13 @@ export function autoencoderPlugins(
     ...commonPlugins(schema, { ...o, mixedPrecision: 'no' }, given),
     ...(o.useEma ? [ema({ decay: o.emaDecay })] : []),
     ...(held
-      ? [evaluation(held, { measures: { 'psnr.held': psnr }, ...(evaluateEvery === undefined ? {} : { every: evaluateEvery }) })]
+      ? [
+          evaluation(held, {
+            measures: { 'psnr.held': psnr },
+            ...(o.quiet ? {} : whileWatched()),
+            ...(evaluateEvery === undefined ? {} : { every: evaluateEvery }),
+          }),
+        ]
       : []),
     ...(earlyStoppingPatience === undefined ? [] : [earlyStopping({ patience: earlyStoppingPatience })]),
     saveAutoencoder(folder(o.outputDir), { half }),

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { COLLECTIVE, fail, type Host, type Model, RANDOM, type Random, weightsOf } from '../../core/index.js';
 import { type Prior, priorPictures } from '../../plugins/data/image-folder/prior.js';
 import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
-import { writePicture } from '../../plugins/persist/formats/png.js';
+import { writePicture } from '../../plugins/persist/formats/pictures.js';
 import { picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';
 import { checkSampling, checkSize, type SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
 

@@ -7,13 +7,14 @@ import { graphCapture } from '../../plugins/devices/graph-capture.js';
 import { gradientCheckpointing } from '../../plugins/gradients/gradient-checkpointing.js';
 import { earlyStopping } from '../../plugins/observe/early-stopping.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
-import { preparation } from '../../plugins/observe/progress/preparation.js';
+import { preparation, whileWatched } from '../../plugins/observe/progress/preparation.js';
 import { samples } from '../../plugins/observe/samples.js';
 import { summary } from '../../plugins/observe/summary.js';
 import { folder } from '../../plugins/persist/formats/folder.js';
 import { bucketsFrom } from './buckets.js';
 import { dataFolder, streamedTables } from './dataset.js';
 import { denoisingOf } from './denoising-of.js';
+import { fewest, heldLimit } from './fast-dev-run.js';
 import { resolutionFor } from './model-source.js';
 import type {
   bucketOptions,
@@ -29,7 +30,7 @@ import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
 
 /** The options that these presets have, checked and with their defaults. */
-type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet'> &
+type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet' | 'fastDevRun'> &
   OptionValues<typeof modelOptions & typeof pictureOptions & typeof bucketOptions & typeof diffusionOptions & typeof samplingOptions> & {
     readonly captionColumn?: string;
     readonly captionPrefix?: string | undefined;
@@ -53,11 +54,14 @@ const OF_FOLDERS = ['cacheLatents', 'cacheDir', 'skipBadImages', 'folderRepeats'
 type CaptionedOptions = OptionValues<typeof imageOptions & typeof streamingOptions>;
 
 /** The training pictures of presets that take captions from where these are. `given` are the options as they came, without defaults. */
-export async function captionedPictures(o: CaptionedOptions, given: Partial<CaptionedOptions>): Promise<TrainingFolder | TrainingTables> {
+export async function captionedPictures(
+  o: CaptionedOptions & Pick<CommonOptions, 'limitItems'>,
+  given: Partial<CaptionedOptions>,
+): Promise<TrainingFolder | TrainingTables> {
   const options = {
     shuffleCaption: o.shuffleCaption,
     keepTokens: o.keepTokens,
-    ...(o.maxTrainSamples === undefined ? {} : { maxSamples: o.maxTrainSamples }),
+    ...fewest(o.maxTrainSamples, o.limitItems),
   };
   if (!o.streaming || o.datasetName === undefined)
     return { folder: await dataFolder(o), options: { ...options, folderRepeats: o.folderRepeats } };
@@ -119,6 +123,7 @@ export async function diffusionPlugins(
           samples(prompts, o.outputDir, {
             ...samplingOf(o),
             imagesPerPrompt: o.numValidationImages,
+            ...(o.quiet ? {} : whileWatched()),
             ...(o.validationSteps ? { every: o.validationSteps } : {}),
             ...(o.validationEpochs ? { everyEpochs: o.validationEpochs } : {}),
           }),
@@ -127,10 +132,10 @@ export async function diffusionPlugins(
     ...(o.validationDataDir === undefined
       ? []
       : [
-          evaluation(
-            data(imageFolder(o.validationDataDir, { ...images, centerCrop: true })),
-            o.validationSteps ? { every: o.validationSteps } : {},
-          ),
+          evaluation(data(imageFolder(o.validationDataDir, { ...images, centerCrop: true, ...heldLimit(o) })), {
+            ...(o.validationSteps ? { every: o.validationSteps } : {}),
+            ...(o.quiet ? {} : whileWatched()),
+          }),
         ]),
     ...(o.earlyStoppingPatience === undefined ? [] : [earlyStopping({ patience: o.earlyStoppingPatience })]),
   ];

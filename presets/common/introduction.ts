@@ -1,5 +1,7 @@
-import { type Model, type Plugin, printable, type Source, trainablePaths } from '../../core/index.js';
+import { CLOCK, type Model, OPTIMIZER, type Plan, type Plugin, printable, type Source, trainablePaths } from '../../core/index.js';
 import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
+import { duration } from '../../plugins/observe/progress/duration.js';
+import { StatusLine } from '../../plugins/observe/progress/status-line.js';
 import { FAMILY_NAMES, familyOfModel } from '../../plugins/persist/formats/lora/family.js';
 
 /** Where what is trained comes from and goes to, as the options have it. */
@@ -8,6 +10,7 @@ export interface IntroductionOptions {
   readonly trainDataDir?: string | undefined;
   readonly resolution?: number | undefined;
   readonly outputDir: string;
+  readonly mixedPrecision?: string | undefined;
 }
 
 export const INTRODUCTION = 'introduction';
@@ -26,20 +29,53 @@ function modelLine(model: Model, { pretrainedModelNameOrPath, resolution }: Intr
   ].join('');
 }
 
-/** Says what a run is when it begins, on rank 0: model, images, what is trained, batch, length and where it goes. Needs Node. */
-export const introduction = (options: IntroductionOptions, say = (text: string): void => console.error(printable(text))): Plugin => ({
+const size = (bytes: number): string =>
+  bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toPrecision(3)} MiB` : `${(bytes / 2 ** 30).toPrecision(3)} GiB`;
+
+/** What is there in every step. What a step takes beside it depends on the device: find-batch-size tries it. */
+function memoryLine(model: Model, optimizerBytes: number, half: boolean): string {
+  const weights = [...model.parameters.values()].reduce(
+    (sum, { variable, trainable }) => sum + (half && !trainable ? 2 : 4) * variable.size,
+    0,
+  );
+  return `${size(weights)} of weights, ${size(optimizerBytes)} of the optimizer, and what a step takes`;
+}
+
+/** Steps between which a step's time is measured: at first shaders are made and memory is asked for. Runs that are not much longer say nothing of it. */
+const [FROM, TO, LONG] = [10, 30, 100];
+
+/** On a terminal above the bar. */
+function sayAbove(text: string): void {
+  if (process.stderr.isTTY) StatusLine.of(process.stderr).print(printable(text));
+  else console.error(printable(text));
+}
+
+/** Says what a run is when it begins, on rank 0: model, images, what is trained, batch, length, memory and where it goes; and after some steps how long it will take. Needs Node. */
+export const introduction = (options: IntroductionOptions, say = sayAbove): Plugin => ({
   name: INTRODUCTION,
-  apply({ hooks, model: modelOf, isFirstRank, startStep }) {
+  apply: ({ hooks, model: modelOf, isFirstRank, startStep, resolve, plan: planOf }) => {
+    let began = 0;
+    hooks.afterStep.tap((step) => {
+      const made = step + 1 - startStep();
+      const left = planOf().steps - step - 1;
+      if (!isFirstRank() || (made !== FROM && made !== TO)) return;
+      const now = resolve(CLOCK).now();
+      if (made === FROM) began = now;
+      else if (left >= LONG - TO)
+        say(
+          `${'time'.padEnd(9)}about ${duration((((now - began) / (TO - FROM)) * left) / 1000)} for the ${count(left)} steps that are left`,
+        );
+    });
     let facts: Source['facts'];
     hooks.prepareData.tap((source) => {
       facts = source.facts;
       return source;
     });
-    hooks.onStart.tap((plan) => {
+    hooks.onStart.tap((plan: Plan) => {
       if (!isFirstRank()) return;
       const model = modelOf();
-      const size = (path: string) => model.parameters.get(path)?.variable.size ?? 0;
-      const sum = (paths: Iterable<string>) => [...paths].reduce((all, path) => all + size(path), 0);
+      const elements = (path: string) => model.parameters.get(path)?.variable.size ?? 0;
+      const sum = (paths: Iterable<string>) => [...paths].reduce((all, path) => all + elements(path), 0);
       const { batchSize, windowLength, worldSize, effectiveBatch } = plan;
       const rows: (readonly [string, string])[] = [
         ['model', modelLine(model, options)],
@@ -49,10 +85,11 @@ export const introduction = (options: IntroductionOptions, say = (text: string):
         ['batch', `${effectiveBatch} = ${batchSize} x accumulation ${windowLength} x processes ${worldSize}`],
         [
           'length',
-          `${count(plan.steps)} steps, ${plan.epochs === 1 ? '1 epoch' : `${count(plan.epochs)} epochs`} of ${count(plan.stepsPerEpoch)}${
+          `${count(plan.steps)} ${plan.steps === 1 ? 'step' : 'steps'}, ${plan.epochs === 1 ? '1 epoch' : `${count(plan.epochs)} epochs`} of ${count(plan.stepsPerEpoch)}${
             startStep() > 0 ? `; goes on from step ${count(startStep())}` : ''
           }`,
         ],
+        ['memory', memoryLine(model, resolve(OPTIMIZER).stateBytes(), options.mixedPrecision === 'fp16')],
         ['output', options.outputDir],
       ];
       for (const [name, text] of rows) say(`${name.padEnd(9)}${text}`);

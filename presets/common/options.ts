@@ -42,6 +42,13 @@ export const runOptions = {
   threads: count().optional().describe('Threads of the wasm device; by default all cores, divided among the processes of this machine.'),
   maxTrainSteps: count().optional().describe('Length of the run in optimizer steps; wins over num_train_epochs.'),
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),
+  fastDevRun: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Make one step and one of everything else that belongs to the run (evaluation, pictures, checkpoint, saving), then delete what was written.',
+    ),
+  limitItems: count().optional().describe('Train on only so many of the examples, to see whether they can be learnt by heart.'),
   loggingSteps: count().default(10).describe('Write to log.jsonl every so many steps.'),
   reportTo: z
     .array(z.enum(REPORTS))

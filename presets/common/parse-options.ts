@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { type Problem, SteploomError } from '../../core/index.js';
+import { nearest } from './nearest.js';
 import { type OptionFacts, optionFacts } from './option-facts.js';
 
 /** How options are written where they come from, for messages. */
@@ -29,13 +30,22 @@ const isEmptyText = (issue: z.core.$ZodIssue): boolean =>
   (issue.code === 'too_small' && issue.origin === 'string') || (issue.code === 'invalid_union' && issue.errors.flat().some(isEmptyText));
 
 /** What is wrong with a value, in a few words. */
-function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue): string {
+function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue, value: unknown): string {
   if (isEmptyText(issue)) return 'expected a text that is not empty';
-  if (issue.code === 'invalid_value' && choices) return `expected one of ${choices.join(', ')}`;
+  if (issue.code === 'invalid_value' && choices) {
+    const near = typeof value === 'string' ? nearest(value, choices) : undefined;
+    return `expected one of ${choices.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`;
+  }
   if (issue.code === 'invalid_type' || issue.code === 'invalid_union') return `expected ${WANTED[kind]}`;
   if (issue.code === 'too_small') return `expected ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`;
   if (issue.code === 'too_big') return `expected ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}`;
   return issue.message;
+}
+
+/** What may have been meant by names that no option has. */
+function meant(unknown: readonly string[], names: readonly string[]): string {
+  const near = unknown.flatMap((name) => nearest(name, names) ?? []);
+  return near.length > 0 ? `Did you mean ${near.join(', ')}?` : 'docs/options.md lists them, as does --help all.';
 }
 
 /** Faults in the order of the options, those of none at the end. */
@@ -66,7 +76,7 @@ export function parseOptions<S extends z.ZodObject>(
           code: 'OPTION_UNKNOWN',
           plugin: owner,
           what: `there is no option ${issue.keys.map(spelling.unknown).join(', ')}`,
-          fix: `There are: ${[...facts.keys()].join(', ')}.`,
+          fix: meant(issue.keys, [...facts.keys()]),
         };
       const name = String(issue.path[0]);
       const option = facts.get(name) as OptionFacts;
@@ -76,7 +86,7 @@ export function parseOptions<S extends z.ZodObject>(
       return {
         code: 'OPTION_INVALID',
         plugin: owner,
-        what: `${spelling.option(name)} is ${JSON.stringify(value)}: ${fault(option, issue)}`,
+        what: `${spelling.option(name)} is ${JSON.stringify(value)}: ${fault(option, issue, value)}`,
         fix: option.description,
       };
     }),

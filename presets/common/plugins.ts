@@ -20,6 +20,7 @@ import { groups } from '../../plugins/optimizers/groups.js';
 import { checkpoint } from '../../plugins/persist/checkpoint.js';
 import { runName } from '../../plugins/persist/folders/run-name.js';
 import { runFolder } from '../../plugins/persist/run-folder.js';
+import { fastDevRun } from './fast-dev-run.js';
 import { idleOptions } from './idle-options.js';
 import { introduction } from './introduction.js';
 import { notice } from './notice.js';
@@ -112,8 +113,10 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
       ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs } : { steps: o.maxTrainSteps }),
       ...(warm ? (o.lrWarmupSteps === undefined ? { warmupSteps: 500, warmupAtMost: 0.1 } : { warmupSteps: o.lrWarmupSteps }) : {}),
     }),
+    ...(o.fastDevRun ? [fastDevRun(o.outputDir)] : []),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
+      options: { ...o },
       reads: [
         o.pretrainedModelNameOrPath,
         o.pretrainedVaeModelNameOrPath,
@@ -141,13 +144,13 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     ...(o.maxGradNorm > 0 ? [clipping(o.maxGradNorm)] : []),
     nonFiniteGuard(),
     ...(o.mixedPrecision === 'fp16' ? [lossScaling()] : []),
-    jsonl(join(o.outputDir, 'log.jsonl'), { every: o.loggingSteps }),
-    ...(reports('csv') ? [csv(join(o.outputDir, 'log.csv'), { every: o.loggingSteps })] : []),
+    jsonl(o.outputDir, { every: o.loggingSteps }),
+    ...(reports('csv') ? [csv(o.outputDir, { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')
       ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: shown(o), pictures: o.outputDir })]
       : []),
     ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: shown(o), folder: o.outputDir, name: runName(o.outputDir) })] : []),
-    ...(o.ui ? [ui({ folder: o.outputDir, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
+    ...(o.ui ? [ui({ folder: o.outputDir, options: { ...o }, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({
       into: o.outputDir,

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { fail, type Host, type Json, type State } from '../../core/index.js';
 import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
-import { writeGrid } from '../../plugins/persist/formats/png.js';
+import { writeGrid } from '../../plugins/persist/formats/pictures.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
 import { type Drawn, type Figures, type Gallery, judge } from './judge.js';
 

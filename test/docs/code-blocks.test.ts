@@ -22,15 +22,27 @@ test('commands in README and docs exist, with the options they are given', async
       for (const command of line.replace(/\s+#.*/, '').split(' && ')) {
         const [program, ...args] = command.trim().split(/\s+/);
         if (program === 'npm')
-          expect(['ci', 'start', 'test', ...scripts], `${page}: ${command}`).toContain(args[0] === 'run' ? args[1] : args[0]);
+          expect(['ci', 'install', 'start', 'test', ...scripts], `${page}: ${command}`).toContain(args[0] === 'run' ? args[1] : args[0]);
         else if (program === 'python') await readFile(join(root, args[0]));
         else {
           // What a launcher runs stands behind launch's --, or behind the launcher's own npx.
           if (program === 'srun') args.splice(0, args.indexOf('steploom') + 1);
           else expect(program, page).toBe('steploom');
           if (args[0] === 'launch') args.splice(0, args.indexOf('--') + 1);
-          expect(['train', 'explain', 'inspect', 'sample', 'merge', 'convert', 'push', 'devices', 'ui']).toContain(args[0]);
-          if (args[0] !== 'train' && args[0] !== 'explain') continue;
+          expect([
+            'train',
+            'find-lr',
+            'find-batch-size',
+            'explain',
+            'inspect',
+            'sample',
+            'merge',
+            'convert',
+            'push',
+            'devices',
+            'ui',
+          ]).toContain(args[0]);
+          if (!['train', 'find-lr', 'find-batch-size', 'explain'].includes(args[0])) continue;
           const known = Object.keys(PRESETS[args[1]].options.shape).map((name) => `--${snake(name)}`);
           for (const flag of args.filter((a) => a.startsWith('--') && a !== '--config'))
             expect(known, `${page}: ${command}`).toContain(flag);

@@ -11,6 +11,7 @@ import { arrays } from '../../plugins/data/arrays.js';
 import { augmentation } from '../../plugins/data/augmentation.js';
 import { cachedLatents } from '../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../plugins/data/image-folder.js';
+import { limitItems } from '../../plugins/data/limit-items.js';
 import { parquetPictures } from '../../plugins/data/parquet-pictures.js';
 import { stream } from '../../plugins/data/stream.js';
 import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
@@ -75,6 +76,7 @@ import { warmup } from '../../plugins/schedules/warmup.js';
 import { warmupStableDecay } from '../../plugins/schedules/warmup-stable-decay.js';
 import { ema } from '../../plugins/weights/ema.js';
 import { classPictures } from '../../presets/common/class-pictures.js';
+import { fastDevRun } from '../../presets/common/fast-dev-run.js';
 import { introduction } from '../../presets/common/introduction.js';
 import { notice } from '../../presets/common/notice.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
@@ -145,6 +147,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   ],
   'data/image-folder.ts': () => [imageFolder(out, { batchSize: 2, resolution: 16, randomFlip: true })],
   'data/parquet-pictures.ts': () => [parquetPictures(TABLES, { batchSize: 2, resolution: 16, bufferSize: 3, randomFlip: true })],
+  'data/limit-items.ts': () => [limitItems(3)],
   'devices/device.ts': () => [device('wasm')],
   'devices/cpu.ts': () => [cpu()],
   'devices/wasm.ts': () => [],
@@ -158,15 +161,15 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'distributed/distributed.ts': () => [distributed()],
   'distributed/mpi.ts': () => [mpi()],
   'objectives/denoising.ts': () => [],
-  'observe/csv.ts': () => [csv(join(out, 'log.csv'), { every: 1 })],
+  'observe/csv.ts': () => [csv(out, { every: 1 })],
   'observe/ui.ts': () => [ui({ every: 1, say: () => undefined })],
   'observe/tensorboard.ts': () => [tensorboard(join(out, 'tensorboard'), { every: 1 })],
-  'observe/jsonl.ts': () => [jsonl(join(out, 'log.jsonl'), { every: 1 })],
+  'observe/jsonl.ts': () => [jsonl(out, { every: 1 })],
   'observe/mlflow.ts': () => [mlflow({ every: 1, settings: { trackingUri: NOWHERE }, patience: 0 })],
   'observe/progress.ts': () => [progress({ every: 1, stream: quiet })],
   'observe/samples.ts': () => [samples(['red'], out, sampling)],
   // Of what is logged: without a log that would be whatever another plugin of the test asks for.
-  'observe/summary.ts': () => [jsonl(join(out, 'summary.jsonl'), { every: 1 }), summary(out)],
+  'observe/summary.ts': () => [jsonl(join(out, 'summary'), { every: 1 }), summary(out)],
   'optimizers/adamw.ts': () => [],
   'optimizers/adafactor.ts': () => [adafactor()],
   'optimizers/adamw8bit.ts': () => [adamw8bit({ min8bitSize: 16 })],
@@ -231,6 +234,7 @@ const autoencoderJobs: Record<string, () => Composition> = {
 const presetPlugins: Record<string, () => Composition> = {
   'presets/common/class-pictures.ts': () =>
     job().with(classPictures({ folder: join(out, 'class'), caption: 'a heart', count: 2 }, sampling)),
+  'presets/common/fast-dev-run.ts': () => job().with(fastDevRun(join(out, 'dev'))),
   'presets/common/introduction.ts': () => job().with(introduction({ outputDir: out }, () => undefined)),
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
   'presets/emoji/figures.ts': () =>
@@ -376,25 +380,27 @@ afterAll(async () => {
 const place = (name: string, which: 'middle' | 'end') => filesIn(join(handed, name.replaceAll(/\W/g, '-'), which));
 
 describe.each(jobs)('%s', (name, make) => {
-  const train = async (...more: AnyPlugin[]) => {
+  const train = async (plugins: AnyPlugin[], before: (trainer: Trainer) => Promise<unknown> = async () => undefined) => {
     const composition = make();
-    await new Trainer(composition.with(...more), { warn: () => undefined }).train();
+    const trainer = new Trainer(composition.with(...plugins), { warn: () => undefined });
+    await before(trainer);
+    await trainer.train();
     for (const own of borrowed.splice(0)) own.dispose();
   };
 
   if (HANDED) {
     test('resumes in a fresh process', async () => {
       const store = memoryStore(6, await readSnapshot(place(name, 'middle')));
-      await train(store.plugin);
+      await train([store.plugin]);
       expect(store.snapshots).toEqual([await readSnapshot(place(name, 'end'))]);
     });
     return;
   }
 
-  test('leaks no tensor, and resumes bit for bit', async () => {
+  test('leaks no tensor, resumes bit for bit, and is unchanged by what is tried before it', async () => {
     // The first run makes what the process keeps.
     const store = memoryStore(4);
-    await train(store.plugin, stopAfter(4));
+    await train([store.plugin, stopAfter(4)]);
     const before = tf.memory().numTensors;
     const counts: number[] = [];
     const counter: Plugin = {
@@ -408,15 +414,21 @@ describe.each(jobs)('%s', (name, make) => {
     const recorder = () => (name === 'devices/webgpu.ts' ? null : weightsRecorder());
     const whole = recorder();
     const wholeStore = memoryStore(6);
-    await train(...(whole ? [whole.plugin] : []), counter, wholeStore.plugin);
+    let tried = 0;
+    await train([...(whole ? [whole.plugin] : []), counter, wholeStore.plugin], async (trainer) => {
+      await trainer.findLearningRate({ least: 1e-3, most: 1, steps: 3 });
+      await trainer.findBatchSize({ most: 2 });
+      tried = counts.splice(0).length;
+    });
+    expect(tried).toBeGreaterThan(0);
     expect(tf.memory().numTensors).toBe(before);
     // The first step makes what is kept from then on (the norm that is logged, say).
     if (counts.length > 2) expect(new Set(counts.slice(1)).size, String(counts)).toBe(1);
     const rest = recorder();
     const restStore = memoryStore(6, store.snapshots[0]);
-    await train(...(rest ? [rest.plugin] : []), restStore.plugin);
-    expect(rest?.losses).toEqual(whole?.losses.slice(4));
-    expect(rest?.steps).toEqual(whole?.steps.slice(4));
+    await train([...(rest ? [rest.plugin] : []), restStore.plugin]);
+    expect(rest?.losses).toEqual(whole?.losses.slice(-2));
+    expect(rest?.steps).toEqual(whole?.steps.slice(-2));
     expect(restStore.snapshots).toEqual(wholeStore.snapshots);
     await writeSnapshot(place(name, 'middle'), store.snapshots[0]);
     await writeSnapshot(place(name, 'end'), wholeStore.snapshots[0]);

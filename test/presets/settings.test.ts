@@ -96,7 +96,7 @@ const OTHERWISE: Record<string, unknown> = { lrStepRules: '1:9,0.1' };
 
 /** Compared as lengths of the plan, or as content: of the data set (its fingerprint), of the base model. */
 const BY_CONTENT = [
-  ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches'],
+  ...['gradientAccumulationSteps', 'trainBatchSize', 'splitBatches', 'limitItems'],
   ...['captionPrefix', 'folderRepeats'],
   ...['instanceDataDir', 'instancePrompt', 'withPriorPreservation', 'classDataDir', 'classPrompt', 'numClassImages'],
   ...['trainDataDir', 'captionColumn', 'maxTrainSamples', 'skipBadImages', 'resolution'],
@@ -127,6 +127,8 @@ const HARMLESS = [
   'checkpointingSteps',
   'checkpointingSeconds',
   'quiet',
+  // Nothing is left of it.
+  'fastDevRun',
 ].concat(
   [
     'checkpointsTotalLimit',

@@ -34,7 +34,10 @@ async function present(path) {
 /** The bytes of the last checkpoint, and the steps and losses of the log. */
 function outcome(out) {
   const last = join(out, 'store-0', `checkpoint-${STEPS}`);
-  const lines = readFileSync(join(out, 'log-0.jsonl'), 'utf8').trim().split('\n').map(JSON.parse);
+  const lines = readFileSync(join(out, 'log-0', 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map(JSON.parse);
   const files = Object.fromEntries(
     ['state.safetensors', 'state.json', 'checksums.json'].map((name) => [name, readFileSync(join(last, name), 'base64')]),
   );

@@ -169,7 +169,7 @@ const small = (o, noted, differs) =>
     ...(o.ema ? [ema({ decay: 0.8 })] : []),
     nonFiniteGuard(),
     ...(o.evaluate ? [evaluation(held(o, noted), { every: o.evaluate })] : []),
-    ...(o.log ? [jsonl(join(o.out, `log-${ownRank}.jsonl`), { every: 1 })] : []),
+    ...(o.log ? [jsonl(join(o.out, `log-${ownRank}`), { every: 1 })] : []),
     ...(o.every || o.resume
       ? [
           checkpoint({

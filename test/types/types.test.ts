@@ -31,7 +31,7 @@ test.each(resolutions)(
      export const text: string = 1;
      // @ts-expect-error nothing is wrong here
      clipping(1);
-     csv('log.csv', { every: undefined });`,
+     csv('runs', { every: undefined });`,
       );
       const inPages = blocks.filter(({ language }) => language === 'ts');
       expect(inPages.length).toBeGreaterThan(5);

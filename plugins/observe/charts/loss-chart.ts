@@ -1,4 +1,5 @@
 import type { FinishedRecord } from '../../../core/index.js';
+import { drawing, stacked } from './png.js';
 
 /** The running mean over about a fiftieth of the run: single losses jump with t. */
 function smoothed(values: readonly number[]): number[] {
@@ -7,31 +8,20 @@ function smoothed(values: readonly number[]): number[] {
   return values.map((value) => (mean = keep * mean + (1 - keep) * value));
 }
 
-/** Height of the legend, in pixels. */
-const LEGEND = 28;
-
 const COLOURS = { steps: '#b8c4d8', mean: '#1f4e9c', held: '#2a9d4a', rate: '#b04a1f' };
 
 /** Loss (single steps, their running mean, and what is held out) and learning rate over the steps, one above the other with a legend, as PNG. */
 export async function lossChart(records: readonly FinishedRecord[]): Promise<Uint8Array> {
-  const [Plot, { parseHTML }, { Resvg }] = await Promise.all([import('@observablehq/plot'), import('linkedom'), import('@resvg/resvg-js')]);
-  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const { Plot, chart, png } = await drawing();
   const finite = records.filter((r) => Number.isFinite(r.loss));
   const held = records.filter((r) => Number.isFinite(r['loss.held']));
   const means = smoothed(finite.map((r) => Number(r.loss)));
   const width = 720;
-  const chart = (marks: unknown[], label: string, height: number) =>
-    Plot.plot({
-      document: document as unknown as Document,
-      width,
-      height,
-      marginLeft: 64,
-      x: { label: 'step' },
-      y: { label, grid: true },
-      style: { background: 'white' },
-      marks: marks as never,
-    });
-  const loss = chart(
+  const over = (marks: unknown[], label: string, height: number) => ({
+    svg: chart({ width, height, marginLeft: 64, x: { label: 'step' }, y: { label, grid: true }, marks }),
+    height,
+  });
+  const loss = over(
     [
       Plot.dot(finite, { x: 'step', y: 'loss', r: 1.5, fill: COLOURS.steps }),
       Plot.line(
@@ -44,20 +34,17 @@ export async function lossChart(records: readonly FinishedRecord[]): Promise<Uin
     'loss',
     280,
   );
-  const rate = chart([Plot.line(finite, { x: 'step', y: 'learningRate', stroke: COLOURS.rate, strokeWidth: 2 })], 'learning rate', 180);
-  const inner = (svg: unknown, y: number) => (svg as { outerHTML: string }).outerHTML.replace('<svg', `<svg x="0" y="${y}"`);
-  const entries = [
-    ['loss of a step', COLOURS.steps],
-    ['running mean', COLOURS.mean],
-    ...(held.length > 0 ? [['held out', COLOURS.held]] : []),
-    ['learning rate', COLOURS.rate],
-  ];
-  const legend = entries
-    .map(
-      ([name, colour], i) =>
-        `<g transform="translate(${64 + 150 * i},${LEGEND / 2})"><rect y="-2" width="24" height="4" fill="${colour}"/><text x="32" y="4" font-family="sans-serif" font-size="12">${name}</text></g>`,
-    )
-    .join('');
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${LEGEND + 460}"><rect width="100%" height="100%" fill="white"/>${legend}${inner(loss, LEGEND)}${inner(rate, LEGEND + 280)}</svg>`;
-  return new Uint8Array(new Resvg(svg, { font: { loadSystemFonts: true }, background: 'white' }).render().asPng());
+  const rate = over([Plot.line(finite, { x: 'step', y: 'learningRate', stroke: COLOURS.rate, strokeWidth: 2 })], 'learning rate', 180);
+  return png(
+    stacked(
+      width,
+      [loss, rate],
+      [
+        ['loss of a step', COLOURS.steps],
+        ['running mean', COLOURS.mean],
+        ...(held.length > 0 ? [['held out', COLOURS.held] as const] : []),
+        ['learning rate', COLOURS.rate],
+      ],
+    ),
+  );
 }

@@ -20,9 +20,20 @@ const STYLE = `
   figcaption span { opacity: .8; }
   .u-legend { font-size: 12px; text-align: left; }
   .u-legend .raw { display: none; }
-  .gallery { display: flex; flex-wrap: wrap; gap: 1rem; margin: .75rem 0; }
+  .u-legend .u-marker { width: 24px; height: 0; border-width: 3px 0 0 !important; }
+  .gallery { display: inline-block; max-width: 100%; box-sizing: border-box; margin: .75rem 0; }
+  .gallery button { padding: 0; border: 0; background: none; display: block; cursor: zoom-in; }
+  .gallery img { display: block; max-height: 480px; }
+  .gallery input { display: block; width: 100%; }
+  .prompts { margin: .25rem 0 0; opacity: .8; }
+  dialog { padding: .5rem; border: 1px solid var(--line); cursor: zoom-out; }
+  dialog img { display: block; max-width: 92vw; max-height: 80vh; object-fit: contain; border: 0; }
+  dialog p { margin: .5rem 0 0; max-width: 92vw; width: 0; min-width: 100%; }
+  .scroll { overflow-x: auto; margin-bottom: 1rem; }
+  #table { border-collapse: collapse; font-size: 13px; }
+  #table th, #table td { text-align: left; padding: .2rem .75rem .2rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; font-weight: normal; max-width: 22rem; overflow: hidden; text-overflow: ellipsis; }
   section { border-top: 1px solid var(--line); margin-top: 1rem; padding-top: .25rem; }
-  img { max-width: 100%; image-rendering: pixelated; border: 1px solid var(--line); }
+  img { max-width: 100%; border: 1px solid var(--line); }
   pre { overflow-x: auto; font-size: 12px; }
   button { padding: .3rem .8rem; }
   .facts { opacity: .9; }
@@ -38,7 +49,9 @@ const BODY = `
   <label><input id="log" type="checkbox"> logarithmic</label>
   <button id="whole" disabled>The whole run</button>
 </div>
+<div class="scroll"><table id="table" hidden></table></div>
 <main><p id="loading" role="status">Loading</p><p id="none" hidden>There is no run yet.</p><div class="charts" id="charts"></div><div id="runs"></div></main>
+<dialog id="large" aria-label="The picture, enlarged"><img alt=""><p></p></dialog>
 `;
 
 let page: Promise<string> | null = null;

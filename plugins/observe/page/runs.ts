@@ -1,7 +1,10 @@
 import { createReadStream } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FinishedRecord } from '../../../core/index.js';
+import { LOCK } from '../../persist/folders/former-run.js';
+import { holderOf } from '../../persist/formats/lock.js';
+import { RUN_FILE } from '../../persist/formats/run-file.js';
 import { Records } from './records.js';
 import type { RunView } from './server.js';
 
@@ -54,6 +57,23 @@ export async function formerRecords(path: string, { step, runId }: { step: numbe
   return view.list.filter((record) => record.run === runId && Number(record.step) <= step);
 }
 
+/** What a run was asked to do, and that it is not going on, where its folder says so. */
+async function stateOf(path: string): Promise<{ options?: Readonly<Record<string, unknown>>; outcome?: string }> {
+  try {
+    const { options } = JSON.parse(await readFile(join(path, RUN_FILE), 'utf8')) as { options?: Readonly<Record<string, unknown>> };
+    // A run that goes on holds its folder; one that ends, however, lets go of it, but for one that is killed.
+    const lock = join(path, LOCK);
+    const goesOn = (await holderOf(lock)) !== null;
+    const died = !goesOn && (await lstat(lock).catch(() => null)) !== null;
+    return {
+      ...(typeof options === 'object' && options !== null ? { options } : {}),
+      ...(goesOn ? {} : { outcome: died ? 'has died' : 'not going on' }),
+    };
+  } catch {
+    return {};
+  }
+}
+
 /**
  * Reads the runs below a folder, each a folder with a log.jsonl: only what came since the last time, by pieces, and of a long one every so-manyth
  * record. A log that cannot be read shows its run without records.
@@ -67,7 +87,16 @@ export function runsBelow(folder: string): () => Promise<RunView[]> {
     const view = known.get(name) ?? new LogView();
     known.set(name, view);
     await view.update(join(path, 'log.jsonl'), facts.size).catch(() => undefined);
-    return { name, records: view.list, generation: view.generation, folder: path, changed: facts.mtimeMs };
+    const { options, outcome } = await stateOf(path);
+    return {
+      name,
+      ...(options ? { options } : {}),
+      ...(outcome ? { outcome } : {}),
+      records: view.list,
+      generation: view.generation,
+      folder: path,
+      changed: facts.mtimeMs,
+    };
   };
   const lookAll = async (): Promise<RunView[]> => {
     const names = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory()).map(({ name }) => name);

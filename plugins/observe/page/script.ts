@@ -83,6 +83,7 @@ function makeChart(field, shown, data) {
     height: 200,
     cursor: { sync: { key: 'steploom' }, drag: { x: true, y: false } },
     scales: { x: { time: false }, y: view.log ? { distr: 3 } : {} },
+    legend: { markers: { dash: (u, i) => { const [on] = u.series[i].dash ?? []; return !on ? 'solid' : on < 3 ? 'dotted' : 'dashed'; } } },
     axes: [axis({ values: (_, ticks) => ticks.map((t) => view.x === 'time' ? lasting(t) : short(t)) }), axis({ size: 62, values: (_, ticks) => ticks.map((t) => t === null ? '' : short(t)) })],
     series: [{ label: view.x, value: (_, v) => v === null || v === undefined ? '' : view.x === 'time' ? lasting(v) : short(v) },
       ...(view.smoothing > 0 ? shown.map((run) => line(run, { stroke: run.colour + '50', dash: [], width: 1, class: 'raw' })) : []), ...shown.map((run) => line(run, {}))],
@@ -121,6 +122,73 @@ function drawCharts() {
     chart.caption.replaceChildren(node('b', {}, field), ...values.map((text) => node('span', {}, text)));
   }
 }
+const inWords = (value) => value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
+/** The step that a grid's name tells; before and after all of them. */
+const stepOf = (name) => name === 'grid-before.png' ? 0 : Number(/^grid-(\\d+)\\.png$/.exec(name)?.[1] ?? Infinity);
+/** One picture, the newest unless the slider chose another, with what was drawn in it. */
+function drawPictures(run) {
+  const pictures = [...run.pictures].sort((a, b) => stepOf(a.name) - stepOf(b.name));
+  run.gallery.hidden = pictures.length === 0;
+  if (pictures.length === 0) return;
+  const [caption, button, slider, prompts] = run.gallery.children;
+  const image = button.firstChild;
+  const place = run.chosen ?? pictures.length - 1;
+  const { name, time } = pictures[place];
+  const source = './picture?run=' + encodeURIComponent(run.name) + '&name=' + encodeURIComponent(name) + '&time=' + time;
+  if (image.getAttribute('src') !== source) image.setAttribute('src', source);
+  const step = stepOf(name);
+  caption.textContent = name + (step > 0 && step < Infinity ? ', after step ' + step : '');
+  image.alt = caption.textContent;
+  slider.hidden = pictures.length < 2;
+  slider.max = pictures.length - 1;
+  slider.value = place;
+  slider.setAttribute('aria-valuetext', caption.textContent);
+  prompts.textContent = [run.options?.validationPrompt ?? []].flat().join(' | ');
+  if (large !== run) return;
+  const [enlarged, told] = at('large').children;
+  if (enlarged.getAttribute('src') !== source) enlarged.setAttribute('src', source);
+  enlarged.alt = caption.textContent;
+  told.textContent = run.name + ': ' + [caption.textContent, prompts.textContent].filter((text) => text).join(': ');
+}
+/** The run whose pictures are enlarged. */
+let large = null;
+/** The newest picture is none chosen, so that what is drawn next is shown. */
+function choose(run, place) {
+  const last = run.pictures.length - 1;
+  run.chosen = place >= last ? undefined : Math.max(0, place);
+  drawPictures(run);
+}
+/** What options differ between runs; where a run is written to always does. */
+function differing() {
+  const told = [...runs.values()].filter((run) => run.options);
+  const names = new Set(told.flatMap((run) => Object.keys(run.options)));
+  return [...names].filter((name) => !['outputDir', 'uiPort', 'quiet'].includes(name) && new Set(told.map((run) => inWords(run.options[name]))).size > 1);
+}
+/** A row for each run: it is chosen there, and what tells it from the others stands beside it. */
+function drawTable() {
+  const table = at('table');
+  table.hidden = runs.size < 2;
+  if (table.hidden) return;
+  const names = differing();
+  const rows = [...runs.values()].map((run) => {
+    const steps = run.records.filter((r) => typeof r.loss === 'number');
+    const last = steps.at(-1);
+    const held = run.records.flatMap((r) => typeof r['loss.held'] === 'number' ? [r['loss.held']] : []);
+    return { run, cells: [last?.step, short(last?.loss), held.length > 0 ? short(Math.min(...held)) : '', last ? lasting(last.seconds) : '', run.outcome ?? '', ...names.map((name) => inWords(run.options?.[name]))].map((cell) => cell === undefined ? '' : String(cell)) };
+  });
+  const key = JSON.stringify([names, rows.map(({ run, cells }) => [run.name, cells])]);
+  if (table.told === key) return;
+  table.told = key;
+  const head = node('tr');
+  head.append(...['run', 'step', 'loss', 'least held out', 'time', '', ...names].map((text) => node('th', { scope: 'col' }, text)));
+  table.replaceChildren(head, ...rows.map(({ run, cells }) => {
+    const row = node('tr');
+    const first = node('th', { scope: 'row' });
+    first.append(run.label);
+    row.append(first, ...cells.map((text) => node('td', { title: text }, text)));
+    return row;
+  }));
+}
 function drawRun(run) {
   let part = run.part;
   if (!part) {
@@ -128,11 +196,17 @@ function drawRun(run) {
     run.facts = node('p', { class: 'facts' });
     run.button = node('button', {}, 'Stop after this step');
     run.button.onclick = () => { run.stopping = true; draw(); fetch('./stop', { method: 'POST', headers: { 'x-steploom': '1' } }).catch(() => undefined); };
-    run.shown = new Map();
-    run.gallery = node('div', { class: 'gallery' });
+    run.gallery = node('figure', { class: 'gallery' });
+    run.gallery.append(node('figcaption'), node('button', { title: 'Enlarge' }), node('input', { type: 'range', min: 0, 'aria-label': 'Pictures over steps' }), node('p', { class: 'prompts' }));
+    const [, button, slider] = run.gallery.children;
+    button.append(node('img'));
+    button.onclick = () => { large = run; drawPictures(run); at('large').showModal(); };
+    slider.oninput = () => choose(run, Number(slider.value));
+    run.settings = node('details');
+    run.settings.append(node('summary', {}, 'Options'));
     run.plan = node('details');
     run.plan.append(node('summary', {}, 'The plan, and who runs when'), node('pre'));
-    part.append(node('h2', { style: 'color:' + run.colour }, run.name), run.facts, run.button, run.gallery, run.plan);
+    part.append(node('h2', { style: 'color:' + run.colour }, run.name), run.facts, run.button, run.gallery, run.settings, run.plan);
     at('runs').append(part);
   }
   part.hidden = hidden.has(run.name);
@@ -150,13 +224,11 @@ function drawRun(run) {
   run.button.hidden = !run.live || Boolean(isOver);
   run.button.disabled = run.stopping === true;
   run.button.textContent = run.stopping ? 'stopping' : 'Stop after this step';
-  for (const picture of run.pictures) {
-    if (run.shown.get(picture.name)?.time === picture.time) continue;
-    run.shown.get(picture.name)?.figure.remove();
-    const figure = node('figure');
-    figure.append(node('figcaption', {}, picture.name), node('img', { src: './picture?run=' + encodeURIComponent(run.name) + '&name=' + encodeURIComponent(picture.name) + '&time=' + picture.time, alt: picture.name }));
-    run.gallery.prepend(figure);
-    run.shown.set(picture.name, { time: picture.time, figure });
+  drawPictures(run);
+  run.settings.hidden = !run.options;
+  if (run.options && !run.settings.told) {
+    run.settings.told = true;
+    run.settings.append(node('pre', {}, Object.entries(run.options).map(([name, value]) => name + ': ' + inWords(value)).join('\\n')));
   }
   run.plan.hidden = !run.explanation;
   const pre = run.plan.lastChild;
@@ -181,7 +253,9 @@ function draw() {
     return run.label;
   });
   const choices = at('choices');
-  if (boxes.length !== choices.children.length) choices.replaceChildren(...boxes);
+  if (boxes.length < 2) choices.replaceChildren(...boxes);
+  else choices.replaceChildren();
+  drawTable();
   for (const run of runs.values()) drawRun(run);
 }
 /** What is said where nobody answers: of runs that are over it was said already. */
@@ -202,11 +276,11 @@ async function ask() {
     const answer = await fetch('./data?since=' + encodeURIComponent(JSON.stringify(since)));
     if (answer.status === 429) return;
     if (!answer.ok) throw new Error(await answer.text());
-    const facts = (run) => JSON.stringify([run.pictures, run.outcome, run.explanation, run.memory, run.changed]);
+    const facts = (run) => JSON.stringify([run.options, run.pictures, run.outcome, run.explanation, run.memory, run.changed]);
     let changed = runs.size === 0;
     for (const { name, from, records, ...rest } of await answer.json()) {
       const number = runs.size;
-      const run = runs.get(name) ?? { name, colour: COLOURS[number % COLOURS.length], dash: DASHES[number % DASHES.length], records: [] };
+      const run = runs.get(name) ?? { name, colour: COLOURS[number % COLOURS.length], dash: DASHES[(number + Math.floor(number / COLOURS.length)) % DASHES.length], records: [] };
       const before = facts(run);
       if (from === 0) run.records = [];
       run.records.push(...records);
@@ -226,6 +300,18 @@ at('x').onchange = (event) => { view.x = event.target.value; draw(); };
 at('log').onchange = (event) => { view.log = event.target.checked; draw(); };
 at('smoothing').oninput = (event) => { view.smoothing = Number(event.target.value); at('smoothed').textContent = event.target.value; draw(); };
 at('whole').onclick = () => { for (const chart of charts.values()) chart.zoomed = false; at('whole').disabled = true; drawCharts(); };
+at('large').onclick = () => at('large').close();
+at('large').onclose = () => { large = null; };
+at('large').onkeydown = ({ key }) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
+  if (by && large) choose(large, (large.chosen ?? large.pictures.length - 1) + by);
+};
+at('large').firstElementChild.onload = ({ target }) => {
+  const scale = Math.min(0.92 * innerWidth / target.naturalWidth, 0.8 * innerHeight / target.naturalHeight);
+  target.style.width = scale * target.naturalWidth + 'px';
+  // Small pictures keep their pixels; a large one is not to look as though it had any.
+  target.style.imageRendering = scale > 2 ? 'pixelated' : 'auto';
+};
 addEventListener('resize', () => { for (const { plot, figure } of charts.values()) plot.setSize({ width: Math.max(260, figure.clientWidth - 18), height: 200 }); });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { for (const { plot } of charts.values()) plot.redraw(false, true); });
 ask();

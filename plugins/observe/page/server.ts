@@ -22,6 +22,8 @@ export interface RunView {
   readonly steps?: number;
   readonly stepsPerEpoch?: number;
   readonly explanation?: string;
+  /** What it was asked to do, by the options' names. */
+  readonly options?: Readonly<Record<string, unknown>>;
   readonly memory?: { readonly resident: number; readonly tensors: number };
 }
 

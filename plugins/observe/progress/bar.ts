@@ -10,6 +10,8 @@ export interface Shown {
 
 const [WIDEST, NARROWEST] = [40, 6];
 
+// Ours, since libraries of bars (cli-progress, progress) cut what does not fit, in place of leaving out what matters least, and draw over what others print.
+
 /** A bar that leaves a terminal's last column free, since a full line would break: what there is no room for is left out, the rate first. */
 export function barLine({ step, total, loss, rate, speed, left }: Shown, columns: number): string {
   const count = `${step}/${total}`;

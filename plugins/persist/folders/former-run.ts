@@ -7,6 +7,9 @@ import { isSnapshotFolder } from './snapshot-folders.js';
 /** Where what earlier runs left is moved. */
 const FORMER_RUNS = 'former-runs';
 
+/** The file that is there while a run goes on. */
+export const LOCK = 'run.lock';
+
 /** What runs write, beside checkpoints. Whatever else stands in a folder is somebody's and stays where it is. */
 const WRITTEN =
   /^(run\.json|best\.json|log(-\d+)?\.(jsonl|csv)|tensorboard(-\d+)?|grid-.*\.png|plot\.png|figures\.json|model-card\.md|averaged|model(-averaged)?|pytorch_lora_weights.*\.safetensors)$/;

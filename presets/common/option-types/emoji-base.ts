@@ -14,6 +14,13 @@ export interface EmojiBaseOptions {
   readonly maxTrainSteps?: number | undefined;
   /** Length of the run in passes over the data set. Default: 100. */
   readonly numTrainEpochs?: number | undefined;
+  /**
+   * Make one step and one of everything else that belongs to the run (evaluation, pictures, checkpoint, saving), then delete
+   * what was written. Default: false.
+   */
+  readonly fastDevRun?: boolean | undefined;
+  /** Train on only so many of the examples, to see whether they can be learnt by heart. */
+  readonly limitItems?: number | undefined;
   /** Write to log.jsonl every so many steps. Default: 10. */
   readonly loggingSteps?: number | undefined;
   /**

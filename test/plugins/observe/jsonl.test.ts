@@ -16,8 +16,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 test('a log goes on over a resume without a doubled or lost line, and another run’s is kept', async () => {
   const into = join(folder, 'logged');
-  const run = (more: object) =>
-    smallRun({ steps: 9 }).with(jsonl(join(into, 'log.jsonl'), { every: 1 }), checkpoint({ into, every: 3, ...more }));
+  const run = (more: object) => smallRun({ steps: 9 }).with(jsonl(into, { every: 1 }), checkpoint({ into, every: 3, ...more }));
   const lines = async (name = 'log.jsonl') =>
     (await readFile(join(into, name), 'utf8'))
       .trim()
@@ -36,8 +35,8 @@ test('lines bear the run’s id and its seconds, which go on; a run that is resu
   const into = join(folder, 'identity');
   const run = (more: object) =>
     smallRun({ steps: 9 }).with(
-      jsonl(join(into, 'log.jsonl'), { every: 1 }),
-      csv(join(into, 'log.csv'), { every: 1 }),
+      jsonl(into, { every: 1 }),
+      csv(into, { every: 1 }),
       checkpoint({ into: join(into, 'store'), every: 3, ...more }),
     );
   const records = async (name: string) =>

@@ -1,16 +1,18 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Plugin, Trainer } from '../../../core/index.js';
 import { runsBelow } from '../../../plugins/observe/page/runs.js';
 import { serveRuns } from '../../../plugins/observe/page/server.js';
 import { ui } from '../../../plugins/observe/ui.js';
-import { writeGrid } from '../../../plugins/persist/formats/png.js';
+import { writeGrid } from '../../../plugins/persist/formats/pictures.js';
 import { memoryStore, smallRun } from '../../support/small-run.js';
 
 let folder: string;
@@ -350,6 +352,18 @@ describe.runIf(found)('the page in headless Chromium', () => {
   });
 
   test('shows several runs side by side, and hides those that are not wanted', async () => {
+    const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png();
+    for (const name of ['grid-before', 'grid-100', 'grid-20', 'grid-after'])
+      await picture.clone().toFile(join(folder, 'first', `${name}.png`));
+    const told = { seed: 3, outputDir: 'x', validationPrompt: ['a red cat', 'a dog'] };
+    for (const [name, options] of Object.entries({
+      first: { ...told, learningRate: 0.1, rank: 4 },
+      second: { ...told, outputDir: 'y', learningRate: 0.2 },
+    }))
+      await writeFile(join(folder, name, 'run.json'), JSON.stringify({ id: name, options }));
+    // What a run that was killed leaves: its hold on the folder, of a process that is no more.
+    const { pid } = spawnSync(process.execPath, ['--version']);
+    await writeFile(join(folder, 'second', 'run.lock'), JSON.stringify({ pid, host: hostname() }));
     const { address, close } = await serveRuns({ runs: runsBelow(folder) });
     try {
       await inBrowser(address, async (tab) => {
@@ -368,6 +382,50 @@ describe.runIf(found)('the page in headless Chromium', () => {
         await tab.selectOption('#x', 'time');
         expect(await shown()).toEqual(['time', 'first', 'second']);
         await tab.hover('figure[data-chart="learningRate"] .u-over', { position: { x: 200, y: 50 } });
+        // Each run has a row: what it was asked to do where they differ, that it is over, and its box.
+        expect(await tab.locator('#table tr:first-child th').allInnerTexts()).toEqual([
+          'run',
+          'step',
+          'loss',
+          'least held out',
+          'time',
+          '',
+          'learningRate',
+          'rank',
+        ]);
+        const rows = await tab.locator('#table tr:not(:first-child)').allInnerTexts();
+        expect(
+          rows.map((row) =>
+            row
+              .split('\t')
+              .map((cell) => cell.trim())
+              .slice(-3),
+          ),
+        ).toEqual([
+          ['not going on', '0.1', '4'],
+          ['has died', '0.2', ''],
+        ]);
+        expect(await tab.locator('section[data-run="first"] details:has-text("Options") pre').textContent()).toContain('seed: 3');
+        // The pictures of a run are one, with a slider over their steps, and what is drawn in them.
+        const gallery = tab.locator('section[data-run="first"] .gallery');
+        expect(await gallery.locator('figcaption').textContent()).toBe('grid-after.png');
+        await gallery.locator('input').fill('1');
+        expect(await gallery.locator('figcaption').textContent()).toBe('grid-20.png, after step 20');
+        expect(await gallery.locator('.prompts').textContent()).toBe('a red cat | a dog');
+        await gallery.locator('img').click();
+        expect(await tab.isVisible('dialog img')).toBe(true);
+        await shot(tab, 'enlarged');
+        await tab.keyboard.press('Escape');
+        expect(await tab.isVisible('dialog img')).toBe(false);
+        await gallery.locator('button').press('Enter');
+        expect(await tab.isVisible('dialog img')).toBe(true);
+        expect(await tab.textContent('dialog p')).toBe('first: grid-20.png, after step 20: a red cat | a dog');
+        // From picture to picture, and no further than the last.
+        for (const told of ['grid-100.png, after step 100', 'grid-after.png', 'grid-after.png']) {
+          await tab.keyboard.press('ArrowRight');
+          expect(await tab.textContent('dialog p')).toBe(`first: ${told}: a red cat | a dog`);
+        }
+        await tab.click('dialog img');
         await shot(tab, 'two-runs');
         // Zoomed by drawing over a part, and back.
         const over = await tab.locator('figure[data-chart="loss"] .u-over').boundingBox();

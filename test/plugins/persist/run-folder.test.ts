@@ -17,7 +17,7 @@ afterEach(() => rm(folder, { recursive: true }));
 /** A run of six steps into the folder. */
 function train(more: Partial<CheckpointOptions> = {}, ...plugins: Plugin[]) {
   const said: string[] = [];
-  const log = jsonl(join(folder, 'log.jsonl'), { every: 1 });
+  const log = jsonl(folder, { every: 1 });
   const run = smallRun().with(runFolder(folder), log, checkpoint({ into: folder, every: 2, ...more }), ...plugins);
   return new Trainer(run, { warn: (text) => said.push(text) }).train().then((result) => ({ ...result, said }));
 }

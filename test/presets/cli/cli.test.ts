@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PRESETS } from '../../../presets/cli/registry.js';
 import { snake } from '../../../presets/common/option-facts.js';
 import { CLI, inOwnProcess, inThisProcess } from '../../support/command-line.js';
+import { needsOf } from '../../support/preset-needs.js';
 
 let folder: string;
 
@@ -22,6 +23,8 @@ beforeAll(async () => {
     rows.push(JSON.stringify({ file_name: `${i}.png`, text: `${colour} heart` }));
   }
   await writeFile(join(folder, 'images', 'metadata.jsonl'), rows.join('\n'));
+  await writeFile(join(folder, 'twice.json'), '{"learning_rate": 1, "learningRate": 2}');
+  await writeFile(join(folder, 'wrong.json'), '{"learning_rat": 1}');
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -31,11 +34,32 @@ describe('help and faults', () => {
   test('--help is there at every level', async () => {
     const top = await inOwnProcess(folder, ['--help']);
     expect(top.code).toBe(0);
-    for (const name of ['train', 'explain', 'inspect', 'launch', 'sample', 'merge', 'convert', 'push', 'devices', 'ui'])
+    for (const name of [
+      'train',
+      'find-lr',
+      'find-batch-size',
+      'explain',
+      'inspect',
+      'launch',
+      'sample',
+      'merge',
+      'convert',
+      'push',
+      'devices',
+      'ui',
+    ])
       expect(top.out).toContain(name);
     for (const [name, preset] of Object.entries(PRESETS)) {
-      const { code, out } = await steploom('train', name, '--help');
+      const short = await steploom('train', name, '--help');
+      expect([short.code, short.err]).toEqual([0, '']);
+      expect(short.out).toMatch(/--learning_rate[\s\S]*\d+ more: --help all/);
+      expect(short.out.match(/^ {2}--/gm)?.length, short.out).toBeLessThan(20);
+      const { code, out } = await steploom('train', name, '--help', 'all');
       expect(code).toBe(0);
+      expect(out).toMatch(/^Optimizer and schedule:$/m);
+      for (const text of [short.out, out]) expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
+      // What a run does without a flag.
+      expect(out.replace(/\s+/g, ' ')).toContain(`(default ${preset.options.parse(needsOf(preset.options.shape, folder)).outputDir}`);
       for (const option of Object.keys(preset.options.shape)) expect(out, `${name} ${option}`).toContain(`--${snake(option)}`);
     }
   });
@@ -71,11 +95,23 @@ describe('help and faults', () => {
       /DATA_INVALID.*there is no folder absent/,
     ],
     [['train', 'lora-text-to-image', ...small, '--pretrained_model_name_or_path', 'nowhere'], /FILE_MISSING.*nowhere\/model_index.json/],
-    [['train', 'nothing'], /unknown command|too many arguments|error/i],
+    [['train', 'nothing'], /unknown command 'nothing'[\s\S]*\(steploom train --help shows what there is\)/],
+    [['train', 'emojy'], /unknown command 'emojy'[\s\S]*Did you mean emoji/],
+    [['train', 'emoji', '--no-uj'], /unknown option '--no-uj'/],
+    [['train', 'emoji', '--sampler', 'eular'], /--sampler is "eular": expected one of .*; did you mean euler\?/],
+    [['merge'], /\(steploom merge --help shows what there is\)/],
+    [['train', 'emoji', '--config', 'twice.json'], /CONFIG_INVALID.*the option --learning_rate is there twice/],
+    [
+      ['train', 'emoji', '--config', 'wrong.json'],
+      /OPTION_UNKNOWN.*there is no option learningRat .*Did you mean learningRate|Did you mean --learning_rate/,
+    ],
     [['train', 'lora-text-to-image', '--config', 'absent.yaml'], /CONFIG_INVALID.*absent.yaml: there is no such file/],
     [['sample', '--prompt', 'x', '--device', 'abacus'], /--device is "abacus": expected one of auto, .*webgpu.*wasm/],
     [['sample', '--prompt', 'x', '--device', 'wasm', '--lora', 'absent'], /FILE_MISSING.*absent/],
-    [['sample'], /required option '--prompt/],
+    [['sample'], /OPTION_MISSING.*no prompt.*--prompts_file/],
+    [['sample', '--prompts_file', 'absent.txt'], /FILE_MISSING.*absent\.txt/],
+    [['sample', '--prompt', 'x', '--output', 'x.gif'], /OPTION_INVALID.*x\.gif is no name of a picture.*\.webp/],
+    [['sample', '--prompt', 'x', '--seed', '1.5'], /--seed is 1\.5: expected a whole number/],
   ])('steploom %j ends with code 2 before training', async (args, message) => {
     const { code, err, out } = await steploom(...args);
     expect(err + out).toMatch(message);
@@ -173,27 +209,40 @@ describe('training', () => {
       'dpm-solver++',
     );
     expect([sample.code, sample.out]).toEqual([0, 'wrote ghost.png\n']);
-    expect((await sharp(join(folder, 'ghost.png')).metadata()).width).toBe(128 + 2);
+    const { width: side, comments } = await sharp(join(folder, 'ghost.png')).metadata();
+    expect(side).toBe(128);
+    expect(comments).toEqual([
+      {
+        keyword: 'parameters',
+        text: 'a ghost <lora:run:1>\nSteps: 2, Sampler: DPM++ 2M, CFG scale: 2, Seed: 0, Size: 128x128, Model: steploom emoji base, Version: steploom 0.1.0',
+      },
+    ]);
 
     // The run's last checkpoint has the same adapter; with nothing of it the base draws something else.
     const draw = ['sample', '--prompt', 'a ghost', '--num_inference_steps', '2', '--device', 'wasm', '--sampler', 'dpm-solver++'];
     const drawn = async (name: string, lora: string[], ...more: string[]) => {
       const given = ['--output', name, ...lora.flatMap((one) => ['--lora', one]), ...more];
       expect(await steploom(...draw, ...given)).toMatchObject({ code: 0, err: '' });
-      return readFile(join(folder, name));
+      return sharp(join(folder, name)).raw().toBuffer();
     };
-    const ghost = await readFile(join(folder, 'ghost.png'));
+    const ghost = await sharp(join(folder, 'ghost.png')).raw().toBuffer();
     expect((await drawn('of-checkpoint.png', ['run/checkpoint-3'])).equals(ghost)).toBe(true);
     const none = await drawn('none.png', ['run:0']);
     expect(none.equals(ghost)).toBe(false);
     // What is added and taken away again is rounded.
-    const [both, without] = await Promise.all([await drawn('both.png', ['run', 'run:-1']), none].map((png) => sharp(png).raw().toBuffer()));
-    expect(Math.max(...both.map((value, i) => Math.abs(value - without[i])))).toBeLessThanOrEqual(1);
+    const both = await drawn('both.png', ['run', 'run:-1']);
+    expect(Math.max(...both.map((value, i) => Math.abs(value - none[i])))).toBeLessThanOrEqual(1);
 
     const many = ['--sampler', 'euler', '--num_images_per_prompt', '2', '--height', '64', '--width', '96'];
     await drawn('many.png', [], ...many);
     const { width, height } = await sharp(join(folder, 'many.png')).metadata();
     expect([width, height]).toEqual([(2 * 97 + 1) * 8, (65 + 1) * 8]);
+    await writeFile(join(folder, 'prompts.txt'), 'a red heart\r\n\na blue heart\n');
+    const listed = await drawn('listed.webp', [], '--prompts_file', 'prompts.txt', '--negative_prompt', 'green', '--seed', '7');
+    const { format, width: wide, exif } = await sharp(join(folder, 'listed.webp')).metadata();
+    expect([format, wide, listed.length > 0]).toEqual(['webp', 3 * 129 + 1, true]);
+    const comment = 'a ghost\na red heart\na blue heart\nNegative prompt: green\nSteps: 2, ';
+    expect(exif?.includes(Buffer.from(comment, 'utf16le').swap16())).toBe(true);
     const odd = await steploom(...draw, '--height', '33');
     expect([odd.code, odd.err]).toEqual([2, expect.stringMatching(/height is 33, and the model draws in blocks of 8 x 8 pixels/)]);
     const useless = await steploom(...draw, '--guidance_scale', '1', '--negative_prompt', 'red');

@@ -33,8 +33,8 @@ test('what is refused says what to use, from a file, too; what nobody knows is n
   });
   expect(problems).toEqual([
     "OPTION_UNKNOWN unknown option '--learning_rat' Did you mean --learning_rate?",
-    "OPTION_UNKNOWN unknown option '-z' --help shows what there is.",
-    "OPTION_UNKNOWN unknown option '--qqq' --help shows what there is.",
+    "OPTION_UNKNOWN unknown option '-z' --help all shows what there is.",
+    "OPTION_UNKNOWN unknown option '--qqq' --help all shows what there is.",
     expect.stringMatching(/^OPTION_REFUSED --tokenizer_name is not supported: .* tokenizer\//),
     expect.stringMatching(/^OPTION_REFUSED --debug_loss is not supported/),
     expect.stringMatching(/^OPTION_REFUSED --validation_images is not supported/),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { checkOptions, fromText, underscored } from '../../../presets/cli/options.js';
+import { checkOptions, fromText } from '../../../presets/cli/options.js';
 import { PRESETS } from '../../../presets/cli/registry.js';
+import { spelling } from '../../../presets/cli/spelling.js';
 import { optionFacts, snake } from '../../../presets/common/option-facts.js';
 
 test('options are spelt as in diffusers’ scripts', () => {
@@ -8,7 +9,11 @@ test('options are spelt as in diffusers’ scripts', () => {
 });
 
 test('flags may have dashes, and the names that they had once', () => {
-  expect(['--learning-rate=a-b', '--use-8bit-adam', '--use8bit_adam', '--use8bit-adam=true', '-x', 'a-b'].map(underscored)).toEqual([
+  const spelled = spelling([
+    { long: '--learning_rate', flags: '--learning_rate <number>' },
+    { long: '--use_8bit_adam', flags: '--use_8bit_adam [true|false]' },
+  ]);
+  expect(['--learning-rate=a-b', '--use-8bit-adam', '--use8bit_adam', '--use8bit-adam=true', '-x', 'a-b'].map(spelled)).toEqual([
     '--learning_rate=a-b',
     '--use_8bit_adam',
     '--use_8bit_adam',
@@ -16,6 +21,10 @@ test('flags may have dashes, and the names that they had once', () => {
     '-x',
     'a-b',
   ]);
+  // A switch is turned off by no; what no command has stays as it was typed.
+  expect(['--no-use-8bit-adam', '--no_use_8bit_adam', '--no-learning-rate', '--no-such-flag', '--no-use-8bit-adam=1'].map(spelled)).toEqual(
+    ['--use_8bit_adam=false', '--use_8bit_adam=false', '--no-learning-rate', '--no-such-flag', '--no-use-8bit-adam=1'],
+  );
 });
 
 test.each(Object.entries(PRESETS))('%s takes an empty text for nothing but what is drawn', (_, { options: schema }) => {

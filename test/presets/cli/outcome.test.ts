@@ -23,6 +23,13 @@ test('a run that was stopped says what it was worth, where it is and how to go o
   ]);
 });
 
+test('a fast dev run says that what it wrote is gone, and not how to go on', () => {
+  expect(outcome({ ...result, stopped: false, step: 1 }, 1, true).slice(-2)).toEqual([
+    'loss.held 0.5000, lowest 0.4000 at step 4',
+    'one step of everything went well; the 2 files and folders that it wrote are deleted',
+  ]);
+});
+
 test('one that is done goes on with more steps; where nothing was logged or saved nothing is said of it', () => {
   expect(outcome({ ...result, stopped: false }, 7).at(-1)).toMatch(/checkpoint-7; .*latest, and a larger --max_train_steps$/);
   expect(outcome({ ...result, history: [], metrics: {}, written: [] }, 1)).toEqual(['stopped after step 7; 1 step in 2 min 5 s']);
