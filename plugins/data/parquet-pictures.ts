@@ -112,6 +112,8 @@ export const parquetPictures = (tables: PictureTables, options: ParquetPicturesO
           );
         },
         async load(ids, { epoch, upcoming }) {
+          // Who tries something comes back to the epoch's beginning.
+          if (underWay?.epoch === epoch && underWay.pass.isPast(ids)) underWay = null;
           const now = begun(epoch);
           now.pass.goOn(ids);
           const loading = ids.map((id) => picture(now, id));

@@ -116,7 +116,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     ...(o.fastDevRun ? [fastDevRun(o.outputDir)] : []),
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
-      options: { ...o },
+      options: shown(o),
       reads: [
         o.pretrainedModelNameOrPath,
         o.pretrainedVaeModelNameOrPath,
@@ -150,7 +150,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
       ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: shown(o), pictures: o.outputDir })]
       : []),
     ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: shown(o), folder: o.outputDir, name: runName(o.outputDir) })] : []),
-    ...(o.ui ? [ui({ folder: o.outputDir, options: { ...o }, every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
+    ...(o.ui ? [ui({ folder: o.outputDir, options: shown(o), every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
     ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({
       into: o.outputDir,

@@ -1,6 +1,6 @@
 // What the kernels of a device reach, in TFLOP/s: products, convolutions with their gradients, and attention forward and backward.
 //   npm run build && node test/bench/kernels.mjs [device] [scale] [half]
-// `scale` divides the sizes (16 for a try without a GPU); with `half`, tensors are stored in half precision where the device can. Each figure is of launches in a row that are waited for once, after half a second to warm up: the median of five rounds and, since others may use the GPU as well, the best.
+// `scale` divides the sizes (16 for a try without a GPU); with `half`, tensors are stored in half precision where the device can. Each figure is of launches in a row that are waited for once, after two seconds to warm up: the median of five rounds and, since others may use the GPU as well, the best.
 import * as tf from '@tensorflow/tfjs';
 import { backward } from '../../dist/core/index.js';
 import { attention } from '../../dist/plugins/devices/compute/attention.js';
@@ -36,7 +36,7 @@ async function rate(label, operations, launch, most = 20) {
   // Whatever the host did before, clocks and memory are ready then.
   const begun = performance.now();
   do await round();
-  while (scale === 1 && performance.now() - begun < 500);
+  while (scale === 1 && performance.now() - begun < 2000);
   const times = [];
   for (let i = 0; i < (scale > 1 ? 1 : 5); i++) {
     const start = performance.now();

@@ -158,7 +158,7 @@ const steps = 20_000;
 const stub = {
   hooks,
   plan: makePlan({ steps, warmupSteps: 0, windowLength: 1, batchSize: 4, items: 400, worldSize: 1, microBatchesPerEpoch: 100 }),
-  optimizer: { update() {} },
+  update: async () => undefined,
   startStep: 0,
   metrics: {},
   load: async () => null,

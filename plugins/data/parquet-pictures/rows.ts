@@ -72,6 +72,11 @@ export class Pass {
     return this.rows.get(id) as PictureRow;
   }
 
+  /** Whether some of these rows were let go. */
+  isPast(ids: readonly number[]): boolean {
+    return ids.some((id) => this.positions[id] < this.done);
+  }
+
   /** Lets go what comes before all of these rows. */
   goOn(ids: readonly number[]): void {
     this.done = ids.reduce((least, id) => Math.min(least, this.positions[id]), Number.POSITIVE_INFINITY);

@@ -35,17 +35,26 @@ export function matrixMemoryOf(shader: MatrixShader, d: number, plan: MatrixPlan
   return 2 * Math.max(2 * plan.columns, rows) * (padded(d, plan) + PAD) + rows * row * (4 * scores + 2 * weights) + 8 * plan.columns + 16;
 }
 
-/** In the order of preference: the first that fits is taken. Wide heads are divided among subgroups, so that sums and fragments fit the registers. */
+const WIDE: MatrixPlan = { down: 4, across: 2, each: 1, columns: 32 };
+const WIDEST_PLAN: MatrixPlan = { down: 2, across: 2, each: 1, columns: 32 };
+const tall = (columns: number): MatrixPlan => ({ down: 4, across: 1, each: 1, columns });
+const SMALL: MatrixPlan = { down: 2, across: 1, each: 1, columns: 16 };
+
+/**
+ * In the order of preference: the first that fits is taken. Wide heads are divided among subgroups, so that sums and fragments fit the registers; of what takes no more than
+ * 25 KiB, two workgroups are under way on a multiprocessor. Measured by test/bench/attention.mjs.
+ */
 const PLANS: Readonly<Record<MatrixShader, (d: number) => readonly MatrixPlan[]>> = {
-  forward: (d) =>
-    d <= 160
-      ? [
-          { down: 4, across: 1, each: 1, columns: 64 },
-          { down: 4, across: 1, each: 1, columns: 32 },
-        ]
-      : [{ down: 2, across: 2, each: 1, columns: 32 }],
-  dq: (d) => (d <= 96 ? [{ down: 4, across: 1, each: 1, columns: 32 }] : [{ down: 2, across: 2, each: 1, columns: 32 }]),
-  'dk dv': (d) => (d <= 96 ? [{ down: 4, across: 1, each: 1, columns: 32 }] : [{ down: 2, across: 2, each: 1, columns: 32 }]),
+  forward: (d) => {
+    if (d <= 48) return [tall(32)];
+    if (d <= 64) return [SMALL];
+    return d <= 96 ? [tall(16)] : d <= 160 ? [WIDE, WIDEST_PLAN] : [WIDEST_PLAN];
+  },
+  dq: (d) => {
+    if (d <= 64) return [SMALL];
+    return d <= 96 ? [tall(32)] : d <= 160 ? [WIDE, WIDEST_PLAN] : [WIDEST_PLAN];
+  },
+  'dk dv': (d) => (d <= 96 ? [tall(32)] : [WIDEST_PLAN]),
 };
 
 /** The widest heads whose fragments fit the registers. */
