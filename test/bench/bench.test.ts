@@ -40,6 +40,17 @@ test.runIf((await testDevices()).includes('webgpu'))('the plans of attention', a
   expect(output).toMatch(/\* 3 x 5 to 3, 2 heads of 24, vectors: forward: .* TFLOP\/s +error \d\.\de-[6-9]/);
 });
 
+test('the main job beside PyTorch: what steploom does of it', async () => {
+  const output = await run('main-job.mjs', ['wasm', 'step 1', 'sample 1', 'decode 1']);
+  expect(output.match(/^\[\d+\.?\d*\]$/gm), output).toHaveLength(3);
+});
+
+test('the main job with an artist’s style', async () => {
+  const output = await run('artist-style.mjs', ['1', '1', 'wasm', '--numInferenceSteps=1']);
+  expect(output).toMatch(/the autoencoder on icons of the artist: [\d.]+ dB/);
+  expect(output).toMatch(/with LoRA denoising loss [\d.]+; nearest of the artist's is the right one [\d.]+ %/);
+});
+
 test('ten thousand steps with everything on, as a hundred', async () => {
   expect(await run('soak.mjs', ['100'])).toMatch(/100 steps; 0 tensors more than before/);
 });

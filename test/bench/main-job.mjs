@@ -1,6 +1,6 @@
-// The main job's three kinds of work, in turns that a line on standard input asks for: `step N`, `sample N` (steps of a guided walk), `decode N` (times).
+// The main job's three kinds of work, in turns that arguments ask for, or lines on standard input: `step N`, `sample N` (steps of a guided walk), `decode N` (times).
 // Each is answered by the milliseconds of each, as JSON. main_job.py alternates it with PyTorch.
-//   npm run build && printf 'step 8\nsample 8\ndecode 4\n' | node test/bench/main-job.mjs [device]
+//   npm run build && node test/bench/main-job.mjs wasm 'step 8' 'sample 8' 'decode 4'
 import { readSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,8 +24,10 @@ function line() {
   }
 }
 const answer = (times) => process.stdout.write(`${JSON.stringify(times.map((ms) => Number(ms.toFixed(2))))}\n`);
+const turns = process.argv.slice(3);
+const fromArguments = turns.length > 0;
 const asked = () => {
-  const [what, count] = line().split(' ');
+  const [what, count] = (fromArguments ? (turns.shift() ?? '') : line()).split(' ');
   return { what, count: Number(count) };
 };
 
