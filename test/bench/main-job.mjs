@@ -1,7 +1,7 @@
 // The main job's three kinds of work, in turns that arguments ask for, or lines on standard input: `step N`, `sample N` (steps of a guided walk), `decode N` (times).
 // Each is answered by the milliseconds of each, as JSON. main_job.py alternates it with PyTorch.
 //   npm run build && node test/bench/main-job.mjs wasm 'step 8' 'sample 8' 'decode 4'
-import { readSync } from 'node:fs';
+import { mkdtempSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -90,11 +90,13 @@ const clock = {
     });
   },
 };
+const outputDir = mkdtempSync(join(tmpdir(), 'steploom-main-job-'));
 const preset = await emoji({
   device: process.argv[2] ?? 'wasm',
-  outputDir: join(tmpdir(), `steploom-main-job-${process.pid}`),
+  outputDir,
   maxTrainSteps: 100_000,
   quiet: true,
 });
 await new Trainer(preset.without('emoji-figures').with(clock)).train();
+rmSync(outputDir, { recursive: true });
 process.exit();

@@ -1,6 +1,7 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { DeviceOperations } from './contract.js';
+import { tracked } from './tracked.js';
 
 /** A product of matrices on a device, and what is added to it. */
 type MatrixProduct<Options> = (a: TensorInfo, b: TensorInfo, transposeA: boolean, transposeB: boolean, options: Options) => TensorInfo;
@@ -29,5 +30,5 @@ export const rowProduct =
       more: more && { a: rowsOf(more.a), b: rowsOf(more.b), transposeB },
     });
     const shape = transposeA ? made.shape : [...a.shape.slice(0, -1), made.shape[1]];
-    return tf.engine().makeTensorFromTensorInfo({ ...made, shape }) as Tensor;
+    return tracked({ ...made, shape });
   };

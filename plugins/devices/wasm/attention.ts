@@ -1,12 +1,10 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor } from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
 import type { AttentionOperation } from '../compute/contract.js';
+import { tracked } from '../compute/tracked.js';
 import type { WasmDevice } from './device.js';
 import { PANEL, ROWS } from './matrix.js';
 import { ROOM } from './workers.js';
-
-const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
 
 /** Rows whose scores a thread has room for, with so many numbers each: whole tiles of four. */
 function rowsAtOnce(numbers: number): number {

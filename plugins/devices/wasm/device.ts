@@ -125,8 +125,8 @@ export class WasmDevice {
   }
 
   /**
-   * To be called after a tensor was changed in place: XNNPACK keeps packed copies of weights by their number, and would go on
-   * multiplying with the old ones.
+   * To be called after a tensor was changed in place: XNNPACK, which does what our convolutions do not (depthwise, dilated), keeps packed copies of weights
+   * by their number, and would go on multiplying with the old ones.
    */
   forgetPacked({ dataId, shape }: TensorInfo): void {
     const { id, memoryOffset } = this.backend.dataIdMap.get(dataId);

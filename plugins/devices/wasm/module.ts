@@ -55,11 +55,16 @@ const bytesOf = (base64: string) => Uint8Array.from(atob(base64), (letter) => le
 
 /**
  * Our module, compiled, for one kind of memory: with relaxed SIMD, which multiplies and adds in one instruction, where the engine has it. Node 20 has it behind a
- * flag, which is set before.
+ * flag, which is set for as long as this compiles.
  */
 export function compiledModule(shared: boolean): WebAssembly.Module {
   const relaxed = bytesOf(shared ? SHARED_RELAXED : PLAIN_RELAXED);
-  if (!WebAssembly.validate(relaxed))
-    globalThis.process?.getBuiltinModule?.('node:v8').setFlagsFromString('--experimental-wasm-relaxed-simd');
-  return new WebAssembly.Module(WebAssembly.validate(relaxed) ? relaxed : bytesOf(shared ? SHARED : PLAIN));
+  if (WebAssembly.validate(relaxed)) return new WebAssembly.Module(relaxed);
+  const v8 = globalThis.process?.getBuiltinModule?.('node:v8');
+  v8?.setFlagsFromString('--experimental-wasm-relaxed-simd');
+  try {
+    return new WebAssembly.Module(WebAssembly.validate(relaxed) ? relaxed : bytesOf(shared ? SHARED : PLAIN));
+  } finally {
+    v8?.setFlagsFromString('--no-experimental-wasm-relaxed-simd');
+  }
 }

@@ -1,8 +1,9 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kernels.js';
 import { rowProduct } from '../compute/row-product.js';
+import { tracked } from '../compute/tracked.js';
 import type { Effects } from '../compute/undo.js';
 import type { CPUBackend } from '../cpu/internals.js';
 import * as activations from './activations.js';
@@ -107,8 +108,6 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel
       return maxPoolGradient(device, dy, input, info);
     },
 };
-
-const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
 
 /** Registers kernels in place of the backend's, the fused ones, and operations behind the compute contract. */
 export function register(device: WasmDevice, effects: Effects): void {

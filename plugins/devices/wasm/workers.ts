@@ -33,9 +33,13 @@ const WAKE = 0;
 /** Chunks that no thread has taken yet, counted down: taking one and learning whether there was one are the same operation. */
 const LEFT = 1;
 const DONE = 2;
+/** 1 once a thread has thrown: its share is never done. */
+const FAILED = 3;
 const WORDS = 4;
 const MOST_ARGS = 32;
+/** Waits of so many milliseconds until a thread is given up that neither works nor throws. One is over at once when a process goes on that was stopped (Ctrl-Z). */
 const PATIENCE = 10_000;
+const WAITS = 60;
 /** How often a thread looks, some hundred microseconds, before it sleeps: waking takes about as long as a short kernel. */
 const LOOKS = 100_000;
 
@@ -89,7 +93,13 @@ const program = `
   };
   const now = { call: -1 };
   for (let seen = 0; ; ) {
-    take(control, job, kernelAt, room, now);
+    try {
+      take(control, job, kernelAt, room, now);
+    } catch (error) {
+      Atomics.store(control, ${FAILED}, 1);
+      Atomics.notify(control, ${DONE});
+      throw error;
+    }
     for (let looks = 0; looks < ${LOOKS} && Atomics.load(control, ${WAKE}) === seen; looks++);
     Atomics.wait(control, ${WAKE}, seen);
     seen = Atomics.load(control, ${WAKE});
@@ -154,17 +164,20 @@ export class Workers {
     Atomics.store(control, LEFT, chunks);
     Atomics.notify(control, WAKE);
     take(control, job, (k) => this.kernels[k], room, this.now);
-    for (let looks = 0; ; looks++) {
+    for (let looks = 0, waits = 0; ; looks++) {
       const done = Atomics.load(control, DONE);
       if (done >= chunks) return;
       if (looks < LOOKS) continue;
-      if (Atomics.wait(control, DONE, done, PATIENCE) === 'timed-out')
+      if (Atomics.load(control, FAILED) === 1 || waits === WAITS)
         fail(
           'DEVICE_FAILED',
           'wasm',
-          `a thread did not finish its share within ${PATIENCE / 1000} s`,
+          waits === WAITS
+            ? `a thread did not finish its share within ${(WAITS * PATIENCE) / 60_000} minutes`
+            : 'a thread ended with an error',
           'Train with threads 1, and report it.',
         );
+      if (Atomics.wait(control, DONE, done, PATIENCE) === 'timed-out') waits++;
     }
   }
 }

@@ -1,6 +1,6 @@
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { AttentionOperation } from '../compute/contract.js';
+import { tracked } from '../compute/tracked.js';
 import * as plain from './attention-shaders.js';
 import * as matrices from './attention-tensor-cores.js';
 import type { WebGPUDevice } from './device.js';
@@ -153,10 +153,10 @@ export const attention = (device: WebGPUDevice): AttentionOperation => ({
         if (slices === 1) return sliced as Tensor;
         const sum = device.newTensor(k.shape);
         addSlices(device, sliced, sum, { batch: 1, slices });
-        if (!half) return tf.engine().makeTensorFromTensorInfo(sum) as Tensor;
+        if (!half) return tracked(sum);
         const halves = toHalf(device, sum);
         device.dispose(sum);
-        return tf.engine().makeTensorFromTensorInfo(halves) as Tensor;
+        return tracked(halves);
       };
       return { dq, dk: whole(dk), dv: whole(dv) };
     });

@@ -1,6 +1,7 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
 import type { Capturable, GraphCapturer, Tensors } from '../../../core/index.js';
+import { tracked } from '../compute/tracked.js';
 import { Effects, override } from '../compute/undo.js';
 import { CaptureInProgress, isVirtual, type VirtualBuffer } from './capture.js';
 import { type Bound, type Door, GraphMemory, ReplayedGraph } from './captured-graph.js';
@@ -176,7 +177,7 @@ export class Capturer implements GraphCapturer {
     if (dtype !== tensor.dtype || !['float32', 'int32'].includes(dtype) || tensor.size === 0)
       capture.refuse(`it is given ${tensor.size} elements of ${tensor.dtype}, stored as ${dtype}`);
     if (dtype === 'float32') return device.trackedTensor(tensor.shape, half);
-    return tf.engine().makeTensorFromTensorInfo(device.backend.makeTensorInfo([...tensor.shape], dtype)) as Tensor;
+    return tracked(device.backend.makeTensorInfo([...tensor.shape], dtype));
   }
 
   private outgoing(capture: CaptureInProgress, tensor: Tensor): Passing {

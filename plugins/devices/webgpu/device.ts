@@ -1,5 +1,6 @@
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs';
+import { tracked } from '../compute/tracked.js';
 import type { Undo } from '../compute/undo.js';
 import { hasTensorCores } from './adapter.js';
 import { SteadyBuffers } from './buffers.js';
@@ -79,7 +80,7 @@ export class WebGPUDevice {
 
   /** The same where no kernel returns it: TensorFlow.js keeps count of it, so that a tidy disposes it. */
   trackedTensor(shape: readonly number[], half = false): Tensor {
-    return tf.engine().makeTensorFromTensorInfo(this.newTensor(shape, half)) as Tensor;
+    return tracked(this.newTensor(shape, half));
   }
 
   dispose({ dataId }: TensorInfo): void {

@@ -1,6 +1,5 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { HalfPrecision } from '../compute/contract.js';
+import { tracked } from '../compute/tracked.js';
 import type { WebGPUDevice } from './device.js';
 import { isHalf, toFull, toHalf } from './half.js';
 import { releaseMemory } from './slabs.js';
@@ -10,7 +9,6 @@ import { uploader } from './upload.js';
 /** Half precision for who does not know the device. */
 export function precision(device: WebGPUDevice): HalfPrecision {
   const upload = uploader(device);
-  const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
   return {
     isHalf: (x) => isHalf(device, x),
     fits: fitsHalf,

@@ -1,8 +1,8 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { TensorInfo } from '@tensorflow/tfjs';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import { rowProduct } from '../compute/row-product.js';
+import { tracked } from '../compute/tracked.js';
 import type { Effects } from '../compute/undo.js';
 import * as activations from './activations.js';
 import { adamw8bit } from './adamw8bit.js';
@@ -76,9 +76,6 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
     return conv2dFilterGradient(device, inputs.x, inputs.dy, info);
   },
 };
-
-/** What no kernel of TensorFlow.js's registry returns. */
-const tracked = (made: TensorInfo): Tensor => tf.engine().makeTensorFromTensorInfo(made) as Tensor;
 
 /** A kernel that is given float32 alone. */
 const full =

@@ -57,3 +57,29 @@ test('supervised runs are limited, or made fast: one step, one batch that is eva
   ).train();
   expect(history).toEqual([{ step: 1, epoch: 0, 'loss.held': expect.any(Number) }]);
 });
+
+test('of data that makes its own batches the same ones come in every epoch, and none is lost', async () => {
+  const { ids, plugin } = seen();
+  // Three of a kind at most, and another kind first in every other epoch.
+  const kinds: Plugin = {
+    name: 'kinds',
+    apply: ({ hooks }) =>
+      hooks.prepareData.tap((source) => ({
+        ...source,
+        batches: (epoch) =>
+          [
+            [0, 1, 2],
+            [3, 4, 5],
+            [6, 7],
+          ].map((batch) => batch.map((id) => (id + epoch) % 8)),
+      })),
+  };
+  const trainer = new Trainer(smallRun({ items: 8, batchSize: 3, epochs: 3 }).with(kinds, limitItems(4), plugin));
+  expect((await trainer.explain()).plan).toMatchObject({ items: 4, stepsPerEpoch: 2, steps: 6 });
+  await trainer.train();
+  expect(ids).toEqual([
+    [0, 1, 2, 3],
+    [0, 1, 2, 3],
+    [0, 1, 2, 3],
+  ]);
+});
