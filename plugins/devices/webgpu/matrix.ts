@@ -70,7 +70,18 @@ interface Tiling {
   readonly slices: number;
 }
 
-/** The tile, and the slices of a long inner axis, that should take least time; `narrow` says that all operands are stored in half precision. */
+/**
+ * How often a large device is filled by so many workgroups, `atOnce` of them on a multiprocessor: what is left over for the last time takes no whole turn, since a
+ * multiprocessor that has fewer of them under way is done sooner.
+ */
+function turnsOf(groups: number, atOnce: number): number {
+  const turns = groups / (PROCESSORS * atOnce);
+  if (turns <= 1) return 1;
+  const whole = Math.floor(turns);
+  return whole + (turns > whole ? Math.max(0.6, turns - whole) : 0);
+}
+
+/** The tile, and the slices of a long inner axis, that should take least time; `narrow` says that the first term's operands are stored in half precision. */
 function tiling(p: Product, by: 'cores' | 'floats', half: boolean, narrow: boolean): Tiling {
   const { k } = p.terms[0];
   const size = p.m * p.n * (p.batch ?? 1);
@@ -79,14 +90,13 @@ function tiling(p: Product, by: 'cores' | 'floats', half: boolean, narrow: boole
   for (const [rows, columns, cost, atOnce] of TILES[by]) {
     // Its sums leave no registers for vectors of single precision that are on their way.
     if (columns === 128 && !narrow) continue;
-    const most = PROCESSORS * atOnce;
     // Halves are written in fours.
     if (by === 'floats' && half && !writesFours(columns)) continue;
     const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * (p.batch ?? 1);
-    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * most); slices *= 2) {
-      const turns = Math.max(1, (groups * slices) / most);
+    const most = PROCESSORS * atOnce;
+    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * most); slices++) {
       const pass = slices > 1 ? PASS[by][0] + size * (2 * slices + 1) * PASS[by][1] : 0;
-      const time = turns * rows * columns * cost * (k / slices + 64) + pass;
+      const time = turnsOf(groups * slices, atOnce) * rows * columns * cost * (k / slices + 64) + pass;
       if (time < least) [least, best] = [time, { rows, columns, slices }];
     }
   }
@@ -112,7 +122,7 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
   const out = device.newTensor(shape, half);
   if (tf.util.sizeFromShape(shape) > 0) {
     const cores = device.tensorCores && anyHalf;
-    const narrow = factors.every(({ tensor }) => isHalf(device, tensor));
+    const narrow = factors.slice(0, 2).every(({ tensor }) => isHalf(device, tensor));
     const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half, narrow);
     const batch = p.batch ?? 1;
     const added = { bias: p.bias, rest: p.rest };
