@@ -81,7 +81,7 @@ function turnsOf(groups: number, atOnce: number): number {
   return whole + (turns > whole ? Math.max(0.6, turns - whole) : 0);
 }
 
-/** The tile, and the slices of a long inner axis, that should take least time; `narrow` says that the first term's operands are stored in half precision. */
+/** The tile, and the slices of a long inner axis, that should take least time; `narrow` says that all operands are stored in half precision. */
 function tiling(p: Product, by: 'cores' | 'floats', half: boolean, narrow: boolean): Tiling {
   const { k } = p.terms[0];
   const size = p.m * p.n * (p.batch ?? 1);
@@ -122,7 +122,7 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
   const out = device.newTensor(shape, half);
   if (tf.util.sizeFromShape(shape) > 0) {
     const cores = device.tensorCores && anyHalf;
-    const narrow = factors.slice(0, 2).every(({ tensor }) => isHalf(device, tensor));
+    const narrow = factors.every(({ tensor }) => isHalf(device, tensor));
     const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half, narrow);
     const batch = p.batch ?? 1;
     const added = { bias: p.bias, rest: p.rest };
