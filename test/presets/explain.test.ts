@@ -1,10 +1,10 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Composition, seededRandom, Trainer, weightsOf } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { buildAutoencoder } from '../../plugins/models/vae/autoencoder.js';
 import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { afterError, fail, messageOf } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
 import { WasmDevice } from './device.js';

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { afterError, fail } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
 import { findAdapter, findGPU } from './adapter.js';
@@ -100,6 +100,6 @@ function check(backend: BackendInternals): void {
           'LIBRARY_DIFFERS',
           'webgpu',
           `the backend of @tensorflow/tfjs-backend-webgpu has no ${type} ${name}`,
-          'Install version 4.22 of it and of @tensorflow/tfjs.',
+          'Install version 4.22 of it and of @tensorflow/tfjs-core.',
         );
 }
