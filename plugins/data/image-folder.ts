@@ -9,6 +9,7 @@ import { type BucketOptions, bucketFacts, bucketsOf, checkBuckets, checkStep, si
 import { type CaptionOptions, prefixed, shuffled } from './image-folder/captions.js';
 import { decodeImage, type Header, readHeader, refuseNarrow } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
+import { countDoubles } from './image-folder/doubles.js';
 import { listEntries } from './image-folder/entries.js';
 import type { Entry } from './image-folder/entry.js';
 import { examplesOf } from './image-folder/examples.js';
@@ -225,9 +226,22 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       const groupOf = (id: number) => sizes[id].join(' x ');
       const batches = (epoch: number) =>
         batchesOfGroups(epochOrder(random, images.length, epoch, shuffle), groupOf, batchSize, random, epoch, shuffle);
-      const known = entries.flatMap(({ path }) => headers.get(path) ?? []);
+      // Pictures of a class may have to be drawn yet.
+      const known = entries.flatMap(({ path }) => (headers.has(path) ? [path] : []));
       const facts = [
-        ...(known.length > 0 ? [['pictures', summaryOf(known, resolution, buckets !== undefined)] as const] : []),
+        ...(known.length > 0
+          ? [
+              [
+                'pictures',
+                summaryOf(
+                  known.flatMap((path) => headers.get(path) ?? []),
+                  resolution,
+                  buckets !== undefined,
+                  await countDoubles(known),
+                ),
+              ] as const,
+            ]
+          : []),
         ...(buckets ? bucketFacts(sizes, batchSize) : []),
       ];
       const centre = (_: string, room: number) => Math.floor(room / 2);

@@ -15,7 +15,7 @@ const firstNames = (names: readonly string[]): string => `${names.slice(0, 3).jo
 
 /**
  * The images below a folder, with captions, as Hugging Face's imagefolder takes them: of a folder that has one of the {@link METADATA}, and of
- * those below it, what that names; of others all images, with a .txt of the same name beside each. Every fault is noted with file and line. With
+ * those below it, what that names; of others all images, with a .txt of the same name beside each (or a .caption, as kohya's scripts have them). Every fault is noted with file and line. With
  * `folderRepeats` the folder 10_sks dog, of this folder, says that its images are shown ten times, and what they show where nothing else does.
  * A `column` that is null wants no captions: every image is taken.
  */
@@ -57,10 +57,10 @@ export async function listEntries(folder: string, column: string | null, problem
   const unnamed: string[] = [];
   const without: string[] = [];
   for (const name of files.filter(isImage)) {
-    const text = `${name.slice(0, -extname(name).length)}.txt`;
+    const text = TEXTS.map((kind) => `${name.slice(0, -extname(name).length)}${kind}`).find((path) => there.has(path));
     if (isBelow(name, naming)) {
       if (!known.has(join(folder, name))) unnamed.push(name);
-    } else if (!there.has(text)) {
+    } else if (text === undefined) {
       const said = folderRepeats ? REPEATS.exec(name)?.groups?.what : undefined;
       if (said === undefined) without.push(name);
       else entries.push({ path: join(folder, name), caption: said });
@@ -73,15 +73,22 @@ export async function listEntries(folder: string, column: string | null, problem
     const by = naming.size === 1 ? [...naming.values()][0] : 'no metadata file';
     leftOut.push(`${unnamed.length} images that ${naming.size === 1 ? `${by} does not name` : `${by} names`}: ${firstNames(unnamed)}`);
   }
+  const named = folderRepeats ? undefined : files.find((name) => isImage(name) && REPEATS.test(name));
+  const repeats =
+    named && `--folder_repeats (folderRepeats) reads ${named.split('/')[0]} as how often its images are shown, and what they show`;
   if (without.length > 0)
     bad(
       `${without.length} images in ${folder} have no caption: ${firstNames(without)}`,
-      'Write metadata.jsonl with file_name and text, or a .txt beside each image.',
+      `Write metadata.jsonl with file_name and text, or a .txt beside each image.${repeats ? ` ${repeats}.` : ''}`,
     );
+  else if (repeats) leftOut.push(`the numbers in folders' names: ${repeats}`);
   if (!folderRepeats) return { entries, leftOut };
   const timesOf = (path: string) => Number(REPEATS.exec(relative(folder, path).replaceAll('\\', '/'))?.groups?.times ?? 1);
   return { entries: entries.map((entry) => ({ ...entry, repeats: timesOf(entry.path) })), leftOut };
 }
+
+/** What may stand beside an image, the first that is there. */
+const TEXTS = ['.txt', '.caption'];
 
 /** A file in a folder as kohya's scripts name them: 10_sks dog. */
 const REPEATS = /^(?<times>\d+)_(?<what>[^/]+)\//;

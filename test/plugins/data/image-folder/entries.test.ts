@@ -131,8 +131,19 @@ test('folders may say how often their pictures are shown, and what they show', a
     ['3_y.png', 'y', 1],
     ['d.png', 'd', 1],
   ]);
-  // Where it is not asked for, a year is no number of times.
+  // Where it is not asked for, a year is no number of times; but it is said that it may be.
   expect((await listed()).problems).toEqual(['1 images in . have no caption: 10_sks dog/a.png']);
+  await put({ '10_sks dog/a.caption': 'a dog in kohya’s way' });
+  const { entries: all, leftOut } = await listEntries(folder, 'text', problems);
+  expect(all.map(({ path, caption, repeats }) => [path.slice(folder.length + 1), caption, repeats])).toContainEqual([
+    '10_sks dog/a.png',
+    'a dog in kohya’s way',
+    undefined,
+  ]);
+  expect([problems.list, leftOut]).toEqual([
+    [],
+    [expect.stringMatching(/--folder_repeats \(folderRepeats\) reads (10_sks dog|2_x) as how often/)],
+  ]);
 });
 
 test('what runs have written below the folder is nobody’s data; a run.json that is none of theirs does not matter', async () => {
