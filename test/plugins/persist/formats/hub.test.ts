@@ -62,21 +62,28 @@ test('a file is fetched when it is read, into the cache as Python’s library la
   ]);
 
   server.asked.length = 0;
-  expect((await all(await opened({}, COMMIT))).equals(large.content)).toBe(true);
+  // Of a commit the hub is asked only for what is missing.
+  const commit = await opened({}, COMMIT);
+  expect([(await all(commit)).equals(large.content), await commit.size('model_index.json')]).toEqual([true, 8]);
+  expect(server.asked).toEqual([]);
+  expect(await commit.size('unet/never asked.safetensors')).toBe(1);
   expect(server.asked).toEqual([`/api/models/${NAME}/revision/${COMMIT}`, ...listed.slice(1)]);
 });
+
+/** What Python's library leaves of a repository of which one file was fetched. */
+async function keepOne(place = root()): Promise<void> {
+  const blobs = join(place, 'blobs');
+  for (const path of [blobs, join(place, 'refs'), join(place, 'snapshots', COMMIT, 'unet')]) await mkdir(path, { recursive: true });
+  await writeFile(join(place, 'refs', 'main'), COMMIT);
+  await writeFile(join(blobs, keyOf(large)), large.content);
+  await symlink(`../../../blobs/${keyOf(large)}`, join(place, 'snapshots', COMMIT, 'unet', 'weights.safetensors'));
+}
 
 test('without the hub, what is in the cache is used', async () => {
   await expect((await opened({ HF_HUB_OFFLINE: '1' })).size('x')).rejects.toThrow(
     /HUB_MISSING.*is not in .*hub, and HF_HUB_OFFLINE is set/,
   );
-  // As Python's library leaves it.
-  await mkdir(join(root(), 'blobs'), { recursive: true });
-  await mkdir(join(root(), 'refs'));
-  await mkdir(join(root(), 'snapshots', COMMIT, 'unet'), { recursive: true });
-  await writeFile(join(root(), 'refs', 'main'), COMMIT);
-  await writeFile(join(root(), 'blobs', keyOf(large)), large.content);
-  await symlink(`../../../blobs/${keyOf(large)}`, join(root(), 'snapshots', COMMIT, 'unet', 'weights.safetensors'));
+  await keepOne();
   for (const [env, revision] of [
     [{ HF_HUB_OFFLINE: 'true' }, undefined],
     [{ HF_HUB_OFFLINE: '1' }, COMMIT],
@@ -91,6 +98,30 @@ test('without the hub, what is in the cache is used', async () => {
   expect((await all(alone)).equals(large.content)).toBe(true);
   expect([await alone.size('model_index.json'), await alone.read('model_index.json')]).toEqual([null, null]);
   expect(notes).toEqual([expect.stringMatching(/cannot be reached \(.*\): what is kept of some-one\/a\.model is used/)]);
+});
+
+test('what is kept is used where the hub refuses, no longer has it, or fails, and why is said once', async () => {
+  await keepOne();
+  for (const [status, code, why] of [
+    [
+      401,
+      'RepoNotFound',
+      /^there is no folder some-one\/a\.model here, and no model of that name on http.*: what is kept of some-one\/a\.model is used$/,
+    ],
+    [404, 'RevisionNotFound', /^some-one\/a\.model has no revision main: what is kept/],
+    [403, 'GatedRepo', /is gated: what is kept/],
+    [401, '', /refuses some-one\/a\.model \(401\): what is kept/],
+    [429, '', /answers 429 for some-one\/a\.model, 5 times: what is kept/],
+    [503, '', /answers 503/],
+  ] as const) {
+    server.instead = (_, response) => Boolean(response.writeHead(status, { 'X-Error-Code': code }).end());
+    const files = await opened();
+    expect((await all(files)).equals(large.content)).toBe(true);
+    expect(await files.size('model_index.json')).toBeNull();
+    expect(notes).toEqual([expect.stringMatching(why)]);
+  }
+  // Of another revision nothing is kept.
+  await expect((await opened({}, 'v9')).size('x')).rejects.toThrow(/HUB_FAILED.*answers 503/);
 });
 
 test('a connection that breaks at any byte is opened again where it broke; a server without ranges sends all again', async () => {
