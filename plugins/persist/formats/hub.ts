@@ -5,7 +5,7 @@ import { fail, SteploomError } from '../../../core/index.js';
 import { guarded } from './atomic-file.js';
 import { type Files, missing } from './files.js';
 import { folder } from './folder.js';
-import { type Asking, type Repository, Unreachable } from './hub/ask.js';
+import { type Asking, movedTo, type Repository, Unreachable } from './hub/ask.js';
 import { download } from './hub/download.js';
 import { type HubFile, type Listing, listing } from './hub/listing.js';
 import { fetchRange } from './hub/range.js';
@@ -51,6 +51,9 @@ const below = async (place: string): Promise<string[]> =>
     .filter((entry) => !entry.isDirectory())
     .map((entry) => relative(place, join(entry.parentPath, entry.name)).replaceAll('\\', '/'));
 
+/** What to do where something is not kept. */
+const fetching = (name: string): string => ['Fetch it once with a network, or correct the path.', movedTo(name)].filter(Boolean).join(' ');
+
 /** A revision of a repository, and the folder in which its files are. */
 interface Revision {
   readonly place: string;
@@ -70,8 +73,10 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
   const cacheFolder = `${kind}s--${name.replaceAll('/', '--')}`;
   let asking: Promise<Asking> | null = null;
   let opened: Promise<Revision> | null = null;
+  /** Why the cache alone is used, where it is. */
+  let alone: string | null = null;
   const settled = () => {
-    asking ??= (async () => ({ kind, name, revision, pause, settings: options.settings ?? (await hubSettings()) }))();
+    asking ??= (async () => ({ kind, name, revision, pause, note, settings: options.settings ?? (await hubSettings()) }))();
     return asking;
   };
   const open = () => {
@@ -92,7 +97,8 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
     const of = await settled();
     const { cache, offline, endpoint } = of.settings;
     const ref = join(cache, cacheFolder, 'refs', revision);
-    const kept = async (): Promise<Revision | null> => {
+    const kept = async (why: string): Promise<Revision | null> => {
+      alone = why;
       const commit = await readFile(ref, 'utf8').then(
         (text) => text.trim(),
         () => revision,
@@ -100,9 +106,9 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
       const place = snapshot(cache, commit);
       return (await isThere(place)) ? { place, said: null } : null;
     };
-    const absent = (why: string): never =>
-      fail('HUB_MISSING', 'hub', `${name} is not in ${cache}, and ${why}`, 'Fetch it once with a network, or correct the path.');
-    if (offline) return (await kept()) ?? absent('HF_HUB_OFFLINE is set');
+    const absent = (why: string): never => fail('HUB_MISSING', 'hub', `${name} is not in ${cache}, and ${why}`, fetching(name));
+    const unset = 'HF_HUB_OFFLINE is set';
+    if (offline) return (await kept(unset)) ?? absent(unset);
     let said: Listing;
     try {
       said = await listing(of);
@@ -110,12 +116,12 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
       const isAway = error instanceof Unreachable;
       if (!isAway && !(error instanceof SteploomError)) throw error;
       const why = isAway ? `${endpoint} cannot be reached (${error.message})` : error.problems[0].what;
-      const found = await kept();
+      const found = await kept(why);
       if (!found) {
         if (isAway) absent(why);
         throw error;
       }
-      note?.(`${why}: what is kept of ${name} is used`);
+      note?.([`${why}: what is kept of ${name} is used`, movedTo(name)].filter(Boolean).join('. '));
       return found;
     }
     if (said.commit !== revision) await put(ref, (path) => writeFile(path, said.commit));
@@ -164,6 +170,9 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
 
   return {
     where: name,
+    get ifMissing() {
+      return alone === null ? undefined : `Only what is kept of it is used, since ${alone}. ${fetching(name)}`;
+    },
     read: async (path) => (await have(path))?.read(path) ?? null,
     async size(path) {
       const kept = await ofCommit(path);

@@ -1,8 +1,9 @@
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { seededRandom } from '../../../../core/index.js';
+import { readJson } from '../../../../plugins/persist/formats/files.js';
 import { hubSettings } from '../../../../plugins/persist/formats/hub/settings.js';
 import { hub, isHubName } from '../../../../plugins/persist/formats/hub.js';
 import { COMMIT, type HubServer, hubServer, keyOf, send } from '../../../support/hub-server.js';
@@ -93,10 +94,18 @@ test('without the hub, what is in the cache is used', async () => {
     expect((await all(files)).equals(large.content)).toBe(true);
     expect(server.asked.filter((path) => !path.startsWith('/api'))).toEqual([]);
   }
+  await expect(readJson(await opened({ HF_HUB_OFFLINE: '1' }), 'model_index.json')).rejects.toThrow(
+    /FILE_MISSING.*a\.model\/model_index\.json is missing.*Only what is kept of it is used, since HF_HUB_OFFLINE is set\. Fetch it once with a network/,
+  );
+  const settings = await hubSettings({ HF_HOME: home, HF_HUB_OFFLINE: '1' });
+  await expect(hub('runwayml/stable-diffusion-inpainting', { settings }).size('x')).rejects.toThrow(
+    /HUB_MISSING.*HF_HUB_OFFLINE is set.*It has moved: give stable-diffusion-v1-5\/stable-diffusion-inpainting\./,
+  );
   await server.close();
   const alone = await opened();
   expect((await all(alone)).equals(large.content)).toBe(true);
   expect([await alone.size('model_index.json'), await alone.read('model_index.json')]).toEqual([null, null]);
+  await expect(alone.range('model_index.json', 0, 1)).rejects.toThrow(/FILE_MISSING.*Only what is kept.*cannot be reached/);
   expect(notes).toEqual([expect.stringMatching(/cannot be reached \(.*\): what is kept of some-one\/a\.model is used/)]);
 });
 
@@ -217,13 +226,18 @@ test('what the hub has against it is said, with what to do', async () => {
   expect(await said()).toMatch(/HUB_FAILED.*does not list the files/);
 
   // One that is busy for a while is waited for, as long as it says.
-  let busy = 2;
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 0, 1) });
+  const waits = ['7', 'Thu, 01 Jan 2026 00:05:00 GMT', '86400', 'soon'];
   const pauses: number[] = [];
-  server.instead = (_, response) => busy-- > 0 && Boolean(response.writeHead(429, { 'Retry-After': '7' }).end());
+  const said429: string[] = [];
+  server.instead = (_, response) => waits.length > 0 && Boolean(response.writeHead(429, { 'Retry-After': waits.shift() }).end());
   const settings = await hubSettings({ HF_HOME: home, HF_ENDPOINT: server.endpoint });
-  const patient = hub(NAME, { settings, pause: async (seconds) => void pauses.push(seconds) });
+  const pause = async (seconds: number) => void pauses.push(seconds);
+  const patient = hub(NAME, { settings, pause, note: (what) => said429.push(what) });
   expect(await patient.size('model_index.json')).toBe(8);
-  expect(pauses).toEqual([7, 7]);
+  vi.useRealTimers();
+  expect(pauses).toEqual([7, 300, 600, 8]);
+  expect(said429).toEqual([300, 600].map((s) => `${server.endpoint} answers 429 for ${NAME}: it is asked again in ${s} s`));
 
   await expect(hub(NAME, { settings, revision: 'v9' }).size('x')).rejects.toThrow(/HUB_MISSING.*has no revision v9/);
   await expect(hub('runwayml/stable-diffusion-v1-5', { settings }).size('x')).rejects.toThrow(
