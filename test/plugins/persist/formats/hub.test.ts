@@ -1,6 +1,8 @@
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { seededRandom } from '../../../../core/index.js';
 import { readJson } from '../../../../plugins/persist/formats/files.js';
@@ -191,6 +193,46 @@ test('two at once fetch a file once', async () => {
   const both = await Promise.all([opened(), opened()]);
   for (const content of await Promise.all(both.map(all))) expect(content.equals(large.content)).toBe(true);
   expect(server.asked.filter((asked) => asked.startsWith('store'))).toHaveLength(1);
+});
+
+test('of two processes on one cache one is killed in the middle: the other goes on where it was, and the next finds all', async () => {
+  const script = fileURLToPath(new URL('../../../support/fetch-from-hub.mjs', import.meta.url));
+  const started = () => {
+    const env = { ...process.env, HF_HOME: home, HF_ENDPOINT: server.endpoint };
+    const child = spawn(process.execPath, [script, NAME, 'unet/weights.safetensors'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const said: string[] = [];
+    const begun = new Promise<void>((resolve) =>
+      child.stdout.on('data', (text) => {
+        said.push(String(text));
+        resolve();
+      }),
+    );
+    return { child, begun, ended: new Promise<string>((resolve) => child.once('close', (code) => resolve(`${code} ${said.join('')}`))) };
+  };
+  const unfinished = join(root(), 'blobs', `${keyOf(large)}.steploom.incomplete`);
+  const size = () =>
+    stat(unfinished).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  server.insteadOfStore = (_, response) => {
+    // The first never gets the rest.
+    server.insteadOfStore = () => false;
+    response.writeHead(200, { 'Content-Length': large.content.byteLength });
+    response.write(large.content.subarray(0, 100_000));
+    return true;
+  };
+  const first = started();
+  await first.begun;
+  while ((await size()) < 100_000) await new Promise((goOn) => setTimeout(goOn, 5));
+  const second = started();
+  await second.begun;
+  first.child.kill('SIGKILL');
+  expect(await first.ended).toMatch(/^null fetching/);
+  expect(await second.ended).toMatch(new RegExp(`^0 fetching[^]*\\n${keyOf(large)}\\n$`));
+  expect((await all(await opened())).equals(large.content)).toBe(true);
+  expect(server.asked.filter((asked) => asked.startsWith('store'))).toEqual(['store', 'store bytes=100000-']);
+  expect(await readdir(join(root(), 'blobs'))).toEqual([keyOf(large)]);
 });
 
 test('what the hub has against it is said, with what to do', async () => {
