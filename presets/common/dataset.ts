@@ -20,6 +20,9 @@ type DataOptions = Pick<
 /** The branch where the hub keeps tables of every data set that it could read. */
 const CONVERTED = 'refs/convert/parquet';
 
+/** Data sets of the hub's first days have no owner. */
+const NAME_ALONE = /^[A-Za-z0-9][\w.-]*$/;
+
 const TRAINING = /(^|[^a-z])train(ing)?([^a-z]|$)/i;
 const OTHER_SPLITS = /(^|[^a-z])(test|valid|validation|dev|eval)([^a-z]|$)/i;
 
@@ -94,7 +97,7 @@ async function found(o: DataOptions, name: string, streamed: boolean): Promise<T
     // What else is there is said by who reads the folder.
     return o.datasetConfigName === undefined ? { folder: name } : nothing();
   }
-  if (!isHubName(name))
+  if (!isHubName(name) && !NAME_ALONE.test(name))
     fail(
       'OPTION_INVALID',
       'datasetName',

@@ -39,8 +39,8 @@ async function contents(folder: string, column = 'text'): Promise<Record<string,
 const ALL = { '255,0,0': 'a red one', '0,255,0': 'a lime one', '0,0,255': 'a blue one' };
 
 /** What a server has at the branch main of a data set. */
-async function served(files: Readonly<Record<string, ServedFile>>) {
-  const server = await hubServer('some/pictures', files);
+async function served(files: Readonly<Record<string, ServedFile>>, name = 'some/pictures') {
+  const server = await hubServer(name, files);
   vi.stubEnv('HF_ENDPOINT', server.endpoint);
   return server;
 }
@@ -155,6 +155,11 @@ test('a data set of the hub: tables of a configuration, pictures, and what the h
   await expect(folderOf({ datasetName: 'some/pictures' })).rejects.toThrow(
     /DATA_INVALID.*no \.parquet files and no pictures\. Give another/,
   );
+  await server.close();
+
+  server = await served({ 'train.parquet': table }, 'pictures-of-old');
+  expect(await contents(await folderOf({ datasetName: 'pictures-of-old' }))).toEqual(ALL);
+  await expect(folderOf({ datasetName: 'a/b/c' })).rejects.toThrow(/OPTION_INVALID.*there is no folder a\/b\/c/);
   await server.close();
 
   // A table whose name ends as that of metadata.
