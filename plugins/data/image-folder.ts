@@ -10,7 +10,7 @@ import { type CaptionOptions, prefixed, shuffled } from './image-folder/captions
 import { decodeImage, type Header, readHeader, refuseNarrow } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
 import { countDoubles } from './image-folder/doubles.js';
-import { listEntries } from './image-folder/entries.js';
+import { type ListingOptions, listEntries } from './image-folder/entries.js';
 import type { Entry } from './image-folder/entry.js';
 import { examplesOf } from './image-folder/examples.js';
 import { faultsOf } from './image-folder/faults.js';
@@ -22,7 +22,7 @@ import { summaryOf } from './image-folder/summary.js';
 import { batchesOfGroups } from './order/batches-of-groups.js';
 import { epochOrder } from './order/epoch-order.js';
 
-export interface ImageFolderOptions extends CaptionOptions {
+export interface ImageFolderOptions extends CaptionOptions, Pick<ListingOptions, 'without'> {
   readonly batchSize: number;
   /** Side of the square that images are cut to. */
   readonly resolution: number;
@@ -71,7 +71,7 @@ const SHOWN = 10;
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
   const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white', alphaMask = false } = options;
-  const { shuffleCaption = false, keepTokens = 0, folderRepeats = false, caption, prior } = options;
+  const { shuffleCaption = false, keepTokens = 0, folderRepeats = false, without, caption, prior } = options;
   const buckets = options.buckets && bucketsOf(resolution, options.buckets);
   const decoding = { maxPixels, interpolation, background, keepAlpha: alphaMask };
   const decoded = new DecodedImages((image) => decodeImage(entries[image].path, sizeFor(entries[image]), decoding));
@@ -125,7 +125,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         if (isResolution && buckets && checkBuckets(check, resolution, buckets)) choose = sizeChooser(resolution, buckets);
         check.whole('keepTokens', keepTokens, 0);
         if (prior) check.notNegative('prior.weight', prior.weight);
-        const listing = await listEntries(folder, caption === undefined ? captionColumn : null, problems, folderRepeats);
+        const listing = await listEntries(folder, caption === undefined ? captionColumn : null, problems, { folderRepeats, without });
         entries = caption === undefined ? listing.entries : listing.entries.map((entry) => ({ ...entry, caption }));
         if (isFirstRank()) for (const what of listing.leftOut) warn(`of ${folder} are left out: ${what}`);
         if (maxSamples !== undefined && maxSamples < entries.length) {

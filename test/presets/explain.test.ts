@@ -102,7 +102,7 @@ describe('explain', () => {
   });
 
   test('dreamboothLora draws no picture of the class', async () => {
-    const prior = { withPriorPreservation: true, classDataDir: join(images, 'class'), classPrompt: 'red', numClassImages: 12 };
+    const prior = { withPriorPreservation: true, classDataDir: `${images}-class`, classPrompt: 'red', numClassImages: 12 };
     const e = await explained(await dreamboothLora({ ...options, instanceDataDir: images, instancePrompt: 'a sks', ...prior }));
     expect([e.plan.steps, e.plan.items, e.plan.effectiveBatch]).toEqual([3, 24, 8]);
     expect(taps(e, 'prepareModel')).toEqual(['class-pictures', 'lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);

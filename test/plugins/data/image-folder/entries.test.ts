@@ -121,7 +121,7 @@ test('folders may say how often their pictures are shown, and what they show', a
   await put({ '10_sks dog/a.png': '', '10_sks dog/b.png': '', '10_sks dog/b.txt': 'a dog', '2_x/metadata.csv': 'file_name,text\nc.png,c' });
   await put({ '2_x/c.png': '', 'd.png': '', 'd.txt': 'd', '3_y.png': '', '3_y.txt': 'y' });
   const problems = new Problems();
-  const { entries } = await listEntries(folder, 'text', problems, true);
+  const { entries } = await listEntries(folder, 'text', problems, { folderRepeats: true });
   expect(problems.list).toEqual([]);
   const found = entries.map(({ path, caption, repeats }) => [path.slice(folder.length + 1), caption, repeats]);
   expect(found.sort()).toEqual([
