@@ -3,6 +3,7 @@
  * for plain JavaScript; its layers; its data. What else @tensorflow/tfjs has, a backend for WebGL and a converter of models, is not needed. Where that
  * package is there too, in the same version, both are the same copy.
  */
+import './tf/copies.js';
 import '@tensorflow/tfjs-backend-cpu';
 import './tf/registered.js';
 
