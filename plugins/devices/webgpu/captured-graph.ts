@@ -48,7 +48,7 @@ export interface GraphPlan {
 export class GraphMemory {
   private readonly users = new Map<GPUBuffer, number>();
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(private readonly device: WebGPUDevice) {}
 
   get buffers(): GPUBuffer[] {
     return [...this.users.keys()];
@@ -59,7 +59,7 @@ export class GraphMemory {
   }
 
   make(size: number): GPUBuffer {
-    return this.device.createBuffer({ label: `memory of a graph, ${size} bytes`, size, usage: tensorUsage() });
+    return this.device.backend.device.createBuffer({ label: `memory of a graph, ${size} bytes`, size, usage: tensorUsage() });
   }
 
   /** One more graph uses these. */
