@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-export { NotReplayable } from './captured.js';
+export { NotReplayable, saidOf } from './captured.js';
 export { type Collective, oneProcess } from './collective.js';
 export { type Batch, type Data, microBatchesOf, type Source } from './data.js';
 export { ERRORS, type ErrorCode } from './error-codes.js';
@@ -18,6 +18,7 @@ export {
   refuseInvalid,
   SteploomError,
 } from './errors.js';
+export type { Forecast, GraphForecast, MemoryForecast } from './forecast.js';
 export { Hash, hashOf, hashOfText } from './hash.js';
 export { type Better, betterThan, checkWatched, type Metrics, watched } from './metrics.js';
 export {

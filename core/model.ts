@@ -1,4 +1,4 @@
-import { refuseWhileCaptured } from './captured.js';
+import { onBehalfOf, refuseWhileCaptured } from './captured.js';
 import { fail } from './errors.js';
 import type { RandomGenerator } from './random.js';
 import type { Tensor, Variable } from './tf.js';
@@ -67,6 +67,8 @@ export interface Model {
   readonly blocks?: ReadonlySet<string>;
   /** Parts that are called as modules, too, and whose operations depend on the shapes of their inputs alone: what graph capture wraps. None where left out. */
   readonly graphs?: ReadonlySet<string>;
+  /** Weights that leave the device before the first step, as nothing needs them then, by their paths. None where left out. */
+  readonly leaving?: ReadonlySet<string>;
   forward(context: Context, inputs: Inputs): Tensor;
   /** Frees what the model holds beside its parameters. */
   dispose?(): void;
@@ -96,11 +98,11 @@ export function makeContext(
     parameters: more.parameters,
     ...(more.trial ? { trial: true } : {}),
     draw(name, id) {
-      refuseWhileCaptured(`it draws ${name}`);
+      refuseWhileCaptured(`draws ${name}`);
       return draw(name, id);
     },
     drawHere(name) {
-      refuseWhileCaptured(`it draws ${name}`);
+      refuseWhileCaptured(`draws ${name}`);
       return drawHere(name);
     },
     wrapped: (path) => model.wraps.has(path),
@@ -110,7 +112,7 @@ export function makeContext(
       let next = fn;
       for (const wrap of wraps) {
         const inner = next;
-        next = (given) => wrap(context, given, inner);
+        next = (given) => onBehalfOf(wrap, () => wrap(context, given, (handed) => onBehalfOf(null, () => inner(handed))));
       }
       return next(rest ? [...inputs, rest] : inputs);
     },

@@ -1,6 +1,6 @@
-import { isCapturing, NotReplayable, whileCapturing } from './captured.js';
+import { isCapturing, NotReplayable, saidOf, whileCapturing } from './captured.js';
 import { engineInternals, type TapeNode } from './engine.js';
-import type { Context, Tensors, Wrap } from './model.js';
+import type { Context, Model, Tensors, Wrap } from './model.js';
 import { computedAgain, recordApart, withoutTape } from './recomputed.js';
 import type { Tensor } from './tf.js';
 import { dependent, reaches, releaseSaved, walkBack } from './walk-back.js';
@@ -39,6 +39,33 @@ interface Known {
   readonly targets: readonly (number | string)[];
 }
 
+/** The part that a wrap is of. */
+const partOf = new WeakMap<Wrap, ReplayedPart>();
+
+/** A part of a model, and why it was not captured where it was not. */
+export interface PartApart {
+  readonly path: string;
+  readonly part: ReplayedPart;
+  readonly refused: string[];
+}
+
+/** The model with parts that capture graphs of their own, in place of those that it has: for passes that are only gone through. */
+export function withPartsApart(model: Model): { readonly model: Model; readonly parts: readonly PartApart[] } {
+  const parts: PartApart[] = [];
+  const wraps = new Map<string, readonly Wrap[]>();
+  for (const [path, list] of model.wraps)
+    wraps.set(
+      path,
+      list.map((wrap) => {
+        const refused: string[] = [];
+        const part = partOf.get(wrap)?.apart((why) => void refused.push(why));
+        if (part) parts.push({ path, part, refused });
+        return part?.wrap ?? wrap;
+      }),
+    );
+  return { model: { ...model, wraps }, parts };
+}
+
 /** So many graphs are kept of a part, for shapes and for passes with a way back and without. */
 const KEPT = 32;
 
@@ -55,7 +82,19 @@ export class ReplayedPart {
   constructor(
     private readonly capturer: GraphCapturer,
     private readonly refused: (why: string) => void,
-  ) {}
+  ) {
+    partOf.set(this.wrap, this);
+  }
+
+  /** One like it, with graphs of its own: for a pass that is only gone through. `refused` is told why it has none, beside who is told by this one. */
+  apart(refused: (why: string) => void): ReplayedPart {
+    const both = (why: string): void => {
+      refused(why);
+      if (!this.told.has(why)) this.refused(why);
+      this.told.add(why);
+    };
+    return new ReplayedPart(this.capturer, both);
+  }
 
   readonly wrap: Wrap = (context, inputs, compute) => {
     if (context.trial || isCapturing() || (this.underWay && !this.underWay.isDisposed)) return compute(inputs);
@@ -132,7 +171,7 @@ export class ReplayedPart {
     const targets: (number | string)[] = [];
     engine.startScope('captured');
     try {
-      if (given.some(({ id }) => paths.has(id))) throw new NotReplayable('it is given a weight');
+      if (given.some(({ id }) => paths.has(id))) throw new NotReplayable(saidOf('is given a weight'));
       let standIns: Tensor[] = [];
       let result: Tensor;
       const graph = whileCapturing(() =>

@@ -1,5 +1,7 @@
+import { noteWraps } from '../captured.js';
 import type { ErrorCode } from '../error-codes.js';
 import { fail, messageOf, SteploomError } from '../errors.js';
+import type { Model } from '../model.js';
 import type { Tensor } from '../tf.js';
 import { type HookName, type Hooks, isAsynchronous, kindOf, type PluginHooks } from './hooks.js';
 
@@ -39,7 +41,7 @@ export function guardHooks(hooks: Hooks, timing: Timing | null): void {
           new SteploomError({ code, plugin, what: `in ${hook}: ${what}`, fix }, { hook, cause });
         const thrown = (error: unknown) =>
           error instanceof SteploomError ? error : named('HOOK_THREW', messageOf(error), 'Its cause is attached.', error);
-        const check = (value: unknown) => {
+        const check = (value: unknown, given: unknown) => {
           if (kind !== 'waterfall') return value;
           if (value === undefined)
             throw named('HOOK_UNDEFINED', 'the tap returned nothing', 'Return the value it was given, or another in its place.');
@@ -51,11 +53,12 @@ export function guardHooks(hooks: Hooks, timing: Timing | null): void {
               `${disposed} was disposed before it was handed on`,
               'Dispose only what you put another in the place of.',
             );
+          if (hook === 'prepareModel') noteWraps(plugin, (given as Model).wraps, (value as Model).wraps);
           return value;
         };
-        const promised = async (pending: unknown) => {
+        const promised = async (pending: unknown, given: unknown) => {
           try {
-            return check(await pending);
+            return check(await pending, given);
           } catch (error) {
             throw thrown(error);
           }
@@ -67,12 +70,12 @@ export function guardHooks(hooks: Hooks, timing: Timing | null): void {
           } catch (error) {
             throw thrown(error);
           }
-          if (tap.type === 'promise') return promised(value);
+          if (tap.type === 'promise') return promised(value, a);
           if (isThenable(value)) {
             value.then(undefined, () => undefined);
             throw named('HOOK_ASYNC', 'the tap returned a promise', asynchronous ? 'Use tapPromise.' : 'This hook is synchronous.');
           }
-          return check(value);
+          return check(value, a);
         };
         return { ...tap, fn: timing ? timing(hook, plugin, guarded as (...args: unknown[]) => unknown) : guarded };
       },

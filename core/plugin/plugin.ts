@@ -1,4 +1,5 @@
 import { fail } from '../errors.js';
+import type { Forecast } from '../forecast.js';
 import type { Context, Model, Tensors } from '../model.js';
 import type { Plan } from '../plan.js';
 import type { Settings, State } from '../snapshot.js';
@@ -26,6 +27,8 @@ export interface Host {
   model(): Model;
   /** How long the run is, from prepareModel on. */
   plan(): Plan;
+  /** What a step takes of the device's memory, and what is captured of it; null where that was not looked for, and before set-up is complete. */
+  forecast(): Forecast | null;
   /** The weights to use for a purpose, as onWeights gives them (an average, say). Borrowed: never dispose them. */
   weights(purpose: Purpose): Tensors;
   /** A context for evaluation outside the loop. `draws` names the epoch that keyed draws belong to. */

@@ -88,8 +88,19 @@ export interface Device {
   upload?(tensor: Tensor): void;
   /** Gives back the memory that it keeps for tensors to come. */
   release?(): void;
+  /**
+   * Goes through all that `work` asks of the device's memory, while nothing is computed and none is taken; no tensor that it computes may be kept. `leaving` are
+   * tensors that count for nothing. Throws NotReplayable where the values of a tensor are waited for.
+   */
+  rehearse?(work: () => void, leaving: readonly Tensor[]): Rehearsed;
   /** An error in words where what was thrown is a raw one of the device's own; otherwise undefined. */
   inWords?(thrown: unknown): Error | undefined;
+}
+
+/** What was found in going through some work, in bytes: the most that the device would hold at a time, with what it holds already, and the largest piece that it was asked for. */
+export interface Rehearsed {
+  readonly bytes: number;
+  readonly largest: number;
 }
 
 export interface DeviceReport {
@@ -106,13 +117,15 @@ export interface DeviceReport {
 export interface ModelProvider {
   /** Builds or reads the model; its variables belong to the run, but those marked `borrowed`. */
   build(random: Random): Promise<Model>;
+  /** What would make the model take less of a device's memory, in words, for a step that does not fit; null where nothing would. */
+  smaller?(): string | null;
 }
 
 /** Role OBJECTIVE: the mean loss over a batch's items, a scalar. Called on the tape while training. */
 export interface Objective {
   /** The loss of a batch through `context`: a mean over `batch.items`, so that onAccumulate can weigh it. */
   loss(context: Context, model: Model, batch: Batch): Scalar;
-  /** How a step can be tried on smaller examples, to know beforehand what memory the run's own takes; null where that can't be. */
+  /** How a step can be tried on made-up examples, to know beforehand what memory the run's own takes; null where that can't be. */
   trial?(model: Model, source: Source): Trial | null;
 }
 

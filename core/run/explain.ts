@@ -1,3 +1,4 @@
+import type { Forecast, MemoryForecast } from '../forecast.js';
 import { trainablePaths } from '../model.js';
 import type { Plan } from '../plan.js';
 import type { HookName } from '../plugin/hooks.js';
@@ -18,12 +19,14 @@ export interface Explanation {
   readonly trainableTensors: number;
   /** Bytes the optimizer keeps. */
   readonly optimizerBytes: number;
+  /** What a step takes; null where that was not looked for: the objective has no way to try a step, or the device cannot rehearse one and its memory's end is far away. */
+  readonly forecast: Forecast | null;
   readonly text: string;
 }
 
 /** Describes a run that is set up; trains nothing. */
 export function explainRun(run: Prepared): Explanation {
-  const { plan, model, hooks, device, assembled } = run;
+  const { plan, model, hooks, device, assembled, forecast } = run;
   const sizes = trainablePaths(model).map((path) => model.parameters.get(path)?.variable.size ?? 0);
   const parameters = [...model.parameters.values()].reduce((sum, p) => sum + p.variable.size, 0);
   const trainableParameters = sizes.reduce((sum, size) => sum + size, 0);
@@ -71,6 +74,10 @@ export function explainRun(run: Prepared): Explanation {
     }`,
     `  parameters            ${count(parameters)}, of which trained ${count(trainableParameters)} in ${sizes.length} tensors`,
     `  optimizer state       ${count(optimizerBytes)} bytes`,
+    ...(forecast?.memory ? [`  memory of a step      ${memoryText(forecast.memory)}`] : []),
+    ...(forecast?.graphs ?? []).map(
+      ({ path, why }) => `  graph capture         ${why === null ? `${path} is captured` : `${path} runs operation by operation: ${why}`}`,
+    ),
   ].join('\n');
   return {
     plan,
@@ -82,6 +89,14 @@ export function explainRun(run: Prepared): Explanation {
     trainableParameters,
     trainableTensors: sizes.length,
     optimizerBytes,
+    forecast,
     text,
   };
 }
+
+/** A step's memory in words. */
+export const memoryText = ({ bytes, largest, exact }: MemoryForecast): string =>
+  `${exact ? '' : 'at least '}${sizeText(bytes)} at its peak; the largest piece has ${sizeText(largest)}`;
+
+const sizeText = (bytes: number): string =>
+  bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toPrecision(3)} MiB` : `${(bytes / 2 ** 30).toPrecision(3)} GiB`;

@@ -3,7 +3,7 @@ import { makeContext } from '../model.js';
 import { COLLECTIVE, DEVICE, OBJECTIVE, RANDOM } from '../plugin/roles.js';
 import { backward, disposeAll } from '../tape.js';
 import { macrotask } from './breathe.js';
-import { checkMemory } from './memory.js';
+import { checkMemory } from './check-memory.js';
 import type { Prepared } from './prepared.js';
 import { ratesAt } from './step.js';
 import { unchanged } from './unchanged.js';

@@ -1,4 +1,5 @@
 import { fail } from '../errors.js';
+import type { Forecast } from '../forecast.js';
 import { type Model, makeContext, weightsOf } from '../model.js';
 import type { Plan } from '../plan.js';
 import type { Assembled } from '../plugin/container.js';
@@ -21,6 +22,7 @@ export interface HostContext {
   isFrozen(): boolean;
   model(): Model | null;
   plan(): Plan | null;
+  forecast(): Forecast | null;
   startStep(): number;
   runId(): string;
 }
@@ -49,6 +51,7 @@ export function hostFor(run: HostContext, plugin: string, instance: PluginBase, 
         parameters,
         draw: (name, id) => resolve(RANDOM).item(`evaluate:${name}`, draws?.epoch ?? 0, id),
       }),
+    forecast: run.forecast,
     startStep: run.startStep,
     runId: run.runId,
     metrics: () => run.members.metrics(),

@@ -1,5 +1,6 @@
 import { microBatchesOf, type Source } from '../data.js';
 import { afterError, fail, Problems, printable } from '../errors.js';
+import type { Forecast } from '../forecast.js';
 import { type Model, trainablePaths, weightsOf } from '../model.js';
 import { makePlan, type Plan } from '../plan.js';
 import { type Assembled, assemble } from '../plugin/container.js';
@@ -19,11 +20,11 @@ import {
   STORE,
   WINDOW,
 } from '../plugin/roles.js';
+import { checkMemory } from './check-memory.js';
 import { checkModel, checkPlan, checkRun, reportProblems } from './checks.js';
 import { disposeRun } from './dispose.js';
 import { type HostContext, hostFor } from './host.js';
 import { Members } from './members.js';
-import { checkMemory } from './memory.js';
 import type { Prepared, SessionOptions } from './prepared.js';
 import { Profile } from './profile.js';
 import type { PendingRequests } from './requests.js';
@@ -39,6 +40,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
   const warn = options.warn ?? ((text: string) => console.warn(printable(text)));
   let [source, plan, model]: [Source | null, Plan | null, Model | null] = [null, null, null];
   let startStep = 0;
+  let forecast: Forecast | null = null;
   let runId = options.runId ?? newRunId();
   let frozen = false;
   const written = new Set<string>();
@@ -52,6 +54,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
     isFrozen: () => frozen,
     model: () => model,
     plan: () => plan,
+    forecast: () => forecast,
     startStep: () => startStep,
     runId: () => runId,
   };
@@ -90,13 +93,13 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
     checkModel(model, resolve, late);
     await reportProblems(late, collective, warn);
     const optimizer = startOptimizer(assembled, hooks, members, model);
-    const memory = new Problems();
-    checkMemory({ assembled, model, optimizer, plan, source, limits: device.limits ?? {} }, memory);
-    await reportProblems(memory, collective, warn);
-
     const saved = has(STORE) && collective.rank === 0 ? await resolve(STORE).read() : null;
     const snapshot = await hooks.shareModel.promise(saved, model);
     if (snapshot) await restoreRun(snapshot, { assembled, members, plan, model, content, warn });
+    // Plugins have made and restored what they keep.
+    const memory = new Problems();
+    forecast = checkMemory({ assembled, model, optimizer, plan, source, limits: device.limits ?? {} }, memory);
+    await reportProblems(memory, collective, warn);
     startStep = snapshot?.step ?? 0;
     runId = snapshot?.runId ?? runId;
 
@@ -115,6 +118,7 @@ export async function prepare(plugins: readonly AnyPlugin[], options: SessionOpt
       plan,
       model,
       optimizer,
+      forecast,
       weights: weightsOf(model),
       trained: Object.fromEntries(trainable.map(([path, { variable }]) => [path, variable])),
       groups: [...new Set(trainable.map(([, { group }]) => group))],

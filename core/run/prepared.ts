@@ -1,4 +1,5 @@
 import type { Source } from '../data.js';
+import type { Forecast } from '../forecast.js';
 import type { Metrics } from '../metrics.js';
 import type { Model, Tensors } from '../model.js';
 import type { Plan } from '../plan.js';
@@ -40,6 +41,8 @@ export interface Prepared {
   readonly trained: Tensors;
   /** Groups of the trained parameters, in the model's order. */
   readonly groups: readonly string[];
+  /** What a step takes, as far as it was looked for. */
+  readonly forecast: Forecast | null;
   /** Tells this run from others; those that resume it are the same. */
   readonly runId: string;
   /** Steps that were made before, and the metrics last known then. */

@@ -2,6 +2,7 @@ import {
   abridged,
   COLLECTIVE,
   DATA,
+  DEVICE,
   type Filling,
   type Host,
   macrotask,
@@ -14,7 +15,7 @@ import * as tf from '../../core/tf.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';
-import { leaveDevice } from './cached-latents/leave-device.js';
+import { leaveDevice, weightsToLeave } from './cached-latents/leave-device.js';
 import { store } from './cached-latents/store.js';
 import { TextCache } from './cached-latents/text-cache.js';
 import { type PictureSource, weightsOfExamples } from './image-folder/picture-source.js';
@@ -74,7 +75,12 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
       });
       hooks.prepareModel.tap((model) =>
         isTextToImage(model) && model.codec.isLearned
-          ? { ...model, encode: texts.encoder(model), leaveDevice: () => leaveDevice(host.model()) }
+          ? {
+              ...model,
+              encode: texts.encoder(model),
+              leaving: new Set(weightsToLeave(model).filter((path) => !source.captionsVary || model.parameters.get(path)?.group === 'vae')),
+              leaveDevice: () => leaveDevice(host.model()),
+            }
           : model,
       );
       early = () => {
@@ -114,6 +120,8 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
         }
         nameDamaged();
         await leaveDevice(model);
+        // Pictures are large, and steps are of other sizes.
+        resolve(DEVICE).release?.();
       });
     },
     async open(problems: Problems): Promise<Source> {

@@ -4,10 +4,20 @@ import type { WasmOptions } from './wasm.js';
 
 export type { DeviceName } from './choice/candidates.js';
 
+export interface DeviceOptions extends WasmOptions {
+  /** The most of the device's memory that a run may take, in GiB: one whose steps need more does not begin. What the device says itself, by default. */
+  readonly memory?: number;
+}
+
 /** The device of that name, or with 'auto' the best that works: GPUs first, then TensorFlow, wasm, cpu. */
-export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions = {}): Filling<'DEVICE'> => {
+export const device = (name: DeviceName | 'auto' = 'auto', { memory, ...options }: DeviceOptions = {}): Filling<'DEVICE'> => {
   const candidates = DEVICES.filter((one) => name === 'auto' || one === name).map((one) => deviceNamed(one, options));
   let found: Device | undefined;
+  const limited = (report: DeviceReport): DeviceReport => {
+    if (memory === undefined) return report;
+    const bytes = Math.min(memory * 2 ** 30, report.limits?.bytes ?? Number.POSITIVE_INFINITY);
+    return { ...report, limits: { ...report.limits, bytes } };
+  };
   return {
     name: 'device',
     fills: DEVICE,
@@ -16,24 +26,32 @@ export const device = (name: DeviceName | 'auto' = 'auto', options: WasmOptions 
       // Before one is chosen: each looks at its options, and knows of its rank.
       for (const candidate of candidates) await host.adopt(candidate);
       host.hooks.validate.tap((problems) => {
-        problems.options('device').oneOf('the device', name, ['auto', ...DEVICES]);
+        const check = problems.options('device');
+        check.oneOf('the device', name, ['auto', ...DEVICES]);
+        if (memory !== undefined) check.positive('memory', memory);
       });
     },
     get upload() {
       return found?.upload;
     },
+    get release() {
+      return found?.release;
+    },
+    get rehearse() {
+      return found?.rehearse;
+    },
     inWords: (thrown) => found?.inWords?.(thrown),
     async setUp(): Promise<DeviceReport> {
       if (candidates.length === 1) {
         found = candidates[0];
-        return candidates[0].setUp();
+        return limited(await candidates[0].setUp());
       }
       const reasons: string[] = [];
       for (const candidate of candidates) {
         const attempt = await start(candidate);
         if ('report' in attempt && !isSoftware(attempt.report)) {
           found = candidate;
-          return attempt.report;
+          return limited(attempt.report);
         }
         reasons.push(`${candidate.name}: ${'why' in attempt ? attempt.why : 'a software renderer'}`);
       }

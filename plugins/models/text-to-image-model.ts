@@ -1,4 +1,5 @@
 import { type Host, MODEL, type ModelProvider, type Random, type Settings } from '../../core/index.js';
+import { operation } from '../devices/compute/contract.js';
 import { buildTextToImage, type TextToImageModelOptions } from './stable-diffusion/build.js';
 import { MIXED_PRECISIONS } from './stable-diffusion/half-precision.js';
 import type { TextToImage } from './stable-diffusion/text-to-image.js';
@@ -27,6 +28,7 @@ export const textToImageModel = (options: TextToImageModelOptions) => {
       found = model;
       return model;
     },
+    smaller: () => (mixedPrecision === 'no' && operation('precision') ? 'mixed precision (fp16)' : null),
     // A run goes on from the model that it began with, wherever that stands.
     settings: () => ({
       base: found?.base ?? '',

@@ -1,4 +1,14 @@
-import { CLOCK, type Model, OPTIMIZER, type Plan, type Plugin, printable, type Source, trainablePaths } from '../../core/index.js';
+import {
+  CLOCK,
+  type MemoryForecast,
+  type Model,
+  OPTIMIZER,
+  type Plan,
+  type Plugin,
+  printable,
+  type Source,
+  trainablePaths,
+} from '../../core/index.js';
 import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { duration } from '../../plugins/observe/progress/duration.js';
 import { StatusLine } from '../../plugins/observe/progress/status-line.js';
@@ -32,13 +42,14 @@ function modelLine(model: Model, { pretrainedModelNameOrPath, resolution }: Intr
 const size = (bytes: number): string =>
   bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toPrecision(3)} MiB` : `${(bytes / 2 ** 30).toPrecision(3)} GiB`;
 
-/** What is there in every step. What a step takes beside it depends on the device: find-batch-size tries it. */
-function memoryLine(model: Model, optimizerBytes: number, half: boolean): string {
+/** What is there in every step. What a step takes beside it depends on the device: where it was not forecast, find-batch-size tries it. */
+function memoryLine(model: Model, optimizerBytes: number, half: boolean, forecast: MemoryForecast | null): string {
   const weights = [...model.parameters.values()].reduce(
     (sum, { variable, trainable }) => sum + (half && !trainable ? 2 : 4) * variable.size,
     0,
   );
-  return `${size(weights)} of weights, ${size(optimizerBytes)} of the optimizer, and what a step takes`;
+  const parts = `${size(weights)} of weights, ${size(optimizerBytes)} of the optimizer, and what a step takes`;
+  return forecast ? `${forecast.exact ? '' : 'at least '}${size(forecast.bytes)} at the most: ${parts}` : parts;
 }
 
 /** Steps between which a step's time is measured: at first shaders are made and memory is asked for. Runs that are not much longer say nothing of it. */
@@ -53,7 +64,7 @@ function sayAbove(text: string): void {
 /** Says what a run is when it begins, on rank 0: model, images, what is trained, batch, length, memory and where it goes; and after some steps how long it will take. Needs Node. */
 export const introduction = (options: IntroductionOptions, say = sayAbove): Plugin => ({
   name: INTRODUCTION,
-  apply: ({ hooks, model: modelOf, isFirstRank, startStep, resolve, plan: planOf }) => {
+  apply: ({ hooks, model: modelOf, isFirstRank, startStep, resolve, plan: planOf, forecast }) => {
     let began = 0;
     hooks.afterStep.tap((step) => {
       const made = step + 1 - startStep();
@@ -89,7 +100,7 @@ export const introduction = (options: IntroductionOptions, say = sayAbove): Plug
             startStep() > 0 ? `; goes on from step ${count(startStep())}` : ''
           }`,
         ],
-        ['memory', memoryLine(model, resolve(OPTIMIZER).stateBytes(), options.mixedPrecision === 'fp16')],
+        ['memory', memoryLine(model, resolve(OPTIMIZER).stateBytes(), options.mixedPrecision === 'fp16', forecast()?.memory ?? null)],
         ['output', options.outputDir],
       ];
       for (const [name, text] of rows) say(`${name.padEnd(9)}${text}`);

@@ -39,6 +39,11 @@ export const runOptions = {
     .enum(['auto', ...DEVICES])
     .default('auto')
     .describe('Where to compute; auto takes the best that works.'),
+  deviceMemory: positive()
+    .optional()
+    .describe(
+      'The most of the device’s memory that a run may take, in GiB: one whose steps need more does not begin. What the device says itself, by default.',
+    ),
   threads: count().optional().describe('Threads of the wasm device; by default all cores, divided among the processes of this machine.'),
   maxTrainSteps: count().optional().describe('Length of the run in optimizer steps; wins over num_train_epochs.'),
   numTrainEpochs: count().default(100).describe('Length of the run in passes over the data set.'),

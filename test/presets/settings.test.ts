@@ -121,6 +121,7 @@ const HARMLESS = [
   'outputDir',
   'device',
   'threads',
+  'deviceMemory',
   'loggingSteps',
   'reportTo',
   'loggingDir',

@@ -70,6 +70,14 @@ export class SteadyBuffers implements BufferManager {
     this.free.clear();
   }
 
+  /** A pool of another device's, with as much that is free. */
+  likewise(device: GPUDevice): SteadyBuffers {
+    const other = new SteadyBuffers(device);
+    const made = [...this.free.values()].flat().map(({ size, usage }) => other.acquireBuffer(size, usage));
+    for (const buffer of made) other.releaseBuffer(buffer);
+    return other;
+  }
+
   dispose(): void {
     for (const list of [...this.free.values(), [...this.used]]) for (const buffer of list) buffer.destroy();
     this.free.clear();

@@ -1,4 +1,4 @@
-import { NotReplayable } from '../../../core/index.js';
+import { NotReplayable, saidOf } from '../../../core/index.js';
 import type { Capture, Uncompiled, WebGPUDevice } from './device.js';
 import type { TensorEntry } from './internals.js';
 import type { Span } from './memory-plan.js';
@@ -81,19 +81,19 @@ export class CaptureInProgress implements Capture {
     return buffer;
   }
 
-  /** Gives the capture up. */
-  refuse(why: string): never {
-    this.refuseLater(why);
-    throw new NotReplayable(why);
+  /** Gives the capture up, for what is done. */
+  refuse(does: string): never {
+    this.refuseLater(does);
+    throw new NotReplayable(this.why);
   }
 
   /** The same for where nobody may be thrown at: within a kernel, whose caller would not free what it has saved. */
-  refuseLater(why: string): void {
-    this.why ||= why;
+  refuseLater(does: string): void {
+    this.why ||= saidOf(does);
   }
 
   /** Throws if it was given up: now is the time, or somebody may have caught it. */
   check(): void {
-    if (this.why) this.refuse(this.why);
+    if (this.why) throw new NotReplayable(this.why);
   }
 }

@@ -48,7 +48,7 @@ export interface GraphPlan {
 export class GraphMemory {
   private readonly users = new Map<GPUBuffer, number>();
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(private readonly device: WebGPUDevice) {}
 
   get buffers(): GPUBuffer[] {
     return [...this.users.keys()];
@@ -59,7 +59,7 @@ export class GraphMemory {
   }
 
   make(size: number): GPUBuffer {
-    return this.device.createBuffer({ label: `memory of a graph, ${size} bytes`, size, usage: tensorUsage() });
+    return this.device.backend.device.createBuffer({ label: `memory of a graph, ${size} bytes`, size, usage: tensorUsage() });
   }
 
   /** One more graph uses these. */
@@ -80,11 +80,21 @@ export class GraphMemory {
   }
 }
 
+/** A weight, where it lay when it was bound, and by which dispatches. */
+interface WeightInUse {
+  readonly path: string;
+  readonly users: number[];
+  lay: GPUBufferBinding | null;
+  /** What the backend knew it by, and the memory that this had. */
+  id: object | null;
+  entry: TensorEntry | null;
+  memory: object | null;
+}
+
 /** Runs a list of dispatches on memory of its own, without TensorFlow.js. */
 export class ReplayedGraph implements CapturedGraph {
   private readonly bindGroups: GPUBindGroup[] = [];
-  /** Where each weight lay when it was bound, and by which dispatches. */
-  private readonly weights = new Map<string, { lay: GPUBufferBinding | null; readonly users: number[] }>();
+  private readonly weights = new Map<string, WeightInUse>();
 
   constructor(
     private readonly device: WebGPUDevice,
@@ -95,9 +105,9 @@ export class ReplayedGraph implements CapturedGraph {
     for (const [k, { bindings }] of plan.dispatches.entries()) {
       const paths = bindings.flatMap((bound) => ('weight' in bound ? [bound.weight] : []));
       for (const path of new Set(paths)) {
-        const users = this.weights.get(path)?.users ?? [];
-        users.push(k);
-        this.weights.set(path, { lay: null, users });
+        let weight = this.weights.get(path);
+        if (!weight) this.weights.set(path, (weight = { path, users: [], lay: null, id: null, entry: null, memory: null }));
+        weight.users.push(k);
       }
       if (paths.length === 0) this.bind(k);
     }
@@ -163,13 +173,27 @@ export class ReplayedGraph implements CapturedGraph {
 
   /** Binds weights that have moved: others in their place, or the same in a slab. Whether all are as long as they were: shaders know what is in them. */
   private follow(weights: Tensors): boolean {
+    const { commandQueueOwnedIds: owned } = this.device.backend;
     const moved = new Set<number>();
     let fits = true;
-    for (const [path, weight] of this.weights) {
-      const { buffer, offset = 0, size = buffer.size } = bindingOf(this.used(weights[path]));
-      const { lay } = weight;
-      if (lay && lay.size !== size) fits = false;
-      else if (lay?.buffer !== buffer || lay.offset !== offset) {
+    for (const weight of this.weights.values()) {
+      const { dataId } = weights[weight.path];
+      const { lay, entry: known } = weight;
+      // There are hundreds, and nearly always they lie where they lay.
+      if (known && weight.id === dataId && known.resource && (known.place ?? known.resource) === weight.memory) {
+        owned.add(dataId);
+        continue;
+      }
+      const entry = this.used(weights[weight.path]);
+      const { buffer, offset = 0, size = buffer.size } = bindingOf(entry);
+      if (lay && lay.size !== size) {
+        fits = false;
+        continue;
+      }
+      weight.id = dataId;
+      weight.entry = entry;
+      weight.memory = entry.place ?? buffer;
+      if (lay?.buffer !== buffer || lay.offset !== offset) {
         weight.lay = { buffer, offset, size };
         for (const user of weight.users) moved.add(user);
       }

@@ -23,7 +23,7 @@ export class Capturer implements GraphCapturer {
   private readonly memory: GraphMemory;
 
   constructor(private readonly device: WebGPUDevice) {
-    this.memory = new GraphMemory(device.backend.device);
+    this.memory = new GraphMemory(device);
   }
 
   get bytes(): number {
@@ -63,7 +63,7 @@ export class Capturer implements GraphCapturer {
           if (isWeight.has(id)) return uploadToGPU.call(backend, id);
           const isForeign = (id as typeof first).id < first.id;
           if (isForeign) {
-            capture.refuseLater('it uses a tensor that it was not given');
+            capture.refuseLater('uses a tensor that it was not given');
             return uploadToGPU.call(backend, id);
           }
           entry.resource = entry.values ? capture.filledBuffer(device, entry) : capture.virtualBuffer(bytesOf(entry));
@@ -73,16 +73,16 @@ export class Capturer implements GraphCapturer {
           !inputs.some(({ dataId }) => isWeight.has(dataId)) && shouldExecuteOnCPU.call(backend, inputs, most),
         async read(id) {
           if (!isRead(id)) return read.call(backend, id);
-          capture.refuseLater('it reads a tensor');
+          capture.refuseLater('reads a tensor');
           return new Promise<never>(() => undefined);
         },
-        readSync: (id) => (isRead(id) ? capture.refuse('it reads a tensor') : readSync.call(backend, id)),
-        readToGPU: () => capture.refuse('it reads a tensor'),
-        ensureCommandEncoderReady: () => capture.refuse('it copies memory'),
+        readSync: (id) => (isRead(id) ? capture.refuse('reads a tensor') : readSync.call(backend, id)),
+        readToGPU: () => capture.refuse('reads a tensor'),
+        ensureCommandEncoderReady: () => capture.refuse('copies memory'),
       }),
     );
-    effects.add(override(tf.Variable.prototype, { assign: () => capture.refuse('it changes a variable') }));
-    effects.add(override(Math, { random: () => capture.refuse('it draws a random number') }));
+    effects.add(override(tf.Variable.prototype, { assign: () => capture.refuse('changes a variable') }));
+    effects.add(override(Math, { random: () => capture.refuse('draws a random number') }));
     device.capture = capture;
     try {
       return run();
@@ -166,7 +166,7 @@ export class Capturer implements GraphCapturer {
       if (isVirtual(buffer)) return buffer;
       if (constants.has(buffer) || capture.filled.has(buffer)) return binding;
       const weight = places.get(binding) ?? places.get(buffer);
-      return weight === undefined ? capture.refuse('it uses a tensor that it was not given') : { weight };
+      return weight === undefined ? capture.refuse('uses a tensor that it was not given') : { weight };
     };
   }
 
@@ -175,14 +175,14 @@ export class Capturer implements GraphCapturer {
     const { device } = this;
     const { dtype, half } = device.entryOf(tensor);
     if (dtype !== tensor.dtype || !['float32', 'int32'].includes(dtype) || tensor.size === 0)
-      capture.refuse(`it is given ${tensor.size} elements of ${tensor.dtype}, stored as ${dtype}`);
+      capture.refuse(`is given ${tensor.size} elements of ${tensor.dtype}, stored as ${dtype}`);
     if (dtype === 'float32') return device.trackedTensor(tensor.shape, half);
     return tracked(device.backend.makeTensorInfo([...tensor.shape], dtype));
   }
 
   private outgoing(capture: CaptureInProgress, tensor: Tensor): Passing {
     const { dtype } = this.device.entryOf(tensor);
-    if (dtype !== 'float32') capture.refuse(`it gives ${dtype}`);
+    if (dtype !== 'float32') capture.refuse(`gives ${dtype}`);
     return this.passing(capture, tensor);
   }
 
@@ -191,7 +191,7 @@ export class Capturer implements GraphCapturer {
     backend.uploadToGPU(dataId);
     const { resource, half = false } = backend.tensorMap.get(dataId);
     const buffer = resource as GPUBuffer;
-    if (!isVirtual(buffer) && !capture.filled.has(buffer)) capture.refuse('it gives what it did not compute');
+    if (!isVirtual(buffer) && !capture.filled.has(buffer)) capture.refuse('gives what it did not compute');
     return { buffer, size: buffer.size, shape, dtype, half };
   }
 }

@@ -43,6 +43,8 @@ export class WebGPUDevice {
   readonly buffers: SteadyBuffers;
   /** See {@link hasTensorCores}. */
   readonly tensorCores: boolean;
+  /** Uniforms and tables: see {@link constantBuffer}. */
+  readonly constants = new Map<string, GPUBuffer>();
   /** By name and shapes: see {@link dispatch}. */
   readonly pipelines = new Map<string, GPUComputePipeline>();
   readonly bindables = new WeakMap<GPUComputePipeline, Bindable>();
@@ -54,7 +56,6 @@ export class WebGPUDevice {
   capture: Capture | null = null;
   /** Takes back everything that `install()` did. */
   undo: Undo = () => {};
-  private readonly constants = new Map<string, GPUBuffer>();
 
   constructor(
     readonly backend: BackendInternals,

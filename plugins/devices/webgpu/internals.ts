@@ -41,6 +41,15 @@ export interface TensorFlowProgram {
   readonly size?: boolean;
 }
 
+/** What the backend knows of tensors, by their identities. */
+export interface TensorMap {
+  get(id: object): TensorEntry;
+  set(id: object, entry: TensorEntry): void;
+  has(id: object): boolean;
+  delete(id: object): boolean;
+  numDataIds(): number;
+}
+
 /** Where the backend takes its buffers from. */
 export interface BufferManager {
   acquireBuffer(size: number, usage: number, mappedAtCreation?: boolean, reuse?: boolean): GPUBuffer;
@@ -52,7 +61,7 @@ export interface BufferManager {
 export interface BackendInternals {
   readonly device: GPUDevice;
   readonly queue: GPUQueue;
-  readonly tensorMap: { get(id: object): TensorEntry };
+  readonly tensorMap: TensorMap;
   bufferManager: BufferManager;
   commandEncoder: GPUCommandEncoder | null;
   computePassEncoder: GPUComputePassEncoder | null;
@@ -61,9 +70,13 @@ export interface BackendInternals {
   readonly commandQueueOwnedIds: WeakSet<object>;
   /** Released, and free for others, when what is recorded has been sent. */
   readonly uniformPendingDisposal: GPUBuffer[];
+  /** Tensors that were disposed meanwhile. */
+  readonly tensorDataPendingDisposal: object[];
   /** Destroyed then. */
   readonly stagingPendingDisposal: GPUBuffer[];
   readonly activeTimers?: unknown;
+  /** TensorFlow.js's kernels that are compiled. */
+  readonly pipelineCache: Record<string, unknown>;
   uploadToGPU(id: object): void;
   makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
   makeUniforms(uniforms: readonly Uniform[]): { readonly buffer: GPUBuffer };
@@ -83,7 +96,17 @@ export interface BackendInternals {
 
 /** What must be there for the rest to work: names of {@link BackendInternals}. */
 export const EXPECTED = {
-  object: ['device', 'queue', 'tensorMap', 'bufferManager', 'commandQueueOwnedIds', 'uniformPendingDisposal', 'stagingPendingDisposal'],
+  object: [
+    'device',
+    'queue',
+    'tensorMap',
+    'bufferManager',
+    'commandQueueOwnedIds',
+    'tensorDataPendingDisposal',
+    'uniformPendingDisposal',
+    'stagingPendingDisposal',
+    'pipelineCache',
+  ],
   number: ['dispatchCountInPass'],
   function: [
     'uploadToGPU',

@@ -30,7 +30,7 @@ export function patchBackend(device: WebGPUDevice): Undo {
 
 /** What goes to the device. */
 function sending(device: WebGPUDevice): Partial<BackendInternals> {
-  const { backend, buffers } = device;
+  const { backend } = device;
   const submitQueue = backend.submitQueue.bind(backend);
   const recordAndSubmit = backend.recordAndSubmit.bind(backend);
   const recordFull: BackendInternals['recordAndSubmit'] = (program, output, inputs, uniforms) => {
@@ -68,7 +68,12 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
       if (failure === null) return;
       device.failure = null;
       if (failure.constructor.name === 'GPUOutOfMemoryError')
-        fail('OUT_OF_MEMORY', 'webgpu', failure.message, 'Lower the batch or the resolution.');
+        fail(
+          'OUT_OF_MEMORY',
+          'webgpu',
+          failure.message,
+          'Lower the batch, with gradient accumulation in its place, or the resolution; gradient checkpointing and mixed precision (fp16) take less.',
+        );
       fail('DEVICE_FAILED', 'webgpu', failure.message, 'If memory ran out, lower the batch or the resolution; otherwise please report it.');
     },
 
@@ -76,7 +81,7 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
       const entry = backend.tensorMap.get(id);
       if (entry.resource) return;
       const size = (entry.dtype === 'complex64' ? 8 : 4) * tf.util.sizeFromShape(entry.shape);
-      const buffer = buffers.acquireBuffer(size, tensorUsage());
+      const buffer = device.buffers.acquireBuffer(size, tensorUsage());
       entry.resource = buffer;
       if (!entry.values) return;
       // A buffer in the pool is in no command that is still to be sent, so that writing first harms nobody.
@@ -93,7 +98,7 @@ function sending(device: WebGPUDevice): Partial<BackendInternals> {
 
 /** What knows where tensors lie: the backend takes each for the whole of its buffer. */
 function reading(device: WebGPUDevice): Partial<BackendInternals> {
-  const { backend, buffers } = device;
+  const { backend } = device;
   const tensorToBinding = backend.tensorToBinding.bind(backend);
   const releaseResource = backend.releaseResource.bind(backend);
   const read = backend.read.bind(backend);
@@ -128,14 +133,14 @@ function reading(device: WebGPUDevice): Partial<BackendInternals> {
         device.becameIdle();
         return values;
       }
-      const staging = buffers.acquireBuffer(place.size, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
+      const staging = device.buffers.acquireBuffer(place.size, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
       copy(device, entry, staging, 0, place.size);
       backend.submitQueue();
       await staging.mapAsync(GPUMapMode.READ);
       device.becameIdle();
       const values = new Float32Array(staging.getMappedRange().slice(0));
       staging.unmap();
-      buffers.releaseBuffer(staging);
+      device.buffers.releaseBuffer(staging);
       return values;
     },
 
@@ -150,7 +155,7 @@ function reading(device: WebGPUDevice): Partial<BackendInternals> {
       if (entry.place) {
         // TensorFlow.js copies a tensor's whole buffer, so it gets one for itself.
         const { size } = entry.place;
-        const buffer = buffers.acquireBuffer(size, tensorUsage());
+        const buffer = device.buffers.acquireBuffer(size, tensorUsage());
         copy(device, entry, buffer, 0, size);
         releaseMemory(device, entry);
         entry.resource = buffer;

@@ -8,6 +8,11 @@ export interface DreamboothLoraOptions {
   readonly seed?: number | undefined;
   /** Where to compute; auto takes the best that works. Default: auto. */
   readonly device?: 'auto' | 'tfjs-node-gpu' | 'webgpu' | 'tfjs-node' | 'wasm' | 'cpu' | undefined;
+  /**
+   * The most of the device’s memory that a run may take, in GiB: one whose steps need more does not begin. What the device
+   * says itself, by default.
+   */
+  readonly deviceMemory?: number | undefined;
   /** Threads of the wasm device; by default all cores, divided among the processes of this machine. */
   readonly threads?: number | undefined;
   /** Length of the run in optimizer steps; wins over num_train_epochs. */

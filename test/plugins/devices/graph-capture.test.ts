@@ -135,8 +135,8 @@ describe.runIf(works)('a model on webgpu', () => {
     return next(inputs);
   };
   test.each([
-    ['dropout', () => [adapted(0.3)], undefined, /net runs operation by operation: it draws/],
-    ['a wrap that reads', () => [adapted()], reading, /net runs operation by operation: it reads a tensor/],
+    ['dropout', () => [adapted(0.3)], undefined, /net runs operation by operation: lora draws/],
+    ['a wrap that reads', () => [adapted()], reading, /net runs operation by operation: look reads a tensor/],
   ] as [string, () => Plugin[], Wrap | undefined, RegExp][])('runs as ever with %s', async (_, more, wrap, why) => {
     const eager = await trained(more(), wrap);
     const refused = await trained([...more(), graphCapture()], wrap);
