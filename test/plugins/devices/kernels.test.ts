@@ -5,7 +5,7 @@ import { geglu, gelu, quickGelu, silu } from '../../../plugins/devices/compute/a
 import { attention } from '../../../plugins/devices/compute/attention.js';
 import { operation } from '../../../plugins/devices/compute/contract.js';
 import { conv2d, upsample2x } from '../../../plugins/devices/compute/convolution.js';
-import { columnSum, dense, embedding } from '../../../plugins/devices/compute/dense.js';
+import { addToPixels, columnSum, dense, embedding } from '../../../plugins/devices/compute/dense.js';
 import { deviceOf } from '../../../plugins/devices/compute/installed.js';
 import { normalsOf } from '../../../plugins/devices/compute/normals.js';
 import { groupNorm, layerNorm } from '../../../plugins/devices/compute/norms.js';
@@ -94,6 +94,15 @@ const cases: [name: string, shapes: Shapes, f: (t: Tensors) => Tensor][] = [
   ['geglu', { x: [3, 10] }, ({ x }) => geglu(x)],
   ['gelu', { x: [3, 5] }, ({ x }) => gelu(x)],
   ['quickGelu', { x: [3, 5] }, ({ x }) => quickGelu(x)],
+  ['rows added to pixels', { x: [2, 3, 2, 5], rows: [2, 5] }, ({ x, rows }) => addToPixels(x, rows)],
+  [
+    'side by side, and apart again',
+    { x: [2, 3, 5], y: [2, 3, 2] },
+    ({ x, y }) => {
+      const [first, second] = tf.split(tf.concat([x, y], 2), [3, 4], 2);
+      return tf.concat([first.mul(second.slice([0, 0, 1])), second], -1);
+    },
+  ],
   ['upsample2x', { x: [2, 2, 3, 2] }, ({ x }) => upsample2x(x)],
   ['embedding', { table: [6, 3] }, ({ table }) => embedding(table, tf.tensor2d([0, 2, 2, 5], [2, 2], 'int32'))],
 ];
@@ -181,6 +190,55 @@ describe.each(tiled)('on %s in tiles', (device) => {
     };
     const [expected, got] = [await compute('cpu'), await compute(device)];
     for (const [i, values] of got.entries()) expect(relativeGap(values, expected[i]), ['output', 'dx', 'dw'][i]).toBeLessThan(1e-5);
+  });
+
+  // Shared among threads, in pieces with a rest; repeated along inner and outer axes, and along more than the kernels take.
+  test.each([
+    [
+      [3, 50, 70],
+      [3, 50, 70],
+    ],
+    [[20000], []],
+    [[], [2, 9001]],
+    [
+      [6, 4, 4, 70],
+      [6, 1, 1, 70],
+    ],
+    [
+      [6, 40, 7],
+      [6, 1, 1],
+    ],
+    [
+      [3, 1, 50],
+      [1, 40, 1],
+    ],
+    [
+      [4, 1, 1, 9],
+      [5, 1, 9],
+    ],
+    [
+      [2, 1, 3, 1],
+      [1, 2, 1, 3],
+    ],
+    [[0, 3], [3]],
+  ] as [number[], number[]][])('%j and %j, number by number, are what they are on the cpu', async (a, b) => {
+    const compute = async (name: 'cpu' | 'wasm' | 'webgpu') => {
+      await use(name, 2);
+      const made = tf.tidy(() => {
+        const [x, y] = [draw('elementwise:a', a), draw('elementwise:b', b)];
+        return [x.add(y), x.sub(y), x.mul(y), x.div(y), x.square()];
+      });
+      const values = await Promise.all(made.map((tensor) => tensor.data()));
+      const { shape } = made[0];
+      tf.dispose(made);
+      return { shape, values };
+    };
+    const [expected, got] = [await compute('cpu'), await compute(device)];
+    expect(got.shape).toEqual(expected.shape);
+    for (const [i, values] of got.values.entries())
+      if (expected.values[i].length > 0)
+        expect(relativeGap(values, expected.values[i]), `${i}`).toBeLessThan(device === 'wasm' ? 1e-7 : 1e-5);
+      else expect(values).toHaveLength(0);
   });
 
   // Several tiles of queries and keys with a rest each; few keys (cut in slices), and heads that are no vectors of 4; heads that are there in pieces.
