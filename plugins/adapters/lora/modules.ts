@@ -8,6 +8,7 @@ import {
   type Wrap,
   withoutGradient,
 } from '../../../core/index.js';
+import { operation } from '../../devices/compute/contract.js';
 import { conv2d } from '../../devices/compute/convolution.js';
 import { dense } from '../../devices/compute/dense.js';
 import { inFull } from '../../devices/compute/half.js';
@@ -52,6 +53,7 @@ export interface LoraModule {
 /** A model with adapters: the same weights, frozen, and the adapters' matrices, trained. */
 export function withLora<M extends Model>(model: M, modules: readonly LoraModule[], dropout = 0): M {
   const parameters = new Map<string, Parameter>([...model.parameters].map(([path, p]) => [path, { ...p, trainable: false }]));
+  operation('keepsValues')?.([...model.parameters.values()].map(({ variable }) => variable));
   const wraps = new Map(model.wraps);
   for (const { path, facts, group, a, b, magnitude, scale } of modules) {
     const paths = loraPaths(path);

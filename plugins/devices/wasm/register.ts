@@ -156,8 +156,13 @@ export function register(device: WasmDevice, effects: Effects): void {
       reducer: reducer(device),
       attention: attention(device),
       product: rowProduct((...operands) => matMul(device, ...operands)),
-      convolution: (x, filter, { bias, rest, ...attributes }) =>
-        tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
+      convolution: (x, filter, { bias, rest, doubled = false, ...attributes }) => {
+        const [n, h, w, c] = x.shape;
+        const shape = doubled ? [n, 2 * h, 2 * w, c] : x.shape;
+        return tracked(conv2d(device, x, filter, convInfo(shape, filter.shape, attributes), { bias, rest, doubled }));
+      },
+      doublesInConvolution: true,
+      keepsValues: (tensors) => device.kept.add(tensors),
     }),
   );
 }

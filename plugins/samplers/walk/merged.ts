@@ -28,6 +28,7 @@ export function mergedContext(model: Model, parameters: Tensors): { readonly con
     dispose();
     throw error;
   }
+  operation('keepsValues')?.(Object.values(own));
   const wraps = new Map(model.wraps);
   for (const { path } of modules) wraps.delete(path);
   return { context: makeContext({ ...model, wraps }, { mode: 'evaluate', parameters: { ...parameters, ...own } }), dispose };
