@@ -39,6 +39,8 @@ export interface Wrap {
   (context: Context, inputs: Tensor[], next: (inputs: Tensor[]) => Tensor): Tensor;
   /** Set where it hands on, as the last input, what the module is to add to its result. What wraps that do not are not given is added to what comes out of them. */
   readonly handsOnRest?: boolean;
+  /** Set where all that it changes in evaluation is the module's weight: what that is in its place, from parameters by path. The caller's. */
+  readonly merged?: (parameters: Tensors) => Tensor;
 }
 
 /** One forward pass: which weights it reads, in which mode, and where its random draws come from. */

@@ -8,6 +8,7 @@ import {
   withoutGradient,
 } from '../../../core/index.js';
 import * as tf from '../../../core/tf.js';
+import { operation } from '../../devices/compute/contract.js';
 import { conv2d } from '../../devices/compute/convolution.js';
 import { dense } from '../../devices/compute/dense.js';
 import { inFull } from '../../devices/compute/half.js';
@@ -52,6 +53,7 @@ export interface LoraModule {
 /** A model with adapters: the same weights, frozen, and the adapters' matrices, trained. */
 export function withLora<M extends Model>(model: M, modules: readonly LoraModule[], dropout = 0): M {
   const parameters = new Map<string, Parameter>([...model.parameters].map(([path, p]) => [path, { ...p, trainable: false }]));
+  operation('keepsValues')?.([...model.parameters.values()].map(({ variable }) => variable));
   const wraps = new Map(model.wraps);
   for (const { path, facts, group, a, b, magnitude, scale } of modules) {
     const paths = loraPaths(path);
@@ -62,7 +64,8 @@ export function withLora<M extends Model>(model: M, modules: readonly LoraModule
     const inner = wraps.get(path) ?? [];
     // Over other wraps, it is not known what the module computes.
     const fits = facts.kind === 'linear' && facts.bias !== undefined && inner.length === 0;
-    wraps.set(path, [...inner, (magnitude ? scaledToLength : fits ? together : branch)(path, facts, scale, dropout)]);
+    const wrap = (magnitude ? scaledToLength : fits ? together : branch)(path, facts, scale, dropout);
+    wraps.set(path, [...inner, Object.assign(wrap, { merged: (all: Tensors) => mergedWeight(all, path, facts.weight, scale) })]);
   }
   return { ...model, parameters, wraps };
 }
@@ -124,6 +127,15 @@ function scaledToLength(path: string, facts: ModuleFacts, scale: number, dropout
       .add(adapted(x, a, b, facts, scale).mul(gain));
   };
 }
+
+/** The weight that a module is computed with, adapted and brought to its length if it has one. */
+const mergedWeight = (parameters: Tensors, path: string, weight: string, scale: number): Tensor =>
+  tf.tidy(() => {
+    const paths = loraPaths(path);
+    const sum = adaptedWeight(parameters[weight], parameters[paths.a], parameters[paths.b], scale);
+    const magnitude = parameters[paths.magnitude];
+    return magnitude ? sum.mul(magnitude.divNoNan(lengths(sum))) : sum;
+  });
 
 /** W + scale A B in the shape of W, for k x k the composed convolution. */
 export const adaptedWeight = (weight: Tensor, a: Tensor, b: Tensor, scale: number): Tensor => {

@@ -126,6 +126,8 @@ export interface ProductOptions {
 export interface ConvolutionOptions {
   readonly strides: number;
   readonly pad: 'same' | 'valid' | readonly (readonly [number, number])[];
+  /** Whether every pixel of x counts for two by two: only for a device that has doublesInConvolution. */
+  readonly doubled?: boolean;
   readonly bias?: Tensor | undefined;
   readonly rest?: Tensor | undefined;
 }
@@ -163,6 +165,8 @@ export interface DeviceOperations {
   convolution(x: Tensor, filter: Tensor, options: ConvolutionOptions): Tensor;
   /** Sends a tensor's values to the device's memory at once, where they would otherwise stay on the host until they are used. */
   upload(tensor: Tensor): Promise<void>;
+  /** Says that tensors keep their values until they are disposed, or changed by an operation of these: what kernels make of them may be kept. */
+  keepsValues(tensors: Iterable<Tensor>): void;
   readonly precision: HalfPrecision;
   /** Standard normal numbers [generators, size]. */
   normals(generators: readonly RandomGenerator[], size: number): Tensor;
@@ -172,6 +176,8 @@ export interface DeviceOperations {
   graphCapturer(): GraphCapturer;
   /** How 8-bit codes are kept where there is no kernel for them. */
   readonly codes: CodeStorage;
+  /** True where a convolution of doubled pixels takes less than doubling them and convolving. */
+  readonly doublesInConvolution: boolean;
   /** True where convolutions with the padding spelt out have no gradient: what they are given is padded before. */
   readonly padsBeforeConvolution: boolean;
 }

@@ -56,12 +56,39 @@ export function conv2d(x: Tensor, w: Tensor, { stride, pad, bias, rest }: Conv2d
   );
 }
 
+/** x [n, h, w, in] doubled in height and width and convolved with w [3, 3, in, out] at stride 1, padded by 1, and a bias [out]. */
+export function doubledConv2d(x: Tensor, w: Tensor, { bias }: Pick<Conv2dOptions, 'bias'> = {}): Tensor {
+  const convolution = operation('doublesInConvolution') ? operation('convolution') : undefined;
+  if (!convolution) return conv2d(upsample2x(x), w, { stride: 1, pad: 1, bias });
+  return differentiable(
+    { x, w, ...(bias ? { bias } : {}) },
+    (save) => {
+      save([x, w]);
+      return convolution(x, w, { strides: 1, pad: 'same', bias, doubled: true });
+    },
+    (dy, [input, filter]) => {
+      const attributes = { strides: 1, pad: 'same', dataFormat: 'NHWC', dimRoundingMode: undefined };
+      const [n, h, width, c] = input.shape;
+      const run = (kernel: string, inputs: object, more: object) =>
+        tf.engine().runKernel(kernel, inputs as never, { ...attributes, ...more } as never) as Tensor;
+      return {
+        x: () => undoubled(run('Conv2DBackpropInput', { dy, filter }, { inputShape: [n, 2 * h, 2 * width, c] })),
+        w: () => run('Conv2DBackpropFilter', { x: upsample2x(input), dy }, { filterShape: filter.shape }),
+        bias: () => columnSum(dy),
+      };
+    },
+  );
+}
+
+/** The gradient to what was doubled. */
+const undoubled = (dy: Tensor): Tensor => fused('upsampleGrad', { dy })?.[0] ?? tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4);
+
 /** Doubles height and width by repeating pixels. Its gradient is written out: TensorFlow.js's is wrong on cpu for batches. */
 export const upsample2x = (x: Tensor): Tensor => {
   const [, h, w] = x.shape;
   return differentiable(
     { x },
     () => fused('upsample', { x })?.[0] ?? tf.image.resizeNearestNeighbor(x as Tensor4D, [h * 2, w * 2]),
-    (dy) => ({ x: () => fused('upsampleGrad', { dy })?.[0] ?? tf.avgPool(dy as Tensor4D, 2, 2, 'valid').mul(4) }),
+    (dy) => ({ x: () => undoubled(dy) }),
   );
 };

@@ -65,6 +65,7 @@ export async function install(threads: number, paths?: string): Promise<WasmDevi
     const device = new WasmDevice(tf.backend() as unknown as BackendInternals, backend.getThreadsCount());
     effects.add(() => device.dispose());
     register(device, effects);
+    effects.add(device.kept.watch());
     // The module's malloc, which TensorFlow.js does not ask whether it gave anything.
     effects.add(guardHeap(device.backend.wasm));
     device.undo = effects.undo;

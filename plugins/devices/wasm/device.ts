@@ -5,6 +5,7 @@ import { keepOn } from '../compute/installed.js';
 import type { Undo } from '../compute/undo.js';
 import { CompiledPrograms } from './compiled-programs.js';
 import type { BackendInternals } from './internals.js';
+import { Kept } from './kept.js';
 import { compiledModule, type ModuleKernels, type SharedKernel } from './module.js';
 import { Scratch } from './scratch.js';
 import { ROOM, Workers } from './workers.js';
@@ -20,6 +21,7 @@ export class WasmDevice {
   readonly module: ModuleKernels;
   readonly compiled: WebAssembly.Module;
   readonly scratch: Scratch;
+  readonly kept: Kept;
   readonly programs: CompiledPrograms;
   /** Whether the backend runs threads, whose memory is shared. */
   readonly isShared: boolean;
@@ -48,6 +50,7 @@ export class WasmDevice {
     this.compiled = compiledModule(this.isShared);
     this.module = new WebAssembly.Instance(this.compiled, { env: { memory } }).exports as unknown as ModuleKernels;
     this.scratch = new Scratch(wasm);
+    this.kept = new Kept(backend);
     this.programs = new CompiledPrograms(memory, this.isShared);
     this.forget = keepOn(backend, this);
   }
@@ -79,6 +82,7 @@ export class WasmDevice {
     this.forget();
     this.helpers?.terminate();
     this.scratch.free();
+    this.kept.free();
   }
 
   /** The whole heap as floats. Allocate outputs first: growing the heap detaches views. */
@@ -125,10 +129,11 @@ export class WasmDevice {
   }
 
   /**
-   * To be called after a tensor was changed in place: XNNPACK, which does what our convolutions do not (depthwise, dilated), keeps packed copies of weights
+   * To be called after a tensor was changed in place: what was kept of it is of the old one; and XNNPACK, which does what our convolutions do not (depthwise, dilated), keeps packed copies of weights
    * by their number, and would go on multiplying with the old ones.
    */
   forgetPacked({ dataId, shape }: TensorInfo): void {
+    this.kept.forget(dataId);
     const { id, memoryOffset } = this.backend.dataIdMap.get(dataId);
     this.backend.wasm.tfjs.disposeData(id);
     this.backend.wasm.tfjs.registerTensor(id, tf.util.sizeFromShape(shape), memoryOffset);

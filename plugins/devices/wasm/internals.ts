@@ -11,10 +11,10 @@ export interface BackendInternals {
     _free(address: number): void;
     readonly tfjs: { registerTensor(id: number, size: number, offset: number): void; disposeData(id: number): void };
   };
-  readonly dataIdMap: { get(id: object): { id: number; memoryOffset: number; shape: number[]; dtype: DataType } };
+  readonly dataIdMap: { get(id: object): { id: number; memoryOffset: number; shape: number[]; dtype: DataType }; has(id: object): boolean };
   makeOutput(shape: number[], dtype: DataType): TensorInfo;
   incRef(id: object): void;
-  disposeData(id: object): boolean;
+  disposeData(id: object, force?: boolean): boolean;
   readSync(id: object): Float32Array;
   typedArrayFromHeap(tensor: TensorInfo): Float32Array;
 }

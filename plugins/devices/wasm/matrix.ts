@@ -21,7 +21,9 @@ export const ROWS = 24;
 
 /** Where the elements of a second operand lie, in steps of elements: see assembly/tiles.ts. */
 export interface Packing {
-  readonly at: number;
+  readonly of: TensorInfo;
+  /** The number of the tensor that is the first operand's. */
+  readonly first?: number;
   readonly matrices?: number;
   readonly taps?: number;
   readonly k: number;
@@ -32,16 +34,18 @@ export interface Packing {
   readonly scale?: number | undefined;
 }
 
-/** Packs an operand into memory that the next one gets again; its address. */
-export function pack(
-  device: WasmDevice,
-  { at, matrices = 1, taps = 1, k, n, tapStep = 0, rowStep, columnStep, scale = 1 }: Packing,
-): number {
+/** Packs an operand into memory that the next one gets again, or that is kept for the tensor; its address. */
+export function pack(device: WasmDevice, packing: Packing, kept = true): number {
+  const { of, first = 0, matrices = 1, taps = 1, k, n, tapStep = 0, rowStep, columnStep, scale = 1 } = packing;
   const panels = Math.ceil(n / PANEL);
   const numbers = matrices * panels * PANEL * taps * k;
-  const out = device.scratch.at('packed', 4 * numbers);
-  device.overBlocks('pack', [at, out, taps, k, n, tapStep, rowStep, columnStep, k * n, scale], matrices * panels, numbers);
-  return out;
+  const into = (out: number): number => {
+    const at = device.address(of) + 4 * first;
+    device.overBlocks('pack', [at, out, taps, k, n, tapStep, rowStep, columnStep, k * n, scale], matrices * panels, numbers);
+    return out;
+  };
+  const name = `${first} ${taps} ${k} ${n} ${rowStep} ${scale}`;
+  return (kept ? device.kept.of(of, name, 4 * numbers, into) : null) ?? into(device.scratch.at('packed', 4 * numbers));
 }
 
 /** a [.., m, k] times b [.., k, n], of which one may have a single matrix for all of the other's, and what is added to it. */
@@ -61,7 +65,7 @@ export function matMul(
   // Rows of several matrices times the same one are rows of one matrix.
   const [m, batch] = batchB === 1 && !transposeA ? [batchA * rows, 1] : [rows, Math.max(batchA, batchB)];
   const packed = pack(device, {
-    at: device.address(b),
+    of: b,
     matrices: batchB,
     k,
     n,

@@ -21,6 +21,14 @@ export interface ModuleKernels {
   siluGrad(...numbers: number[]): void;
   geglu(...numbers: number[]): void;
   gegluGrad(...numbers: number[]): void;
+  add(...numbers: number[]): void;
+  subtract(...numbers: number[]): void;
+  multiply(...numbers: number[]): void;
+  divide(...numbers: number[]): void;
+  copyLines(...numbers: number[]): void;
+  upsample(...numbers: number[]): void;
+  upsampleGrad(...numbers: number[]): void;
+  pixelSum(...numbers: number[]): void;
   adamw8bit(
     p: number,
     g: number,

@@ -12,8 +12,10 @@ import { attention } from './attention.js';
 import { columnSum } from './column-sum.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient, convolves } from './convolution.js';
 import type { WasmDevice } from './device.js';
+import { elementwise } from './elementwise.js';
 import { matMul } from './matrix.js';
 import * as norms from './norms.js';
+import { concat, pixelSum, split, upsample, upsampleGrad } from './pixels.js';
 import { maxPoolGradient } from './pool.js';
 import { reducer, summer } from './reduce.js';
 import * as softmaxes from './softmax.js';
@@ -68,6 +70,14 @@ const convolution: (original: Kernel<WasmDevice>) => Kernel<WasmDevice> = (origi
   return activated(device, conv2d(device, x, filter, c, { bias }), attrs, preluActivationWeights);
 };
 
+const binary =
+  (name: Parameters<typeof elementwise>[1]) =>
+  (original: Kernel<WasmDevice>): Kernel<WasmDevice> =>
+  (call) => {
+    const { a, b } = call.inputs;
+    return (a.dtype === 'float32' && b.dtype === 'float32' && elementwise(call.device, name, a, b)) || original(call);
+  };
+
 const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel<WasmDevice>>> = {
   // The backend's copies the numbers, although it counts references: every saved activation was written twice.
   Identity:
@@ -76,6 +86,28 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WasmDevice>) => Kernel
       device.backend.incRef(x.dataId);
       return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
     },
+  // The backend's wake threads of their own, which are waited for longer than most of these take.
+  Add: binary('add'),
+  Sub: binary('subtract'),
+  Multiply: binary('multiply'),
+  RealDiv: binary('divide'),
+  Square: (original) => (call) => {
+    const { x } = call.inputs;
+    return (x.dtype === 'float32' && elementwise(call.device, 'multiply', x, x)) || original(call);
+  },
+  // The backend's copy line by line from JavaScript.
+  Concat: (original) => (call) => {
+    const tensors = Object.values(call.inputs);
+    const { shape } = tensors[0];
+    const [axis] = tf.util.parseAxisParam(call.attrs.axis as number, shape);
+    return tensors.every(({ dtype }) => dtype === 'float32') ? concat(call.device, tensors, axis) : original(call);
+  },
+  SplitV: (original) => (call) => {
+    const { x } = call.inputs;
+    const [axis] = tf.util.parseAxisParam(call.attrs.axis as number, x.shape);
+    const sizes = tf.backend_util.prepareSplitSize(x as tf.Tensor, call.attrs.numOrSizeSplits as number, axis);
+    return x.dtype === 'float32' ? split(call.device, x, sizes, axis) : original(call);
+  },
   BatchMatMul: (original) => (call) => (call.inputs.a.dtype === 'float32' ? product(call) : original(call)),
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
@@ -115,7 +147,7 @@ export function register(device: WasmDevice, effects: Effects): void {
   effects.add(kernels.undo);
   for (const name of FROM_CPU) kernels.replace(name, () => fromCpu(name));
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, make);
-  kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum });
+  kernels.addFused({ ...norms, ...softmaxes, ...activations, columnSum, pixelSum, upsample, upsampleGrad });
   effects.add(
     registerOperations(device.backend, {
       update: updater(device),
@@ -124,8 +156,13 @@ export function register(device: WasmDevice, effects: Effects): void {
       reducer: reducer(device),
       attention: attention(device),
       product: rowProduct((...operands) => matMul(device, ...operands)),
-      convolution: (x, filter, { bias, rest, ...attributes }) =>
-        tracked(conv2d(device, x, filter, convInfo(x.shape, filter.shape, attributes), { bias, rest })),
+      convolution: (x, filter, { bias, rest, doubled = false, ...attributes }) => {
+        const [n, h, w, c] = x.shape;
+        const shape = doubled ? [n, 2 * h, 2 * w, c] : x.shape;
+        return tracked(conv2d(device, x, filter, convInfo(shape, filter.shape, attributes), { bias, rest, doubled }));
+      },
+      doublesInConvolution: true,
+      keepsValues: (tensors) => device.kept.add(tensors),
     }),
   );
 }

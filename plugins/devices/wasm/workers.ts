@@ -26,7 +26,7 @@ export interface WorkersOf {
 }
 
 /** Bytes that a thread computes in: see assembly/adamw8bit.ts, assembly/tiles.ts and assembly/winograd.ts. */
-export const ROOM = 1 << 20;
+export const ROOM = 2 << 20;
 
 /** Words of the control array. */
 const WAKE = 0;

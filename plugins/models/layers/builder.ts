@@ -1,5 +1,5 @@
 import type { Context, ModuleFacts, RandomGenerator, Tensor } from '../../../core/index.js';
-import { conv2d } from '../../devices/compute/convolution.js';
+import { conv2d, doubledConv2d, upsample2x } from '../../devices/compute/convolution.js';
 import { dense } from '../../devices/compute/dense.js';
 import { groupNorm, layerNorm } from '../../devices/compute/norms.js';
 import type { Laid, Layout } from '../../persist/formats/pytorch-layout.js';
@@ -72,6 +72,25 @@ export class Builder {
         ([input, added]) => conv2d(input, context.parameters[w], { stride, pad: padding, bias: context.parameters[b], rest: added }),
         rest,
       );
+  }
+
+  /**
+   * A convolution of 3 x 3 of pixels that are doubled in both directions before it. Where a height and width are named that are odd, doubling gives one row or column
+   * too many; nearest-neighbour interpolation to that size, which diffusers does, is the same as leaving it out.
+   */
+  doubledConv(path: string, size: number, out: number): (context: Context, x: Tensor, shape?: readonly (number | undefined)[]) => Tensor {
+    const conv = this.conv(path, size, out, 3);
+    const full = this.prefix + path;
+    return (context, x, shape) => {
+      const [, h, w] = x.shape as number[];
+      const [height = 2 * h, width = 2 * w] = shape ?? [];
+      const fits = height === 2 * h && width === 2 * w;
+      // What wraps a module is given what it convolves.
+      if (fits && !context.wrapped(full))
+        return doubledConv2d(x, context.parameters[`${full}.weight`], { bias: context.parameters[`${full}.bias`] });
+      const doubled = upsample2x(x);
+      return conv(context, fits ? doubled : doubled.slice([0, 0, 0, 0], [-1, height, width, -1]));
+    };
   }
 
   /** A part that is called as one module. What it is given is all that it uses, beside its weights. */

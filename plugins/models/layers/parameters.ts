@@ -52,6 +52,7 @@ export async function makeParameters(specs: readonly WeightSpec[], options: Make
     for (const variable of variables.values()) variable?.dispose();
     throw error;
   }
+  operation('keepsValues')?.([...variables].flatMap(([path, variable]) => (variable && !isTrained(path) ? [variable] : [])));
   return new Map(
     [...variables].map(([path, variable]) => [path, { variable: variable as tf.Variable, trainable: isTrained(path), group }]),
   );

@@ -1,23 +1,11 @@
 import { type Context, fail, type Tensor } from '../../../core/index.js';
 import * as tf from '../../../core/tf.js';
 import { silu } from '../../devices/compute/activations.js';
-import { upsample2x } from '../../devices/compute/convolution.js';
 import { Builder } from '../layers/builder.js';
 import { remembered } from '../layers/remembered.js';
 import { type Transformer2D, unetBlocks } from './blocks.js';
 import { atLevel, parseUNetConfig } from './config.js';
 import { timestepEmbedding } from './timestep-embedding.js';
-
-/**
- * x doubled, at the size of the skip that comes next. Of an odd height or width, doubling gives one row or column too many; nearest-neighbour
- * interpolation to the skip's size, which diffusers does there, is the same as leaving it out.
- */
-function upsampled(x: Tensor, skip: Tensor): Tensor {
-  const doubled = upsample2x(x);
-  const [n, h, w] = skip.shape;
-  const fits = doubled.shape[1] === h && doubled.shape[2] === w;
-  return fits ? doubled : doubled.slice([0, 0, 0, 0], [n, h as number, w as number, x.shape[3] as number]);
-}
 
 /** What SDXL's denoiser is told beside the text's states. */
 export interface AddedConditions {
@@ -87,7 +75,7 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
         attention: type === 'CrossAttnUpBlock2D' ? attentionAt(`${path}.attentions.${j}`, i) : null,
       };
     });
-    return { steps, sampler: k < levels - 1 ? build.conv(`${path}.upsamplers.0.conv`, size, size, 3) : null };
+    return { steps, sampler: k < levels - 1 ? build.doubledConv(`${path}.upsamplers.0.conv`, size, size) : null };
   });
 
   const normOut = build.groupNorm('conv_norm_out', channels[0], config.norm_num_groups, config.norm_eps, true);
@@ -131,7 +119,7 @@ export function unet2DCondition(json: object, prefix = 'unet.') {
         x = step.resnet(context, tf.concat([x, skips.pop() as Tensor], 3), temb);
         if (step.attention) x = step.attention(context, x, text);
       }
-      if (sampler) x = sampler(context, upsampled(x, skips[skips.length - 1]));
+      if (sampler) x = sampler(context, x, skips[skips.length - 1].shape.slice(1, 3));
     }
     return convOut(context, normOut(context, x));
   });

@@ -1,7 +1,6 @@
 import type { Context, Tensor } from '../../../core/index.js';
 import * as tf from '../../../core/tf.js';
 import { attentionBySlices } from '../../devices/compute/attention.js';
-import { upsample2x } from '../../devices/compute/convolution.js';
 import type { Apply, Builder } from '../layers/builder.js';
 import { resnetBlock } from '../layers/resnet.js';
 import type { ParsedAutoencoderKLConfig } from './config.js';
@@ -66,11 +65,6 @@ export function autoencoderBlocks(build: Builder, config: ParsedAutoencoderKLCon
     return (context: Context, x: Tensor) => conv(context, tf.pad(x, far));
   }
 
-  function upsampler(path: string, size: number): Apply {
-    const conv = build.conv(path, size, size, 3);
-    return (context, x) => conv(context, upsample2x(x));
-  }
-
   function encoder(out: number): Apply {
     const steps = [build.conv('encoder.conv_in', config.in_channels, channels[0], 3)];
     for (const [i, size] of channels.entries()) {
@@ -89,7 +83,10 @@ export function autoencoderBlocks(build: Builder, config: ParsedAutoencoderKLCon
       const size = channels[channels.length - 1 - k];
       for (let j = 0; j <= config.layers_per_block; j++)
         steps.push(resnet(`${path}.resnets.${j}`, j === 0 && k > 0 ? channels[channels.length - k] : size, size));
-      if (k < channels.length - 1) steps.push(upsampler(`${path}.upsamplers.0.conv`, size));
+      if (k < channels.length - 1) {
+        const upsampler = build.doubledConv(`${path}.upsamplers.0.conv`, size, size);
+        steps.push((context, x) => upsampler(context, x));
+      }
     }
     return chain([...steps, ...ending('decoder', channels[0], config.out_channels)]);
   }

@@ -1,8 +1,9 @@
-import { makeContext, type Random, refuseInvalid, type Tensors } from '../../../core/index.js';
+import { type Context, type Random, refuseInvalid, type Tensors } from '../../../core/index.js';
 import type { Tensor4D } from '../../../core/tf.js';
 import * as tf from '../../../core/tf.js';
 import type { TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import { guided } from './guidance.js';
+import { mergedContext } from './merged.js';
 import { checkSampling, checkSize, type SampleOptions, sizeOf } from './sample-options.js';
 
 /** Milliseconds after which timers and signals are let in between two steps. */
@@ -50,6 +51,21 @@ export async function sampleImages(
     checkSampling(check, prompts.length, options);
     checkSize(check, model, options);
   });
+  const { context, dispose } = mergedContext(model, parameters);
+  try {
+    return await drawn(context, model, random, prompts, options);
+  } finally {
+    dispose();
+  }
+}
+
+async function drawn(
+  context: Context,
+  model: TextToImage,
+  random: Random,
+  prompts: readonly string[],
+  options: SampleOptions & { readonly stop?: () => boolean },
+): Promise<SampledImages | null> {
   const { steps, guidance, guidanceRescale = 0, imagesPerPrompt = 1, sampler } = options;
   const { height, width } = sizeOf(model, options);
   const decodedAtOnce = Math.max(1, Math.floor(PIXELS_AT_ONCE / (height * width)));
@@ -59,7 +75,6 @@ export async function sampleImages(
   const wanted = prompts.flatMap((prompt, place) =>
     Array.from({ length: imagesPerPrompt }, (_, which) => ({ prompt, away: negative[negative.length === 1 ? 0 : place], place, which })),
   );
-  const context = makeContext(model, { mode: 'evaluate', parameters });
   const { factor } = model.codec;
   const shape: [number, number, number] = [height / factor, width / factor, model.channels];
   const parts: Float32Array[] = [];

@@ -21,6 +21,7 @@ import { makeParameters } from '../../../plugins/models/layers/parameters.js';
 import { unet2DCondition } from '../../../plugins/models/unet/unet2d-condition.js';
 import { readSafetensors, writeSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { storedInMemory } from '../../../plugins/persist/formats/stored-tensors.js';
+import { mergedContext } from '../../../plugins/samplers/walk/merged.js';
 import { relativeGap, use } from '../../support/devices.js';
 
 const fixture = (path: string) => readFile(new URL(`../../fixtures/unet-tiny/${path}`, import.meta.url));
@@ -166,6 +167,32 @@ test('patterns give modules their own rank and alpha; the first that fits counts
   }
   const wrong = await applied(model, { ...options, rankPattern: { to_k: 4 }, alphaPattern: { to_q: 0 } });
   expect(wrong.problems.map(({ code }) => code).sort()).toEqual(['OPTION_INVALID', 'TARGET_UNMATCHED']);
+});
+
+test.each([{}, { dora: true }])('for sampling adapters are merged into copies of the weights, which stay as they are: %j', async (more) => {
+  const model = await tiny();
+  const { adapted } = await applied(model, { rank: 4, alpha: 3, targets: ALL, ...more });
+  randomB(adapted);
+  for (const [path, { variable }] of adapted.parameters)
+    if (path.endsWith('lora_magnitude_vector')) variable.assign(variable.mul(1.2) as never);
+  // A second adapter of some modules, which are then computed as ever.
+  const { adapted: twice } = await applied(adapted, { rank: 2, targets: ['to_q'] });
+  for (const some of [adapted, twice]) {
+    const wanted = await output(some);
+    const weights = weightsOf(some);
+    const kept = await Promise.all(Object.values(weights).map((weight) => weight.data()));
+    const before = tf.memory().numTensors;
+    const { context, dispose } = mergedContext(some, weights);
+    expect(context.wrapped('unet.conv_in')).toBe(false);
+    expect(context.wrapped('unet.down_blocks.0.resnets.0.conv1')).toBe(false);
+    expect(context.wrapped('unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q')).toBe(some === twice);
+    const got = tf.tidy(() => some.forward(context, inputs()));
+    expect(relativeGap(await got.data(), wanted)).toBeLessThan(1e-5);
+    got.dispose();
+    dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    for (const [i, weight] of Object.values(weights).entries()) expect(await weight.data()).toEqual(kept[i]);
+  }
 });
 
 describe('DoRA', () => {

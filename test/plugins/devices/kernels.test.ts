@@ -4,8 +4,8 @@ import * as tf from '../../../core/tf.js';
 import { geglu, gelu, quickGelu, silu } from '../../../plugins/devices/compute/activations.js';
 import { attention } from '../../../plugins/devices/compute/attention.js';
 import { operation } from '../../../plugins/devices/compute/contract.js';
-import { conv2d, upsample2x } from '../../../plugins/devices/compute/convolution.js';
-import { columnSum, dense, embedding } from '../../../plugins/devices/compute/dense.js';
+import { conv2d, doubledConv2d, upsample2x } from '../../../plugins/devices/compute/convolution.js';
+import { addToPixels, columnSum, dense, embedding } from '../../../plugins/devices/compute/dense.js';
 import { deviceOf } from '../../../plugins/devices/compute/installed.js';
 import { normalsOf } from '../../../plugins/devices/compute/normals.js';
 import { groupNorm, layerNorm } from '../../../plugins/devices/compute/norms.js';
@@ -79,6 +79,7 @@ const cases: [name: string, shapes: Shapes, f: (t: Tensors) => Tensor][] = [
   ['conv2d 3 x 3, more channels than are narrow', { x: [1, 3, 3, 2], w: [3, 3, 2, 18] }, ({ x, w }) => conv2d(x, w, { stride: 1, pad: 1 })],
   ['conv2d 3 x 3 by 2', { x: [2, 6, 6, 3], w: [3, 3, 3, 9] }, ({ x, w }) => conv2d(x, w, { stride: 2, pad: 1 })],
   ['conv2d 3 x 3 by 2, odd size', { x: [1, 5, 7, 2], w: [3, 3, 2, 18] }, ({ x, w }) => conv2d(x, w, { stride: 2, pad: 1 })],
+  ['pixels doubled, and convolved', { x: [1, 2, 3, 3], w: [3, 3, 3, 4], b: [4] }, ({ x, w, b }) => doubledConv2d(x, w, { bias: b })],
   ['conv2d 1 x 1', { x: [2, 3, 3, 5], w: [1, 1, 5, 3], b: [3] }, ({ x, w, b }) => conv2d(x, w, { stride: 1, pad: 0, bias: b })],
   ['groupNorm', { x: [2, 3, 3, 6], g: [6], b: [6] }, ({ x, g, b }) => groupNorm(x, g, b, 2, 1e-5, false)],
   ['groupNorm and silu', { x: [2, 3, 3, 8], g: [8], b: [8] }, ({ x, g, b }) => groupNorm(x, g, b, 4, 1e-5, true)],
@@ -94,6 +95,15 @@ const cases: [name: string, shapes: Shapes, f: (t: Tensors) => Tensor][] = [
   ['geglu', { x: [3, 10] }, ({ x }) => geglu(x)],
   ['gelu', { x: [3, 5] }, ({ x }) => gelu(x)],
   ['quickGelu', { x: [3, 5] }, ({ x }) => quickGelu(x)],
+  ['rows added to pixels', { x: [2, 3, 2, 5], rows: [2, 5] }, ({ x, rows }) => addToPixels(x, rows)],
+  [
+    'side by side, and apart again',
+    { x: [2, 3, 5], y: [2, 3, 2] },
+    ({ x, y }) => {
+      const [first, second] = tf.split(tf.concat([x, y], 2), [3, 4], 2);
+      return tf.concat([first.mul(second.slice([0, 0, 1])), second], -1);
+    },
+  ],
   ['upsample2x', { x: [2, 2, 3, 2] }, ({ x }) => upsample2x(x)],
   ['embedding', { table: [6, 3] }, ({ table }) => embedding(table, tf.tensor2d([0, 2, 2, 5], [2, 2], 'int32'))],
 ];
@@ -181,6 +191,82 @@ describe.each(tiled)('on %s in tiles', (device) => {
     };
     const [expected, got] = [await compute('cpu'), await compute(device)];
     for (const [i, values] of got.entries()) expect(relativeGap(values, expected[i]), ['output', 'dx', 'dw'][i]).toBeLessThan(1e-5);
+  });
+
+  test.each([
+    { x: [2, 5, 3, 20], w: [3, 3, 20, 28] },
+    { x: [1, 8, 6, 16], w: [3, 3, 16, 16] },
+    { x: [2, 3, 3, 6], w: [3, 3, 6, 4] },
+  ])('a convolution of doubled pixels is what it is on the cpu: $x by $w', async ({ x, w }) => {
+    const compute = async (name: 'cpu' | 'wasm' | 'webgpu') => {
+      await use(name, 2);
+      const inputs: Tensors = {
+        x: tf.variable(draw('doubled:x', x)),
+        w: tf.variable(draw('doubled:w', w)),
+        b: tf.variable(draw('doubled:b', [w[3]])),
+      };
+      const f = () => doubledConv2d(inputs.x, inputs.w, { bias: inputs.b });
+      const output = tf.tidy(f);
+      const { loss, gradients } = backward(
+        () => scalarOf(f()),
+        inputs,
+        () => 1,
+      );
+      const all = await Promise.all([output, gradients.x, gradients.w, gradients.b].map((tensor) => tensor.data()));
+      tf.dispose([output, loss, gradients, inputs]);
+      return all;
+    };
+    const [expected, got] = [await compute('cpu'), await compute(device)];
+    for (const [i, values] of got.entries()) expect(relativeGap(values, expected[i]), ['output', 'dx', 'dw', 'db'][i]).toBeLessThan(1e-5);
+  });
+
+  // Shared among threads, in pieces with a rest; repeated along inner and outer axes, and along more than the kernels take.
+  test.each([
+    [
+      [3, 50, 70],
+      [3, 50, 70],
+    ],
+    [[20000], []],
+    [[], [2, 9001]],
+    [
+      [6, 4, 4, 70],
+      [6, 1, 1, 70],
+    ],
+    [
+      [6, 40, 7],
+      [6, 1, 1],
+    ],
+    [
+      [3, 1, 50],
+      [1, 40, 1],
+    ],
+    [
+      [4, 1, 1, 9],
+      [5, 1, 9],
+    ],
+    [
+      [2, 1, 3, 1],
+      [1, 2, 1, 3],
+    ],
+    [[0, 3], [3]],
+  ] as [number[], number[]][])('%j and %j, number by number, are what they are on the cpu', async (a, b) => {
+    const compute = async (name: 'cpu' | 'wasm' | 'webgpu') => {
+      await use(name, 2);
+      const made = tf.tidy(() => {
+        const [x, y] = [draw('elementwise:a', a), draw('elementwise:b', b)];
+        return [x.add(y), x.sub(y), x.mul(y), x.div(y), x.square()];
+      });
+      const values = await Promise.all(made.map((tensor) => tensor.data()));
+      const { shape } = made[0];
+      tf.dispose(made);
+      return { shape, values };
+    };
+    const [expected, got] = [await compute('cpu'), await compute(device)];
+    expect(got.shape).toEqual(expected.shape);
+    for (const [i, values] of got.values.entries())
+      if (expected.values[i].length > 0)
+        expect(relativeGap(values, expected.values[i]), `${i}`).toBeLessThan(device === 'wasm' ? 1e-7 : 1e-5);
+      else expect(values).toHaveLength(0);
   });
 
   // Several tiles of queries and keys with a rest each; few keys (cut in slices), and heads that are no vectors of 4; heads that are there in pieces.
@@ -396,6 +482,57 @@ describe('kernels supplied to wasm, against finite differences', () => {
     expect(relativeGap(after[1], await tf.conv2d(image as tf.Tensor4D, fresh.filter as tf.Tensor4D, 1, 'same').data())).toBeLessThan(1e-5);
     expect(relativeGap(after[0], before[0])).toBeGreaterThan(0.1);
     optimizer.dispose();
+  });
+
+  test('what is kept of a weight gives the same bits, is not used once the weight has changed, and is freed with it', async () => {
+    await use('wasm', 2);
+    const device = deviceOf<WasmDevice>(tf.backend());
+    const { sgd } = await import('../../../plugins/optimizers/sgd.js');
+    const [x, image] = [draw('x', [20, 64]), draw('image', [2, 8, 8, 32])];
+    const [w, filter] = [draw('w', [64, 24]), draw('filter', [3, 3, 32, 32])].map((start) => {
+      const variable = tf.variable(start);
+      start.dispose();
+      return variable;
+    });
+    const all = async () => {
+      const made = tf.tidy(() => [dense(x, w), conv2d(image, filter, { stride: 1, pad: 1 }), doubledConv2d(image, filter)]);
+      const values = await Promise.all(made.map((tensor) => tensor.data()));
+      tf.dispose(made);
+      return values;
+    };
+    const plain = await all();
+    const bytes = device.kept.bytes;
+    operation('keepsValues')?.([w, filter]);
+    expect(await all()).toEqual(plain);
+    const kept = device.kept.bytes;
+    expect(kept).toBe(bytes + 4 * (64 * 24 + 2 * 36 * 32 * 32));
+    expect(await all()).toEqual(plain);
+    expect(device.kept.bytes).toBe(kept);
+
+    // Changed in place; given other values; disposed.
+    const optimizer = sgd();
+    optimizer.start(new Map([['filter', { variable: filter, trainable: true, group: 'g' }]]));
+    optimizer.update({ gradients: { filter: tf.onesLike(filter) }, scale: 1, finite: 1 }, { g: { learningRate: 1, weightDecay: 0 } });
+    expect(device.kept.bytes).toBe(bytes + 4 * 64 * 24);
+    const changed = await all();
+    expect(relativeGap(changed[1], plain[1])).toBeGreaterThan(0.1);
+    const fresh = tf.tensor(await filter.data(), [3, 3, 32, 32]);
+    expect(changed[1]).toEqual(await conv2d(image, fresh, { stride: 1, pad: 1 }).data());
+    tf.tidy(() => w.assign(w.mul(2)));
+    expect(device.kept.bytes).toBe(bytes);
+    expect(
+      relativeGap(
+        (await all())[0],
+        plain[0].map((value) => 2 * value),
+      ),
+    ).toBeLessThan(1e-6);
+    operation('keepsValues')?.([w]);
+    await all();
+    expect(device.kept.bytes).toBe(bytes + 4 * 64 * 24);
+    w.dispose();
+    expect(device.kept.bytes).toBe(bytes);
+    optimizer.dispose();
+    tf.dispose([x, image, filter, fresh]);
   });
 
   test('our module works in the backend’s own memory', async () => {

@@ -11,3 +11,5 @@ export { groupNorm, groupNormGrad, layerNorm, layerNormGrad, layerNormGammaGrad 
 export { silu, siluGrad, geglu, gegluGrad } from './activations';
 export { softmax, softmaxGrad } from './softmax';
 export { adamw8bit } from './adamw8bit';
+export { add, subtract, multiply, divide } from './elementwise';
+export { copyLines, upsample, upsampleGrad, pixelSum } from './pixels';

@@ -21,13 +21,13 @@ function made(base64: string, shared: boolean): Float32Array {
     return at;
   };
   const [a, b, packed, thread] = [filled(5 * 7 * 20), filled(9 * 20 * 24), room(9 * 20 * 24), room(1 << 17)];
-  const [product, direct, transformed, filters, zeros] = [room(30 * 24), room(35 * 24), room(35 * 24), room(16 * 20 * 24), room(20)];
+  const [product, direct, transformed, filters, zeros] = [room(30 * 24), room(35 * 24), room(35 * 24), room(36 * 20 * 24), room(20)];
   kernels.pack(b, packed, 1, 20, 24, 0, 24, 1, 0, 1, 0, 3);
   kernels.product(a, packed, product, 0, 0, 30, 20, 24, 20, 1, 0, 0, 0, 2, thread);
   kernels.pack(b, packed, 9, 20, 24, 480, 24, 1, 0, 1, 0, 3);
   kernels.convolution(a, packed, direct, 0, 0, zeros, 1, 5, 7, 20, 5, 7, 24, 3, 3, 1, 1, 1, 1, 1, 1, 0, 2, thread);
-  kernels.winogradFilter(packed, filters, 20, 3, 0, 3);
-  kernels.winograd(a, filters, transformed, 0, 0, zeros, 1, 5, 7, 20, 5, 7, 24, 1, 1, 8, 0, 2, thread);
+  kernels.winogradFilter(packed, filters, 20, 3, 0, 0, 3, thread);
+  kernels.winograd(a, filters, transformed, 0, 0, zeros, 1, 5, 7, 20, 5, 7, 24, 1, 1, 0, 3, 0, 2, thread);
   const [first, second] = [direct, transformed].map((at) => numbers.slice(at / 4, at / 4 + 35 * 24));
   expect(relativeGap(second, first)).toBeLessThan(1e-5);
   return Float32Array.of(...numbers.slice(product / 4, product / 4 + 30 * 24), ...first);
