@@ -41,7 +41,14 @@ const THREADS = [
   'test/presets/supervised.test.ts',
 ];
 
-const project = (name: string, include: string[], exclude: string[] = []) => ({ extends: true as const, test: { name, include, exclude } });
+const project = (
+  name: string,
+  include: string[],
+  { exclude = [], setupFiles = [] }: { exclude?: string[]; setupFiles?: string[] } = {},
+) => ({
+  extends: true as const,
+  test: { name, include, exclude, setupFiles },
+});
 
 export default defineConfig({
   test: {
@@ -49,7 +56,10 @@ export default defineConfig({
       project('fresh', FRESH),
       project('heap', HEAP),
       project('threads', THREADS),
-      project('all others', ['test/**/*.test.ts'], [...FRESH, ...HEAP, ...THREADS]),
+      project('all others', ['test/**/*.test.ts'], {
+        exclude: [...FRESH, ...HEAP, ...THREADS],
+        setupFiles: ['test/support/one-thread.ts'],
+      }),
     ],
     testTimeout: 120_000,
     hookTimeout: 120_000,
