@@ -3,19 +3,29 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Files that take long: one that begins last would keep a processor waiting for it. */
 const LONG = [
-  'ranks',
   'every-plugin',
-  'bench',
-  'kill',
   'lost',
-  'launch',
+  'bench',
+  'ranks',
   'cli',
-  'pipelines',
-  'types',
-  'watchdog',
-  'signals',
   'parity',
+  'launch',
+  'kill',
+  'package',
   'half-precision',
+  'supervised',
+  'scripts',
+  'graph-capture',
+  'browser-example',
+  'types',
+  'optimizers',
+  'ui',
+  'faults',
+  'signals',
+  'kernels',
+  'explain',
+  'image-folder',
+  'cached-latents',
 ];
 
 class LongestFirst extends BaseSequencer {

@@ -6,14 +6,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Trainer } from '../../dist/core/index.js';
-import { emoji } from '../../dist/presets/index.js';
 import { wordsAndOptions } from '../bench/options.mjs';
 
 const { words, options } = wordsAndOptions(process.argv.slice(2));
 
 if (process.argv[2] === '--one') {
   const [, device, steps, outputDir] = words;
+  const [{ Trainer }, { emoji }] = await Promise.all([import('../../dist/core/index.js'), import('../../dist/presets/index.js')]);
   const stop = {
     name: 'stop',
     apply: ({ hooks }) => hooks.onRequest.tap('stop', (asked, { step }) => (step + 1 === Number(steps) ? { ...asked, stop: 1 } : asked)),

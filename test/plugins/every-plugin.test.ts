@@ -150,7 +150,6 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'data/parquet-pictures.ts': () => [parquetPictures(TABLES, { batchSize: 2, resolution: 16, bufferSize: 3, randomFlip: true })],
   'data/limit-items.ts': () => [limitItems(3)],
   'devices/device.ts': () => [device('wasm')],
-  'devices/cpu.ts': () => [cpu()],
   'devices/wasm.ts': () => [],
   'devices/graph-capture.ts': () => [graphCapture()],
   'gradients/accumulation.ts': () => [accumulation(2)],
@@ -272,6 +271,7 @@ async function* one() {
 }
 const supervisedJobs: Record<string, () => Composition> = {
   'adapters/merge-at-end.ts': () => classify({ lora: { rank: 2, targets: ['first', 'last'] } }),
+  'devices/cpu.ts': () => classify({ device: cpu() }),
   'data/stream.ts': () => classify({ data: stream(() => one(), { batchSize: 2 }) as never }),
   'models/function-model.ts': () => {
     const w = tf.tidy(() => tf.variable(tf.ones([4, 3])));
