@@ -149,7 +149,7 @@ const outer = Object.values(networkInterfaces())
   .flatMap((list) => list ?? [])
   .find(({ internal, family }) => !internal && family === 'IPv4')?.address;
 
-test.concurrent.runIf(outer)('where all ranks are on one machine it listens on its loopback only', async () => {
+test.runIf(outer).concurrent('where all ranks are on one machine it listens on its loopback only', async () => {
   const [here, everywhere] = [await watchdog(0, 'here'), await watchdog(0, 'everywhere')];
   const connected = async (port: number) => !(await (await call(port, outer)).isClosed(200));
   expect(await connected(Number(here.answer))).toBe(false);
