@@ -1,6 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { Tensors } from './model.js';
+import type { Tensor } from './tf.js';
+import * as tf from './tf.js';
 
 /** What TensorFlow.js 4 records of one operation. */
 export interface TapeNode {

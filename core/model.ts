@@ -1,7 +1,7 @@
-import type { Tensor, Variable } from '@tensorflow/tfjs';
 import { refuseWhileCaptured } from './captured.js';
 import { fail } from './errors.js';
 import type { RandomGenerator } from './random.js';
+import type { Tensor, Variable } from './tf.js';
 
 /** Tensors by path. */
 export type Tensors = Record<string, Tensor>;

@@ -1,7 +1,7 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { engineInternals, type Recorded, type TapeNode } from './engine.js';
 import type { Model, Wrap } from './model.js';
+import type { Tensor } from './tf.js';
+import * as tf from './tf.js';
 import { releaseSaved } from './walk-back.js';
 
 /** Computes on a tape of its own, whatever tape there is. */

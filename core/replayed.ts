@@ -1,8 +1,8 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import { isCapturing, NotReplayable, whileCapturing } from './captured.js';
 import { engineInternals, type TapeNode } from './engine.js';
 import type { Context, Tensors, Wrap } from './model.js';
 import { computedAgain, recordApart, withoutTape } from './recomputed.js';
+import type { Tensor } from './tf.js';
 import { dependent, reaches, releaseSaved, walkBack } from './walk-back.js';
 
 /** A computation that is to be captured: it is called once, with tensors that have no values. */

@@ -1,7 +1,7 @@
-import * as tf from '@tensorflow/tfjs';
 import { type Problem, SteploomError } from './errors.js';
 import type { Metrics } from './metrics.js';
 import type { Model } from './model.js';
+import * as tf from './tf.js';
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 

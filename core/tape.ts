@@ -1,8 +1,8 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { engineInternals, type TapeNode } from './engine.js';
 import type { Tensors } from './model.js';
 import { trainedOn } from './replayed.js';
+import type { Scalar, Tensor } from './tf.js';
+import * as tf from './tf.js';
 import { dependent, releaseSaved, walkBack } from './walk-back.js';
 
 /**

@@ -1,8 +1,8 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { engineInternals, type Recorded, type TapeNode } from './engine.js';
 import { fail } from './errors.js';
 import type { Tensors } from './model.js';
+import type { Tensor } from './tf.js';
+import * as tf from './tf.js';
 
 const release = (tensors: readonly Tensor[] | undefined): void => {
   for (const tensor of tensors ?? []) if (!tensor.isDisposed && !tensor.kept) tensor.dispose();

@@ -1,3 +1,4 @@
+import { resolve, sep } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
@@ -65,12 +66,23 @@ const isThere = (name: 'classDataDir' | 'classPrompt') => (given: unknown) => {
   const o = (given ?? {}) as Readonly<Record<string, unknown>>;
   return o.withPriorPreservation !== true || o[name] !== undefined;
 };
+/** Whether neither of the folders stands in the other: pictures of one kind would then be taken for the other's, those that were drawn for the class at the next start. */
+const areApart = (given: unknown) => {
+  const { withPriorPreservation, instanceDataDir: a, classDataDir: b } = (given ?? {}) as Readonly<Record<string, unknown>>;
+  if (withPriorPreservation !== true || typeof a !== 'string' || typeof b !== 'string') return true;
+  const isIn = (path: string, place: string) => `${resolve(path)}${sep}`.startsWith(`${resolve(place)}${sep}`);
+  return !isIn(a, b) && !isIn(b, a);
+};
+const NESTED =
+  'it and the folder of the instances are one, or one is in the other, so that pictures of the one would be taken for the other’s: give one beside it';
+
 // Said also where other options are wrong.
 const when = () => true;
 
 /** The options of {@link dreamboothLora}, as a schema. */
 export const dreamboothLoraOptions = options
   .refine(isThere('classDataDir'), { path: ['classDataDir'], message: 'missing', when })
+  .refine(areApart, { path: ['classDataDir'], message: NESTED, when })
   .refine(isThere('classPrompt'), { path: ['classPrompt'], message: 'missing', when });
 
 /** Teaches a text-to-image model one thing with LoRA, from some images of it (DreamBooth, Ruiz et al. 2022). */

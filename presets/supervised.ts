@@ -1,4 +1,3 @@
-import type { LayersModel } from '@tensorflow/tfjs';
 import {
   type AnyPlugin,
   type Composition,
@@ -12,6 +11,7 @@ import {
   type TensorData,
 } from '../core/index.js';
 import type { NamePattern } from '../core/name-pattern.js';
+import type { LayersModel } from '../core/tf.js';
 import { type LoraOptions, lora } from '../plugins/adapters/lora.js';
 import { mergeAtEnd } from '../plugins/adapters/merge-at-end.js';
 import { arrays } from '../plugins/data/arrays.js';

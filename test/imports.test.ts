@@ -66,3 +66,15 @@ test('imports go one way', async () => {
     }
   expect(wrong).toEqual([]);
 });
+
+test('TensorFlow.js is imported through core/tf.ts, and its backends by their devices', async () => {
+  const found: string[] = [];
+  for (const room of ['core', 'plugins', 'presets'])
+    for (const name of (await readdir(join(root, room), { recursive: true })).filter((path) => path.endsWith('.ts')))
+      for (const [, path] of (await readFile(join(root, room, name), 'utf8')).matchAll(/(?:from |import |import\()'(@tensorflow\/[^']+)'/g))
+        found.push(`${room}/${name}: ${path}`);
+  expect(found.filter((path) => !path.startsWith('core/tf.ts: ')).sort()).toEqual([
+    'plugins/devices/wasm/backend.ts: @tensorflow/tfjs-backend-wasm',
+    'plugins/devices/webgpu/backend.ts: @tensorflow/tfjs-backend-webgpu',
+  ]);
+});

@@ -1,6 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import type { ErrorCode } from '../error-codes.js';
 import { fail, messageOf, SteploomError } from '../errors.js';
+import type { Tensor } from '../tf.js';
 import { type HookName, type Hooks, isAsynchronous, kindOf, type PluginHooks } from './hooks.js';
 
 /** Runs a tap's calls and notes how long each takes. */

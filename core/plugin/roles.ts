@@ -1,10 +1,10 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import type { Collective } from '../collective.js';
 import type { Batch, Data, Source } from '../data.js';
 import type { Metrics } from '../metrics.js';
 import type { Context, Model, Parameter, Tensors } from '../model.js';
 import type { Random } from '../random.js';
 import type { Snapshot, TensorData } from '../snapshot.js';
+import type { Scalar, Tensor } from '../tf.js';
 
 declare const brand: unique symbol;
 

@@ -1,7 +1,7 @@
-import type { Scalar } from '@tensorflow/tfjs';
 import type { Position } from '../plan.js';
 import type { FinishedRecord, Hooks, LogRecord, Sum } from '../plugin/hooks.js';
 import type { Rates } from '../plugin/roles.js';
+import type { Scalar } from '../tf.js';
 import type { History } from './history.js';
 import type { Profile } from './profile.js';
 

@@ -3,10 +3,10 @@
 //   npm run build && npx jiti docs/examples/digits.ts [device] [epochs]
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import * as tf from '@tensorflow/tfjs';
 import { type Plugin, seededRandom, type TensorData, Trainer } from 'steploom';
 import { arrays, type DeviceName, device } from 'steploom/plugins';
 import { supervised } from 'steploom/presets';
+import * as tf from 'steploom/tf';
 
 const [name = 'wasm', epochs = '3'] = process.argv.slice(2);
 const BATCH = 64;

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { type Host, type Model, type ModuleFacts, type Parameter, type Problems, RANDOM, type Random } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { endsWith, scalingOf } from '../persist/formats/lora/matrices.js';
 import { lengths, loraPaths, matchModules, withLora } from './lora/modules.js';
 

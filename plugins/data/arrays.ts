@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import {
   type Batch,
   DATA,
@@ -11,6 +10,7 @@ import {
   type Source,
   type TensorData,
 } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { epochOrder } from './order/epoch-order.js';
 
 export interface ArraysOptions {

@@ -1,6 +1,6 @@
-import type { Tensor, Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Host, RANDOM, type RandomGenerator } from '../../core/index.js';
+import type { Tensor, Tensor4D } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 
 export interface AugmentationOptions {
   /** Share of pictures that are flipped left to right; 0 by default. */

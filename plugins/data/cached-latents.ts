@@ -1,5 +1,3 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import {
   abridged,
   COLLECTIVE,
@@ -11,6 +9,8 @@ import {
   type Source,
   type TensorData,
 } from '../../core/index.js';
+import type { Tensor4D } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from '../persist/formats/files.js';
 import { LatentCache } from './cached-latents/latent-cache.js';

@@ -9,7 +9,8 @@ import { type BucketOptions, bucketFacts, bucketsOf, checkBuckets, checkStep, si
 import { type CaptionOptions, prefixed, shuffled } from './image-folder/captions.js';
 import { decodeImage, type Header, readHeader, refuseNarrow } from './image-folder/decode.js';
 import { DecodedImages } from './image-folder/decoded-images.js';
-import { listEntries } from './image-folder/entries.js';
+import { countDoubles } from './image-folder/doubles.js';
+import { type ListingOptions, listEntries } from './image-folder/entries.js';
 import type { Entry } from './image-folder/entry.js';
 import { examplesOf } from './image-folder/examples.js';
 import { faultsOf } from './image-folder/faults.js';
@@ -21,7 +22,7 @@ import { summaryOf } from './image-folder/summary.js';
 import { batchesOfGroups } from './order/batches-of-groups.js';
 import { epochOrder } from './order/epoch-order.js';
 
-export interface ImageFolderOptions extends CaptionOptions {
+export interface ImageFolderOptions extends CaptionOptions, Pick<ListingOptions, 'without'> {
   readonly batchSize: number;
   /** Side of the square that images are cut to. */
   readonly resolution: number;
@@ -70,7 +71,7 @@ const SHOWN = 10;
 export const imageFolder = (folder: string, options: ImageFolderOptions) => {
   const { resolution, centerCrop = false, randomFlip = false, captionColumn = 'text', maxSamples, shuffle = true } = options;
   const { maxPixels = 64_000_000, skipBadImages = false, interpolation = 'lanczos', background = 'white', alphaMask = false } = options;
-  const { shuffleCaption = false, keepTokens = 0, folderRepeats = false, caption, prior } = options;
+  const { shuffleCaption = false, keepTokens = 0, folderRepeats = false, without, caption, prior } = options;
   const buckets = options.buckets && bucketsOf(resolution, options.buckets);
   const decoding = { maxPixels, interpolation, background, keepAlpha: alphaMask };
   const decoded = new DecodedImages((image) => decodeImage(entries[image].path, sizeFor(entries[image]), decoding));
@@ -124,7 +125,7 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
         if (isResolution && buckets && checkBuckets(check, resolution, buckets)) choose = sizeChooser(resolution, buckets);
         check.whole('keepTokens', keepTokens, 0);
         if (prior) check.notNegative('prior.weight', prior.weight);
-        const listing = await listEntries(folder, caption === undefined ? captionColumn : null, problems, folderRepeats);
+        const listing = await listEntries(folder, caption === undefined ? captionColumn : null, problems, { folderRepeats, without });
         entries = caption === undefined ? listing.entries : listing.entries.map((entry) => ({ ...entry, caption }));
         if (isFirstRank()) for (const what of listing.leftOut) warn(`of ${folder} are left out: ${what}`);
         if (maxSamples !== undefined && maxSamples < entries.length) {
@@ -225,9 +226,22 @@ export const imageFolder = (folder: string, options: ImageFolderOptions) => {
       const groupOf = (id: number) => sizes[id].join(' x ');
       const batches = (epoch: number) =>
         batchesOfGroups(epochOrder(random, images.length, epoch, shuffle), groupOf, batchSize, random, epoch, shuffle);
-      const known = entries.flatMap(({ path }) => headers.get(path) ?? []);
+      // Pictures of a class may have to be drawn yet.
+      const known = entries.flatMap(({ path }) => (headers.has(path) ? [path] : []));
       const facts = [
-        ...(known.length > 0 ? [['pictures', summaryOf(known, resolution, buckets !== undefined)] as const] : []),
+        ...(known.length > 0
+          ? [
+              [
+                'pictures',
+                summaryOf(
+                  known.flatMap((path) => headers.get(path) ?? []),
+                  resolution,
+                  buckets !== undefined,
+                  await countDoubles(known),
+                ),
+              ] as const,
+            ]
+          : []),
         ...(buckets ? bucketFacts(sizes, batchSize) : []),
       ];
       const centre = (_: string, room: number) => Math.floor(room / 2);

@@ -1,6 +1,6 @@
-import type { Tensor, TensorLike } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Batch, DATA, fail, type Host, type Source } from '../../core/index.js';
+import type { Tensor, TensorLike } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 
 /** What a stream yields: columns by name. `xs` and `ys`, as tf.data has them, are x and y. */
 export type StreamElement = Readonly<Record<string, Tensor | TensorLike | number>>;

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { DEVICE, type DeviceReport } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { deviceOf } from './compute/installed.js';
 import { describeAdapter } from './webgpu/adapter.js';
 import { install } from './webgpu/backend.js';

@@ -1,6 +1,6 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { COLLECTIVE, type Host, hashOfText, OPTIMIZER, RUN, WINDOW } from '../../core/index.js';
+import type { Scalar, Tensor } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import type { Reducer } from '../devices/compute/reduction.js';
 import { reducer } from './reduction/reducer.js';
 import { type ShardOptions, shardOf, shardOfBatches } from './sharding/shard.js';

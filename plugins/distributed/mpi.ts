@@ -47,15 +47,18 @@ export const mpi = ({ timeout = 600 }: MpiOptions = {}) => {
       ({ collective } = joined);
       joined.ending.runBegins();
       joined.watchdog.runBegins();
+      joined.witness?.runBegins();
       hooks.onEnd.tapPromise(async () => {
         // A barrier: rank 0 may still be writing.
         await collective.barrier();
         joined.ending.runEnded();
+        joined.witness?.runEnded();
         await joined.watchdog.runEnded();
       });
       hooks.onError.tap((error) => {
         joined.ending.runFailed(error);
         report(collective, error);
+        joined.witness?.runEnded();
       });
     },
     dispose: () => world?.ending.abandon(),

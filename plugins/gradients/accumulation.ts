@@ -1,6 +1,6 @@
-import type { Scalar } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Host, type Sum, type Tensors, WINDOW } from '../../core/index.js';
+import type { Scalar } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import { isUnshared } from '../devices/compute/memory.js';
 import type { Program } from '../devices/compute/program.js';
 import { applyUpdate, updatesInPlace } from '../devices/compute/update.js';

@@ -1,6 +1,6 @@
-import type { Scalar } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { CLIP, fail, type Host } from '../../core/index.js';
+import type { Scalar } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import { globalNorm } from '../devices/compute/reduce.js';
 
 /**

@@ -1,5 +1,5 @@
-import type { Tensor, Variable } from '@tensorflow/tfjs';
 import { type Context, fail, type Inputs, MODEL, type ModuleFacts, type Tensors } from '../../core/index.js';
+import type { Tensor, Variable } from '../../core/tf.js';
 import type { Classifier, Outputs } from './layers/outputs.js';
 
 export interface FunctionModelOptions {

@@ -1,5 +1,5 @@
-import type { LayersModel, Variable } from '@tensorflow/tfjs';
 import { allToHost, assignAll, fail, type Host, MODEL, type Model, type NamePattern, type State } from '../../core/index.js';
+import type { LayersModel, Variable } from '../../core/tf.js';
 import { forward, takeCalls, type Underway } from './tfjs-layers/forward.js';
 import { asLayer, leaves, UNKEYED } from './tfjs-layers/internals.js';
 import { layerParameters, modulesOf } from './tfjs-layers/parameters.js';

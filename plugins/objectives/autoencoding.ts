@@ -1,5 +1,5 @@
-import type { Scalar, Tensor, Tensor4D } from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Host, type Model, OBJECTIVE, type Objective } from '../../core/index.js';
+import type { Scalar, Tensor, Tensor4D } from '../../core/tf.js';
 import { meanErrors } from '../devices/compute/mean-errors.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { isAutoencoder } from '../models/vae/autoencoder.js';

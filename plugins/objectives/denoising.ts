@@ -1,5 +1,3 @@
-import type { Scalar, Tensor, Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import {
   type Batch,
   type Context,
@@ -11,6 +9,8 @@ import {
   type Source,
   type Trial,
 } from '../../core/index.js';
+import type { Scalar, Tensor, Tensor4D } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import { normalsOf } from '../devices/compute/normals.js';
 import { squaredErrors } from '../devices/compute/squared-errors.js';
 import { lostCaptions } from '../models/clip/lost-text.js';

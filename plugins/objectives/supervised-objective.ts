@@ -1,5 +1,5 @@
-import type { Scalar } from '@tensorflow/tfjs';
 import { type Batch, type Context, type Host, type Model, OBJECTIVE } from '../../core/index.js';
+import type { Scalar } from '../../core/tf.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
 import { type Comparison, LOSSES, type LossName, type LossOptions, lossByName } from './losses/losses.js';
 import { predict } from './losses/predict.js';

@@ -27,22 +27,25 @@ export const csv = (folder: string, { every = 10 }: CsvOptions = {}) => {
   let columns: string[] | null = null;
   return {
     name: 'csv',
-    apply({ hooks, isFirstRank, startStep, runId, wrote }: Host) {
+    apply({ hooks, isFirstRank, startStep, runId, wrote, warn }: Host) {
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         wrote(path);
-        file = await openLog('csv', path, 'a', async () => {
-          const kept = await continueLog(path, {
-            step: startStep(),
-            runId: runId(),
-            // Neither step nor run's id has a comma in it; the id is the last column.
-            lineOf: (line, head) => ({
-              step: Number(line.split(',')[0]),
-              run: head.endsWith(`,${RUN_COLUMN}`) ? line.slice(line.lastIndexOf(',') + 1) : undefined,
-            }),
-            header: 1,
-          });
-          if (kept.length > 0) columns = kept[0].split(',');
+        file = await openLog('csv', path, 'a', {
+          tell: warn,
+          ready: async () => {
+            const kept = await continueLog(path, {
+              step: startStep(),
+              runId: runId(),
+              // Neither step nor run's id has a comma in it; the id is the last column.
+              lineOf: (line, head) => ({
+                step: Number(line.split(',')[0]),
+                run: head.endsWith(`,${RUN_COLUMN}`) ? line.slice(line.lastIndexOf(',') + 1) : undefined,
+              }),
+              header: 1,
+            });
+            if (kept.length > 0) columns = kept[0].split(',');
+          },
         });
       });
       hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import {
   type Batch,
   COLLECTIVE,
@@ -14,6 +13,7 @@ import {
   Problems,
   type Source,
 } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { lostCaptions } from '../models/clip/lost-text.js';
 import { type Outputs, outputsOf } from '../models/layers/outputs.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';

@@ -24,10 +24,12 @@ export const jsonl = (folder: string, { every = 10 }: JsonlOptions = {}) => {
         started = performance.now();
         if (!isFirstRank()) return;
         wrote(path);
-        file = await openLog('jsonl', path, 'a', async () => {
-          const kept = await continueLog(path, { step: startStep(), runId: runId(), lineOf: (line) => JSON.parse(line) });
-          const { seconds } = JSON.parse(kept.at(-1) ?? '{}') as { seconds?: unknown };
-          if (typeof seconds === 'number') started -= 1000 * seconds;
+        file = await openLog('jsonl', path, 'a', {
+          ready: async () => {
+            const kept = await continueLog(path, { step: startStep(), runId: runId(), lineOf: (line) => JSON.parse(line) });
+            const { seconds } = JSON.parse(kept.at(-1) ?? '{}') as { seconds?: unknown };
+            if (typeof seconds === 'number') started -= 1000 * seconds;
+          },
         });
       });
       hooks.shouldLog.tap((position) => (isFirstRank() && isDue(position, every) ? true : undefined));

@@ -28,6 +28,8 @@ export interface MlflowOptions {
 
 /** Numbers that are kept while the server is away. */
 const MOST = 100_000;
+/** A file that the server answers with a fault so often is not sent: what is behind it must not wait for it forever. */
+const TRIES = 6;
 /** The longest pause between attempts, in seconds. */
 const LONGEST = 60;
 
@@ -100,7 +102,18 @@ export const mlflow = ({
       return { run, outbox };
     };
     /** Read when it is sent: what waits takes no memory. */
-    const send = (path: string, as: string) => told?.outbox.work(async () => told?.run.keep(as, new Uint8Array(await readFile(path))));
+    const send = (path: string, as: string) => {
+      let faults = 0;
+      told?.outbox.work(async () => {
+        try {
+          await told?.run.keep(as, new Uint8Array(await readFile(path)));
+        } catch (error) {
+          if (error instanceof Away && error.isAnswer && ++faults === TRIES)
+            throw new Refused(`${error.message} to ${as}, ${TRIES} times: it is not sent`);
+          throw error;
+        }
+      });
+    };
     const sendPictures = async () => {
       for (const { name: picture, path, see } of (await grids?.list()) ?? []) {
         see();

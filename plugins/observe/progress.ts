@@ -1,5 +1,5 @@
-import type { Scalar } from '@tensorflow/tfjs';
 import { type FinishedRecord, type Host, printable } from '../../core/index.js';
+import type { Scalar } from '../../core/tf.js';
 import { isDue } from './logs/cadence.js';
 import { barLine, type Shown } from './progress/bar.js';
 import { duration } from './progress/duration.js';

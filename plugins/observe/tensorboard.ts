@@ -65,7 +65,7 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
     name: 'tensorboard',
     metrics: [],
     after: ['samples'],
-    async apply({ hooks, isFirstRank, startStep, runId, wrote }: Host) {
+    async apply({ hooks, isFirstRank, startStep, runId, wrote, warn }: Host) {
       // An earlier run's, or shown already before this one was resumed.
       await grids?.skip();
       let last = 0;
@@ -75,7 +75,10 @@ export const tensorboard = (folder: string, { every = 10, options = {}, pictures
         const resumedAt = startStep();
         const seconds = Date.now() / 1000;
         last = resumedAt;
-        file = await openLog('tensorboard', eventPath(folder, seconds, runId()), 'ax', () => moveOthers(folder, runId()));
+        file = await openLog('tensorboard', eventPath(folder, seconds, runId()), 'ax', {
+          tell: warn,
+          ready: () => moveOthers(folder, runId()),
+        });
         await add(0, { fileVersion: 'brain.Event:2' });
         // Readers drop what other files say of this step and later ones.
         if (resumedAt > 0) await add(resumedAt + 1, { sessionStart: true });

@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { defineRole, type Host, messageOf } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { isDue } from './logs/cadence.js';
 import { Records } from './page/records.js';
 import { formerRecords } from './page/runs.js';

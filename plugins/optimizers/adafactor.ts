@@ -1,6 +1,6 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
+import type { Scalar, Tensor } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import { byGroup, finishedGradient, OptimizerState, onDevice } from './state/state.js';
 
 export interface AdafactorOptions {

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { adamwProgram, applyAdamW } from './adam/step.js';
 import { byGroup, OptimizerState } from './state/state.js';
 

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import {
   allToHost,
   assignAll,
@@ -13,6 +12,7 @@ import {
   type State,
   type Update,
 } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { operation } from '../devices/compute/contract.js';
 import { BLOCK_SIZE, SIGNED_ZERO } from '../devices/compute/dynamic-map.js';
 import { adamwProgram, applyAdamW } from './adam/step.js';

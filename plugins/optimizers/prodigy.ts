@@ -1,6 +1,6 @@
-import type { Scalar } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { fail, type Host, OPTIMIZER, type Optimizer, type Parameter, type Rates, type Update } from '../../core/index.js';
+import type { Scalar } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import type { Program } from '../devices/compute/program.js';
 import { total } from '../devices/compute/reduce.js';
 import { applyUpdate } from '../devices/compute/update.js';

@@ -1,6 +1,6 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { fail, type Host, type Source, type Tensors } from '../../core/index.js';
+import type { Tensor4D } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import { type Autoencoder, isAutoencoder } from '../models/vae/autoencoder.js';
 import type { Files } from './formats/files.js';
 import { refuseRuined, trainedOf } from './weights/finite.js';

@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
 import { fail } from '../../core/index.js';
+import type { Tensor4D } from '../../core/tf.js';
 import { decompose } from './walk/decompose.js';
 import { samplerPlugin } from './walk/plugin.js';
 import type { Walk } from './walk/sampler.js';

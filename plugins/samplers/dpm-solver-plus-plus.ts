@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor4D } from '../../core/tf.js';
+import * as tf from '../../core/tf.js';
 import type { NoiseSchedule } from '../models/stable-diffusion/noise-schedule.js';
 import { decompose } from './walk/decompose.js';
 import { samplerPlugin } from './walk/plugin.js';

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Host, type State, type Tensors, trainablePaths } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import type { Program } from '../devices/compute/program.js';
 import { applyUpdate } from '../devices/compute/update.js';
 import { type DecayOptions, emaDecay } from './average/decay.js';

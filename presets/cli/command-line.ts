@@ -31,7 +31,10 @@ export async function commandLine(args: readonly string[]): Promise<void> {
     .description('Fine-tune models with TensorFlow.js.')
     .option('--debug', 'Print the whole stack of an error, with those of its causes and of what went wrong afterwards.')
     .configureHelp({ showGlobalOptions: true, formatItem })
-    .exitOverride();
+    .exitOverride()
+    .on('option:debug', () => {
+      process.env.STEPLOOM_DEBUG = '1';
+    });
   const given = [...args];
   const all = takeHelpAll(given);
   for (const add of [

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import type { z } from 'zod';
 import { printable, seededRandom } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { mergeLora } from '../../plugins/adapters/lora/merge.js';
 import { toTensors } from '../../plugins/adapters/lora/serialize.js';
 import { device } from '../../plugins/devices/device.js';

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
-import { fail, hashOfText } from '../../core/index.js';
+import { join, posix } from 'node:path';
+import { fail, hashOfText, SteploomError } from '../../core/index.js';
 import { isImage } from '../../plugins/data/image-folder/kinds.js';
 import { METADATA } from '../../plugins/data/image-folder/metadata.js';
 import type { PictureTables } from '../../plugins/data/image-folder/table.js';
@@ -20,25 +20,43 @@ type DataOptions = Pick<
 /** The branch where the hub keeps tables of every data set that it could read. */
 const CONVERTED = 'refs/convert/parquet';
 
+/** Data sets of the hub's first days have no owner. */
+const NAME_ALONE = /^[A-Za-z0-9][\w.-]*$/;
+
 const TRAINING = /(^|[^a-z])train(ing)?([^a-z]|$)/i;
 const OTHER_SPLITS = /(^|[^a-z])(test|valid|validation|dev|eval)([^a-z]|$)/i;
 
-/** Of a data set's files those of a configuration, where one is named, and of the training split, where splits are told apart. */
-function chosen(paths: readonly string[], configuration: string | undefined): string[] {
-  const own = paths.filter((path) => configuration === undefined || path.split('/').includes(configuration));
-  const training = own.filter((path) => TRAINING.test(path));
-  return (training.length > 0 ? training : own.filter((path) => !OTHER_SPLITS.test(path))).sort();
+/** The configuration of a data set that has no other. */
+const ONLY = 'default';
+
+/**
+ * Of a data set's files those of a configuration, where one is named, and of the training split, where splits are told apart: by what `splitIn` takes of
+ * a path.
+ */
+function chosen(paths: readonly string[], configuration: string | undefined, splitIn = (path: string): string => path): string[] {
+  const named = paths.filter((path) => path.split('/').includes(configuration ?? ''));
+  const own = configuration === undefined || (configuration === ONLY && named.length === 0) ? paths : named;
+  const training = own.filter((path) => TRAINING.test(splitIn(path)));
+  return (training.length > 0 ? training : own.filter((path) => !OTHER_SPLITS.test(splitIn(path)))).sort();
 }
 
-/** The folder in which all of these stand; '' where that is the place itself. */
-function sharedFolder(paths: readonly string[]): string {
-  const [first, ...others] = paths.map((path) => path.split('/').slice(0, -1));
-  const depth = first.findIndex((name, i) => others.some((folders) => folders[i] !== name));
-  return first.slice(0, depth < 0 ? first.length : depth).join('/');
-}
+const isMetadata = (path: string): boolean => METADATA.some((name) => name === posix.basename(path));
+const isTable = (path: string): boolean => path.endsWith('.parquet') && !isMetadata(path);
 
-const isTable = (path: string): boolean => path.endsWith('.parquet') && !METADATA.some((name) => path.endsWith(name));
-const isOfFolder = (path: string): boolean => isImage(path) || path.endsWith('.txt') || METADATA.some((name) => path.endsWith(name));
+/** A path's folders, from the outermost: '' is the place itself. */
+const foldersOf = (path: string): string[] => ['', ...path.split('/').slice(0, -1)].map((_, i, all) => all.slice(1, i + 1).join('/'));
+
+/** Of a data set's files the pictures, as {@link chosen}, with what says their captions. A picture's own name says no split: it may be one of a train. */
+function chosenPictures(paths: readonly string[], configuration: string | undefined): string[] {
+  const pictures = chosen(
+    paths.filter((path) => isImage(path) || path.endsWith('.txt')),
+    configuration,
+    posix.dirname,
+  );
+  if (!pictures.some(isImage)) return [];
+  const above = new Set(pictures.flatMap(foldersOf));
+  return [...pictures, ...paths.filter((path) => isMetadata(path) && above.has(foldersOf(path).at(-1) as string))];
+}
 
 /** Tables of a data set, and where they are. */
 interface Tables {
@@ -46,15 +64,40 @@ interface Tables {
   readonly paths: readonly string[];
 }
 
+/** A folder of pictures, and what of it is not to be used, by paths from it. */
+export interface PictureFolder {
+  readonly folder: string;
+  readonly without?: ReadonlySet<string>;
+}
+
+/** The folder, at a place that has all these files or may have them, in which the chosen ones stand; none whose name says how often it is shown. */
+function pictureFolder(place: string, all: readonly string[], pictures: readonly string[]): PictureFolder {
+  const shared = foldersOf(pictures[0]).filter(
+    (path) => !/(^|\/)\d+_/.test(path) && pictures.every((other) => foldersOf(other).includes(path)),
+  );
+  const from = shared.at(-1) as string;
+  const taken = new Set(pictures);
+  const others = all.filter((path) => !taken.has(path) && foldersOf(path).includes(from));
+  return { folder: join(place, from), without: new Set(others.map((path) => posix.relative(from, path))) };
+}
+
 /** What a data set's name stands for: tables, or a folder of pictures. `streamed` tables are not fetched. */
-async function found(o: DataOptions, name: string, streamed: boolean): Promise<Tables | string> {
+async function found(o: DataOptions, name: string, streamed: boolean): Promise<Tables | PictureFolder> {
+  const nothing = (fix = 'Give another name or configuration.'): never => {
+    const of = o.datasetConfigName === undefined ? '' : ` of the configuration ${o.datasetConfigName}`;
+    return fail('DATA_INVALID', 'dataset', `${name} has no .parquet files${streamed ? '' : ' and no pictures'}${of}`, fix);
+  };
   const isHere = statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false;
   if (isHere) {
     const { files } = await walk(name);
     const tables = chosen(files.filter(isTable), o.datasetConfigName);
-    return tables.length > 0 ? { files: folder(name), paths: tables } : name;
+    if (tables.length > 0) return { files: folder(name), paths: tables };
+    const pictures = chosenPictures(files, o.datasetConfigName);
+    if (pictures.length > 0) return pictureFolder(name, files, pictures);
+    // What else is there is said by who reads the folder.
+    return o.datasetConfigName === undefined ? { folder: name } : nothing();
   }
-  if (!isHubName(name))
+  if (!isHubName(name) && !NAME_ALONE.test(name))
     fail(
       'OPTION_INVALID',
       'datasetName',
@@ -66,35 +109,33 @@ async function found(o: DataOptions, name: string, streamed: boolean): Promise<T
   const paths = await own.paths();
   const tables = chosen(paths.filter(isTable), o.datasetConfigName);
   if (tables.length > 0) return { files: own, paths: tables };
-  const pictures = chosen(paths.filter(isOfFolder), o.datasetConfigName);
-  // Below that folder alone: others of the set may be kept already.
-  if (pictures.some(isImage) && !streamed) return join(await own.whole(pictures), sharedFolder(pictures));
+  const pictures = chosenPictures(paths, o.datasetConfigName);
+  if (pictures.length > 0 && !streamed) return pictureFolder(await own.whole(pictures), paths, pictures);
   const converted = hub(name, { ...about, revision: CONVERTED });
-  const others = chosen((await converted.paths()).filter(isTable), o.datasetConfigName);
-  if (others.length > 0) return { files: converted, paths: others };
-  return fail(
-    'DATA_INVALID',
-    'dataset',
-    `${name} has no .parquet files${streamed ? '' : ' and no pictures'}${o.datasetConfigName === undefined ? '' : ` of the configuration ${o.datasetConfigName}`}`,
-    'Give another name or configuration.',
-  );
+  const others = await converted.paths().catch((error: unknown) => {
+    // Not every data set has that branch.
+    if (error instanceof SteploomError && error.code === 'HUB_MISSING') return [];
+    throw error;
+  });
+  const tabled = chosen(others.filter(isTable), o.datasetConfigName);
+  return tabled.length > 0 ? { files: converted, paths: tabled } : nothing(own.ifMissing);
 }
 
 /** The folder of pictures to train on: one that is named, or what a data set's name stands for, fetched and unpacked. */
-export async function dataFolder(o: DataOptions): Promise<string> {
-  if (o.datasetName === undefined) return o.trainDataDir as string;
+export async function dataFolder(o: DataOptions): Promise<PictureFolder> {
+  if (o.datasetName === undefined) return { folder: o.trainDataDir as string };
   const place = await found(o, o.datasetName, false);
-  return typeof place === 'string' ? place : unpacked(o, place);
+  return 'folder' in place ? place : { folder: await unpacked(o, place) };
 }
 
 /** The tables that a data set's name stands for, to be read while training. */
 export async function streamedTables(o: DataOptions, name: string): Promise<PictureTables> {
   const place = await found(o, name, true);
-  if (typeof place === 'string')
+  if ('folder' in place)
     return fail(
       'DATA_INVALID',
       'dataset',
-      `${place} has no .parquet files`,
+      `${name} has no .parquet files`,
       'Leave streaming out: pictures of a folder are read one by one as it is.',
     );
   return { ...place, imageColumn: o.imageColumn, captionColumn: o.captionColumn };

@@ -63,8 +63,10 @@ export async function captionedPictures(
     keepTokens: o.keepTokens,
     ...fewest(o.maxTrainSamples, o.limitItems),
   };
-  if (!o.streaming || o.datasetName === undefined)
-    return { folder: await dataFolder(o), options: { ...options, folderRepeats: o.folderRepeats } };
+  if (!o.streaming || o.datasetName === undefined) {
+    const { folder, without } = await dataFolder(o);
+    return { folder, options: { ...options, folderRepeats: o.folderRepeats, without } };
+  }
   const unfit = OF_FOLDERS.filter((name) => given[name] !== undefined && given[name] !== false);
   if (unfit.length > 0)
     fail(

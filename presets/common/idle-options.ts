@@ -73,7 +73,7 @@ const NEEDS: readonly Need[] = [
     why: 'without --dataset_name',
   },
   { options: ['shuffleBufferSize'], idle: (o) => !o.streaming, why: 'without --streaming' },
-  { options: ['cacheDir'], idle: (o) => o.cacheLatents === false, why: 'with --cache_latents false' },
+  { options: ['cacheDir'], idle: (o) => o.cacheLatents === false && o.datasetName === undefined, why: 'with --cache_latents false' },
   { options: ['emaWarmup', 'emaDecay'], of: 'useEma', idle: (o) => !o.useEma, why: 'without --use_ema' },
   { options: ['numTrainEpochs'], idle: (o) => o.maxTrainSteps !== undefined, why: 'with --max_train_steps' },
   {

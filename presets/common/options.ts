@@ -57,7 +57,7 @@ export const runOptions = {
     .describe(
       'What to write beside log.jsonl; mlflow tells the server of MLFLOW_TRACKING_URI, and is among all where that is set. In place of wandb and comet_ml give tensorboard: both read its files.',
     ),
-  loggingDir: text().default('tensorboard').describe('The folder of TensorBoard’s files, below output_dir.'),
+  loggingDir: text().default('tensorboard').describe('The folder of TensorBoard’s files, below output_dir where it is no absolute path.'),
   checkpointingSteps: count().default(500).describe('Save a checkpoint every so many steps, and when the run ends.'),
   checkpointingSeconds: positive().optional().describe('Save a checkpoint whenever so many seconds have passed.'),
   checkpointsTotalLimit: count().optional().describe('Keep only the newest so many checkpoints.'),
@@ -173,7 +173,7 @@ export const imageOptions = {
   captionColumn: text().default('text').describe('The field of the metadata, or the column, that holds the caption.'),
   captionPrefix: text().optional().describe('Stands before each caption.'),
   shuffleCaption: z.boolean().default(false).describe('Show the parts of a caption, between commas, in another order each epoch.'),
-  keepTokens: count(0).default(0).describe('So many parts at a caption’s beginning stay where they are.'),
+  keepTokens: count(0).default(0).describe('So many parts at a caption’s beginning, behind the prefix, stay where they are.'),
   folderRepeats: z
     .boolean()
     .default(false)

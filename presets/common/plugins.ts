@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import type { z } from 'zod';
 import { type AnyPlugin, type Filling, fail, run } from '../../core/index.js';
 import { device } from '../../plugins/devices/device.js';
@@ -147,7 +147,13 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     jsonl(o.outputDir, { every: o.loggingSteps }),
     ...(reports('csv') ? [csv(o.outputDir, { every: o.loggingSteps })] : []),
     ...(reports('tensorboard')
-      ? [tensorboard(join(o.outputDir, o.loggingDir), { every: o.loggingSteps, options: shown(o), pictures: o.outputDir })]
+      ? [
+          tensorboard(isAbsolute(o.loggingDir) ? o.loggingDir : join(o.outputDir, o.loggingDir), {
+            every: o.loggingSteps,
+            options: shown(o),
+            pictures: o.outputDir,
+          }),
+        ]
       : []),
     ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: shown(o), folder: o.outputDir, name: runName(o.outputDir) })] : []),
     ...(o.ui ? [ui({ folder: o.outputDir, options: shown(o), every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),

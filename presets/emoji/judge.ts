@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { type Batch, macrotask, makeContext, type Random, seededRandom, type Tensors } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import type { TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { denoising } from '../../plugins/objectives/denoising.js';
 import { picturesOf, sampleImages } from '../../plugins/samplers/walk/sample-images.js';

@@ -3,8 +3,8 @@
 //   npm run build && node test/bench/artist-style.mjs [captions [steps [device]]] [--option=value ...]       options as of the preset emoji, in JSON
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { makeContext, seededRandom, Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { cachedLatents, ddim, folder } from '../../dist/plugins/index.js';
 import { pictureSizes } from '../../dist/plugins/models/stable-diffusion/picture-sizes.js';
 import { emojiBaseFolder } from '../../dist/presets/common/package-root.js';

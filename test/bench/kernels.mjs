@@ -1,8 +1,9 @@
 // What the kernels of a device reach, in TFLOP/s: products, convolutions with their gradients, and attention forward and backward.
 //   npm run build && node test/bench/kernels.mjs [device] [scale] [half]
 // `scale` divides the sizes (16 for a try without a GPU); with `half`, tensors are stored in half precision where the device can. Each figure is of launches in a row that are waited for once, after two seconds to warm up: the median of five rounds and, since others may use the GPU as well, the best.
-import * as tf from '@tensorflow/tfjs';
+
 import { backward } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { attention } from '../../dist/plugins/devices/compute/attention.js';
 import { operation } from '../../dist/plugins/devices/compute/contract.js';
 import { inFull } from '../../dist/plugins/devices/compute/half.js';

@@ -1,8 +1,9 @@
 // The loop's overhead: a step with 8 parameters on the cpu backend with AdamW, clipping, warm-up and cosine, against a
 // hand-written loop that does the same tensor operations with the same optimizer, and with the computation stubbed.
 //   npm run bench:loop -- [steps] [steps before]
-import * as tf from '@tensorflow/tfjs';
+
 import { backward, compose, DATA, MODEL, OBJECTIVE, run, Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { adamw, clipping, cosine, cpu, warmup } from '../../dist/plugins/index.js';
 
 const order = Array.from({ length: 4000 }, (_, i) => i);

@@ -1,9 +1,10 @@
 // What a LoRA step of a UNet with all of Stable Diffusion 1's layers, a tenth as wide, asks of a GPU's driver: pipelines compiled, dispatches, and the
 // host's milliseconds, on Dawn's driver that computes nothing. No GPU is needed. Its workgroups have 16 KiB, so that attention is made of products.
 //   npm run build && node test/bench/lora-step-host.mjs [steps] [checkpointing] [capture]
-import * as tf from '@tensorflow/tfjs';
+
 import { create, globals } from 'webgpu';
 import { backward, makeContext, ReplayedPart, weightsOf, withRecomputedBlocks } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { matchModules, withLora } from '../../dist/plugins/adapters/lora/modules.js';
 import { operation } from '../../dist/plugins/devices/compute/contract.js';
 import { device } from '../../dist/plugins/index.js';

@@ -4,8 +4,8 @@
 import { mkdtempSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { makeContext, seededRandom, Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { ddim } from '../../dist/plugins/index.js';
 import { sampleImages } from '../../dist/plugins/samplers/walk/sample-images.js';
 import { emoji } from '../../dist/presets/index.js';

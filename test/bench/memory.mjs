@@ -1,6 +1,7 @@
 // 2,000 steps of a small job: tensors and memory stay flat.   npm run bench:memory
-import * as tf from '@tensorflow/tfjs';
+
 import { Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { arrays, textToImageModel, wasm, wordTokenizer } from '../../dist/plugins/index.js';
 import { loraInMemory } from '../../dist/presets/index.js';
 

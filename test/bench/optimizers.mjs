@@ -3,7 +3,7 @@
 //   npm run build && node test/bench/optimizers.mjs [wasm|cpu|webgpu|tfjs-node|tfjs-node-gpu] [python]
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../dist/core/tf.js';
 import { registerOperations } from '../../dist/plugins/devices/compute/contract.js';
 import { globalNorm } from '../../dist/plugins/devices/compute/reduce.js';
 import { accumulation, adamw, adamw8bit, device, lion } from '../../dist/plugins/index.js';

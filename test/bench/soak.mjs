@@ -4,8 +4,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { compose, run, Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import {
   accumulation,
   adamw,

@@ -3,8 +3,8 @@
 //   node test/bench/stable-diffusion.mjs FOLDER [device [side [training steps [drawing steps]]]]
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import * as tf from '@tensorflow/tfjs';
 import { compose, makeContext, run, seededRandom, Trainer, weightsOf } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import {
   adamw,
   arrays,

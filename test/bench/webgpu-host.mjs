@@ -4,8 +4,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { webgpu } from '../../dist/plugins/devices/webgpu.js';
 import { device } from '../../dist/plugins/index.js';
 import { emojiBase, emojiBaseFolder } from '../../dist/presets/index.js';

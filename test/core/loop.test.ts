@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { COLLECTIVE, compose, oneProcess, type Plugin, type Sum, type Tensors, Trainer } from '../../core/index.js';
 import { makePlan, microBatches, positionOf } from '../../core/plan.js';
+import * as tf from '../../core/tf.js';
 import { accumulation } from '../../plugins/gradients/accumulation.js';
 import { clipping } from '../../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../../plugins/gradients/non-finite-guard.js';

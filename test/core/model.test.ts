@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { type Model, makeContext, type Wrap } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 
 const modelWith = (...wraps: Wrap[]): Model => ({
   parameters: new Map(),

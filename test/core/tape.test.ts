@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, recomputed, type SteploomError } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 
 test('gradients equal tf.variableGrads, for reused, unused and branching tensors', () => {
   const variables = {

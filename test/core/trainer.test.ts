@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { type Plugin, Trainer } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { evaluation } from '../../plugins/observe/evaluation.js';
 import { examples, memoryStore, smallRun, stopAfter } from '../support/small-run.js';

@@ -2,8 +2,8 @@
 //   node base-output.mjs OUT [ADAPTER]       (after npm run build; ADAPTER is the folder of a run of the main job)
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { makeContext, seededRandom, weightsOf } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { buildTextToImage, ddim, folder, LORA_FILE, mergeLora, readLora, sampleImages, wasm } from '../../dist/plugins/index.js';
 import { writeSafetensors } from '../../dist/plugins/persist/formats/safetensors.js';
 import { emojiBaseFolder } from '../../dist/presets/index.js';

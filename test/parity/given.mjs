@@ -1,6 +1,7 @@
 // LoRA on given latents, noise and timesteps, as the scripts beside this one train it in PyTorch. Run after npm run build.
-import * as tf from '@tensorflow/tfjs';
+
 import { compose, OBJECTIVE, run, Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { adamw, arrays, constant, lora, saveLora } from '../../dist/plugins/index.js';
 import { fromFile, shapeOfFile } from '../../dist/plugins/persist/formats/pytorch-layout.js';
 

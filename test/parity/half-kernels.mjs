@@ -2,8 +2,9 @@
 // another product of float32 matrices, slices of a long inner axis. Prints the error of each over its largest value, and fails above float16's rounding.
 // Attention's: test/bench/attention.mjs. Run after npm run build on the machine with the GPU; `count` cases alone where compiling takes long.
 //   node test/parity/half-kernels.mjs [count]
-import * as tf from '@tensorflow/tfjs';
+
 import { seededRandom } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { installedIn } from '../../dist/plugins/devices/compute/installed.js';
 import { convInfo } from '../../dist/plugins/devices/compute/kernels.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from '../../dist/plugins/devices/webgpu/convolution.js';

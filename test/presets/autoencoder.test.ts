@@ -1,10 +1,10 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeContext, seededRandom, Trainer, weightsOf } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { buildAutoencoder } from '../../plugins/models/vae/autoencoder.js';
 import { folder as filesIn } from '../../plugins/persist/formats/folder.js';

@@ -10,7 +10,7 @@ if (!found) console.log('not tested here: training in a browser (no Chromium was
 
 /** Trains a LayersModel with adapters for 2 steps, in the page. */
 const page = `
-  import * as tf from '@tensorflow/tfjs';
+  import * as tf from 'steploom/tf';
   import { Trainer } from 'steploom';
   import { cpu } from 'steploom/plugins';
   import { supervised } from 'steploom/presets';

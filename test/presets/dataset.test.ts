@@ -1,9 +1,11 @@
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Problems } from '../../core/index.js';
+import { listEntries } from '../../plugins/data/image-folder/entries.js';
 import { dataFolder } from '../../presets/common/dataset.js';
 import { captionedPictures } from '../../presets/common/diffusion-plugins.js';
 import { parseOptions } from '../../presets/common/parse-options.js';
@@ -23,7 +25,8 @@ afterEach(async () => {
   await rm(home, { recursive: true });
 });
 
-const folderOf = (given: object) => dataFolder(parseOptions('test', textToImageOptions, given));
+const placeOf = (given: object) => dataFolder(parseOptions('test', textToImageOptions, given));
+const folderOf = async (given: object) => (await placeOf(given)).folder;
 /** What stands in a folder of pictures: captions by the colour of the first pixel. */
 async function contents(folder: string, column = 'text'): Promise<Record<string, string>> {
   const lines = (await readFile(join(folder, 'metadata.jsonl'), 'utf8')).split('\n').map((line) => JSON.parse(line));
@@ -36,8 +39,8 @@ async function contents(folder: string, column = 'text'): Promise<Record<string,
 const ALL = { '255,0,0': 'a red one', '0,255,0': 'a lime one', '0,0,255': 'a blue one' };
 
 /** What a server has at the branch main of a data set. */
-async function served(files: Readonly<Record<string, ServedFile>>) {
-  const server = await hubServer('some/pictures', files);
+async function served(files: Readonly<Record<string, ServedFile>>, name = 'some/pictures') {
+  const server = await hubServer(name, files);
   vi.stubEnv('HF_ENDPOINT', server.endpoint);
   return server;
 }
@@ -76,6 +79,43 @@ test('a folder without tables is a folder of pictures', async () => {
   expect(await folderOf({ trainDataDir: 'some' })).toBe('some');
 });
 
+/** What would be trained on: pictures by their names, with captions. */
+async function trained(given: object): Promise<Record<string, string>> {
+  const { folder, without } = await placeOf(given);
+  const problems = new Problems();
+  const { entries } = await listEntries(folder, 'text', problems, { without });
+  expect(problems.list).toEqual([]);
+  return Object.fromEntries(entries.map(({ path, caption }) => [relative(folder, path), caption]));
+}
+const captions = (...names: string[]) =>
+  Buffer.from(names.map((name) => JSON.stringify({ file_name: name, text: `of ${name}` })).join('\n'));
+
+test('of a folder of pictures the training split of a configuration is taken, with the captions that stand above it', async () => {
+  const set = join(home, 'set');
+  const put = async (files: Record<string, Buffer | string>) => {
+    await rm(set, { recursive: true, force: true });
+    for (const [name, content] of Object.entries(files)) {
+      await mkdir(dirname(join(set, name)), { recursive: true });
+      await writeFile(join(set, name), content);
+    }
+  };
+  await put({ 'train/a.png': '', 'train/a.txt': 'one', 'test/b.png': '', 'test/b.txt': 'two' });
+  expect(await trained({ datasetName: set })).toEqual({ 'a.png': 'one' });
+  await put({ 'metadata.jsonl': captions('train/a.png', 'test/b.png'), 'train/a.png': '', 'test/b.png': '' });
+  expect(await trained({ datasetName: set })).toEqual({ 'train/a.png': 'of train/a.png' });
+  await put({ 'metadata.jsonl': captions('x/train/a.png', 'y/b.png'), 'x/train/a.png': '', 'x/valid/c.png': '', 'y/b.png': '' });
+  expect(await trained({ datasetName: set, datasetConfigName: 'x' })).toEqual({ 'x/train/a.png': 'of x/train/a.png' });
+  await expect(trained({ datasetName: set, datasetConfigName: 'z' })).rejects.toThrow(
+    /DATA_INVALID.*set has no \.parquet files and no pictures of the configuration z/,
+  );
+  await put({ 'train/10_dog/a.png': '', 'train/10_dog/a.txt': 'one' });
+  expect(await trained({ datasetName: set })).toEqual({ '10_dog/a.png': 'one' });
+  // A picture's own name says no split.
+  await put({ 'a train.png': '', 'a train.txt': 'one', 'a test.png': '', 'a test.txt': 'two' });
+  const both = { 'a test.png': 'two', 'a train.png': 'one' };
+  expect([await trained({ datasetName: set }), await trained({ datasetName: set, datasetConfigName: 'default' })]).toEqual([both, both]);
+});
+
 test('a data set of the hub: tables of a configuration, pictures, and what the hub made tables of', async () => {
   const table = { content: await readFile(TABLE), large: true };
   const red = await sharp({ create: { width: 4, height: 4, channels: 3, background: 'red' } })
@@ -94,6 +134,37 @@ test('a data set of the hub: tables of a configuration, pictures, and what the h
   });
   const folder = await folderOf({ datasetName: 'some/pictures' });
   expect([basename(folder), (await readdir(folder)).sort()]).toEqual(['train', ['a.png', 'metadata.jsonl']]);
+  await server.close();
+
+  const [one, two, three] = ['train/a.png', 'test/b.png', 'train/x/c.png'];
+  server = await served({
+    'metadata.jsonl': { content: captions(one, two, three) },
+    'other/metadata.jsonl': { content: captions('none.png') },
+    ...Object.fromEntries([one, two, three].map((name) => [name, { content: red, large: true }])),
+  });
+  await rm(join(home, 'hub'), { recursive: true });
+  const asked = (name: string) => server.asked.some((path) => path.endsWith(name));
+  expect(await trained({ datasetName: 'some/pictures' })).toEqual({ [one]: `of ${one}`, [three]: `of ${three}` });
+  expect([asked(two), asked('other/metadata.jsonl')]).toEqual([false, false]);
+  expect(await trained({ datasetName: 'some/pictures', datasetConfigName: 'x' })).toEqual({ [three]: `of ${three}` });
+  await server.close();
+
+  server = await served({ 'script.py': { content: Buffer.from('') } });
+  server.instead = (_, response, { pathname }) =>
+    pathname.includes('convert') && Boolean(response.writeHead(404, { 'X-Error-Code': 'RevisionNotFound' }).end());
+  await expect(folderOf({ datasetName: 'some/pictures' })).rejects.toThrow(
+    /DATA_INVALID.*no \.parquet files and no pictures\. Give another/,
+  );
+  await server.close();
+
+  server = await served({ 'train.parquet': table }, 'pictures-of-old');
+  expect(await contents(await folderOf({ datasetName: 'pictures-of-old' }))).toEqual(ALL);
+  await expect(folderOf({ datasetName: 'a/b/c' })).rejects.toThrow(/OPTION_INVALID.*there is no folder a\/b\/c/);
+  await server.close();
+
+  // A table whose name ends as that of metadata.
+  server = await served({ 'train/my_metadata.parquet': table });
+  expect(await contents(await folderOf({ datasetName: 'some/pictures' }))).toEqual(ALL);
   await server.close();
 
   server = await served({ 'default/train/0000.parquet': table, 'script.py': { content: Buffer.from('') } });

@@ -116,6 +116,18 @@ test('what pictures of the class need is said at once', async () => {
   );
 });
 
+test('a folder of the class is none of the instances', async () => {
+  const of = (instanceDataDir: string, classDataDir: string) =>
+    dreamboothLora({ instanceDataDir, classDataDir, withPriorPreservation: true, rank: 0 } as never);
+  for (const [own, others] of [
+    ['own', 'own'],
+    ['own', 'own/../own/class/'],
+    ['own/mine', './own'],
+  ])
+    await expect(of(own, others)).rejects.toThrow(/classDataDir is ".*own.*": .*one is in the other.*give one beside it[\s\S]*rank is 0/);
+  await expect(of('own', 'own-class')).rejects.not.toThrow(/one is in the other/);
+});
+
 async function made(...path: string[]): Promise<string> {
   const [place, name] = path;
   await mkdir(join(folder, place), { recursive: true });

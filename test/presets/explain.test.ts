@@ -1,10 +1,10 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Composition, seededRandom, Trainer, weightsOf } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { wasm } from '../../plugins/devices/wasm.js';
 import { buildAutoencoder } from '../../plugins/models/vae/autoencoder.js';
 import { adamw8bit } from '../../plugins/optimizers/adamw8bit.js';
@@ -102,7 +102,7 @@ describe('explain', () => {
   });
 
   test('dreamboothLora draws no picture of the class', async () => {
-    const prior = { withPriorPreservation: true, classDataDir: join(images, 'class'), classPrompt: 'red', numClassImages: 12 };
+    const prior = { withPriorPreservation: true, classDataDir: `${images}-class`, classPrompt: 'red', numClassImages: 12 };
     const e = await explained(await dreamboothLora({ ...options, instanceDataDir: images, instancePrompt: 'a sks', ...prior }));
     expect([e.plan.steps, e.plan.items, e.plan.effectiveBatch]).toEqual([3, 24, 8]);
     expect(taps(e, 'prepareModel')).toEqual(['class-pictures', 'lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);

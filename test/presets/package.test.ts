@@ -65,6 +65,10 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
      process.exit();`,
   );
   expect(JSON.parse(run(process.execPath, ['train.mjs'], folder).trim().split('\n').at(-1) as string)).toEqual({ step: 2, seen: [0, 1] });
+  // Parts of TensorFlow.js, and not the whole.
+  expect((await readdir(join(folder, 'node_modules', '@tensorflow'))).sort()).toEqual(
+    ['backend-cpu', 'backend-wasm', 'backend-webgpu', 'core', 'data', 'layers'].map((name) => `tfjs-${name}`),
+  );
   expect(run(join(folder, 'node_modules', '.bin', 'steploom'), ['--version'], folder).trim()).toBe('0.1.0');
   // npm may put what versions differ in below it.
   const own = (await readdir(join(folder, 'node_modules', 'steploom'))).filter((name) => name !== 'node_modules');

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { type AnyPlugin, type Plugin, seededRandom, type TensorData, Trainer } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { lora } from '../../plugins/adapters/lora.js';
 import { mergeAtEnd } from '../../plugins/adapters/merge-at-end.js';
 import { arrays } from '../../plugins/data/arrays.js';

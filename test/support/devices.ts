@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../core/tf.js';
 import { type DeviceName, tryDevice } from '../../plugins/devices/choice/candidates.js';
 
 /** Debian's chromium ships a software Vulkan driver; WebGPU is tested on it where nothing better is named. */

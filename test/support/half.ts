@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../core/tf.js';
 import { deviceOf } from '../../plugins/devices/compute/installed.js';
 import type { WebGPUDevice } from '../../plugins/devices/webgpu/device.js';
 import { wordTokenizer } from '../../plugins/models/clip/tokenizer.js';

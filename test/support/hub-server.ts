@@ -144,7 +144,8 @@ export async function hubServer(name: string, files: Readonly<Record<string, Ser
     const url = new URL(request.url ?? '', 'http://hub');
     asked.push(url.pathname);
     if (hub.instead(request, response, url)) return;
-    const [, repository, about, revision] = /^\/api\/(?:models|datasets)\/([^/]+\/[^/]+)\/(revision|tree)\/(.+)$/.exec(url.pathname) ?? [];
+    const [, repository, about, revision] =
+      /^\/api\/(?:models|datasets)\/((?:[^/]+\/)?[^/]+)\/(revision|tree)\/(.+)$/.exec(url.pathname) ?? [];
     if (repository !== undefined) {
       if (repository !== name) refuse(response, request.headers.authorization ? 404 : 401, 'RepoNotFound');
       else if (!REVISIONS.includes(revision)) refuse(response, 404, 'RevisionNotFound');

@@ -1,8 +1,8 @@
 // The small jobs that rank.mjs trains.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as tf from '@tensorflow/tfjs';
 import { COLLECTIVE, compose, MODEL, OBJECTIVE, OPTIMIZER, run } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { arrays } from '../../dist/plugins/data/arrays.js';
 import { device } from '../../dist/plugins/devices/device.js';
 import { distributed } from '../../dist/plugins/distributed/distributed.js';

@@ -2,8 +2,8 @@
 // one after the other, as JSON in the first argument. Writes what came of each to its <out>/rank-<rank>.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { Trainer } from '../../dist/core/index.js';
+import * as tf from '../../dist/core/tf.js';
 import { stoppable } from '../../dist/presets/cli/signals.js';
 import { jobOf, ownRank } from './rank-job.mjs';
 

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import {
   type AnyPlugin,
   type Composition,
@@ -14,6 +13,7 @@ import {
   STORE,
   type Tensors,
 } from '../../core/index.js';
+import * as tf from '../../core/tf.js';
 import { arrays } from '../../plugins/data/arrays.js';
 import { cpu } from '../../plugins/devices/cpu.js';
 import { adamw } from '../../plugins/optimizers/adamw.js';

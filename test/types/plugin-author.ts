@@ -1,7 +1,8 @@
 // What compiles for who writes a plugin, and what does not. Nothing of Node is known here: a page's author has no @types/node.
-import * as tf from '@tensorflow/tfjs';
+
 import { type Batch, compose, type Host, OPTIMIZER, type Optimizer, type Parameter, type Plugin, SCHEDULE } from 'steploom';
 import { adamw, cosine } from 'steploom/plugins';
+import * as tf from 'steploom/tf';
 
 export const hooksOf = ({ hooks }: Host): void => {
   // A waterfall's tap returns the next value; the plugin's name may stand before it.

@@ -1,7 +1,7 @@
-import * as tf from '@tensorflow/tfjs';
 import { Trainer } from 'steploom';
 import { device } from 'steploom/plugins';
 import { supervised } from 'steploom/presets';
+import * as tf from 'steploom/tf';
 
 const COUNT = 512;
 

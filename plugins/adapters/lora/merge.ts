@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { fail, type Model, type Parameter, type Tensor } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { inFull } from '../../devices/compute/half.js';
 import { adaptedWeight, lengths } from './modules.js';
 

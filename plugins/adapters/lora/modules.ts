@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import {
   type Model,
   type ModuleFacts,
@@ -8,6 +7,7 @@ import {
   type Wrap,
   withoutGradient,
 } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { conv2d } from '../../devices/compute/convolution.js';
 import { dense } from '../../devices/compute/dense.js';
 import { inFull } from '../../devices/compute/half.js';

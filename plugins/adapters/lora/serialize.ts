@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { fail, type Model, type ModuleFacts, type Tensor, type TensorData, type Tensors, toHost } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { writeLoraFile } from '../../persist/formats/lora/diffusers.js';
 import { type LoraScaling, type ScaledLoraMatrices, scalingOf } from '../../persist/formats/lora/matrices.js';
 import { LORA_FILE, type ReadLoraOptions, readLoraFile } from '../../persist/formats/lora-file.js';

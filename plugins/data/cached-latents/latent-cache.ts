@@ -1,6 +1,6 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Batch, makeContext, type TensorData, toHost, weightsOf } from '../../../core/index.js';
+import type { Tensor4D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import { requireFiniteLatents } from '../../models/vae/finite-latents.js';
 import type { PictureSource, View } from '../image-folder/picture-source.js';

@@ -1,6 +1,6 @@
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Model, makeContext, type Tensor, toHost, weightsOf } from '../../../core/index.js';
+import type { Tensor2D, Tensor3D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { TextConditions, TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import type { Kept, Store } from './store.js';
 

@@ -11,15 +11,27 @@ export interface Listing {
   readonly leftOut: readonly string[];
 }
 
+export interface ListingOptions {
+  /** The folder 10_sks dog, of this folder, says that its images are shown ten times, and what they show where nothing else does. */
+  readonly folderRepeats?: boolean;
+  /** Files that are passed over, by their paths from the folder, and what metadata says of them. */
+  readonly without?: ReadonlySet<string> | undefined;
+}
+
 const firstNames = (names: readonly string[]): string => `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
 
 /**
  * The images below a folder, with captions, as Hugging Face's imagefolder takes them: of a folder that has one of the {@link METADATA}, and of
- * those below it, what that names; of others all images, with a .txt of the same name beside each. Every fault is noted with file and line. With
- * `folderRepeats` the folder 10_sks dog, of this folder, says that its images are shown ten times, and what they show where nothing else does.
+ * those below it, what that names; of others all images, with a .txt of the same name beside each (or a .caption, as kohya's scripts have them). Every fault is noted with file and line.
  * A `column` that is null wants no captions: every image is taken.
  */
-export async function listEntries(folder: string, column: string | null, problems: Problems, folderRepeats = false): Promise<Listing> {
+export async function listEntries(
+  folder: string,
+  column: string | null,
+  problems: Problems,
+  options: ListingOptions = {},
+): Promise<Listing> {
+  const { folderRepeats = false, without: passed = new Set<string>() } = options;
   const bad = (what: string, fix: string) => problems.add('DATA_INVALID', 'image-folder', what, fix);
   let below: Below;
   try {
@@ -29,7 +41,7 @@ export async function listEntries(folder: string, column: string | null, problem
     bad(missing ? `there is no folder ${folder}` : `${folder}: ${messageOf(error)}`, 'Give a folder of images.');
     return { entries: [], leftOut: [] };
   }
-  const { files } = below;
+  const files = below.files.filter((path) => !passed.has(path));
   const there = new Set(files);
   const odd = below.odd.filter(isImage);
   if (odd.length > 0) bad(`${odd.length} images in ${folder} are no files: ${firstNames(odd)}`, 'Remove them.');
@@ -51,16 +63,16 @@ export async function listEntries(folder: string, column: string | null, problem
       if (other) leftOut.push(`${path}: captions are read from ${posix.basename(other)}`);
       else naming.set(posix.dirname(path), path);
     }
-  for (const path of [...naming.values()].sort()) entries.push(...(await fromMetadata(folder, path, column, bad)));
+  for (const path of [...naming.values()].sort()) entries.push(...(await fromMetadata(folder, path, column, bad, passed)));
 
   const known = new Set(entries.map(({ path }) => path));
   const unnamed: string[] = [];
   const without: string[] = [];
   for (const name of files.filter(isImage)) {
-    const text = `${name.slice(0, -extname(name).length)}.txt`;
+    const text = TEXTS.map((kind) => `${name.slice(0, -extname(name).length)}${kind}`).find((path) => there.has(path));
     if (isBelow(name, naming)) {
       if (!known.has(join(folder, name))) unnamed.push(name);
-    } else if (!there.has(text)) {
+    } else if (text === undefined) {
       const said = folderRepeats ? REPEATS.exec(name)?.groups?.what : undefined;
       if (said === undefined) without.push(name);
       else entries.push({ path: join(folder, name), caption: said });
@@ -73,15 +85,22 @@ export async function listEntries(folder: string, column: string | null, problem
     const by = naming.size === 1 ? [...naming.values()][0] : 'no metadata file';
     leftOut.push(`${unnamed.length} images that ${naming.size === 1 ? `${by} does not name` : `${by} names`}: ${firstNames(unnamed)}`);
   }
+  const named = folderRepeats ? undefined : files.find((name) => isImage(name) && REPEATS.test(name));
+  const repeats =
+    named && `--folder_repeats (folderRepeats) reads ${named.split('/')[0]} as how often its images are shown, and what they show`;
   if (without.length > 0)
     bad(
       `${without.length} images in ${folder} have no caption: ${firstNames(without)}`,
-      'Write metadata.jsonl with file_name and text, or a .txt beside each image.',
+      `Write metadata.jsonl with file_name and text, or a .txt beside each image.${repeats ? ` ${repeats}.` : ''}`,
     );
+  else if (repeats) leftOut.push(`the numbers in folders' names: ${repeats}`);
   if (!folderRepeats) return { entries, leftOut };
   const timesOf = (path: string) => Number(REPEATS.exec(relative(folder, path).replaceAll('\\', '/'))?.groups?.times ?? 1);
   return { entries: entries.map((entry) => ({ ...entry, repeats: timesOf(entry.path) })), leftOut };
 }
+
+/** What may stand beside an image, the first that is there. */
+const TEXTS = ['.txt', '.caption'];
 
 /** A file in a folder as kohya's scripts name them: 10_sks dog. */
 const REPEATS = /^(?<times>\d+)_(?<what>[^/]+)\//;

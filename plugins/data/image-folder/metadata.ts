@@ -89,8 +89,14 @@ async function rowsOf(file: string, bad: Bad): Promise<Row[]> {
   return file.endsWith('.csv') ? csvRows(file, text, bad) : jsonRows(text);
 }
 
-/** The images that the metadata file at `path`, below `folder`, names, each by its path from the file; every fault is noted with file and line. */
-export async function fromMetadata(folder: string, path: string, column: string, report: Bad): Promise<Entry[]> {
+/** The images that the metadata file at `path`, below `folder`, names, each by its path from the file, without those that are `passed` over; every fault is noted with file and line. */
+export async function fromMetadata(
+  folder: string,
+  path: string,
+  column: string,
+  report: Bad,
+  passed: ReadonlySet<string>,
+): Promise<Entry[]> {
   const file = join(folder, path);
   const place = join(folder, posix.dirname(path));
   const entries: Entry[] = [];
@@ -111,6 +117,7 @@ export async function fromMetadata(folder: string, path: string, column: string,
     }
     const name = posix.normalize(given);
     const image = join(place, name);
+    if (passed.has(posix.join(posix.dirname(path), name))) continue;
     if (!['string', 'number', 'bigint'].includes(typeof caption))
       bad(`${where} has no ${column}`, 'Give the caption, or name its field with captionColumn.');
     else if (posix.isAbsolute(name) || name.startsWith('..'))

@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor4D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { type Size, timeIds } from '../../models/unet/time-ids.js';
 import { type Cut, cut, type Decoded } from './decode.js';
 import { maskOf } from './mask.js';

@@ -80,7 +80,7 @@ export async function inspectFolder(folder: string, options: InspectionOptions):
   const choose = buckets ? sizeChooser(resolution, buckets) : (): Size => [resolution, resolution];
 
   const problems = new Problems();
-  const listing = await listEntries(folder, captionColumn, problems, folderRepeats);
+  const listing = await listEntries(folder, captionColumn, problems, { folderRepeats });
   // Without captions there is still something to be said of the images.
   const entries = listing.entries.length > 0 ? listing.entries : (await listEntries(folder, null, new Problems())).entries;
   if (entries.length === 0) throw new SteploomError(problems.list);

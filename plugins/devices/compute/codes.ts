@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../../core/tf.js';
 import { type CodeStorage, operation } from './contract.js';
 
 /** Where the device has no bytes: four each. */

@@ -1,6 +1,6 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { Collective, GraphCapturer, RandomGenerator } from '../../../core/index.js';
+import type { Scalar, Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { Arrays, Program } from './program.js';
 import type { ReduceOptions, Reducer } from './reduction.js';
 import type { Undo } from './undo.js';

@@ -1,6 +1,6 @@
-import type { Tensor, Tensor2D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
+import type { Tensor, Tensor2D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { operation } from './contract.js';
 import { fused } from './fused.js';
 import { inFull } from './half.js';

@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
 import { operation } from './contract.js';
 
 /** Whether the current device can store tensors in half precision. */

@@ -1,5 +1,5 @@
-import type { KernelFunc, Tensor4D, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { KernelFunc, Tensor4D, TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { FUSED, type FusedName } from './contract.js';
 import { deviceOf } from './installed.js';
 import { Effects, type Undo } from './undo.js';

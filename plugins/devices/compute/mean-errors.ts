@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
 
 /** The mean of l1 |e| + l2 e^2 for each example: e [n, ...] to [n]. One node, as squaredErrors is. */
 export function meanErrors(e: Tensor, l1: number, l2: number): Tensor {

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../../core/tf.js';
 
 export interface Speed {
   /** GFLOP/s of a square matrix product in float32, and its side. */

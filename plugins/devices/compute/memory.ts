@@ -1,6 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { engineInternals } from '../../../core/engine.js';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 
 /** Whether no other tensor looks at this one's memory, so that it may be written. */
 export const isUnshared = (tensor: Tensor): boolean => tf.backend().refCount(tensor.dataId) === 1;

@@ -1,6 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { sigmoidTimes, siluSlope } from './activations.js';
 import { columnSum } from './dense.js';
 import { fused } from './fused.js';

@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 
 /** Arithmetic on whatever a device computes with: tensors, or the nodes that a kernel is generated from. */
 export interface Arithmetic<X> {

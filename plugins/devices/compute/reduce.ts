@@ -1,6 +1,6 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { Tensors } from '../../../core/index.js';
+import type { Scalar, Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { type Factors, operation } from './contract.js';
 import { type Arrays, type Program, tensorArithmetic } from './program.js';
 import { asTensors } from './update.js';

@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import type { Tensors } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
 
 /** Floats that are reduced at a time: 1 MB, what a prototype was fastest with. */
 export const BUCKET = 1 << 18;

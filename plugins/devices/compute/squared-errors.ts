@@ -1,6 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { differentiable } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 
 /**
  * The mean of (a - b)^2 for each example: [n, ...] both, to [n]. One node: the gradient of TensorFlow.js's mean multiplies with ones

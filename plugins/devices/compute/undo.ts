@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { attachLater } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 
 /** Takes one effect back. */
 export type Undo = () => void;

@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { DeviceOperations } from '../compute/contract.js';
 import { BLOCK_SIZE, middles, nearestCode, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
 import { numberOf, valuesOf } from './internals.js';

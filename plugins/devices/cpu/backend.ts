@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../../core/tf.js';
 import { registerOperations } from '../compute/contract.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
 import { adamw8bit } from './adamw8bit.js';

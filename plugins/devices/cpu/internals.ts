@@ -1,5 +1,5 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 
 /** All of TensorFlow.js's cpu backend (version 4.22) that is reached into: it keeps its numbers in JavaScript's arrays. */
 export interface CPUBackend {

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../../core/tf.js';
 import type { DeviceOperations } from '../compute/contract.js';
 import { type CompiledPrograms, walk } from './program.js';
 

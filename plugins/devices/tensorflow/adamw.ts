@@ -1,5 +1,5 @@
-import type { Scalar } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Scalar } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { DeviceOperations } from '../compute/contract.js';
 import { currentBackend } from './internals.js';
 import type { Resources } from './resources.js';

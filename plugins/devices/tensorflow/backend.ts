@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import nodeUtil from 'node:util';
-import * as tf from '@tensorflow/tfjs';
 import { afterError, fail, messageOf } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { registerOperations } from '../compute/contract.js';
 import { installedIn, keepOn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';

@@ -1,4 +1,4 @@
-import type { Tensor } from '@tensorflow/tfjs';
+import type { Tensor } from '../../../core/tf.js';
 import type { CodeStorage } from '../compute/contract.js';
 import { currentBackend } from './internals.js';
 

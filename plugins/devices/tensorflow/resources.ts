@@ -1,4 +1,4 @@
-import type { Tensor } from '@tensorflow/tfjs';
+import type { Tensor } from '../../../core/tf.js';
 import { currentBackend } from './internals.js';
 
 /** A resource of TensorFlow's that holds a variable's memory, and the data it was last seen with. */

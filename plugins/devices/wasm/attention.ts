@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
 import type { AttentionOperation } from '../compute/contract.js';
 import { tracked } from '../compute/tracked.js';
 import type { WasmDevice } from './device.js';

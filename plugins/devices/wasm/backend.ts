@@ -1,5 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { afterError, fail, messageOf } from '../../../core/index.js';
+import { catchCopies } from '../../../core/tf/copies.js';
+import * as tf from '../../../core/tf.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
 import { WasmDevice } from './device.js';
@@ -23,7 +24,7 @@ export async function install(threads: number, paths?: string): Promise<WasmDevi
     return installed;
   }
   const effects = new Effects();
-  const backend = await import('@tensorflow/tfjs-backend-wasm');
+  const backend = await import('@tensorflow/tfjs-backend-wasm').finally(catchCopies());
   // Which backend is the current one: the last to be taken back, once ours is gone.
   effects.add(keepCurrentBackend());
   try {

@@ -1,4 +1,4 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
 import type { ConvInfo } from '../compute/kernels.js';
 import type { WasmDevice } from './device.js';
 import { type Added, PANEL, pack, ROWS } from './matrix.js';

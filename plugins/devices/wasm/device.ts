@@ -1,6 +1,6 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import type { TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { keepOn } from '../compute/installed.js';
 import type { Undo } from '../compute/undo.js';
 import { CompiledPrograms } from './compiled-programs.js';

@@ -1,4 +1,4 @@
-import type { DataType, TensorInfo } from '@tensorflow/tfjs';
+import type { DataType, TensorInfo } from '../../../core/tf.js';
 
 /** All of TensorFlow.js's wasm backend (version 4.22) that is reached into. */
 export interface BackendInternals {

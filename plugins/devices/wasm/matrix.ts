@@ -1,5 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { WasmDevice } from './device.js';
 
 /** What is added to a product or a convolution while it is written: a number a column, and a tensor like the result. */

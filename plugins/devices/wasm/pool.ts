@@ -1,5 +1,5 @@
-import type * as tf from '@tensorflow/tfjs';
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type * as tf from '../../../core/tf.js';
+import type { TensorInfo } from '../../../core/tf.js';
 import type { WasmDevice } from './device.js';
 
 type PoolInfo = ReturnType<typeof tf.backend_util.computePool2DInfo>;

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Tensors } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import type { DeviceOperations } from '../compute/contract.js';
 import { unshared } from '../compute/memory.js';
 import type { WasmDevice } from './device.js';

@@ -1,5 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type Kernel, type KernelCall, Kernels } from '../compute/kernels.js';
 import { rowProduct } from '../compute/row-product.js';

@@ -1,4 +1,4 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatchEach, newLike, vectorsIn, widthOf } from './vectors.js';
 

@@ -1,5 +1,5 @@
-import type { Scalar } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Scalar } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { Constants8bit, FactorsAdamW, Parameter8bit } from '../compute/contract.js';
 import { BLOCK_SIZE, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../compute/dynamic-map.js';
 import type { WebGPUDevice } from './device.js';

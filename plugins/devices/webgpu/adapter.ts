@@ -1,5 +1,6 @@
 import { fail, messageOf } from '../../../core/index.js';
 import { type Effects, override } from '../compute/undo.js';
+import { unseen } from './native-errors.js';
 import { DAWN_OPTIONS, TENSOR_CORES } from './request-device.js';
 
 /** What the types of WebGPU do not have yet. */
@@ -50,13 +51,15 @@ export async function findGPU(effects: Effects): Promise<GPU> {
 
 /** The fastest adapter that there is. */
 export async function findAdapter(gpu: GPU): Promise<GPUAdapter> {
+  const [asked, said] = unseen(() => gpu.requestAdapter({ powerPreference: 'high-performance' }));
   return (
-    (await gpu.requestAdapter({ powerPreference: 'high-performance' })) ??
+    (await asked) ??
     fail(
       'DEVICE_UNAVAILABLE',
       'webgpu',
       'no adapter was found',
       'Install a Vulkan, Metal or Direct3D 12 driver (Debian: libvulkan1 and the vendor’s).',
+      said ? new Error(said.trim()) : undefined,
     )
   );
 }

@@ -1,5 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { Kernel } from '../compute/kernels.js';
 import type { WebGPUDevice } from './device.js';
 import { isHalf } from './half.js';

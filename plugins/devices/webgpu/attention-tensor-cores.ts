@@ -24,37 +24,33 @@ const PAD = 8;
 
 const padded = (d: number, { across }: MatrixPlan): number => Math.ceil(d / (16 * across)) * 16 * across;
 
-/** How many tiles of scores, and of weights, each shader keeps. */
-const KEPT: Readonly<Record<MatrixShader, readonly [scores: number, weights: number]>> = { forward: [1, 1], dq: [2, 1], 'dk dv': [2, 2] };
+/** How many tiles of rows each shader keeps at a time. They, and what has scores and weights, are used in turns: what a workgroup does without lets more of them be under way. */
+const TILES: Readonly<Record<MatrixShader, number>> = { forward: 1, dq: 1, 'dk dv': 2 };
 
 /** What a plan takes of a workgroup's memory, in bytes. */
-export function matrixMemoryOf(shader: MatrixShader, d: number, plan: MatrixPlan): number {
-  const rows = matrixRowsOf(plan);
-  const [scores, weights] = KEPT[shader];
-  const row = plan.columns + PAD;
-  return 2 * Math.max(2 * plan.columns, rows) * (padded(d, plan) + PAD) + rows * row * (4 * scores + 2 * weights) + 8 * plan.columns + 16;
-}
+export const matrixMemoryOf = (shader: MatrixShader, d: number, plan: MatrixPlan): number =>
+  2 * TILES[shader] * plan.columns * (padded(d, plan) + PAD) + 6 * matrixRowsOf(plan) * (plan.columns + PAD) + 8 * plan.columns + 16;
 
 const WIDE: MatrixPlan = { down: 4, across: 2, each: 1, columns: 32 };
-const WIDEST_PLAN: MatrixPlan = { down: 2, across: 2, each: 1, columns: 32 };
+const NARROWER: MatrixPlan = { down: 2, across: 2, each: 1, columns: 32 };
+const THICK: MatrixPlan = { down: 4, across: 1, each: 2, columns: 16 };
 const tall = (columns: number): MatrixPlan => ({ down: 4, across: 1, each: 1, columns });
-const SMALL: MatrixPlan = { down: 2, across: 1, each: 1, columns: 16 };
 
 /**
- * In the order of preference: the first that fits is taken. Wide heads are divided among subgroups, so that sums and fragments fit the registers; of what takes no more than
- * 25 KiB, two workgroups are under way on a multiprocessor. Measured by test/bench/attention.mjs.
+ * In the order of preference: the first that fits is taken. Wide heads are divided among subgroups, so that sums and fragments fit the registers. An H200's multiprocessor gives
+ * some 50 KiB to workgroups: of what takes no more than 24 KiB two are under way, than 16 KiB three, than 12 KiB four. Measured by test/bench/attention.mjs.
  */
 const PLANS: Readonly<Record<MatrixShader, (d: number) => readonly MatrixPlan[]>> = {
   forward: (d) => {
-    if (d <= 48) return [tall(32)];
-    if (d <= 64) return [SMALL];
-    return d <= 96 ? [tall(16)] : d <= 160 ? [WIDE, WIDEST_PLAN] : [WIDEST_PLAN];
+    if (d <= 48) return [THICK];
+    return d <= 96 ? [tall(32)] : d <= 160 ? [WIDE, NARROWER] : [NARROWER];
   },
   dq: (d) => {
-    if (d <= 64) return [SMALL];
-    return d <= 96 ? [tall(32)] : d <= 160 ? [WIDE, WIDEST_PLAN] : [WIDEST_PLAN];
+    if (d <= 48) return [tall(16)];
+    if (d <= 96) return d > 64 && d <= 80 ? [THICK] : [tall(32)];
+    return d <= 160 ? [WIDE, NARROWER] : [NARROWER];
   },
-  'dk dv': (d) => (d <= 96 ? [tall(32)] : [WIDEST_PLAN]),
+  'dk dv': (d) => (d <= 48 ? [tall(32)] : d <= 96 ? [tall(16)] : [NARROWER]),
 };
 
 /** The widest heads whose fragments fit the registers. */
@@ -96,8 +92,6 @@ class Writer {
   /** Vectors of 4 in a row of a tile, and of scores or weights. */
   readonly tileStride: number;
   readonly stride: number;
-  /** Where a second tile, a second array of scores or weights begins. */
-  readonly second: number;
   /** Vectors of scores that a thread has. */
   readonly quads: number;
   private readonly width: number;
@@ -116,13 +110,13 @@ class Writer {
     this.fragments = this.width / 16 / across;
     this.tileStride = (this.width + PAD) / 4;
     this.stride = (columns + PAD) / 4;
-    this.second = this.rows * this.stride;
     this.quads = columns / 4 / this.share;
     if (!Number.isInteger(this.share) || !Number.isInteger(this.scoreFragments) || this.quads % 2 || each < 1)
       throw new Error(`no such plan: ${JSON.stringify(plan)}`);
   }
 
-  get tile(): number {
+  /** Where a second tile begins. */
+  get second(): number {
     return this.plan.columns * this.tileStride;
   }
 
@@ -131,14 +125,12 @@ class Writer {
   }
 
   declarations(read: readonly string[], numbers: readonly string[], written: readonly string[], type: string, logs: string): string {
-    const { plan, rows } = this;
     const bindings = [
       ...read.map((name) => `<storage, read> ${name}: array<vec4u>`),
       ...numbers.map((name) => `<storage, read> ${name}: array<f32>`),
       ...written.map((name) => `<storage, read_write> ${name}: array<${type}>`),
       ...(logs ? [`<storage, read_write> ${logs}: array<f32>`] : []),
     ];
-    const [scores, weights] = KEPT[this.shader];
     // That a subgroup's number is uniform is not known to the compiler.
     return `diagnostic(off, chromium.subgroup_matrix_uniformity);
 enable f16;
@@ -146,9 +138,9 @@ enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 ${bindings.map((binding, i) => `@group(0) @binding(${i}) var${binding};`).join('\n')}
 ${sizesBinding(bindings.length)}
-var<workgroup> tile: array<vec4h, ${Math.max(2 * plan.columns, rows) * this.tileStride}>;
-var<workgroup> scores: array<vec4f, ${scores * this.second}>;
-var<workgroup> weights: array<vec4h, ${weights * this.second}>;
+var<workgroup> tile: array<vec4h, ${TILES[this.shader] * this.second}>;
+var<workgroup> scores: array<vec4f, ${this.rows * this.stride}>;
+var<workgroup> weights: array<vec4h, ${this.rows * this.stride}>;
 fn packed(a: vec4f, b: vec4f) -> vec4u {
   return vec4u(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
 }
@@ -178,24 +170,29 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   private put = (at: string, value: string): string =>
     `tile[${at}] = bitcast<vec4h>(${value}.xy); tile[${at} + 1u] = bitcast<vec4h>(${value}.zw);`;
 
-  /** Left fragments `name` of a subgroup's rows of an array, through the tiles' memory. */
+  /** Left fragments `name` of a subgroup's rows of an array, through the weights' memory: as many at a time as it has room for. */
   left(name: string, array: string, length: Length): string {
-    const wide = this.d / 8;
-    return `workgroupBarrier();
-  for (var e = local; e < ${this.rows * wide}u; e += ${this.threads}u) {
-    let r = e / ${wide}u; let c = e % ${wide}u;
+    const { plan, rows, threads, stride } = this;
+    const room = plan.columns / 16;
+    const count = this.width / 16;
+    return list(Math.ceil(count / room), (batch) => {
+      const here = Math.min(room, count - batch * room);
+      return `workgroupBarrier();
+  for (var e = local; e < ${rows * 2 * here}u; e += ${threads}u) {
+    let r = e / ${2 * here}u; let c = e % ${2 * here}u;
     var v = vec4u();
-    if (first + r < ${length}) { v = ${array}[${this.at(length, '(first + r)')} + c]; }
-    ${this.put(`r * ${this.tileStride}u + 2u * c`, 'v')}
+    if (first + r < ${length} && ${2 * batch * room}u + c < ${this.d / 8}u) { v = ${array}[${this.at(length, '(first + r)')} + ${2 * batch * room}u + c]; }
+    weights[r * ${stride}u + 2u * c] = bitcast<vec4h>(v.xy); weights[r * ${stride}u + 2u * c + 1u] = bitcast<vec4h>(v.zw);
   }
   workgroupBarrier();
-  ${list(this.plan.each, (i) =>
+  ${list(plan.each, (i) =>
     list(
-      this.width / 16,
+      here,
       (k) =>
-        `let ${name}${i}_${k} = ${load('left', 'row_major', 'tile', `(down + ${i}u) * ${16 * this.tileStride}u + ${4 * k}u`, this.tileStride)};`,
+        `let ${name}${i}_${batch * room + k} = ${load('left', 'row_major', 'weights', `(down + ${i}u) * ${16 * stride}u + ${4 * k}u`, stride)};`,
     ),
   )}`;
+    });
   }
 
   /** The vectors of a tile that each thread brings. */
@@ -223,8 +220,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   place = (name: string, offset: number): string =>
     this.vectors((i) => this.put(`${offset}u + r * ${this.tileStride}u + 2u * c`, `${name}${i}`));
 
-  /** Writes left fragments times the tile at `offset`, transposed, as scores from `into` on. */
-  scores(left: string, offset: number, into: number): string {
+  /** Writes left fragments times the tile at `offset`, transposed, as scores. */
+  scores(left: string, offset: number): string {
     const { plan, scoreFragments, tileStride, stride } = this;
     const all = (body: (i: number, j: number) => string) => list(plan.each, (i) => list(scoreFragments, (j) => body(i, j)));
     // Dawn does not set to 0 again what is declared in a loop without a value.
@@ -236,21 +233,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       ) => `{ ${list(scoreFragments, (j) => `let b${j} = ${load('right', 'col_major', 'tile', `${offset + 4 * k}u + (across * ${scoreFragments}u + ${j}u) * ${16 * tileStride}u`, tileStride)};`)}
       ${all((i, j) => `s${i}_${j} = subgroupMatrixMultiplyAccumulate(${left}${i}_${k}, b${j}, s${i}_${j});`)} }`,
     )}
-    ${all((i, j) => `subgroupMatrixStore<row_major>(&scores, ${into}u + (down + ${i}u) * ${16 * stride}u + (across * ${scoreFragments}u + ${j}u) * 4u, s${i}_${j}, ${stride}u);`)} }`;
+    ${all((i, j) => `subgroupMatrixStore<row_major>(&scores, (down + ${i}u) * ${16 * stride}u + (across * ${scoreFragments}u + ${j}u) * 4u, s${i}_${j}, ${stride}u);`)} }`;
   }
 
   /** Fragments of a result. */
   declareSums = (name: string): string =>
     list(this.plan.each, (i) => list(this.fragments, (f) => `var ${name}${i}_${f}: ${FRAGMENT.result};`));
 
-  /** name += weights from `from` on times the tile at `offset`. */
-  weigh(name: string, from: number, offset: number): string {
+  /** name += weights times the tile at `offset`. */
+  weigh(name: string, offset: number): string {
     const { plan, fragments, tileStride, stride } = this;
     return list(
       plan.columns / 16,
       (
         k,
-      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', 'weights', `${from + 4 * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
+      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', 'weights', `${4 * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
     ${list(
       fragments,
       (
@@ -316,17 +313,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     );
   }
 
-  /** Names a thread's vectors of scores, from `from` on. */
-  mine = (name: string, from: number): string =>
-    list(this.quads, (j) => `var ${name}${j} = scores[${from}u + row * ${this.stride}u + part + ${this.share * j}u];`);
+  /** Names a thread's vectors of scores. */
+  mine = (name: string): string => list(this.quads, (j) => `var ${name}${j} = scores[row * ${this.stride}u + part + ${this.share * j}u];`);
 
   /** In the last tile: `name` is `value` past the end. */
   masked = (name: string, value: string): string => `if (start + ${this.plan.columns}u > lk) {
       ${list(this.quads, (j) => `${name}${j} = select(vec4f(${value}), ${name}${j}, vec4u(start + 4u * part + ${4 * this.share * j}u) + vec4u(0u, 1u, 2u, 3u) < vec4u(lk));`)}
     }`;
 
-  setWeights = (value: (j: number) => string, into = 0): string =>
-    list(this.quads, (j) => `weights[${into}u + row * ${this.stride}u + part + ${this.share * j}u] = vec4h(${value(j)});`);
+  setWeights = (value: (j: number) => string): string =>
+    list(this.quads, (j) => `weights[row * ${this.stride}u + part + ${this.share * j}u] = vec4h(${value(j)});`);
 
   /** Combines `name` over the threads of a row. */
   together(name: string, combine: (a: string, b: string) => string): string {
@@ -359,22 +355,22 @@ ${w.head()}
   var total = 0f;
   ${w.declareNext('k')}
   ${w.declareNext('v')}
-  workgroupBarrier();
   ${w.fetch('k', 'keys', 'lk', '0u')}
-  ${w.place('k', 0)}
-  workgroupBarrier();
   for (var start = 0u; start < lk; start += ${plan.columns}u) {
-    // The next keys take the place of these as soon as their scores are written; the values, as soon as the last ones were multiplied.
+    workgroupBarrier();
+    ${w.place('k', 0)}
+    workgroupBarrier();
+    // Values take the place of the keys as soon as their scores are written, and the next keys that of the values as soon as these were multiplied.
     ${w.fetch('v', 'values', 'lk', 'start')}
     ${w.fetch('k', 'keys', 'lk', `(start + ${plan.columns}u)`)}
-    ${w.scores('q', 0, 0)}
+    ${w.scores('q', 0)}
     workgroupBarrier();
-    ${w.mine('x', 0)}
-    ${list(w.quads, (j) => `x${j} *= ${w.scale};`)}
+    ${w.mine('x')}
     ${w.masked('x', '-3e38f')}
     let tops = ${tree(names, largest)};
     var top = max(max(tops.x, tops.y), max(tops.z, tops.w));
     ${w.together('top', largest)}
+    top *= ${w.scale};
     var factor = 1f;
     if (top > reference + ${ROOM}f) {
       let next = top - ${LIFT}f;
@@ -383,18 +379,17 @@ ${w.head()}
       total *= factor;
       changed.x = 1u;
     }
-    ${list(w.quads, (j) => `x${j} = exp2(x${j} - reference);`)}
+    ${list(w.quads, (j) => `x${j} = exp2(x${j} * ${w.scale} - reference);`)}
     ${w.setWeights((j) => `x${j}`)}
     let sum = ${tree(names, added)};
     total += (sum.x + sum.y) + (sum.z + sum.w);
-    ${w.place('v', w.tile)}
-    ${w.place('k', 0)}
+    ${w.place('v', 0)}
     if (workgroupUniformLoad(&changed).x != 0u) {
       ${w.rescale('o', 'factor')}
       if (local == 0u) { changed.x = 0u; }
       workgroupBarrier();
     }
-    ${w.weigh('o', 0, w.tile)}
+    ${w.weigh('o', 0)}
   }
   ${w.together('total', added)}
   if (part == 0u && first + row < lq) { sumLogs[rowBase + first + row] = reference * ${Math.LN2}f + log(total); }
@@ -421,21 +416,23 @@ ${w.head()}
   ${w.fetch('v', 'values', 'lk', '0u')}
   for (var start = 0u; start < lk; start += ${plan.columns}u) {
     workgroupBarrier();
+    ${w.place('v', 0)}
+    workgroupBarrier();
+    ${w.fetch('v', 'values', 'lk', `(start + ${plan.columns}u)`)}
+    ${w.scores('y', 0)}
+    workgroupBarrier();
+    ${w.mine('g')}
     ${w.place('k', 0)}
-    ${w.place('v', w.tile)}
     workgroupBarrier();
     ${w.fetch('k', 'keys', 'lk', `(start + ${plan.columns}u)`)}
-    ${w.fetch('v', 'values', 'lk', `(start + ${plan.columns}u)`)}
-    ${w.scores('q', 0, 0)}
-    ${w.scores('y', w.tile, w.second)}
+    ${w.scores('q', 0)}
     workgroupBarrier();
-    ${w.mine('x', 0)}
-    ${w.mine('g', w.second)}
+    ${w.mine('x')}
     ${list(w.quads, (j) => `x${j} = exp2(x${j} * ${w.scale} - log) * (g${j} - mean);`)}
     ${w.masked('x', '0f')}
     ${w.setWeights((j) => `x${j}`)}
     workgroupBarrier();
-    ${w.weigh('o', 0, 0)}
+    ${w.weigh('o', 0)}
   }
   ${w.store('o', 'dq', 'lq', 'n', `${1 / Math.sqrt(d)}f`)}
 }`;
@@ -471,23 +468,27 @@ ${w.head()}
   for (var start = slice * depth; start < min(lq, (slice + 1u) * depth); start += ${plan.columns}u) {
     workgroupBarrier();
     ${w.place('q', 0)}
-    ${w.place('y', w.tile)}
+    ${w.place('y', w.second)}
     if (local < ${quads}u) { logs[local] = log; means[local] = mean; }
     workgroupBarrier();
     ${w.fetch('q', 'queries', 'lq', `(start + ${plan.columns}u)`)}
     ${w.fetch('y', 'dy', 'lq', `(start + ${plan.columns}u)`)}
     ${fetchRows(`start + ${plan.columns}u`)}
-    ${w.scores('k', 0, 0)}
-    ${w.scores('v', w.tile, w.second)}
+    ${w.scores('k', 0)}
     workgroupBarrier();
-    ${w.mine('x', 0)}
-    ${w.mine('g', w.second)}
+    ${w.mine('x')}
+    workgroupBarrier();
+    ${w.scores('v', w.second)}
+    workgroupBarrier();
+    ${w.mine('g')}
     ${list(w.quads, (j) => `{ let at = part + ${w.share * j}u; x${j} = exp2(x${j} * ${w.scale} - logs[at]); g${j} = x${j} * ${2 ** -LIFT_BACKWARD}f * (g${j} - means[at]); }`)}
     ${w.setWeights((j) => `x${j}`)}
-    ${w.setWeights((j) => `g${j}`, w.second)}
     workgroupBarrier();
-    ${w.weigh('b', 0, w.tile)}
-    ${w.weigh('a', w.second, 0)}
+    ${w.weigh('b', w.second)}
+    workgroupBarrier();
+    ${w.setWeights((j) => `g${j}`)}
+    workgroupBarrier();
+    ${w.weigh('a', 0)}
   }
   ${w.store('a', 'dk', 'lk', 'group.z', `${1 / Math.sqrt(d)}f`, { whole: partial })}
   ${w.store('b', 'dv', 'lk', 'group.z', `${2 ** -LIFT_BACKWARD}f`, { whole: partial })}

@@ -1,4 +1,4 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '../../../core/tf.js';
 import type { AttentionOperation } from '../compute/contract.js';
 import { tracked } from '../compute/tracked.js';
 import * as plain from './attention-shaders.js';

@@ -1,5 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { afterError, fail } from '../../../core/index.js';
+import { catchCopies } from '../../../core/tf/copies.js';
+import * as tf from '../../../core/tf.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
 import { findAdapter, findGPU } from './adapter.js';
@@ -73,7 +74,7 @@ async function makeCurrent(): Promise<void> {
 
 /** A backend on a device with all of the adapter's limits. No factory of that name is registered afterwards. */
 async function makeBackend(adapter: GPUAdapter, effects: Effects): Promise<unknown> {
-  const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
+  const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu').finally(catchCopies());
   // Importing the package registers a factory, which asks for few limits and dies of a null adapter.
   if (tf.findBackendFactory(NAME)) tf.removeBackend(NAME);
   const device = await requestDevice(adapter);
@@ -100,6 +101,6 @@ function check(backend: BackendInternals): void {
           'LIBRARY_DIFFERS',
           'webgpu',
           `the backend of @tensorflow/tfjs-backend-webgpu has no ${type} ${name}`,
-          'Install version 4.22 of it and of @tensorflow/tfjs.',
+          'Install version 4.22 of it and of @tensorflow/tfjs-core.',
         );
 }

@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import type { Collective, Tensors } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
 import { unshared } from '../compute/memory.js';
 import { BUCKET, type ReduceOptions, type Reducer } from '../compute/reduction.js';
 import type { WebGPUDevice } from './device.js';

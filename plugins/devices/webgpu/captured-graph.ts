@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import type { CapturedGraph, Tensors } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { bindableOf } from './dispatch.js';
 import type { TensorEntry } from './internals.js';

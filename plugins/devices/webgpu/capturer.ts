@@ -1,6 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { Capturable, GraphCapturer, Tensors } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { tracked } from '../compute/tracked.js';
 import { Effects, override } from '../compute/undo.js';
 import { CaptureInProgress, isVirtual, type VirtualBuffer } from './capture.js';

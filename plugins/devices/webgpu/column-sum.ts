@@ -1,4 +1,4 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { TILE_SUM, tiled } from './group-sums.js';
 import { addSlices } from './slices.js';

@@ -1,4 +1,4 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
 import type { Kernel } from '../compute/kernels.js';
 import type { WebGPUDevice } from './device.js';
 import { isHalf } from './half.js';

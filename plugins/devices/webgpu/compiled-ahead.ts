@@ -1,6 +1,7 @@
 import type { CompileWork } from './compile-worker.js';
 import type { Uncompiled, WebGPUDevice } from './device.js';
 import { compile } from './dispatch.js';
+import { unseen } from './native-errors.js';
 
 export const isCompiled = (pipeline: GPUComputePipeline | Uncompiled): pipeline is GPUComputePipeline => !('code' in pipeline);
 
@@ -27,7 +28,7 @@ export function compileAll(device: WebGPUDevice, shaders: readonly Uncompiled[])
   if (!one) return;
   const began = performance.now();
   add(one);
-  if (ordered.length >= MANY && performance.now() - began > FROM_CACHE) fillCache(device, ordered);
+  if (ordered.length >= MANY && performance.now() - began > FROM_CACHE) unseen(() => fillCache(device, ordered));
   for (const shader of ordered) add(shader);
 }
 

@@ -1,5 +1,5 @@
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor, TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { tracked } from '../compute/tracked.js';
 import type { Undo } from '../compute/undo.js';
 import { hasTensorCores } from './adapter.js';

@@ -1,5 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import type { TensorInfo } from '../../../core/tf.js';
 import { type Bindable, KEPT, type WebGPUDevice } from './device.js';
 import { bindingOf } from './slabs.js';
 

@@ -1,5 +1,5 @@
-import type { Scalar, Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Scalar, Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { buffers, dispatch } from './dispatch.js';
 

@@ -1,4 +1,4 @@
-import type { DataType, TensorInfo } from '@tensorflow/tfjs';
+import type { DataType, TensorInfo } from '../../../core/tf.js';
 
 /** One buffer in which many small tensors lie; it goes back when the last of them does. */
 export interface Slab {

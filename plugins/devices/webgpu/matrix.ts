@@ -1,5 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { type Dispatch, dispatch } from './dispatch.js';
 import { FLOAT_DEPTH, floatTiles, writesFours } from './float-tiles.js';
@@ -70,6 +70,17 @@ interface Tiling {
   readonly slices: number;
 }
 
+/**
+ * How often a large device is filled by so many workgroups, `atOnce` of them on a multiprocessor: what is left over for the last time takes no whole turn, since a
+ * multiprocessor that has fewer of them under way is done sooner.
+ */
+function turnsOf(groups: number, atOnce: number): number {
+  const turns = groups / (PROCESSORS * atOnce);
+  if (turns <= 1) return 1;
+  const whole = Math.floor(turns);
+  return whole + (turns > whole ? Math.max(0.6, turns - whole) : 0);
+}
+
 /** The tile, and the slices of a long inner axis, that should take least time; `narrow` says that all operands are stored in half precision. */
 function tiling(p: Product, by: 'cores' | 'floats', half: boolean, narrow: boolean): Tiling {
   const { k } = p.terms[0];
@@ -79,14 +90,13 @@ function tiling(p: Product, by: 'cores' | 'floats', half: boolean, narrow: boole
   for (const [rows, columns, cost, atOnce] of TILES[by]) {
     // Its sums leave no registers for vectors of single precision that are on their way.
     if (columns === 128 && !narrow) continue;
-    const most = PROCESSORS * atOnce;
     // Halves are written in fours.
     if (by === 'floats' && half && !writesFours(columns)) continue;
     const groups = Math.ceil(p.m / rows) * Math.ceil(p.n / columns) * (p.batch ?? 1);
-    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * most); slices *= 2) {
-      const turns = Math.max(1, (groups * slices) / most);
+    const most = PROCESSORS * atOnce;
+    for (let slices = 1; slices === 1 || (k / slices >= LEAST_SHARE && groups * slices <= 2 * most); slices++) {
       const pass = slices > 1 ? PASS[by][0] + size * (2 * slices + 1) * PASS[by][1] : 0;
-      const time = turns * rows * columns * cost * (k / slices + 64) + pass;
+      const time = turnsOf(groups * slices, atOnce) * rows * columns * cost * (k / slices + 64) + pass;
       if (time < least) [least, best] = [time, { rows, columns, slices }];
     }
   }

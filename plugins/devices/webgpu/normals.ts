@@ -1,6 +1,6 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { RandomGenerator } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch, grid } from './dispatch.js';
 

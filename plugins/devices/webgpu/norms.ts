@@ -1,5 +1,5 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { GroupNormAttributes, LayerNormAttributes } from '../compute/contract.js';
 import { SIGMOID } from './activations.js';
 import type { WebGPUDevice } from './device.js';

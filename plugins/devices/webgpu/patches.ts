@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { keepOn } from '../compute/installed.js';
 import { override, type Undo } from '../compute/undo.js';
 import type { WebGPUDevice } from './device.js';

@@ -1,4 +1,4 @@
-import type { TensorInfo } from '@tensorflow/tfjs';
+import type { TensorInfo } from '../../../core/tf.js';
 import { registerOperations } from '../compute/contract.js';
 import { convInfo, type FusedKernels, type Kernel, Kernels } from '../compute/kernels.js';
 import { rowProduct } from '../compute/row-product.js';

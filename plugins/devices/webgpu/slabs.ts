@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import type { Slab, TensorEntry } from './internals.js';
 import { tensorUsage } from './storage.js';

@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { DeviceOperations } from '../compute/contract.js';
 import type { Arrays, Program } from '../compute/program.js';
 import type { WebGPUDevice } from './device.js';

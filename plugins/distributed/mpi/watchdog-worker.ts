@@ -1,6 +1,6 @@
 // The watchdog's thread; see watchdog.ts. Runs in a worker, speaks JSON lines over TCP with rank 0's. Imports the core's errors and not its index:
 // this thread has no need of TensorFlow.js, and all ranks wait until rank 0's has started.
-import { writeSync } from 'node:fs';
+import { rmSync, writeSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { SteploomError } from '../../../core/errors.js';
@@ -36,6 +36,9 @@ const report = (): RankState => ({
   finished: Atomics.load(shared, STATE) === FINISHED,
 });
 
+/** What the main thread wants removed before the job is ended. */
+let first: string | undefined;
+
 /** Says why on this rank's error stream, and ends every rank. */
 function end(why: string): never {
   const error = new SteploomError({ code: LOST, plugin: 'mpi', what: why, fix: 'See what it printed last.' });
@@ -44,6 +47,7 @@ function end(why: string): never {
   } catch {
     // The stream is closed; the job ends all the same.
   }
+  if (first) rmSync(first, { force: true });
   try {
     openMpi(launcher).abort(1);
   } finally {
@@ -225,8 +229,9 @@ async function tell(): Promise<void> {
   parentPort?.postMessage(true);
 }
 
-parentPort?.on('message', (message: { listen: 'here' | 'everywhere' } | 'tell' | Meeting) => {
-  if (typeof message === 'object' && 'listen' in message) listen(message.listen === 'here');
-  else if (message === 'tell') void tell();
+parentPort?.on('message', (message: { listen: 'here' | 'everywhere' } | { file: string } | 'tell' | Meeting) => {
+  if (message === 'tell') void tell();
+  else if ('listen' in message) listen(message.listen === 'here');
+  else if ('file' in message) first = message.file;
   else join(message);
 });

@@ -61,6 +61,11 @@ export class Watchdog {
     return (await this.ask<boolean>(meeting)) ?? false;
   }
 
+  /** A file that is removed before the job is ended for a rank that was named: whose process goes then needs no witness. */
+  removeFirst(file: string): void {
+    this.worker?.postMessage({ file });
+  }
+
   /** Tells that this rank waits for the others in a call. */
   enterCall(): void {
     Atomics.add(this.words, CALLS, 1);

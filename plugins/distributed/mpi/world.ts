@@ -6,6 +6,7 @@ import { Ending } from './ending.js';
 import type { LaunchedRank } from './environment.js';
 import { openMpi } from './library.js';
 import { type Meeting, Watchdog } from './watchdog.js';
+import { Witness } from './witness.js';
 
 /** This process among those of the job. */
 export class World {
@@ -15,6 +16,8 @@ export class World {
     readonly collective: Collective,
     readonly watchdog: Watchdog,
     readonly ending: Ending,
+    /** Where the launcher names no rank. */
+    readonly witness: Witness | null,
   ) {}
 
   /**
@@ -43,14 +46,18 @@ export class World {
     const watchdog = new Watchdog({ rank, host, timeout, token: rank === 0 ? token : '', launcher });
     const calls = callsOf(library, rank, worldSize, watchdog);
     const hosts = await calls.gather(host);
-    const listening = rank === 0 ? await watchdog.listen(hosts.every((name) => name === host) ? 'here' : 'everywhere') : null;
+    const together = hosts.every((name) => name === host);
+    const listening = rank === 0 ? await watchdog.listen(together ? 'here' : 'everywhere') : null;
     const all = await calls.gather(JSON.stringify(listening && { ...listening, host, token }));
     const meeting = JSON.parse(all[0]) as Meeting | null;
     if (rank > 0 && meeting) await watchdog.join(meeting);
+    const [job] = await calls.gather(randomUUID());
+    const witness = together && launcher.kind === 'mpich' ? new Witness(rank, job) : null;
+    if (witness) watchdog.removeFirst(witness.mark);
     // Rank 0 knows of all from here on.
     await calls.barrier();
     const localRank = hosts.slice(0, rank).filter((name) => name === host).length;
     const localSize = hosts.filter((name) => name === host).length;
-    return new World({ ...calls, localRank, localSize }, watchdog, ending);
+    return new World({ ...calls, localRank, localSize }, watchdog, ending, witness);
   }
 }

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Collective } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { operation } from '../../devices/compute/contract.js';
 import type { ReduceOptions, Reducer } from '../../devices/compute/reduction.js';
 

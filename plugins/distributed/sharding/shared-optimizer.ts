@@ -1,5 +1,3 @@
-import type { Tensor, Variable } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import {
   type Collective,
   type Host,
@@ -12,6 +10,8 @@ import {
   type State,
   type TensorData,
 } from '../../../core/index.js';
+import type { Tensor, Variable } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { Program } from '../../devices/compute/program.js';
 import type { Reducer } from '../../devices/compute/reduction.js';
 import { applyUpdate } from '../../devices/compute/update.js';

@@ -1,4 +1,3 @@
-import type { Tensor } from '@tensorflow/tfjs';
 import {
   allToHost,
   type Collective,
@@ -11,6 +10,7 @@ import {
   type TensorData,
   weightsOf,
 } from '../../../core/index.js';
+import type { Tensor } from '../../../core/tf.js';
 import { joinSnapshot, splitSnapshot } from '../../persist/formats/snapshot-parts.js';
 import { bytesOf, together, withBytes } from './values.js';
 

@@ -1,5 +1,5 @@
-import type { Variable } from '@tensorflow/tfjs';
 import { type ErrorCode, type Model, SteploomError, type TensorData } from '../../../core/index.js';
+import type { Variable } from '../../../core/tf.js';
 
 /** An error that every rank finds at once. */
 export function together(code: ErrorCode, what: string, fix: string): never {

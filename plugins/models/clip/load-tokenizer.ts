@@ -79,7 +79,7 @@ export async function loadTokenizer(files: Files, folder = 'tokenizer'): Promise
   async function separate(): Promise<Words> {
     const from = { vocabulary: `${files.where}/${folder}/vocab.json`, merges: `${files.where}/${folder}/merges.txt` };
     const bytes = await files.read(`${folder}/merges.txt`);
-    if (!bytes) return fail('FILE_MISSING', 'tokenizer', `${from.merges} is missing`, 'Save it beside vocab.json.');
+    if (!bytes) return fail('FILE_MISSING', 'tokenizer', `${from.merges} is missing`, files.ifMissing ?? 'Save it beside vocab.json.');
     const text = decodeText(bytes) ?? fail('BAD_TOKENIZER', 'tokenizer', `${from.merges} is no text`, REPLACE);
     const lines = text.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version'));
     const more = (await has('added_tokens.json')) ? await json('added_tokens.json', vocabularySchema) : {};
@@ -97,7 +97,7 @@ export async function loadTokenizer(files: Files, folder = 'tokenizer'): Promise
         'FILE_MISSING',
         'tokenizer',
         `${files.where}/${folder} has neither vocab.json nor tokenizer.json`,
-        'Copy the tokenizer of the model there.',
+        files.ifMissing ?? 'Copy the tokenizer of the model there.',
       );
     const { added_tokens: added, model } = await json('tokenizer.json', tokenizerSchema);
     const place = `${files.where}/${folder}/tokenizer.json`;

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { type Context, fail, type ModuleFacts, type Tensor } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { gelu, quickGelu } from '../../devices/compute/activations.js';
 import { attention } from '../../devices/compute/attention.js';
 import { embedding } from '../../devices/compute/dense.js';

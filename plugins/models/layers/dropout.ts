@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Context, Tensor } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 
 /**
  * Inverted dropout (Srivastava et al. 2014) whose mask is a function of seed, step, microBatch and the layer's path, so that a resumed

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { fail, type Hash, type Parameter, type Random } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { operation } from '../../devices/compute/contract.js';
 import { fileShape, fromFile } from '../../persist/formats/pytorch-layout.js';
 import type { StoredTensor, StoredTensors } from '../../persist/formats/stored-tensors.js';

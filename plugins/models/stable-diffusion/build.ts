@@ -1,5 +1,5 @@
-import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import { type Context, hashOf, hashOfText, type Inputs, type Random, type Tensor } from '../../../core/index.js';
+import type { Tensor2D, Tensor3D, Tensor4D } from '../../../core/tf.js';
 import { inFull, inHalf } from '../../devices/compute/half.js';
 import { type Files, inMemory, writeTogether } from '../../persist/formats/files.js';
 import type { CLIPTextConfig } from '../clip/text-encoder.js';

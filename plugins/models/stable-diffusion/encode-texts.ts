@@ -1,6 +1,6 @@
-import type { Tensor2D, Tensor3D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import type { Tensor } from '../../../core/index.js';
+import type { Tensor2D, Tensor3D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { TextOutputOptions } from '../clip/text-encoder.js';
 import { remembered } from '../layers/remembered.js';
 import type { Components } from './components.js';

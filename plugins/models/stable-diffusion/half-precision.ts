@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { fail, type Wrap } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { hasHalf, inHalf } from '../../devices/compute/half.js';
 import type { Joined } from './join.js';
 

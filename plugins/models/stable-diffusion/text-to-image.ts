@@ -1,5 +1,5 @@
-import type { Tensor2D, Tensor3D, Tensor4D } from '@tensorflow/tfjs';
 import type { Context, Model, Tensors } from '../../../core/index.js';
+import type { Tensor2D, Tensor3D, Tensor4D } from '../../../core/tf.js';
 import type { Files } from '../../persist/formats/files.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
 import type { Codec } from '../vae/codec.js';

@@ -1,6 +1,6 @@
-import type { LayersModel, Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Context, fail, type Inputs } from '../../../core/index.js';
+import type { LayersModel, Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { dropout } from '../layers/dropout.js';
 import { asLayer, first, type Layer, type LayerWeight, UNKEYED } from './internals.js';
 

@@ -1,5 +1,5 @@
 // The parts of tfjs-layers that a LayersModel is reached into by (version 4.22).
-import type { LayersModel, Tensor } from '@tensorflow/tfjs';
+import type { LayersModel, Tensor } from '../../../core/tf.js';
 
 /** A layer's weight. */
 export interface LayerWeight {

@@ -1,6 +1,6 @@
-import type { Tensor, Variable } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { fail, type ModuleFacts, matches, type NamePattern, type Parameter } from '../../../core/index.js';
+import type { Tensor, Variable } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { isElsewhere, isUnshared } from '../../devices/compute/memory.js';
 import type { Layer, LayerWeight } from './internals.js';
 

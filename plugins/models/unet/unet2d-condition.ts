@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { type Context, fail, type Tensor } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { silu } from '../../devices/compute/activations.js';
 import { upsample2x } from '../../devices/compute/convolution.js';
 import { Builder } from '../layers/builder.js';

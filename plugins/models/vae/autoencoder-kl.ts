@@ -1,6 +1,6 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { type Context, type Tensor, withoutGradient } from '../../../core/index.js';
+import type { Tensor4D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { normalsOf } from '../../devices/compute/normals.js';
 import { Builder } from '../layers/builder.js';
 import { autoencoderBlocks } from './blocks.js';

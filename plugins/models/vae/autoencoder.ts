@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
 import { type Context, Hash, hashOfText, type Inputs, type Model, type Random, type Tensors } from '../../../core/index.js';
+import type { Tensor4D } from '../../../core/tf.js';
 import type { Files } from '../../persist/formats/files.js';
 import { writeTogether } from '../../persist/formats/files.js';
 import { writeSafetensorsTo } from '../../persist/formats/safetensors.js';

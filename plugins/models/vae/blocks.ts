@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Context, Tensor } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { attentionBySlices } from '../../devices/compute/attention.js';
 import { upsample2x } from '../../devices/compute/convolution.js';
 import type { Apply, Builder } from '../layers/builder.js';

@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
 import type { Context } from '../../../core/index.js';
+import type { Tensor4D } from '../../../core/tf.js';
 
 /** What stands between pixels and the denoiser: Stable Diffusion's autoencoder, or a rearrangement of pixels. All tensors are [n, h, w, channels]. */
 export interface Codec {

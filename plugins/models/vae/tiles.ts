@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor4D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 
 /** How a picture is cut: lengths of what goes in, and of what comes out. */
 export interface Tiling {

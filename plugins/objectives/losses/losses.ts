@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { Outputs } from '../../models/layers/outputs.js';
 
 /** What a loss or a metric compares: the model's output and the column `y`. Returns one value an example, or a mean. */

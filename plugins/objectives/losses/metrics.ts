@@ -1,5 +1,5 @@
-import type { Tensor } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { type Comparison, oneHot } from './losses.js';
 
 /** Class numbers [n] of labels or one-hot rows. */

@@ -1,5 +1,5 @@
-import type { Scalar, Tensor4D } from '@tensorflow/tfjs';
 import { type Batch, type Context, fail, type Model } from '../../../core/index.js';
+import type { Scalar, Tensor4D } from '../../../core/tf.js';
 import { isAutoencoder } from '../../models/vae/autoencoder.js';
 
 /** How near pictures come back from an autoencoder: the peak signal-to-noise ratio in dB, of the mean squared error of all of them in [0, 1]. */

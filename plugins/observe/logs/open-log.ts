@@ -2,14 +2,20 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fail, messageOf } from '../../../core/index.js';
 
-/** A log that is open: what cannot be written is FILE_UNWRITABLE, and names the file. */
+/** A log that is open. */
 export interface OpenLog {
+  /** Writes at its end. What cannot be written is FILE_UNWRITABLE, and names the file; where there is somebody to tell, it is told once and left out, and the log stays whole. */
   append(content: string | Uint8Array): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Opens a log for writing; `ready` is run before, when its folder is there. A failure is named after the plugin. */
-export async function openLog(plugin: string, path: string, flags: 'a' | 'ax', ready?: () => Promise<void>): Promise<OpenLog> {
+/** Opens a log for writing; `ready` is run before, when its folder is there. A failure is named after the plugin; `tell` is told of those later on. */
+export async function openLog(
+  plugin: string,
+  path: string,
+  flags: 'a' | 'ax',
+  { ready, tell }: { readonly ready?: () => Promise<void>; readonly tell?: (what: string) => void } = {},
+): Promise<OpenLog> {
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -22,8 +28,24 @@ export async function openLog(plugin: string, path: string, flags: 'a' | 'ax', r
     await ready?.();
     return open(path, flags);
   });
+  let { size: whole } = await guarded(() => file.stat());
+  let isCut = false;
+  let isTold = false;
   return {
-    append: (content) => guarded(() => file.appendFile(content)),
+    async append(content) {
+      if (!tell) return guarded(() => file.appendFile(content));
+      try {
+        // What was written of a record that did not fit.
+        if (isCut) await file.truncate(whole);
+        isCut = true;
+        await file.appendFile(content);
+        isCut = false;
+        whole += Buffer.byteLength(content);
+      } catch (error) {
+        if (!isTold) tell(`${path}: ${messageOf(error)}: what cannot be written is missing in it`);
+        isTold = true;
+      }
+    },
     close: () => guarded(() => file.close()),
   };
 }

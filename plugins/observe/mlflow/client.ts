@@ -1,12 +1,21 @@
 import { messageOf } from '../../../core/index.js';
 import type { MlflowSettings } from './settings.js';
 
-/** The longest that an answer is waited for, in seconds: of a call, and of a file that is sent. */
+/** The longest that an answer is waited for, in seconds; and bytes a second that a file is at least sent with. */
 const CALL = 30;
-const UPLOAD = 600;
+const SLOWEST = 100_000;
 
 /** The server cannot be reached, or is busy: trying again may help. */
-export class Away extends Error {}
+export class Away extends Error {
+  constructor(
+    message: string,
+    /** Whether there was an answer. */
+    readonly isAnswer: boolean,
+    cause?: unknown,
+  ) {
+    super(message, { cause });
+  }
+}
 
 /** The server will not have what it was sent. */
 export class Refused extends Error {
@@ -57,7 +66,7 @@ export class MlflowClient {
   /** Puts a file at a path of the server's store of artifacts. */
   async upload(path: string, content: Uint8Array<ArrayBuffer>): Promise<void> {
     const place = path.split('/').map(encodeURIComponent).join('/');
-    const response = await this.send(`mlflow-artifacts/artifacts/${place}`, UPLOAD, {
+    const response = await this.send(`mlflow-artifacts/artifacts/${place}`, CALL + content.length / SLOWEST, {
       method: 'PUT',
       body: content,
       headers: { ...this.headers, 'Content-Type': 'application/octet-stream' },
@@ -69,13 +78,13 @@ export class MlflowClient {
     let response: Response;
     let text = '';
     try {
-      response = await fetch(`${this.address}/api/2.0/${path}`, { ...request, signal: AbortSignal.timeout(seconds * 1000) });
+      response = await fetch(`${this.address}/api/2.0/${path}`, { ...request, signal: AbortSignal.timeout(Math.ceil(seconds * 1000)) });
       if (!response.ok) text = await response.text();
     } catch (error) {
-      throw new Away(`${this.address} cannot be reached (${messageOf((error as Error).cause ?? error)})`, { cause: error });
+      throw new Away(`${this.address} cannot be reached (${messageOf((error as Error).cause ?? error)})`, false, error);
     }
     if (response.ok) return response;
-    if (isPassing(response.status)) throw new Away(`${this.address} answers ${response.status}`);
+    if (isPassing(response.status)) throw new Away(`${this.address} answers ${response.status}`, true);
     let said: { error_code?: unknown; message?: unknown } = {};
     try {
       said = JSON.parse(text);

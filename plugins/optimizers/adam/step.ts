@@ -1,4 +1,4 @@
-import type { Scalar } from '@tensorflow/tfjs';
+import type { Scalar } from '../../../core/tf.js';
 import { type ConstantsAdamW, type FactorsAdamW, operation, type ParameterAdamW } from '../../devices/compute/contract.js';
 import type { Arrays, Program } from '../../devices/compute/program.js';
 import { applyUpdate } from '../../devices/compute/update.js';

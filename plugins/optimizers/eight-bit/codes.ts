@@ -1,6 +1,6 @@
-import type { Tensor, Variable } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { fail, type State, type TensorData } from '../../../core/index.js';
+import type { Tensor, Variable } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { codeStorage } from '../../devices/compute/codes.js';
 import { operation } from '../../devices/compute/contract.js';
 

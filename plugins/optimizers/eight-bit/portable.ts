@@ -1,5 +1,5 @@
-import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Scalar, Tensor, Variable } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import { codeStorage } from '../../devices/compute/codes.js';
 import type { Constants8bit, FactorsAdamW, Parameter8bit } from '../../devices/compute/contract.js';
 import { BLOCK_SIZE, middles, SIGNED, SIGNED_ZERO, UNSIGNED } from '../../devices/compute/dynamic-map.js';

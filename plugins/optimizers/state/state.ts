@@ -1,6 +1,6 @@
-import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { allToHost, assignAll, type Parameter, type State, type Update } from '../../../core/index.js';
+import type { Scalar, Tensor, Variable } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { Program } from '../../devices/compute/program.js';
 import { applyUpdate } from '../../devices/compute/update.js';
 

@@ -93,7 +93,7 @@ async function openShards(files: Files, folder: string, path: string): Promise<S
       if (!Object.hasOwn(map, name) || (map as Record<string, unknown>)[name] === shard) tensors.set(name, stored);
   }
   if (missing.length > 0)
-    fail('FILE_MISSING', 'files', `${where} names files that are not there: ${missing.join('; ')}`, 'Fetch them too.');
+    fail('FILE_MISSING', 'files', `${where} names files that are not there: ${missing.join('; ')}`, files.ifMissing ?? 'Fetch them too.');
   return tensors;
 }
 
@@ -125,5 +125,10 @@ async function refuse(files: Files, folder: string, stem: string, variant: strin
           `${at} has its weights in ${name}${ending} only, a file that could hold code, which would run when it is read`,
           'Where you trust its source, load the model with diffusers and save it with save_pretrained(folder, safe_serialization=True).',
         );
-  return fail('FILE_MISSING', 'files', `${at} has no ${stem}.safetensors and no index of its parts`, 'Check the path of the model.');
+  return fail(
+    'FILE_MISSING',
+    'files',
+    `${at} has no ${stem}.safetensors and no index of its parts`,
+    files.ifMissing ?? 'Check the path of the model.',
+  );
 }

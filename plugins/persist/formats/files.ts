@@ -5,6 +5,8 @@ import { decodeText } from './text.js';
 export interface Files {
   /** How messages name the place. */
   readonly where: string;
+  /** What helps where a file is missing; that is to correct the path where nothing is said here. */
+  readonly ifMissing?: string | undefined;
   /** Null where there is no such file. */
   read(path: string): Promise<Uint8Array | null>;
   /** How many bytes a file has; null where there is no such file. */
@@ -35,8 +37,8 @@ export const inMemory = (files = new Map<string, Uint8Array>()): Files => ({
 });
 
 /** Says that a file is not there. */
-export const missing = (files: Pick<Files, 'where'>, path: string): never =>
-  fail('FILE_MISSING', 'files', `${files.where}/${path} is missing`, 'Check the path of the model.');
+export const missing = (files: Pick<Files, 'where' | 'ifMissing'>, path: string): never =>
+  fail('FILE_MISSING', 'files', `${files.where}/${path} is missing`, files.ifMissing ?? 'Check the path of the model.');
 
 /** Says that a file ends before bytes that were asked for. */
 export const cutShort = (files: Pick<Files, 'where'>, path: string, end: number, wanted: number): never =>

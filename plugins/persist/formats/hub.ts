@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import { fail } from '../../../core/index.js';
+import { fail, SteploomError } from '../../../core/index.js';
 import { guarded } from './atomic-file.js';
 import { type Files, missing } from './files.js';
 import { folder } from './folder.js';
-import { type Asking, type Repository, Unreachable } from './hub/ask.js';
+import { type Asking, movedTo, type Repository, Unreachable } from './hub/ask.js';
 import { download } from './hub/download.js';
 import { type HubFile, type Listing, listing } from './hub/listing.js';
 import { fetchRange } from './hub/range.js';
@@ -20,7 +20,7 @@ export interface HubOptions {
   readonly settings?: HubSettings;
   /** Read parts of files from the hub, and keep nothing of them; what is in the cache already is used. */
   readonly streamed?: boolean;
-  /** Told what is fetched, and where the cache alone is used since the hub cannot be reached. */
+  /** Told what is fetched, and where the cache alone is used since the hub does not give what is asked for. */
   readonly note?: (what: string) => void;
   /** Waits so many seconds, between attempts. */
   readonly pause?: (seconds: number) => Promise<void>;
@@ -51,6 +51,9 @@ const below = async (place: string): Promise<string[]> =>
     .filter((entry) => !entry.isDirectory())
     .map((entry) => relative(place, join(entry.parentPath, entry.name)).replaceAll('\\', '/'));
 
+/** What to do where something is not kept. */
+const fetching = (name: string): string => ['Fetch it once with a network, or correct the path.', movedTo(name)].filter(Boolean).join(' ');
+
 /** A revision of a repository, and the folder in which its files are. */
 interface Revision {
   readonly place: string;
@@ -61,8 +64,8 @@ interface Revision {
 /**
  * Files of a repository of the Hugging Face hub (`owner/name`), each fetched when it is first read, into the cache that Python's huggingface_hub
  * uses (blobs, snapshots and refs), so that what either has fetched is there for both. Size and hash are checked, a download that was cut goes on, and
- * processes do not disturb each other. Without the hub (HF_HUB_OFFLINE, or no network) what is in the cache is used. HUB_MISSING, HUB_REFUSED and HUB_FAILED
- * say what the hub has against it. Needs Node.
+ * processes do not disturb each other. Without the hub (HF_HUB_OFFLINE, no network, or one that refuses or no longer has it) what is in the cache is used,
+ * and of a commit it is not even asked for what is there. HUB_MISSING, HUB_REFUSED and HUB_FAILED say what the hub has against what is not kept. Needs Node.
  */
 export function hub(name: string, options: HubOptions = {}): HubFiles {
   const { kind = 'model', revision = 'main', streamed = false, note } = options;
@@ -70,8 +73,10 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
   const cacheFolder = `${kind}s--${name.replaceAll('/', '--')}`;
   let asking: Promise<Asking> | null = null;
   let opened: Promise<Revision> | null = null;
+  /** Why the cache alone is used, where it is. */
+  let alone: string | null = null;
   const settled = () => {
-    asking ??= (async () => ({ kind, name, revision, pause, settings: options.settings ?? (await hubSettings()) }))();
+    asking ??= (async () => ({ kind, name, revision, pause, note, settings: options.settings ?? (await hubSettings()) }))();
     return asking;
   };
   const open = () => {
@@ -79,32 +84,48 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
     return opened;
   };
 
+  const snapshot = (cache: string, commit: string) => join(cache, cacheFolder, 'snapshots', commit);
+
+  /** The folder of a commit, where it has this file: what belongs to a commit never changes. */
+  async function ofCommit(path: string): Promise<Files | null> {
+    if (!/^[0-9a-f]{40}$/.test(revision)) return null;
+    const there = folder(snapshot((await settled()).settings.cache, revision));
+    return (await there.size(path)) === null ? null : there;
+  }
+
   async function openRevision(): Promise<Revision> {
     const of = await settled();
     const { cache, offline, endpoint } = of.settings;
-    const root = join(cache, cacheFolder);
-    const snapshot = (commit: string) => join(root, 'snapshots', commit);
-    const kept = async (why: string): Promise<Revision> => {
-      const commit = await readFile(join(root, 'refs', revision), 'utf8').then(
+    const ref = join(cache, cacheFolder, 'refs', revision);
+    const kept = async (why: string): Promise<Revision | null> => {
+      alone = why;
+      const commit = await readFile(ref, 'utf8').then(
         (text) => text.trim(),
         () => revision,
       );
-      const place = snapshot(commit);
-      return (await isThere(place))
-        ? { place, said: null }
-        : fail('HUB_MISSING', 'hub', `${name} is not in ${cache}, and ${why}`, 'Fetch it once with a network, or correct the path.');
+      const place = snapshot(cache, commit);
+      return (await isThere(place)) ? { place, said: null } : null;
     };
-    if (offline) return kept('HF_HUB_OFFLINE is set');
+    const absent = (why: string): never => fail('HUB_MISSING', 'hub', `${name} is not in ${cache}, and ${why}`, fetching(name));
+    const unset = 'HF_HUB_OFFLINE is set';
+    if (offline) return (await kept(unset)) ?? absent(unset);
+    let said: Listing;
     try {
-      const said = await listing(of);
-      if (said.commit !== revision) await put(join(root, 'refs', revision), (path) => writeFile(path, said.commit));
-      return { place: snapshot(said.commit), said };
+      said = await listing(of);
     } catch (error) {
-      if (!(error instanceof Unreachable)) throw error;
-      const found = await kept(`${endpoint} cannot be reached: ${error.message}`);
-      note?.(`${endpoint} cannot be reached (${error.message}): what is kept of ${name} is used`);
+      const isAway = error instanceof Unreachable;
+      if (!isAway && !(error instanceof SteploomError)) throw error;
+      const why = isAway ? `${endpoint} cannot be reached (${error.message})` : error.problems[0].what;
+      const found = await kept(why);
+      if (!found) {
+        if (isAway) absent(why);
+        throw error;
+      }
+      note?.([`${why}: what is kept of ${name} is used`, movedTo(name)].filter(Boolean).join('. '));
       return found;
     }
+    if (said.commit !== revision) await put(ref, (path) => writeFile(path, said.commit));
+    return { place: snapshot(cache, said.commit), said };
   }
 
   const addressOf = (endpoint: string, commit: string, path: string) =>
@@ -112,6 +133,7 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
 
   /** Part of a file that is not here; null where it is, or is nowhere. */
   async function part(path: string, from: number, to: number): Promise<Uint8Array | null> {
+    if (await ofCommit(path)) return null;
     const { place, said } = await open();
     const file = said?.files.get(path);
     if (!said || !file || (await folder(place).size(path)) === file.size) return null;
@@ -121,6 +143,8 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
 
   /** The folder that holds a file, once it is there; null where there is none. */
   async function have(path: string): Promise<Files | null> {
+    const kept = await ofCommit(path);
+    if (kept) return kept;
     const { place, said } = await open();
     const there = folder(place);
     const has = await there.size(path);
@@ -146,8 +170,13 @@ export function hub(name: string, options: HubOptions = {}): HubFiles {
 
   return {
     where: name,
+    get ifMissing() {
+      return alone === null ? undefined : `Only what is kept of it is used, since ${alone}. ${fetching(name)}`;
+    },
     read: async (path) => (await have(path))?.read(path) ?? null,
     async size(path) {
+      const kept = await ofCommit(path);
+      if (kept) return kept.size(path);
       const { place, said } = await open();
       return said ? (said.files.get(path)?.size ?? null) : folder(place).size(path);
     },

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { fail } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { type Files, readJson, writeTogether } from './files.js';
 
 /**

@@ -1,4 +1,4 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
+import type { Tensor4D } from '../../../core/tf.js';
 import type { NoiseSchedule } from '../../models/stable-diffusion/noise-schedule.js';
 import { decompose } from './decompose.js';
 import type { Walk } from './sampler.js';

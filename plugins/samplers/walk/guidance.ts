@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
+import type { Tensor4D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 
 /**
  * Classifier-free guidance (Ho and Salimans 2022): `both` holds predictions of the same samples, first without what is wanted, then with it.

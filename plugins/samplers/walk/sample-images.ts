@@ -1,6 +1,6 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
-import * as tf from '@tensorflow/tfjs';
 import { makeContext, type Random, refuseInvalid, type Tensors } from '../../../core/index.js';
+import type { Tensor4D } from '../../../core/tf.js';
+import * as tf from '../../../core/tf.js';
 import type { TextToImage } from '../../models/stable-diffusion/text-to-image.js';
 import { guided } from './guidance.js';
 import { checkSampling, checkSize, type SampleOptions, sizeOf } from './sample-options.js';

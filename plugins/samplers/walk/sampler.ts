@@ -1,5 +1,5 @@
-import type { Tensor4D } from '@tensorflow/tfjs';
 import { defineRole } from '../../../core/index.js';
+import type { Tensor4D } from '../../../core/tf.js';
 import type { NoiseSchedule } from '../../models/stable-diffusion/noise-schedule.js';
 
 /** A sampler's walk from noise to image. `step` is told what the model predicted and returns the next, less noisy sample. */

@@ -28,7 +28,7 @@ export interface EmojiOptions {
    * place of wandb and comet_ml give tensorboard: both read its files. Default: none.
    */
   readonly reportTo?: readonly ('csv' | 'tensorboard' | 'mlflow' | 'all' | 'none')[] | undefined;
-  /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
+  /** The folder of TensorBoard’s files, below output_dir where it is no absolute path. Default: tensorboard. */
   readonly loggingDir?: string | undefined;
   /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
   readonly checkpointingSteps?: number | undefined;

@@ -28,7 +28,7 @@ export interface TextToImageOptions {
    * place of wandb and comet_ml give tensorboard: both read its files. Default: none.
    */
   readonly reportTo?: readonly ('csv' | 'tensorboard' | 'mlflow' | 'all' | 'none')[] | undefined;
-  /** The folder of TensorBoard’s files, below output_dir. Default: tensorboard. */
+  /** The folder of TensorBoard’s files, below output_dir where it is no absolute path. Default: tensorboard. */
   readonly loggingDir?: string | undefined;
   /** Save a checkpoint every so many steps, and when the run ends. Default: 500. */
   readonly checkpointingSteps?: number | undefined;
@@ -125,7 +125,7 @@ export interface TextToImageOptions {
   readonly captionPrefix?: string | undefined;
   /** Show the parts of a caption, between commas, in another order each epoch. Default: false. */
   readonly shuffleCaption?: boolean | undefined;
-  /** So many parts at a caption’s beginning stay where they are. Default: 0. */
+  /** So many parts at a caption’s beginning, behind the prefix, stay where they are. Default: 0. */
   readonly keepTokens?: number | undefined;
   /**
    * Folders in the folder that are named as "10_sks dog" say how often an epoch shows their images, and what those show

@@ -1,9 +1,10 @@
 // One way of training: LoRA of rank 16 on the attention of a denoiser with random weights, AdamW, clipping. Prints one line of JSON.
 //   node test/bench/unet/lora-step.mjs '{"model":"sd15","batch":4,"precision":"fp16","checkpointing":false,"device":"webgpu","scale":1,"steps":16}'
 // With "driver":"null" nothing is computed: see lora-step-host.mjs.
-import * as tf from '@tensorflow/tfjs';
+
 import { create, globals } from 'webgpu';
 import { compose, MODEL, OBJECTIVE, run, seededRandom, Trainer } from '../../../dist/core/index.js';
+import * as tf from '../../../dist/core/tf.js';
 import { operation } from '../../../dist/plugins/devices/compute/contract.js';
 import { normalsOf } from '../../../dist/plugins/devices/compute/normals.js';
 import { squaredErrors } from '../../../dist/plugins/devices/compute/squared-errors.js';

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { DATA, type Plugin, type Source, Trainer } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { cpu } from '../../../plugins/devices/cpu.js';
 import { examples, smallRun, stopAfter, weightsRecorder } from '../../support/small-run.js';

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import {
   backward,
@@ -13,6 +12,7 @@ import {
   weightsOf,
 } from '../../../core/index.js';
 import { momentsOf } from '../../../core/run/memory.js';
+import * as tf from '../../../core/tf.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { squaredErrors } from '../../../plugins/devices/compute/squared-errors.js';
 import { accumulation } from '../../../plugins/gradients/accumulation.js';

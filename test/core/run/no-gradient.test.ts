@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { compose, MODEL, type Plugin, run, Trainer } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { cpu } from '../../../plugins/devices/cpu.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';

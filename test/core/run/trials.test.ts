@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { type BatchTrial, DEVICE, fail, OBJECTIVE, type Plugin, Trainer } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { nonFiniteGuard } from '../../../plugins/gradients/non-finite-guard.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { smallRun, squaredError } from '../../support/small-run.js';

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   backward,
@@ -13,6 +12,7 @@ import {
   type TensorData,
   weightsOf,
 } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { mergeLora } from '../../../plugins/adapters/lora/merge.js';
 import { loraModules, loraPaths, withLora } from '../../../plugins/adapters/lora/modules.js';
 import { readLora, writeLora } from '../../../plugins/adapters/lora/serialize.js';

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { type Batch, type Host, seededRandom } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { augmentation } from '../../../plugins/data/augmentation.js';
 
 test('a mask is mirrored with its picture', () => {

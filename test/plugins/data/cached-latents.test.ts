@@ -2,10 +2,10 @@ import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Tensor4D } from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AnyPlugin, compose, type Model, type Plugin, run, Trainer } from '../../../core/index.js';
+import type { Tensor4D } from '../../../core/tf.js';
 import { lora } from '../../../plugins/adapters/lora.js';
 import { cachedLatents } from '../../../plugins/data/cached-latents.js';
 import { imageFolder } from '../../../plugins/data/image-folder.js';

@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Problems, type Source, seededRandom } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { imageFolder } from '../../../plugins/data/image-folder.js';
 
 let folder: string;

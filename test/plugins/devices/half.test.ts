@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, compose, run, seededRandom, type Tensor, type Tensors, Trainer } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { tryDevice } from '../../../plugins/devices/choice/candidates.js';
 import { geglu, silu } from '../../../plugins/devices/compute/activations.js';

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { backward, seededRandom, type Tensor, type Tensors } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { geglu, gelu, quickGelu, silu } from '../../../plugins/devices/compute/activations.js';
 import { attention } from '../../../plugins/devices/compute/attention.js';
 import { operation } from '../../../plugins/devices/compute/contract.js';

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { seededRandom } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { type Program, tensorArithmetic } from '../../../plugins/devices/compute/program.js';
 import { total } from '../../../plugins/devices/compute/reduce.js';
 import { applyUpdate } from '../../../plugins/devices/compute/update.js';

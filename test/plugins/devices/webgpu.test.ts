@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
+import * as tf from '../../../core/tf.js';
 import { tryDevice } from '../../../plugins/devices/choice/candidates.js';
 import { silu } from '../../../plugins/devices/compute/activations.js';
 import { sumOfSquares } from '../../../plugins/devices/compute/reduce.js';

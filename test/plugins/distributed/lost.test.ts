@@ -23,7 +23,6 @@ async function under(
 describe.skipIf(!first)('under every launcher', () => {
   test.each([
     ['throw', /rank 1 of 2: error HOOK_THREW .*the fault of this test.*rank 1 of 2: {2}at \S+:\d+/s],
-    ['kill', /./],
     ['exit', /rank 1 of 2: error RANK_LOST.*ended before the run did/],
   ])('a rank that goes by %s ends the job', async (kind, said) => {
     await under(found, { steps: 100_000, fault: { rank: 1, step: 20, kind } }, (code, output) => {
@@ -31,6 +30,21 @@ describe.skipIf(!first)('under every launcher', () => {
       expect(output).toMatch(said);
     });
   });
+
+  // One job of eight at a time.
+  test.each(found.map((launcher) => [launcher.name, launcher] as const))(
+    'of eight the one that is killed is named, by the launcher or by us, and the job ends: %s',
+    async (_, launcher) => {
+      const { code, output } = await ranks(launcher, 8, {
+        out: await folder(),
+        steps: 100_000,
+        fault: { rank: 5, step: 20, kind: 'kill' },
+      });
+      expect(code).not.toBe(0);
+      expect(output).toMatch(/process rank 5 .*signal 9|RANK_LOST \(mpi\): rank 5 ended before the run did/);
+      expect(output).not.toMatch(/rank [0-46-7] ended before/);
+    },
+  );
 
   // How it is found is the watchdog's own affair, how the job is ended the library's: two of the four on each further make.
   test.each([
@@ -42,6 +56,7 @@ describe.skipIf(!first)('under every launcher', () => {
     const makes = (kind === 'hang') === (rank === 1) ? found : [first];
     await under(makes, { steps: 100_000, timeout: 2, fault: { rank, step: 20, kind } }, (code, output) => {
       expect(output).toMatch(said);
+      expect(output).not.toMatch(/ended before the run did/);
       expect(code, output).not.toBe(0);
     });
   });

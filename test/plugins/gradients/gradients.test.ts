@@ -1,9 +1,9 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { type Plugin, SteploomError, Trainer } from '../../../core/index.js';
+import type * as tf from '../../../core/tf.js';
 import { clipping } from '../../../plugins/gradients/clipping.js';
 import { nonFiniteGuard } from '../../../plugins/gradients/non-finite-guard.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';

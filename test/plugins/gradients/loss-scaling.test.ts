@@ -1,6 +1,6 @@
-import type * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { type Plugin, Trainer } from '../../../core/index.js';
+import type * as tf from '../../../core/tf.js';
 import { clipping } from '../../../plugins/gradients/clipping.js';
 import { lossScaling } from '../../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../../plugins/gradients/non-finite-guard.js';

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import { type Batch, makeContext, seededRandom, weightsOf } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { buildTextToImage } from '../../../plugins/models/stable-diffusion/build.js';
 import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
 import { denoising } from '../../../plugins/objectives/denoising.js';

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import type { Batch } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { accuracy, topK } from '../../../plugins/objectives/losses/metrics.js';
 import { supervisedObjective as objective, type SupervisedObjectiveOptions } from '../../../plugins/objectives/supervised-objective.js';
 import { use } from '../../support/devices.js';

@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { compose, type FinishedRecord, OBJECTIVE, type Plugin, run, Trainer } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { wasm } from '../../../plugins/devices/wasm.js';
 import { textToImageModel } from '../../../plugins/models/text-to-image-model.js';

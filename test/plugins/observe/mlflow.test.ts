@@ -156,6 +156,17 @@ test('what a server refuses is said once, and no run ends of it', async () => {
     expect(await tracked('wrong', { settings: { ...settings, runId: 'run-9' } })).toEqual([
       expect.stringMatching(/RESOURCE_DOES_NOT_EXIST.*nothing more/),
     ]);
+
+    // A file that it cannot keep: it is given up, and what is behind it comes.
+    server.instead = (_, response, path) => path.startsWith('mlflow-artifacts') && Boolean(response.writeHead(500).end());
+    const into = join(folder, 'fileless');
+    await mkdir(into);
+    await writeFile(join(into, 'pytorch_lora_weights.safetensors'), 'the adapter');
+    expect(await tracked('fileless', { settings, folder: into, pause: 0.001, patience: 30 })).toEqual([
+      expect.stringMatching(/answers 500: what there is to log is kept/),
+      expect.stringMatching(/answers 500 to pytorch_lora_weights.safetensors, 6 times: it is not sent$/),
+    ]);
+    expect((await server.runs('Default')).map(({ status }) => status)).toEqual(['FINISHED', 'FINISHED']);
   } finally {
     await server.close();
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test, vi } from 'vitest';
 import { type Optimizer, type Parameter, type State, seededRandom } from '../../../core/index.js';
+import * as tf from '../../../core/tf.js';
 import { registerOperations } from '../../../plugins/devices/compute/contract.js';
 import { BLOCK_SIZE, SIGNED, UNSIGNED } from '../../../plugins/devices/compute/dynamic-map.js';
 import { adafactor } from '../../../plugins/optimizers/adafactor.js';

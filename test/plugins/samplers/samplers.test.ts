@@ -1,6 +1,6 @@
 import { gunzipSync } from 'node:zlib';
-import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import * as tf from '../../../core/tf.js';
 import { type NoiseConfig, noiseSchedule } from '../../../plugins/models/stable-diffusion/noise-schedule.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../../plugins/samplers/dpm-solver-plus-plus.js';

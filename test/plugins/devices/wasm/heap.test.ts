@@ -1,6 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { Trainer } from '../../../../core/index.js';
+import * as tf from '../../../../core/tf.js';
 import { install } from '../../../../plugins/devices/wasm/backend.js';
 import { heapError } from '../../../../plugins/devices/wasm/heap.js';
 import { wasm } from '../../../../plugins/devices/wasm.js';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
+import * as tf from '../../../../core/tf.js';
 import { installedIn } from '../../../../plugins/devices/compute/installed.js';
 import type { CompileWork } from '../../../../plugins/devices/webgpu/compile-worker.js';
 import { compileAll } from '../../../../plugins/devices/webgpu/compiled-ahead.js';

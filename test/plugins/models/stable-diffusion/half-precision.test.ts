@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import {
   backward,
@@ -12,6 +11,7 @@ import {
   Trainer,
   weightsOf,
 } from '../../../../core/index.js';
+import * as tf from '../../../../core/tf.js';
 import { mergeLora } from '../../../../plugins/adapters/lora/merge.js';
 import { withLora } from '../../../../plugins/adapters/lora/modules.js';
 import { tryDevice } from '../../../../plugins/devices/choice/candidates.js';

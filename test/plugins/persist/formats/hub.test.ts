@@ -1,8 +1,11 @@
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { seededRandom } from '../../../../core/index.js';
+import { readJson } from '../../../../plugins/persist/formats/files.js';
 import { hubSettings } from '../../../../plugins/persist/formats/hub/settings.js';
 import { hub, isHubName } from '../../../../plugins/persist/formats/hub.js';
 import { COMMIT, type HubServer, hubServer, keyOf, send } from '../../../support/hub-server.js';
@@ -62,21 +65,28 @@ test('a file is fetched when it is read, into the cache as Python’s library la
   ]);
 
   server.asked.length = 0;
-  expect((await all(await opened({}, COMMIT))).equals(large.content)).toBe(true);
+  // Of a commit the hub is asked only for what is missing.
+  const commit = await opened({}, COMMIT);
+  expect([(await all(commit)).equals(large.content), await commit.size('model_index.json')]).toEqual([true, 8]);
+  expect(server.asked).toEqual([]);
+  expect(await commit.size('unet/never asked.safetensors')).toBe(1);
   expect(server.asked).toEqual([`/api/models/${NAME}/revision/${COMMIT}`, ...listed.slice(1)]);
 });
+
+/** What Python's library leaves of a repository of which one file was fetched. */
+async function keepOne(place = root()): Promise<void> {
+  const blobs = join(place, 'blobs');
+  for (const path of [blobs, join(place, 'refs'), join(place, 'snapshots', COMMIT, 'unet')]) await mkdir(path, { recursive: true });
+  await writeFile(join(place, 'refs', 'main'), COMMIT);
+  await writeFile(join(blobs, keyOf(large)), large.content);
+  await symlink(`../../../blobs/${keyOf(large)}`, join(place, 'snapshots', COMMIT, 'unet', 'weights.safetensors'));
+}
 
 test('without the hub, what is in the cache is used', async () => {
   await expect((await opened({ HF_HUB_OFFLINE: '1' })).size('x')).rejects.toThrow(
     /HUB_MISSING.*is not in .*hub, and HF_HUB_OFFLINE is set/,
   );
-  // As Python's library leaves it.
-  await mkdir(join(root(), 'blobs'), { recursive: true });
-  await mkdir(join(root(), 'refs'));
-  await mkdir(join(root(), 'snapshots', COMMIT, 'unet'), { recursive: true });
-  await writeFile(join(root(), 'refs', 'main'), COMMIT);
-  await writeFile(join(root(), 'blobs', keyOf(large)), large.content);
-  await symlink(`../../../blobs/${keyOf(large)}`, join(root(), 'snapshots', COMMIT, 'unet', 'weights.safetensors'));
+  await keepOne();
   for (const [env, revision] of [
     [{ HF_HUB_OFFLINE: 'true' }, undefined],
     [{ HF_HUB_OFFLINE: '1' }, COMMIT],
@@ -86,11 +96,43 @@ test('without the hub, what is in the cache is used', async () => {
     expect((await all(files)).equals(large.content)).toBe(true);
     expect(server.asked.filter((path) => !path.startsWith('/api'))).toEqual([]);
   }
+  await expect(readJson(await opened({ HF_HUB_OFFLINE: '1' }), 'model_index.json')).rejects.toThrow(
+    /FILE_MISSING.*a\.model\/model_index\.json is missing.*Only what is kept of it is used, since HF_HUB_OFFLINE is set\. Fetch it once with a network/,
+  );
+  const settings = await hubSettings({ HF_HOME: home, HF_HUB_OFFLINE: '1' });
+  await expect(hub('runwayml/stable-diffusion-inpainting', { settings }).size('x')).rejects.toThrow(
+    /HUB_MISSING.*HF_HUB_OFFLINE is set.*It has moved: give stable-diffusion-v1-5\/stable-diffusion-inpainting\./,
+  );
   await server.close();
   const alone = await opened();
   expect((await all(alone)).equals(large.content)).toBe(true);
   expect([await alone.size('model_index.json'), await alone.read('model_index.json')]).toEqual([null, null]);
+  await expect(alone.range('model_index.json', 0, 1)).rejects.toThrow(/FILE_MISSING.*Only what is kept.*cannot be reached/);
   expect(notes).toEqual([expect.stringMatching(/cannot be reached \(.*\): what is kept of some-one\/a\.model is used/)]);
+});
+
+test('what is kept is used where the hub refuses, no longer has it, or fails, and why is said once', async () => {
+  await keepOne();
+  for (const [status, code, why] of [
+    [
+      401,
+      'RepoNotFound',
+      /^there is no folder some-one\/a\.model here, and no model of that name on http.*: what is kept of some-one\/a\.model is used$/,
+    ],
+    [404, 'RevisionNotFound', /^some-one\/a\.model has no revision main: what is kept/],
+    [403, 'GatedRepo', /is gated: what is kept/],
+    [401, '', /refuses some-one\/a\.model \(401\): what is kept/],
+    [429, '', /answers 429 for some-one\/a\.model, 5 times: what is kept/],
+    [503, '', /answers 503/],
+  ] as const) {
+    server.instead = (_, response) => Boolean(response.writeHead(status, { 'X-Error-Code': code }).end());
+    const files = await opened();
+    expect((await all(files)).equals(large.content)).toBe(true);
+    expect(await files.size('model_index.json')).toBeNull();
+    expect(notes).toEqual([expect.stringMatching(why)]);
+  }
+  // Of another revision nothing is kept.
+  await expect((await opened({}, 'v9')).size('x')).rejects.toThrow(/HUB_FAILED.*answers 503/);
 });
 
 test('a connection that breaks at any byte is opened again where it broke; a server without ranges sends all again', async () => {
@@ -153,6 +195,46 @@ test('two at once fetch a file once', async () => {
   expect(server.asked.filter((asked) => asked.startsWith('store'))).toHaveLength(1);
 });
 
+test('of two processes on one cache one is killed in the middle: the other goes on where it was, and the next finds all', async () => {
+  const script = fileURLToPath(new URL('../../../support/fetch-from-hub.mjs', import.meta.url));
+  const started = () => {
+    const env = { ...process.env, HF_HOME: home, HF_ENDPOINT: server.endpoint };
+    const child = spawn(process.execPath, [script, NAME, 'unet/weights.safetensors'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const said: string[] = [];
+    const begun = new Promise<void>((resolve) =>
+      child.stdout.on('data', (text) => {
+        said.push(String(text));
+        resolve();
+      }),
+    );
+    return { child, begun, ended: new Promise<string>((resolve) => child.once('close', (code) => resolve(`${code} ${said.join('')}`))) };
+  };
+  const unfinished = join(root(), 'blobs', `${keyOf(large)}.steploom.incomplete`);
+  const size = () =>
+    stat(unfinished).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  server.insteadOfStore = (_, response) => {
+    // The first never gets the rest.
+    server.insteadOfStore = () => false;
+    response.writeHead(200, { 'Content-Length': large.content.byteLength });
+    response.write(large.content.subarray(0, 100_000));
+    return true;
+  };
+  const first = started();
+  await first.begun;
+  while ((await size()) < 100_000) await new Promise((goOn) => setTimeout(goOn, 5));
+  const second = started();
+  await second.begun;
+  first.child.kill('SIGKILL');
+  expect(await first.ended).toMatch(/^null fetching/);
+  expect(await second.ended).toMatch(new RegExp(`^0 fetching[^]*\\n${keyOf(large)}\\n$`));
+  expect((await all(await opened())).equals(large.content)).toBe(true);
+  expect(server.asked.filter((asked) => asked.startsWith('store'))).toEqual(['store', 'store bytes=100000-']);
+  expect(await readdir(join(root(), 'blobs'))).toEqual([keyOf(large)]);
+});
+
 test('what the hub has against it is said, with what to do', async () => {
   const answer = (status: number, code?: string) => {
     server.instead = (_, response) => {
@@ -186,13 +268,18 @@ test('what the hub has against it is said, with what to do', async () => {
   expect(await said()).toMatch(/HUB_FAILED.*does not list the files/);
 
   // One that is busy for a while is waited for, as long as it says.
-  let busy = 2;
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.UTC(2026, 0, 1) });
+  const waits = ['7', 'Thu, 01 Jan 2026 00:05:00 GMT', '86400', 'soon'];
   const pauses: number[] = [];
-  server.instead = (_, response) => busy-- > 0 && Boolean(response.writeHead(429, { 'Retry-After': '7' }).end());
+  const said429: string[] = [];
+  server.instead = (_, response) => waits.length > 0 && Boolean(response.writeHead(429, { 'Retry-After': waits.shift() }).end());
   const settings = await hubSettings({ HF_HOME: home, HF_ENDPOINT: server.endpoint });
-  const patient = hub(NAME, { settings, pause: async (seconds) => void pauses.push(seconds) });
+  const pause = async (seconds: number) => void pauses.push(seconds);
+  const patient = hub(NAME, { settings, pause, note: (what) => said429.push(what) });
   expect(await patient.size('model_index.json')).toBe(8);
-  expect(pauses).toEqual([7, 7]);
+  vi.useRealTimers();
+  expect(pauses).toEqual([7, 300, 600, 8]);
+  expect(said429).toEqual([300, 600].map((s) => `${server.endpoint} answers 429 for ${NAME}: it is asked again in ${s} s`));
 
   await expect(hub(NAME, { settings, revision: 'v9' }).size('x')).rejects.toThrow(/HUB_MISSING.*has no revision v9/);
   await expect(hub('runwayml/stable-diffusion-v1-5', { settings }).size('x')).rejects.toThrow(

@@ -20,12 +20,13 @@ test('UTF-8 with and without a mark, and UTF-16 by its mark, are the same text',
 });
 
 test('other encodings are not guessed', () => {
-  // "Käfer" in latin-1, "猫" in GBK, a UTF-8 sequence that is cut off, and half a surrogate pair.
+  // "Käfer" in latin-1, "猫" in GBK, a UTF-8 sequence that is cut off, half a surrogate pair, and UTF-16 without its mark.
   for (const bytes of [
     [0x4b, 0xe4, 0x66],
     [0xc3, 0xa8, 0xb2],
     [0xe7, 0x8c],
     [0xff, 0xfe, 0x00, 0xd8],
+    [0x74, 0x00, 0x68, 0x00, 0x65, 0x00],
   ])
     expect(decodeText(Uint8Array.from(bytes)), String(bytes)).toBeNull();
 });

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
+import * as tf from '../../../../core/tf.js';
 import { refuseRuined, ruinedAmong } from '../../../../plugins/persist/weights/finite.js';
 
 const data = (...values: number[]) => ({ dtype: 'float32' as const, shape: [values.length], data: Float32Array.from(values) });
