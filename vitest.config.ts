@@ -3,19 +3,29 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Files that take long: one that begins last would keep a processor waiting for it. */
 const LONG = [
-  'ranks',
   'every-plugin',
-  'bench',
-  'kill',
   'lost',
-  'launch',
+  'bench',
+  'ranks',
   'cli',
-  'pipelines',
-  'types',
-  'watchdog',
-  'signals',
   'parity',
+  'launch',
+  'kill',
+  'package',
   'half-precision',
+  'supervised',
+  'scripts',
+  'graph-capture',
+  'browser-example',
+  'types',
+  'optimizers',
+  'ui',
+  'faults',
+  'signals',
+  'kernels',
+  'explain',
+  'image-folder',
+  'cached-latents',
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -41,7 +51,14 @@ const THREADS = [
   'test/presets/supervised.test.ts',
 ];
 
-const project = (name: string, include: string[], exclude: string[] = []) => ({ extends: true as const, test: { name, include, exclude } });
+const project = (
+  name: string,
+  include: string[],
+  { exclude = [], setupFiles = [] }: { exclude?: string[]; setupFiles?: string[] } = {},
+) => ({
+  extends: true as const,
+  test: { name, include, exclude, setupFiles },
+});
 
 export default defineConfig({
   test: {
@@ -49,7 +66,10 @@ export default defineConfig({
       project('fresh', FRESH),
       project('heap', HEAP),
       project('threads', THREADS),
-      project('all others', ['test/**/*.test.ts'], [...FRESH, ...HEAP, ...THREADS]),
+      project('all others', ['test/**/*.test.ts'], {
+        exclude: [...FRESH, ...HEAP, ...THREADS],
+        setupFiles: ['test/support/one-thread.ts'],
+      }),
     ],
     testTimeout: 120_000,
     hookTimeout: 120_000,

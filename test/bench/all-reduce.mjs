@@ -1,9 +1,9 @@
 // Time of a 64 MB all-reduce through steploom, in a heap of WebAssembly, beside mpi4py's on the same MPI; in turns of one run.
-//   npm run build && node test/bench/all-reduce.mjs [mpirun] [python with mpi4py, or - for none] [processes] [megabytes]
+//   npm run build && node test/bench/all-reduce.mjs [mpirun] [python with mpi4py, or - for none] [processes] [megabytes] [turns]
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const [mpirun = 'mpirun', python = 'python3', processes = '2', megabytes = '64'] = process.argv.slice(2);
+const [mpirun = 'mpirun', python = 'python3', processes = '2', megabytes = '64', turns = '3'] = process.argv.slice(2);
 const bytes = Number(megabytes) << 20;
 const self = fileURLToPath(import.meta.url);
 
@@ -59,9 +59,9 @@ const sides = [
   ...(python === '-' ? [] : [['mpi4py', python, '-c', theirs]]),
 ];
 const rows = [];
-for (let turn = 0; turn < 3; turn++) {
+for (let turn = 0; turn < turns; turn++) {
   rows.push(sides.map(([, ...command]) => time(...command)));
   console.log(sides.map(([name], k) => `${name} ${rows[turn][k].toFixed(1)} ms`).join(', '));
 }
-const middle = (k) => rows.map((row) => row[k]).sort((a, b) => a - b)[1];
+const middle = (k) => rows.map((row) => row[k]).sort((a, b) => a - b)[Math.floor(rows.length / 2)];
 if (sides.length > 1) console.log(`steploom to mpi4py: ${(middle(0) / middle(1)).toFixed(2)}`);

@@ -5,27 +5,24 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeContext, seededRandom, Trainer } from '../../dist/core/index.js';
 import * as tf from '../../dist/core/tf.js';
-import { cachedLatents, ddim } from '../../dist/plugins/index.js';
+import { cachedLatents, ddim, folder } from '../../dist/plugins/index.js';
+import { pictureSizes } from '../../dist/plugins/models/stable-diffusion/picture-sizes.js';
+import { emojiBaseFolder } from '../../dist/presets/common/package-root.js';
 import { emojiData, STYLE_SPLIT } from '../../dist/presets/emoji/data.js';
 import { emojiFigures } from '../../dist/presets/emoji/figures.js';
 import { galleriesOf } from '../../dist/presets/emoji/judge.js';
 import { renderEmoji, splitEmoji } from '../../dist/presets/emoji/noto.js';
 import { emojiOptions } from '../../dist/presets/emoji.js';
 import { emoji } from '../../dist/presets/index.js';
+import { wordsAndOptions } from './options.mjs';
 
-const SIDE = 128;
 const ARTIST = '@iconify-json/fluent-emoji-high-contrast';
-const words = process.argv.slice(2);
-const [captions = 24, steps = 250, device = 'auto'] = words.filter((word) => !word.startsWith('--'));
-const more = Object.fromEntries(
-  words.flatMap((word) => {
-    const [, name, value] = /^--(\w+)=(.*)$/.exec(word) ?? [];
-    return name ? [[name, JSON.parse(value)]] : [];
-  }),
-);
+const { words, options: more } = wordsAndOptions(process.argv.slice(2));
+const [captions = 24, steps = 250, device = 'auto'] = words;
 const outputDir = join(tmpdir(), `steploom-artist-style-${process.pid}`);
 const options = { device, maxTrainSteps: Number(steps), lrWarmupSteps: Math.min(10, Number(steps)), outputDir, ...more };
 
+const { usual: SIDE } = await pictureSizes(folder(options.pretrainedModelNameOrPath ?? emojiBaseFolder()));
 const [known, theirs] = [await renderEmoji('icons', SIDE), await renderEmoji('all', SIDE, ARTIST)];
 const inBoth = new Set(theirs.map(({ name }) => name));
 // The same names, split as the main job splits them: by Noto's categories.
@@ -72,7 +69,7 @@ const { numInferenceSteps, guidanceScale } = emojiOptions.parse(options);
 await new Trainer(
   preset
     .without('emoji-figures', 'cached-latents')
-    .with(cachedLatents(emojiData(asDrawn(train), SIDE, 8)), autoencoder)
+    .with(cachedLatents(emojiData(asDrawn(train).slice(0, options.limitItems), SIDE, 8)), autoencoder)
     .with(
       emojiFigures({
         outputDir,

@@ -45,6 +45,7 @@ export const plugins = () => [
   ),
   { name: 'emoji-figures' },
   { name: 'save-model' },
+  { name: 'checkpoint' },
   { name: 'summary' },
   probe,
 ];

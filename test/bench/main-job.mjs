@@ -1,6 +1,6 @@
 // The main job's three kinds of work, in turns that arguments ask for, or lines on standard input: `step N`, `sample N` (steps of a guided walk), `decode N` (times).
 // Each is answered by the milliseconds of each, as JSON. main_job.py alternates it with PyTorch.
-//   npm run build && node test/bench/main-job.mjs wasm 'step 8' 'sample 8' 'decode 4'
+//   npm run build && node test/bench/main-job.mjs wasm 'step 8' 'sample 8' 'decode 4' [--option=value ...]       options as of the preset emoji, in JSON
 import { mkdtempSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,9 +9,14 @@ import * as tf from '../../dist/core/tf.js';
 import { ddim } from '../../dist/plugins/index.js';
 import { sampleImages } from '../../dist/plugins/samplers/walk/sample-images.js';
 import { emoji } from '../../dist/presets/index.js';
+import { wordsAndOptions } from './options.mjs';
 
+const {
+  words: [device = 'wasm', ...turns],
+  options,
+} = wordsAndOptions(process.argv.slice(2));
 /** Pictures in a batch of steps; what is drawn and decoded at once is the same. */
-const PICTURES = 8;
+const PICTURES = options.trainBatchSize ?? 8;
 
 /** Waits, the whole process does: nothing of it runs while the other's turn is measured. */
 function line() {
@@ -24,7 +29,6 @@ function line() {
   }
 }
 const answer = (times) => process.stdout.write(`${JSON.stringify(times.map((ms) => Number(ms.toFixed(2))))}\n`);
-const turns = process.argv.slice(3);
 const fromArguments = turns.length > 0;
 const asked = () => {
   const [what, count] = (fromArguments ? (turns.shift() ?? '') : line()).split(' ');
@@ -92,10 +96,11 @@ const clock = {
 };
 const outputDir = mkdtempSync(join(tmpdir(), 'steploom-main-job-'));
 const preset = await emoji({
-  device: process.argv[2] ?? 'wasm',
+  device,
   outputDir,
   maxTrainSteps: 100_000,
   quiet: true,
+  ...options,
 });
 await new Trainer(preset.without('emoji-figures').with(clock)).train();
 rmSync(outputDir, { recursive: true });

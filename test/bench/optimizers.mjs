@@ -14,7 +14,8 @@ const report = await device(name).setUp();
 console.log(`${report.name}: ${report.detail}`);
 
 const SIZES = Number(process.env.ELEMENTS ?? (gpu ? 1e8 : 4_194_304));
-const shapes = { one: [[SIZES]], many: Array.from({ length: 512 }, () => [4, 320]) };
+const TENSORS = Number(process.env.TENSORS ?? 512);
+const shapes = { one: [[SIZES]], many: Array.from({ length: TENSORS }, () => [4, 320]) };
 const rates = { g: { learningRate: 1e-3, weightDecay: 1e-2 } };
 /** Uniform numbers; a long list repeats its first million, as drawing them takes longer than everything else here. */
 const noise = (shape, scale) =>
@@ -105,7 +106,7 @@ if (name !== 'webgpu') {
 }
 for (const [kind, row] of Object.entries(rows))
   console.log(
-    `${kind === 'one' ? `one tensor of ${SIZES.toLocaleString('en-US')}` : '512 tensors of 4 x 320'}: ${Object.entries(row)
+    `${kind === 'one' ? `one tensor of ${SIZES.toLocaleString('en-US')}` : `${TENSORS} tensors of 4 x 320`}: ${Object.entries(row)
       .map(([what, ms]) => `${what} ${ms.toFixed(2)} ms`)
       .join(', ')}`,
   );

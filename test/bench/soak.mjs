@@ -59,7 +59,7 @@ console.log('   step   tensors    heap resident   files   (MiB)');
 const before = tf.memory().numTensors;
 const { step } = await new Trainer(
   compose(
-    run({ learningRate: 1e-3, steps, warmupSteps: 100 }),
+    run({ learningRate: 1e-3, steps, warmupSteps: Math.min(100, steps) }),
     device('wasm'),
     functionModel({ w, v }, (weights, { x }) => x.matMul(weights.w).relu().matMul(weights.v)),
     arrays(data(64, 0), { batchSize: 8 }),

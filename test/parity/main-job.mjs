@@ -1,33 +1,36 @@
 // The main job's first steps on several devices: losses against the first device's, and time a step. Each device trains in a
 // process of its own, one after the other.
-//   npm run build && node test/parity/main-job.mjs [steps] device device ...
+//   npm run build && node test/parity/main-job.mjs [steps] device device ... [--option=value ...]       options as of the preset emoji, in JSON
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Trainer } from '../../dist/core/index.js';
-import { emoji } from '../../dist/presets/index.js';
+import { wordsAndOptions } from '../bench/options.mjs';
+
+const { words, options } = wordsAndOptions(process.argv.slice(2));
 
 if (process.argv[2] === '--one') {
-  const [, , , device, steps, outputDir] = process.argv;
+  const [, device, steps, outputDir] = words;
+  const [{ Trainer }, { emoji }] = await Promise.all([import('../../dist/core/index.js'), import('../../dist/presets/index.js')]);
   const stop = {
     name: 'stop',
     apply: ({ hooks }) => hooks.onRequest.tap('stop', (asked, { step }) => (step + 1 === Number(steps) ? { ...asked, stop: 1 } : asked)),
   };
-  const preset = (await emoji({ device, loggingSteps: 1, outputDir, quiet: true })).without('emoji-figures').with(stop);
+  const preset = (await emoji({ device, loggingSteps: 1, outputDir, quiet: true, ...options })).without('emoji-figures').with(stop);
   const trainer = new Trainer(preset);
   const { device: name } = await trainer.explain();
   await trainer.train();
   process.stdout.write(`${name}\n`, () => process.exit());
 } else {
-  const [first, ...rest] = process.argv.slice(2);
+  const [first, ...rest] = words;
+  const more = process.argv.slice(2).filter((word) => word.startsWith('--'));
   const counted = /^\d+$/.test(first);
   const steps = counted ? Number(first) : 20;
   const devices = counted ? rest : [first, ...rest];
   const runs = devices.map((device) => {
     const folder = mkdtempSync(join(tmpdir(), 'steploom-'));
-    execFileSync(process.execPath, [fileURLToPath(import.meta.url), '--one', device, String(steps), folder], {
+    execFileSync(process.execPath, [fileURLToPath(import.meta.url), '--one', device, String(steps), folder, ...more], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const log = readFileSync(join(folder, 'log.jsonl'), 'utf8')

@@ -14,9 +14,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
+const run = (command: string, args: string[], cwd: string) =>
+  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
 test('the packed tarball holds what a user needs, installs into an empty folder and trains there', async () => {
-  const run = (command: string, args: string[], cwd: string) =>
-    execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   // dist/ was built before the tests; prepare would build it again under the feet of the others.
   const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], root)) as {
     filename: string;
@@ -156,19 +157,15 @@ test('tfjs-node-gpu that is installed but broken says so, and what Node 23 took 
   expect(fix).toContain('docs/tfjs-node-gpu.md');
   // Several processes of a machine take a GPU each, out of those they may use.
   await writeFile(join(fake, 'index.js'), "throw new Error('GPU ' + process.env.CUDA_VISIBLE_DEVICES + ' is asked for');");
-  const asked = (localRank: number, visible?: string) => {
-    const { CUDA_VISIBLE_DEVICES: _, ...env } = process.env;
-    const script = `import { tfjsNodeGpu } from 'steploom/plugins';
+  const asked = `import { tfjsNodeGpu } from 'steploom/plugins';
+    for (const [localRank, visible] of [[0], [1], [0, '4,6'], [1, '4,6'], [1, '5']]) {
+      if (visible) process.env.CUDA_VISIBLE_DEVICES = visible;
+      else delete process.env.CUDA_VISIBLE_DEVICES;
       const device = tfjsNodeGpu();
-      device.apply({ resolve: () => ({ localRank: ${localRank}, localSize: 2 }) });
-      await device.setUp().catch((error) => console.log(/GPU (\\S+) is asked for/.exec(error.message)[1]));`;
-    return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
-      cwd: folder,
-      encoding: 'utf8',
-      env: visible ? { ...env, CUDA_VISIBLE_DEVICES: visible } : env,
-    }).trim();
-  };
-  expect([asked(0), asked(1), asked(0, '4,6'), asked(1, '4,6'), asked(1, '5')]).toEqual(['0', '1', '4', '6', '5']);
+      device.apply({ resolve: () => ({ localRank, localSize: 2 }) });
+      await device.setUp().catch((error) => console.log(/GPU (\\S+) is asked for/.exec(error.message)[1]));
+    }`;
+  expect(run(process.execPath, ['--input-type=module', '-e', asked], folder).trim().split('\n')).toEqual(['0', '1', '4', '6', '5']);
   // Where only the package for GPUs is there, the processor is tried with it.
   await writeFile(join(fake, 'index.js'), `throw new Error('libcudart.so: cannot open shared object file');`);
   expect(devices('tfjs-node').why).toMatch(/tfjs-node-gpu is installed but does not load \(libcudart/);

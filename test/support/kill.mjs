@@ -13,12 +13,12 @@ import { seededRandom } from '../../dist/core/index.js';
 const script = fileURLToPath(new URL('./rank.mjs', import.meta.url));
 const STEPS = 40;
 
-/** Starts the run; `ended` tells with which code it did. */
-function start(out, processes, launcher, how, more = {}) {
-  const settings = { out, steps: STEPS, window: 2, resume: 'latest', log: true, checkEvery: 0, atEnd: true, oneStore: true, ...more };
+/** Starts runs, one after another in the same processes; `ended` tells with which code they did. */
+function start(outs, processes, launcher, how, more = {}) {
+  const settings = { steps: STEPS, window: 2, resume: 'latest', log: true, checkEvery: 0, atEnd: true, oneStore: true, ...more };
   if (how === 'kill') settings.every = 1;
   else settings.evaluate = 3;
-  const own = [script, JSON.stringify(settings)];
+  const own = [script, JSON.stringify(outs.map((out) => ({ ...settings, out })))];
   const child =
     processes === 1
       ? spawn(process.execPath, own, { stdio: 'ignore' })
@@ -55,18 +55,21 @@ export async function killing({ times, how = 'kill', processes = 1, launcher, se
   const faults = [];
   const steps = [];
   const whole = folder();
-  const undisturbed = start(whole, processes, launcher, how);
+  const undisturbed = start([whole], processes, launcher, how);
   await present(join(whole, `pid-${processes - 1}`));
   const began = performance.now();
   if ((await undisturbed.ended) !== 0) throw new Error('the undisturbed run failed');
   const lasted = performance.now() - began;
   const expected = outcome(whole);
   rmSync(whole, { recursive: true });
+  const outs = [];
+  const at = (k) => `run ${k}, ended after step ${steps[k]}`;
   for (let k = 0; k < times; k++) {
     const out = folder();
     const rank = random.integer(processes);
     const fault = how === 'error' ? { rank, step: random.integer(STEPS), kind: 'break' } : undefined;
-    const { child, ended } = start(out, processes, launcher, how, { fault });
+    outs.push(out);
+    const { child, ended } = start([out], processes, launcher, how, { fault });
     if (!fault) {
       await present(join(out, `pid-${processes - 1}`));
       await new Promise((done) => setTimeout(done, lasted * random.uniform()));
@@ -85,11 +88,13 @@ export async function killing({ times, how = 'kill', processes = 1, launcher, se
       // Ended before the first checkpoint.
     }
     steps.push(Math.max(0, ...found.map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0))));
-    const at = `run ${k}, ended after step ${steps[k]}`;
-    if (fault && (first === 0 || steps[k] !== fault.step)) faults.push(`${at} with ${first}: the error came in step ${fault.step}`);
-    const code = await start(out, processes, launcher, how).ended;
-    if (code !== 0) faults.push(`${at}: resuming ended with ${code}`);
-    else if (outcome(out) !== expected) faults.push(`${at}: it ended with other bytes`);
+    if (fault && (first === 0 || steps[k] !== fault.step)) faults.push(`${at(k)} with ${first}: the error came in step ${fault.step}`);
+  }
+  // All are resumed by one start, which takes longer than what is left of them.
+  const code = await start(outs, processes, launcher, how).ended;
+  if (code !== 0) faults.push(`resuming ended with ${code}`);
+  for (const [k, out] of outs.entries()) {
+    if (code === 0 && outcome(out) !== expected) faults.push(`${at(k)}: it ended with other bytes`);
     const left = readdirSync(join(out, 'store-0')).filter((name) => name.startsWith('.'));
     if (left.length > 0) faults.push(`run ${k}: ${left} was left behind`);
     rmSync(out, { recursive: true });

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PRESETS } from '../../../presets/cli/registry.js';
@@ -28,7 +29,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const small = ['--train_data_dir', 'images', '--device', 'wasm', '--train_batch_size', '2', '--lr_warmup_steps', '0'];
+const small = ['--train_data_dir', 'images', '--device', 'wasm', '--threads', '1', '--train_batch_size', '2', '--lr_warmup_steps', '0'];
+/** A model of pictures of 16 pixels, where it does not matter which one is trained. */
+const pipeline = fileURLToPath(new URL('../../fixtures/pipelines/sd15', import.meta.url));
+const tiny = [...small, '--pretrained_model_name_or_path', pipeline, '--resolution', '16'];
 
 describe('help and faults', () => {
   test('--help is there at every level', async () => {
@@ -91,7 +95,7 @@ describe('help and faults', () => {
       ['train', 'lora-text-to-image', '--train_data_dir', 'images', '--rank', 'x', '--lr_scheduler', 'cosin'],
       /--lr_scheduler is "cosin"[\s\S]*--rank is "x"/,
     ],
-    [['train', 'lora-text-to-image', ...small, '--lora_targets', 'to_z'], /TARGET_UNMATCHED.*to_z/],
+    [['train', 'lora-text-to-image', ...tiny, '--lora_targets', 'to_z'], /TARGET_UNMATCHED.*to_z/],
     [
       ['train', 'lora-text-to-image', '--train_data_dir', 'absent', '--device', 'wasm', '--lr_warmup_steps', '0'],
       /DATA_INVALID.*there is no folder absent/,
@@ -275,7 +279,7 @@ describe('training', () => {
     const args = [
       'train',
       'text-to-image',
-      ...small,
+      ...tiny,
       '--use_ema',
       '--output_dir',
       'whole',
@@ -310,7 +314,7 @@ describe('training', () => {
     await writeFile(join(folder, 'mixed', 'torn.png'), 'no picture');
     await appendFile(join(folder, 'mixed', 'metadata.jsonl'), '\n{"file_name": "torn.png", "text": "torn"}');
     const { code, err } = await steploom(
-      ...['train', 'lora-text-to-image', ...small, '--train_data_dir', 'mixed', '--skip_bad_images', '--validation_data_dir', 'mixed'],
+      ...['train', 'lora-text-to-image', ...tiny, '--train_data_dir', 'mixed', '--skip_bad_images', '--validation_data_dir', 'mixed'],
       // A rate of 0: the held-out loss cannot fall, so that the second evaluation without a better one ends the run.
       ...[
         '--learning_rate',
@@ -365,7 +369,7 @@ describe('training', () => {
       join(folder, 'steploom.config.ts'),
       `type Rate = number;
        const rate: Rate = 5e-4;
-       export default { trainDataDir: 'images', device: 'wasm', train_batch_size: 2, lrWarmupSteps: 0, maxTrainSteps: 9, learningRate: rate, outputDir: 'configured', loggingSteps: 1, quiet: true };
+       export default { trainDataDir: 'images', device: 'wasm', threads: 1, pretrainedModelNameOrPath: ${JSON.stringify(pipeline)}, resolution: 16, train_batch_size: 2, lrWarmupSteps: 0, maxTrainSteps: 9, learningRate: rate, outputDir: 'configured', loggingSteps: 1, quiet: true };
        export const plugins = [{ name: 'halve', apply: ({ hooks }) => hooks.onSchedule.tap('halve', (r) => r / 2) }];`,
     );
     const run = await inOwnProcess(folder, ['train', 'lora-text-to-image', '--config', 'steploom.config.ts', '--max_train_steps', '2']);
@@ -384,7 +388,7 @@ describe('training', () => {
     const { code, out } = await steploom(
       'explain',
       'lora-text-to-image',
-      ...small,
+      ...tiny,
       '--max_train_steps',
       '10',
       '--gradient_accumulation_steps',
@@ -403,7 +407,7 @@ describe('training', () => {
   ] as const)('%s stops, saves, and exits with %i', async (signal, expected) => {
     const child = spawn(
       process.execPath,
-      [CLI, 'train', 'lora-text-to-image', ...small, '--max_train_steps', '100000', '--logging_steps', '1', '--output_dir', signal],
+      [CLI, 'train', 'lora-text-to-image', ...tiny, '--max_train_steps', '100000', '--logging_steps', '1', '--output_dir', signal],
       { cwd: folder },
     );
     let err = '';

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attachLater, SteploomError } from '../../../core/index.js';
@@ -11,6 +12,7 @@ import { loraTextToImage } from '../../../presets/lora-text-to-image.js';
 import { inOwnProcess, inThisProcess } from '../../support/command-line.js';
 
 let folder: string;
+const pipeline = fileURLToPath(new URL('../../fixtures/pipelines/sd15', import.meta.url));
 const steploom = (...args: string[]) => inThisProcess(folder, args);
 
 beforeAll(async () => {
@@ -170,7 +172,7 @@ export const mine = () => ({
     await writeFile(
       join(folder, 'steploom.config.ts'),
       `import { mine } from './my-plugin.js';
-export default { trainDataDir: '.', device: 'cpu', trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: 1, quiet: true };
+export default { trainDataDir: '.', device: 'cpu', pretrainedModelNameOrPath: ${JSON.stringify(pipeline)}, resolution: 16, trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: 1, quiet: true };
 export const plugins = [mine()];
 `,
     );
@@ -222,7 +224,19 @@ export const plugins = [mine()];
 });
 
 test('sample writes over no picture, unless it is asked to', async () => {
-  const draw = (...more: string[]) => steploom('sample', '--prompt', 'a ghost', '--num_inference_steps', '1', '--device', 'wasm', ...more);
+  const draw = (...more: string[]) =>
+    steploom(
+      'sample',
+      '--pretrained_model_name_or_path',
+      pipeline,
+      '--prompt',
+      'a ghost',
+      '--num_inference_steps',
+      '1',
+      '--device',
+      'wasm',
+      ...more,
+    );
   const content = (name: string) => readFile(join(folder, name), 'latin1');
   await writeFile(join(folder, 'mine.png'), 'a picture of mine');
   const refused = await draw('--output', 'mine.png');

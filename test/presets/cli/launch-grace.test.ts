@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+// The tests run at the same time, as they mostly wait.
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'steploom-launch-'));
@@ -15,10 +16,11 @@ afterAll(() => rm(folder, { recursive: true }));
 
 /** `launch` with a script in mpirun's place, stopped as soon as that has written `begun`; seconds until it ended, its code, and what it said. */
 async function stopped(name: string, script: string, grace: number) {
-  const mpirun = join(folder, name);
-  await writeFile(mpirun, `#!/bin/sh\ncase "$1" in --version) echo 'mpirun (Open MPI) 4.1'; exit;; esac\ncd ${folder}\n${script}\n`);
+  const at = join(folder, name);
+  await mkdir(at);
+  const mpirun = join(at, 'mpirun');
+  await writeFile(mpirun, `#!/bin/sh\ncase "$1" in --version) echo 'mpirun (Open MPI) 4.1'; exit;; esac\ncd ${at}\n${script}\n`);
   await chmod(mpirun, 0o755);
-  await rm(join(folder, 'begun'), { force: true });
   const child = spawn(process.execPath, [
     cli,
     'launch',
@@ -36,14 +38,14 @@ async function stopped(name: string, script: string, grace: number) {
   child.stdout.on('data', (text) => (said += text));
   child.stderr.on('data', (text) => (said += text));
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-  while (!(await readFile(join(folder, 'begun')).catch(() => null))) await wait(20);
+  while (!(await readFile(join(at, 'begun')).catch(() => null))) await wait(20);
   const since = performance.now();
   child.kill('SIGTERM');
   const code = await ended;
   return { code, said, seconds: (performance.now() - since) / 1000 };
 }
 
-test('a launcher that does not hear yet is asked again, however late it is ready', async () => {
+test.concurrent('a launcher that does not hear yet is asked again, however late it is ready', async () => {
   const script = `trap '' USR1 USR2; echo > begun; sleep 7; trap 'echo heard; exit 0' USR1; while :; do sleep 0.1; done`;
   const { code, said, seconds } = await stopped('late', script, 60);
   expect(said).toContain('heard');
@@ -51,19 +53,19 @@ test('a launcher that does not hear yet is asked again, however late it is ready
   expect(seconds).toBeLessThan(25);
 });
 
-test('one that never hears, and leaves a process behind that holds its output, is at an end after the grace', async () => {
+test.concurrent('one that never hears, and leaves a process behind that holds its output, is at an end after the grace', async () => {
   const script = `trap '' USR1 USR2; setsid sleep 60 & echo $! > left; echo > begun; while :; do sleep 1; done`;
   const { code, said, seconds } = await stopped('deaf', script, 2);
   expect(said).toContain('the processes have not ended within 2 s');
   expect(code).toBe(143);
   expect(seconds).toBeLessThan(15);
-  process.kill(Number(await readFile(join(folder, 'left'), 'utf8')), 'SIGKILL');
+  process.kill(Number(await readFile(join(folder, 'deaf', 'left'), 'utf8')), 'SIGKILL');
 });
 
-test('one that the stop itself ends, with a process left behind, is at an end as well', async () => {
+test.concurrent('one that the stop itself ends, with a process left behind, is at an end as well', async () => {
   const script = `setsid sleep 60 & echo $! > left; echo > begun; exec sleep 60`;
   const { code, seconds } = await stopped('gone', script, 60);
   expect(code).toBe(143);
   expect(seconds).toBeLessThan(10);
-  process.kill(Number(await readFile(join(folder, 'left'), 'utf8')), 'SIGKILL');
+  process.kill(Number(await readFile(join(folder, 'gone', 'left'), 'utf8')), 'SIGKILL');
 });

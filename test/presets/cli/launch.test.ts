@@ -8,6 +8,8 @@ import { describe, expect, test } from 'vitest';
 import { folder, launchers, ran } from '../../support/mpi.js';
 
 const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+/** A model of pictures of 16 pixels. */
+const pipeline = fileURLToPath(new URL('../../fixtures/pipelines/sd15', import.meta.url));
 
 const found = launchers();
 
@@ -39,7 +41,7 @@ describe.each(found.map((launcher) => [launcher.name, launcher] as const))('unde
     await writeFile(
       join(into, 'config.mjs'),
       `import { writeFileSync } from 'node:fs';
-       export default { trainDataDir: '.', device: 'wasm', threads: 1, trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: 100000, quiet: true, outputDir: 'run' };
+       export default { trainDataDir: '.', device: 'wasm', threads: 1, pretrainedModelNameOrPath: ${JSON.stringify(pipeline)}, resolution: 16, trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: 100000, quiet: true, outputDir: 'run' };
        export const plugins = [{ name: 'mine', apply: ({ hooks }) => hooks.beforeStep.tap((update, step) => { ${inStep}; return update; }) }];`,
     );
     const args = ['launch', '--processes', '2', '--mpirun', launcher.path, '--', 'train', 'lora-text-to-image', '--config', 'config.mjs'];
@@ -85,6 +87,7 @@ describe.skipIf(found.length === 0)('steploom launch', () => {
     const out = await folder();
     const { code, output } = await ran(process.execPath, [
       ...[cli, 'launch', '--processes', '2', '--mpirun', found[0].path, '--', 'train', 'emoji', '--device', 'wasm'],
+      ...['--threads', '1', '--pretrained_model_name_or_path', pipeline, '--limit_items', '16'],
       ...['--max_train_steps', '2', '--lr_warmup_steps', '1', '--held_out', '1', '--num_inference_steps', '1', '--scale_lr'],
       ...['--train_batch_size', '2', '--learning_rate', '1e-4', '--output_dir', out],
     ]);

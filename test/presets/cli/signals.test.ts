@@ -7,6 +7,8 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const cli = fileURLToPath(new URL('../../../dist/presets/cli/main.js', import.meta.url));
+/** A model of pictures of 16 pixels. */
+const pipeline = fileURLToPath(new URL('../../fixtures/pipelines/sd15', import.meta.url));
 let folder: string;
 
 beforeAll(async () => {
@@ -20,7 +22,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const config = async (name: string, { inStep = '', atEnd = '', steps = 8 }: { inStep?: string; atEnd?: string; steps?: number }) => {
   await writeFile(
     join(folder, name),
-    `export default { trainDataDir: '.', device: 'wasm', trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: ${steps}, quiet: true, outputDir: ${JSON.stringify(name.replace(/\W/g, '-'))} };
+    `export default { trainDataDir: '.', device: 'wasm', threads: 1, pretrainedModelNameOrPath: ${JSON.stringify(pipeline)}, resolution: 16, trainBatchSize: 1, lrWarmupSteps: 0, maxTrainSteps: ${steps}, quiet: true, outputDir: ${JSON.stringify(name.replace(/\W/g, '-'))} };
      export const plugins = [{ name: 'mine', apply({ hooks, request }) { hooks.beforeStep.tap((update, step) => { ${inStep}; return update; });
        hooks.onEnd.tapPromise(async () => { ${atEnd} }); } }];`,
   );

@@ -1,11 +1,18 @@
 // Compiles index.ts and what it imports for the backend's plain memory and for its shared one, each with relaxed SIMD and without, and writes them as base64
 // into ../module-binary.ts, so that they travel with bundles. npm run build calls this.
-import { readFile, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
 const folder = new URL('.', import.meta.url);
 const target = fileURLToPath(new URL('../module-binary.ts', import.meta.url));
+
+// What is compiled, and by what: the same is not compiled again.
+const hash = createHash('sha256').update(asc.version);
+for (const name of (await readdir(folder)).sort()) hash.update(name).update(await readFile(new URL(name, folder)));
+const first = `// Made by assembly/build.mjs from assembly/index.ts: ${hash.digest('hex')}\n`;
+if ((await readFile(target, 'utf8').catch(() => '')).startsWith(first)) process.exit();
 
 async function compile(shared, relaxed) {
   let binary;
@@ -43,4 +50,4 @@ const constants = [
 ];
 const lines = [];
 for (const [name, ...kind] of constants) lines.push(`export const ${name} =\n  '${await compile(...kind)}';\n`);
-await writeFile(target, `// Made by assembly/build.mjs from assembly/index.ts.\n${lines.join('')}`);
+await writeFile(target, first + lines.join(''));

@@ -3,15 +3,16 @@ import { connect, createServer, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 
-// Watchdogs in processes of their own, the built ones; the tests play the other ranks. Seconds until one that is silent is named:
+// Watchdogs in processes of their own, the built ones; the tests play the other ranks, all at the same time, as they mostly wait. Seconds until one that is
+// silent is named:
 const TIMEOUT = 2;
 
 const file = (name: string) => fileURLToPath(new URL(`../../../support/${name}`, import.meta.url));
 const children: ChildProcess[] = [];
 const sockets: Socket[] = [];
-afterEach(() => {
+afterAll(() => {
   for (const socket of sockets.splice(0)) socket.destroy();
   for (const child of children.splice(0)) child.kill('SIGKILL');
 });
@@ -57,7 +58,7 @@ async function rankOne(port: number, every = 100) {
   return rank;
 }
 
-test('a rank that is silent is named, and the job ended; one that reports is not', async () => {
+test.concurrent('a rank that is silent is named, and the job ended; one that reports is not', async () => {
   const zero = await watchdog(0, 'here');
   const one = await rankOne(Number(zero.answer));
   await wait(2 * TIMEOUT * 1000);
@@ -69,7 +70,7 @@ test('a rank that is silent is named, and the job ended; one that reports is not
   expect(zero.errors()).toMatch(/RANK_LOST \(mpi\): rank 1 did not answer for 2 s/);
 });
 
-test('a step of the machine’s clock ends nobody', async () => {
+test.concurrent('a step of the machine’s clock ends nobody', async () => {
   const zero = await watchdog(0, 'here');
   // Seldom enough that rank 0 looks between the step and the next report.
   await rankOne(Number(zero.answer), 900);
@@ -80,7 +81,7 @@ test('a step of the machine’s clock ends nobody', async () => {
   expect(zero.lives()).toBe(true);
 });
 
-test('who stood still himself, as on a machine that slept, takes it for nobody else’s silence', async () => {
+test.concurrent('who stood still himself, as on a machine that slept, takes it for nobody else’s silence', async () => {
   const zero = await watchdog(0, 'here');
   const one = await rankOne(Number(zero.answer));
   // And the other side: a rank whose watchdog stood still has not heard of rank 0.
@@ -109,7 +110,7 @@ test('who stood still himself, as on a machine that slept, takes it for nobody e
   server.close();
 });
 
-test('a line without an end, another’s token and what is no JSON end the connection, not the job', async () => {
+test.concurrent('a line without an end, another’s token and what is no JSON end the connection, not the job', async () => {
   const zero = await watchdog(0, 'here');
   const port = Number(zero.answer);
   const one = await rankOne(port);
@@ -123,7 +124,7 @@ test('a line without an end, another’s token and what is no JSON end the conne
   expect(await one.isClosed(0)).toBe(false);
 });
 
-test('of callers who have not said who they are 64 are kept, and for five seconds', async () => {
+test.concurrent('of callers who have not said who they are 64 are kept, and for five seconds', async () => {
   const zero = await watchdog(0, 'here');
   const port = Number(zero.answer);
   const idle = [];
@@ -148,7 +149,7 @@ const outer = Object.values(networkInterfaces())
   .flatMap((list) => list ?? [])
   .find(({ internal, family }) => !internal && family === 'IPv4')?.address;
 
-test.runIf(outer)('where all ranks are on one machine it listens on its loopback only', async () => {
+test.runIf(outer).concurrent('where all ranks are on one machine it listens on its loopback only', async () => {
   const [here, everywhere] = [await watchdog(0, 'here'), await watchdog(0, 'everywhere')];
   const connected = async (port: number) => !(await (await call(port, outer)).isClosed(200));
   expect(await connected(Number(here.answer))).toBe(false);
