@@ -29,7 +29,7 @@ export const SCRIPT_FLAGS: ScriptFlags = {
     image_column: '',
     caption_column: 'text; of a list of captions one at random, here the first',
     max_train_samples: '',
-    cache_dir: 'where data sets are downloaded to; here HF_HUB_CACHE says that',
+    cache_dir: 'none: where data sets are downloaded to, which HF_HUB_CACHE says here',
     resolution: '512, and 1024 for XL',
     image_interpolation_mode: '',
     center_crop: '',

@@ -100,7 +100,7 @@ test('options for several processes, in one', () => {
 });
 
 test('options of a class, and of drawing, without one', () => {
-  const prior = { classDataDir: 'dogs', classPrompt: 'a dog', numClassImages: 9, sampleBatchSize: 2, priorLossWeight: 0.5 };
+  const prior = { classDataDir: '/pictures/dogs', classPrompt: 'a dog', numClassImages: 9, sampleBatchSize: 2, priorLossWeight: 0.5 };
   const drawing = { numInferenceSteps: 9, numValidationImages: 2 };
   expect(said(dreamboothLoraOptions, { ...prior, ...drawing })).toEqual([
     '--num_inference_steps, --num_validation_images have no effect without --validation_prompt',
