@@ -18,6 +18,7 @@ export const saveAutoencoder = (files: Files, { half = false }: SaveAutoencoderO
   let source: Source;
   return {
     name: 'save-autoencoder',
+    after: ['early-stopping'],
     apply(host: Host) {
       host.hooks.prepareData.tap((data) => {
         source = data;
@@ -28,6 +29,7 @@ export const saveAutoencoder = (files: Files, { half = false }: SaveAutoencoderO
         const model = host.model();
         if (!isAutoencoder(model)) return fail('MODEL_UNFIT', 'save-autoencoder', 'the model is no autoencoder', 'Use autoencoderModel().');
         const weights = host.weights('export');
+        host.wrote(files.where);
         await refuseRuined('save-autoencoder', trainedOf(model, weights));
         await model.save(files, weights, { scaling: 1 / (await deviationOf(model, weights)), half });
       });

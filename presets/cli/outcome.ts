@@ -7,18 +7,24 @@ const short = (x: number): string => x.toPrecision(4);
 /** Logged steps whose losses make the last one: a single step's jumps. */
 const LAST = 20;
 
+/** What grows as a run gets better: decibels. */
+const growing = (name: string): boolean => name.startsWith('psnr');
+
 /** Last and best values: of the loss the mean of the last steps that were logged, of metrics the last evaluation's. */
 function valueLines({ history, metrics, best }: Result): string[] {
   const losses = history.flatMap(({ loss }) => (typeof loss === 'number' ? [loss] : [])).slice(-LAST);
-  const lowest = (name: string) => {
-    const least = best[name]?.least;
-    return least ? `, lowest ${short(least.value)} at step ${least.step}` : '';
+  const bestOf = (name: string) => {
+    const { least, most } = best[name] ?? {};
+    const found = growing(name) ? most : least;
+    return found ? `, ${growing(name) ? 'highest' : 'lowest'} ${short(found.value)} at step ${found.step}` : '';
   };
   return [
     ...(losses.length > 0
-      ? [`loss ${short(losses.reduce((a, b) => a + b) / losses.length)}, the mean of the last ${losses.length} that were logged`]
+      ? [
+          `loss ${short(losses.reduce((a, b) => a + b) / losses.length)}, the mean of the last ${losses.length} that were logged${bestOf('loss')}`,
+        ]
       : []),
-    ...Object.entries(metrics).map(([name, value]) => `${name} ${short(value)}${lowest(name)}`),
+    ...Object.entries(metrics).map(([name, value]) => `${name} ${short(value)}${bestOf(name)}`),
   ];
 }
 

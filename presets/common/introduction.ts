@@ -18,6 +18,8 @@ import { FAMILY_NAMES, familyOfModel } from '../../plugins/persist/formats/lora/
 export interface IntroductionOptions {
   readonly pretrainedModelNameOrPath?: string | undefined;
   readonly trainDataDir?: string | undefined;
+  readonly datasetName?: string | undefined;
+  readonly instanceDataDir?: string | undefined;
   readonly resolution?: number | undefined;
   readonly outputDir: string;
   readonly mixedPrecision?: string | undefined;
@@ -88,9 +90,10 @@ export const introduction = (options: IntroductionOptions, say = sayAbove): Plug
       const elements = (path: string) => model.parameters.get(path)?.variable.size ?? 0;
       const sum = (paths: Iterable<string>) => [...paths].reduce((all, path) => all + elements(path), 0);
       const { batchSize, windowLength, worldSize, effectiveBatch } = plan;
+      const place = options.trainDataDir ?? options.datasetName ?? options.instanceDataDir;
       const rows: (readonly [string, string])[] = [
         ['model', modelLine(model, options)],
-        ['images', `${count(plan.items)}${options.trainDataDir === undefined ? '' : ` in ${options.trainDataDir}`}`],
+        ['images', `${count(plan.items)}${place === undefined ? '' : ` in ${place}`}`],
         ...(facts ?? []),
         ['trained', `${count(sum(trainablePaths(model)))} of ${count(sum(model.parameters.keys()))} parameters`],
         ['batch', `${effectiveBatch} = ${batchSize} x accumulation ${windowLength} x processes ${worldSize}`],

@@ -35,6 +35,8 @@ export const emojiFigures = ({
   let known: readonly Gallery[] | undefined;
   return {
     name: 'emoji-figures',
+    // What is judged is what is saved.
+    after: ['early-stopping'],
     apply(host: Host) {
       const look = async (name: string): Promise<Drawn | null> => {
         const model = host.model();
@@ -52,7 +54,9 @@ export const emojiFigures = ({
           return null;
         }
         const side = Math.sqrt(drawn.samples[0].length / 3);
-        await writeGrid(join(outputDir, `${name}.png`), drawn.samples, { height: side, width: side }, 12, side < 64 ? 2 : 1);
+        const path = join(outputDir, `${name}.png`);
+        host.wrote(path);
+        await writeGrid(path, drawn.samples, { height: side, width: side }, 12, side < 64 ? 2 : 1);
         return drawn;
       };
       host.hooks.onStart.tapPromise(async () => {
@@ -63,10 +67,9 @@ export const emojiFigures = ({
         if (!host.isFirstRank()) return;
         const last = await look('grid-after');
         if (!last) return;
-        await writeAtomically(
-          join(outputDir, 'figures.json'),
-          `${JSON.stringify({ captions, ...(first ? { before: first } : {}), after: last.figures }, null, 2)}\n`,
-        );
+        const path = join(outputDir, 'figures.json');
+        host.wrote(path);
+        await writeAtomically(path, `${JSON.stringify({ captions, ...(first ? { before: first } : {}), after: last.figures }, null, 2)}\n`);
         onFigures?.(first, last.figures);
       });
     },

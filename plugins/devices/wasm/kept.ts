@@ -3,7 +3,7 @@ import { override, type Undo } from '../compute/undo.js';
 import type { BackendInternals } from './internals.js';
 
 /** Bytes of the heap that may be kept in all; what comes later is made anew each time. */
-const MOST = 256 * 2 ** 20;
+const MOST = 64 * 2 ** 20;
 
 /** What kernels made of weights that keep their values, packed or transformed, for as long as these live. */
 export class Kept {

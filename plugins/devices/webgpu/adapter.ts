@@ -37,7 +37,7 @@ export async function findGPU(effects: Effects): Promise<GPU> {
     );
   }
   effects.add(override<object>(globalThis, dawn.globals));
-  if (process.platform === 'linux' && process.env.XDG_RUNTIME_DIR === undefined) {
+  if (process.platform === 'linux' && process.env.XDG_RUNTIME_DIR === undefined && !process.env.STEPLOOM_DEBUG) {
     // Loaders of Vulkan look for a window system there, and say so where it is not set; nothing is shown or written.
     process.env.XDG_RUNTIME_DIR = '/tmp';
     effects.add(() => void delete process.env.XDG_RUNTIME_DIR);

@@ -11,14 +11,12 @@ import type { RunView } from './server.js';
 /** What was read of a run's log so far: records, thinned out as they become many. */
 class LogView extends Records {
   private read = 0;
-  private lines = 0;
 
   /** Reads what came since; a log that is shorter than before is another's. */
   async update(path: string, size: number): Promise<void> {
     if (size < this.read) {
       this.clear();
       this.read = 0;
-      this.lines = 0;
     }
     if (size === this.read) return;
     let rest = Buffer.alloc(0);
@@ -37,10 +35,10 @@ class LogView extends Records {
   }
 
   private take(line: string): void {
-    if (line === '' || this.lines++ % this.every !== 0) return;
+    if (line === '') return;
     try {
       const record: unknown = JSON.parse(line);
-      if (typeof record === 'object' && record !== null && !Array.isArray(record)) this.add(record as FinishedRecord);
+      if (typeof record === 'object' && record !== null && !Array.isArray(record)) this.addIfOfUse(record as FinishedRecord);
     } catch {
       // It is just being written, or is nothing of ours.
     }

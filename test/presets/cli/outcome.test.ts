@@ -6,8 +6,12 @@ const result = {
   step: 7,
   stopped: true,
   asked: true,
-  metrics: { 'loss.held': 0.5 },
-  best: { 'loss.held': { least: at(4, 0.4), most: at(2, 0.6) } },
+  metrics: { 'loss.held': 0.5, 'psnr.held': 26 },
+  best: {
+    loss: { least: at(12, 1.5), most: at(1, 9) },
+    'loss.held': { least: at(4, 0.4), most: at(2, 0.6) },
+    'psnr.held': { least: at(2, 20), most: at(6, 26.5) },
+  },
   history: [...Array.from({ length: 30 }, (_, i) => ({ step: i + 1, loss: i < 10 ? 9 : 2 })), { step: 30, 'loss.held': 0.5 }],
   written: ['runs/a/log.jsonl', 'runs/a/checkpoint-7'],
   seconds: 125.2,
@@ -16,8 +20,9 @@ const result = {
 test('a run that was stopped says what it was worth, where it is and how to go on', () => {
   expect(outcome(result, 5)).toEqual([
     'stopped after step 7; 5 steps in 2 min 5 s',
-    'loss 2.000, the mean of the last 20 that were logged',
+    'loss 2.000, the mean of the last 20 that were logged, lowest 1.500 at step 12',
     'loss.held 0.5000, lowest 0.4000 at step 4',
+    'psnr.held 26.00, highest 26.50 at step 6',
     'wrote runs/a/log.jsonl',
     'saved runs/a/checkpoint-7; go on with the same command and --resume_from_checkpoint latest',
   ]);
@@ -25,7 +30,7 @@ test('a run that was stopped says what it was worth, where it is and how to go o
 
 test('a fast dev run says that what it wrote is gone, and not how to go on', () => {
   expect(outcome({ ...result, stopped: false, step: 1 }, 1, true).slice(-2)).toEqual([
-    'loss.held 0.5000, lowest 0.4000 at step 4',
+    'psnr.held 26.00, highest 26.50 at step 6',
     'one step of everything went well; the 2 files and folders that it wrote are deleted',
   ]);
 });
