@@ -62,6 +62,7 @@ export type { LearningRateOptions, LearningRates } from './run/find-learning-rat
 export type { At, Extremes } from './run/history.js';
 export type { SessionOptions } from './run/prepared.js';
 export type { Span, TapTime } from './run/profile.js';
+export { sizeText } from './size-text.js';
 export {
   allToHost,
   assignAll,

@@ -3,6 +3,7 @@ import { trainablePaths } from '../model.js';
 import type { Plan } from '../plan.js';
 import type { HookName } from '../plugin/hooks.js';
 import { type Role, roleName, SCHEDULE } from '../plugin/roles.js';
+import { sizeText } from '../size-text.js';
 import type { Prepared } from './prepared.js';
 import { ratesAt } from './step.js';
 
@@ -97,6 +98,3 @@ export function explainRun(run: Prepared): Explanation {
 /** A step's memory in words. */
 export const memoryText = ({ bytes, largest, exact }: MemoryForecast): string =>
   `${exact ? '' : 'at least '}${sizeText(bytes)} at its peak; the largest piece has ${sizeText(largest)}`;
-
-const sizeText = (bytes: number): string =>
-  bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toPrecision(3)} MiB` : `${(bytes / 2 ** 30).toPrecision(3)} GiB`;

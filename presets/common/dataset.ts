@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { fail, hashOfText, SteploomError } from '../../core/index.js';
-import { isImage } from '../../plugins/data/image-folder/kinds.js';
+import { isImage, TEXTS } from '../../plugins/data/image-folder/kinds.js';
 import { METADATA } from '../../plugins/data/image-folder/metadata.js';
 import type { PictureTables } from '../../plugins/data/image-folder/table.js';
 import { unpack } from '../../plugins/data/image-folder/unpack.js';
@@ -49,13 +49,32 @@ const foldersOf = (path: string): string[] => ['', ...path.split('/').slice(0, -
 /** Of a data set's files the pictures, as {@link chosen}, with what says their captions. A picture's own name says no split: it may be one of a train. */
 function chosenPictures(paths: readonly string[], configuration: string | undefined): string[] {
   const pictures = chosen(
-    paths.filter((path) => isImage(path) || path.endsWith('.txt')),
+    paths.filter((path) => isImage(path) || TEXTS.some((kind) => path.endsWith(kind))),
     configuration,
     posix.dirname,
   );
   if (!pictures.some(isImage)) return [];
   const above = new Set(pictures.flatMap(foldersOf));
   return [...pictures, ...paths.filter((path) => isMetadata(path) && above.has(foldersOf(path).at(-1) as string))];
+}
+
+/** Says what of a data set is left out, where something is. */
+function tellOthers(name: string, what: string, all: readonly string[], taken: readonly string[]): void {
+  if (taken.length > 0 && taken.length < all.length)
+    sayOnce(`${name}: ${taken.length} of ${all.length} ${what} are taken, as those of the training split and of the configuration`);
+}
+
+function tablesOf(name: string, paths: readonly string[], { datasetConfigName }: DataOptions): string[] {
+  const all = paths.filter(isTable);
+  const taken = chosen(all, datasetConfigName);
+  tellOthers(name, 'tables', all, taken);
+  return taken;
+}
+
+function picturesOf(name: string, paths: readonly string[], { datasetConfigName }: DataOptions): string[] {
+  const taken = chosenPictures(paths, datasetConfigName);
+  tellOthers(name, 'pictures', paths.filter(isImage), taken.filter(isImage));
+  return taken;
 }
 
 /** Tables of a data set, and where they are. */
@@ -90,9 +109,9 @@ async function found(o: DataOptions, name: string, streamed: boolean): Promise<T
   const isHere = statSync(name, { throwIfNoEntry: false })?.isDirectory() ?? false;
   if (isHere) {
     const { files } = await walk(name);
-    const tables = chosen(files.filter(isTable), o.datasetConfigName);
+    const tables = tablesOf(name, files, o);
     if (tables.length > 0) return { files: folder(name), paths: tables };
-    const pictures = chosenPictures(files, o.datasetConfigName);
+    const pictures = picturesOf(name, files, o);
     if (pictures.length > 0) return pictureFolder(name, files, pictures);
     // What else is there is said by who reads the folder.
     return o.datasetConfigName === undefined ? { folder: name } : nothing();
@@ -107,17 +126,17 @@ async function found(o: DataOptions, name: string, streamed: boolean): Promise<T
   const about = { kind: 'dataset', note: sayOnce, streamed } as const;
   const own = hub(name, about);
   const paths = await own.paths();
-  const tables = chosen(paths.filter(isTable), o.datasetConfigName);
+  const tables = tablesOf(name, paths, o);
   if (tables.length > 0) return { files: own, paths: tables };
-  const pictures = chosenPictures(paths, o.datasetConfigName);
-  if (pictures.length > 0 && !streamed) return pictureFolder(await own.whole(pictures), paths, pictures);
+  const pictures = streamed ? [] : picturesOf(name, paths, o);
+  if (pictures.length > 0) return pictureFolder(await own.whole(pictures), paths, pictures);
   const converted = hub(name, { ...about, revision: CONVERTED });
   const others = await converted.paths().catch((error: unknown) => {
     // Not every data set has that branch.
     if (error instanceof SteploomError && error.code === 'HUB_MISSING') return [];
     throw error;
   });
-  const tabled = chosen(others.filter(isTable), o.datasetConfigName);
+  const tabled = tablesOf(name, others, o);
   return tabled.length > 0 ? { files: converted, paths: tabled } : nothing(own.ifMissing);
 }
 

@@ -7,6 +7,7 @@ import {
   type Plugin,
   printable,
   type Source,
+  sizeText,
   trainablePaths,
 } from '../../core/index.js';
 import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
@@ -41,17 +42,14 @@ function modelLine(model: Model, { pretrainedModelNameOrPath, resolution }: Intr
   ].join('');
 }
 
-const size = (bytes: number): string =>
-  bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toPrecision(3)} MiB` : `${(bytes / 2 ** 30).toPrecision(3)} GiB`;
-
 /** What is there in every step. What a step takes beside it depends on the device: where it was not forecast, find-batch-size tries it. */
 function memoryLine(model: Model, optimizerBytes: number, half: boolean, forecast: MemoryForecast | null): string {
   const weights = [...model.parameters.values()].reduce(
     (sum, { variable, trainable }) => sum + (half && !trainable ? 2 : 4) * variable.size,
     0,
   );
-  const parts = `${size(weights)} of weights, ${size(optimizerBytes)} of the optimizer, and what a step takes`;
-  return forecast ? `${forecast.exact ? '' : 'at least '}${size(forecast.bytes)} at the most: ${parts}` : parts;
+  const parts = `${sizeText(weights)} of weights, ${sizeText(optimizerBytes)} of the optimizer, and what a step takes`;
+  return forecast ? `${forecast.exact ? '' : 'at least '}${sizeText(forecast.bytes)} at the most: ${parts}` : parts;
 }
 
 /** Steps between which a step's time is measured: at first shaders are made and memory is asked for. Runs that are not much longer say nothing of it. */

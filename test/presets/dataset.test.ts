@@ -99,8 +99,11 @@ test('of a folder of pictures the training split of a configuration is taken, wi
       await writeFile(join(set, name), content);
     }
   };
-  await put({ 'train/a.png': '', 'train/a.txt': 'one', 'test/b.png': '', 'test/b.txt': 'two' });
+  await put({ 'train/a.png': '', 'train/a.caption': 'one', 'test/b.png': '', 'test/b.txt': 'two' });
   expect(await trained({ datasetName: set })).toEqual({ 'a.png': 'one' });
+  expect(vi.mocked(console.error).mock.calls).toEqual([
+    [expect.stringMatching(/set: 1 of 2 pictures are taken, as those of the training split/)],
+  ]);
   await put({ 'metadata.jsonl': captions('train/a.png', 'test/b.png'), 'train/a.png': '', 'test/b.png': '' });
   expect(await trained({ datasetName: set })).toEqual({ 'train/a.png': 'of train/a.png' });
   await put({ 'metadata.jsonl': captions('x/train/a.png', 'y/b.png'), 'x/train/a.png': '', 'x/valid/c.png': '', 'y/b.png': '' });
@@ -112,8 +115,10 @@ test('of a folder of pictures the training split of a configuration is taken, wi
   expect(await trained({ datasetName: set })).toEqual({ '10_dog/a.png': 'one' });
   // A picture's own name says no split.
   await put({ 'a train.png': '', 'a train.txt': 'one', 'a test.png': '', 'a test.txt': 'two' });
+  vi.mocked(console.error).mockClear();
   const both = { 'a test.png': 'two', 'a train.png': 'one' };
   expect([await trained({ datasetName: set }), await trained({ datasetName: set, datasetConfigName: 'default' })]).toEqual([both, both]);
+  expect(console.error).not.toHaveBeenCalled();
 });
 
 test('a data set of the hub: tables of a configuration, pictures, and what the hub made tables of', async () => {

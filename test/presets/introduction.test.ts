@@ -22,6 +22,7 @@ test('a run says what it is, and after some steps how long it will take', async 
 
 test('short runs do not say how long they take', async () => {
   const said: string[] = [];
-  await new Trainer(smallRun({ steps: 40 }).with(introduction({ outputDir: 'x' }, (text) => said.push(text)))).train();
+  await new Trainer(smallRun({ steps: 40 }).with(introduction({ outputDir: 'x', datasetName: 'a/b' }, (text) => said.push(text)))).train();
   expect(said.at(-1)).toBe('output   x');
+  expect(said[1]).toBe('images   12 in a/b');
 });

@@ -1,7 +1,7 @@
 import { extname, join, posix, relative } from 'node:path';
 import { messageOf, type Problems } from '../../../core/index.js';
 import type { Entry } from './entry.js';
-import { isImage, isOtherImage, KINDS } from './kinds.js';
+import { isImage, isOtherImage, KINDS, TEXTS } from './kinds.js';
 import { fromMetadata, METADATA, textOf } from './metadata.js';
 import { type Below, walk } from './walk.js';
 
@@ -98,9 +98,6 @@ export async function listEntries(
   const timesOf = (path: string) => Number(REPEATS.exec(relative(folder, path).replaceAll('\\', '/'))?.groups?.times ?? 1);
   return { entries: entries.map((entry) => ({ ...entry, repeats: timesOf(entry.path) })), leftOut };
 }
-
-/** What may stand beside an image, the first that is there. */
-const TEXTS = ['.txt', '.caption'];
 
 /** A file in a folder as kohya's scripts name them: 10_sks dog. */
 const REPEATS = /^(?<times>\d+)_(?<what>[^/]+)\//;

@@ -4,6 +4,9 @@ const READ = new Set(['.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.webp', '.bmp',
 /** Pictures too, and not read: they are named, not passed over in silence. */
 const OTHERS = new Set(['.heic', '.heif', '.jxl', '.svg']);
 
+/** What may stand beside an image with its caption, the first that is there: as imagefolder has it, and as kohya's scripts. */
+export const TEXTS: readonly string[] = ['.txt', '.caption'];
+
 /** What is read, for messages. */
 export const KINDS = '.png, .jpg, .webp, .bmp, .gif, .tiff or .avif';
 

@@ -16,14 +16,15 @@ const ERROR_STREAM = 2;
 export function unseen<T>(work: () => T): readonly [result: T, said: string] {
   const kept = redirect();
   if (!kept) return [work(), ''];
-  let said = '';
   let result: T;
   try {
     result = work();
-  } finally {
-    said = kept.restore();
+  } catch (error) {
+    // It may tell why.
+    process.stderr.write(kept.restore());
+    throw error;
   }
-  return [result, said];
+  return [result, kept.restore()];
 }
 
 /** Puts a file in the error stream's place. `restore` takes it away, and gives what was written to it. */

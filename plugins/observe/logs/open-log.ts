@@ -30,13 +30,17 @@ export async function openLog(
   });
   let { size: whole } = await guarded(() => file.stat());
   let isCut = false;
+  /** Takes away what was written of a record that did not fit. */
+  const mend = async () => {
+    if (isCut) await file.truncate(whole);
+    isCut = false;
+  };
   let isTold = false;
   return {
     async append(content) {
       if (!tell) return guarded(() => file.appendFile(content));
       try {
-        // What was written of a record that did not fit.
-        if (isCut) await file.truncate(whole);
+        await mend();
         isCut = true;
         await file.appendFile(content);
         isCut = false;
@@ -46,6 +50,10 @@ export async function openLog(
         isTold = true;
       }
     },
-    close: () => guarded(() => file.close()),
+    async close() {
+      // Where even that fails the file ends in the middle of a record, as after a crash.
+      await mend().catch(() => undefined);
+      await guarded(() => file.close());
+    },
   };
 }

@@ -8,8 +8,8 @@ import { silu } from '../../../plugins/devices/compute/activations.js';
 import { device } from '../../../plugins/devices/device.js';
 import { graphCapture } from '../../../plugins/devices/graph-capture.js';
 import { Builder } from '../../../plugins/models/layers/builder.js';
-import { makeParameters } from '../../../plugins/models/layers/parameters.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
+import { builtModel } from '../../support/built-model.js';
 import '../../support/devices.js';
 
 const found = await tryDevice('webgpu');
@@ -31,14 +31,7 @@ const network = (): Plugin => ({
       return build.block(`${i}`, (context, x: Tensor) => x.add(down(context, silu(up(context, x)))));
     });
     const whole = build.graph((context, x: Tensor) => blocks.reduce((y, block) => block(context, y), x));
-    return {
-      parameters: await makeParameters(build.specs, { trainable: true, group: 'net', random }),
-      modules: build.modules,
-      blocks: build.blocks,
-      graphs: build.graphs,
-      wraps: new Map(),
-      forward: (context, { x }) => whole(context, x as Tensor),
-    };
+    return builtModel(build, random, (context, { x }) => whole(context, x as Tensor));
   },
 });
 

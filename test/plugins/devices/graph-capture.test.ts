@@ -24,9 +24,9 @@ import { graphCapture } from '../../../plugins/devices/graph-capture.js';
 import { planMemory } from '../../../plugins/devices/webgpu/memory-plan.js';
 import { gradientCheckpointing } from '../../../plugins/gradients/gradient-checkpointing.js';
 import { Builder } from '../../../plugins/models/layers/builder.js';
-import { makeParameters } from '../../../plugins/models/layers/parameters.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { constant } from '../../../plugins/schedules/constant.js';
+import { builtModel } from '../../support/built-model.js';
 import { tf } from '../../support/devices.js';
 
 const found = await tryDevice('webgpu');
@@ -47,14 +47,7 @@ const network = (): Plugin => ({
     const [up, down] = [build.linear('up', 4, 8), build.linear('down', 8, 4)];
     const block = build.block('block', (context, x: Tensor, bias: Tensor) => x.add(down(context, silu(up(context, x.add(bias))))));
     const whole = build.graph((context, x: Tensor, bias: Tensor) => block(context, norm(context, conv(context, x)), bias));
-    return {
-      parameters: await makeParameters(build.specs, { trainable: true, group: 'net', random }),
-      modules: build.modules,
-      blocks: build.blocks,
-      graphs: build.graphs,
-      wraps: new Map(),
-      forward: (context, { x }) => whole(context, x as Tensor, tf.tensor1d([0.1, 0.2, 0.3, 0.4])),
-    };
+    return builtModel(build, random, (context, { x }) => whole(context, x as Tensor, tf.tensor1d([0.1, 0.2, 0.3, 0.4])));
   },
 });
 
