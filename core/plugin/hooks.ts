@@ -5,7 +5,7 @@ import type { Metrics } from '../metrics.js';
 import type { Model, Parameter, Tensors } from '../model.js';
 import type { Micro, Plan, Position } from '../plan.js';
 import type { Snapshot } from '../snapshot.js';
-import type { Scalar, Tensor } from '../tf.js';
+import type { Rank, Scalar, Tensor } from '../tf.js';
 import type { Update } from './roles.js';
 
 /** Things asked for, counted over ranks; above 0 means yes. */
@@ -80,7 +80,8 @@ export const makeHooks = () => ({
   /** Before the backward pass: returns the gradient of the loss that it starts from, at first the number of items (loss scaling). */
   scaleLoss: new SyncWaterfallHook<[seed: number | Scalar]>(['seed']),
   /** A gradient is complete, while the backward pass goes on with others. Borrowed: neither kept nor disposed. */
-  onGradient: new SyncHook<[path: string, gradient: Tensor, micro: Micro]>(['path', 'gradient', 'micro']),
+  // Rank is named here, since its declaration would else name a path that not every resolution finds.
+  onGradient: new SyncHook<[path: string, gradient: Tensor<Rank>, micro: Micro]>(['path', 'gradient', 'micro']),
   /** A microBatch's sums over its items: returns them, or others (gradient noise), and disposes the tensors that it replaces. */
   afterBackward: new SyncWaterfallHook<[sum: Sum, micro: Micro]>(['sum', 'micro']),
   /** The role WINDOW alone: returns the window's sums so far, and keeps what it needs until the window ends. */

@@ -26,9 +26,18 @@ function start(outs, processes, launcher, how, more = {}) {
   return { child, ended: new Promise((resolve) => child.once('close', resolve)) };
 }
 
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
 /** Waits for a file, which a process writes when it is about to train. */
 async function present(path) {
-  while (!existsSync(path)) await new Promise((done) => setTimeout(done, 5));
+  while (!existsSync(path)) await pause(5);
+}
+
+/** The last step of which a run has a checkpoint, 0 before the first. */
+function lastCheckpoint(out) {
+  const store = join(out, 'store-0');
+  const names = existsSync(store) ? readdirSync(store) : [];
+  return Math.max(0, ...names.map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0)));
 }
 
 /** The bytes of the last checkpoint, and the steps and losses of the log. */
@@ -72,7 +81,14 @@ export async function killing({ times, how = 'kill', processes = 1, launcher, se
     const { child, ended } = start([out], processes, launcher, how, { fault });
     if (!fault) {
       await present(join(out, `pid-${processes - 1}`));
-      await new Promise((done) => setTimeout(done, lasted * random.uniform()));
+      // One moment in each of as many equal parts of the run. By its checkpoints, where it writes them, since a machine is now fast and now slow.
+      const part = (k + random.uniform()) / times;
+      if (how === 'kill') {
+        while (child.exitCode === null && lastCheckpoint(out) < Math.floor(part * STEPS)) await pause(1);
+        await pause((lasted / STEPS) * random.uniform());
+      } else {
+        await pause(lasted * part);
+      }
       try {
         const pid = processes === 1 ? child.pid : Number(readFileSync(join(out, `pid-${rank}`), 'utf8'));
         process.kill(pid, how === 'kill' ? 'SIGKILL' : 'SIGTERM');
@@ -81,13 +97,7 @@ export async function killing({ times, how = 'kill', processes = 1, launcher, se
       }
     }
     const first = await ended;
-    let found = [];
-    try {
-      found = readdirSync(join(out, 'store-0'));
-    } catch {
-      // Ended before the first checkpoint.
-    }
-    steps.push(Math.max(0, ...found.map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? 0))));
+    steps.push(lastCheckpoint(out));
     if (fault && (first === 0 || steps[k] !== fault.step)) faults.push(`${at(k)} with ${first}: the error came in step ${fault.step}`);
   }
   // All are resumed by one start, which takes longer than what is left of them.
