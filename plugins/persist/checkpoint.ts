@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   betterThan,
@@ -25,6 +25,7 @@ import {
 } from './folders/snapshot-folders.js';
 import { writeCheckpoint } from './folders/write-checkpoint.js';
 import { guarded, writeAtomically } from './formats/atomic-file.js';
+import { removeFolderAtomically } from './formats/atomic-folder.js';
 import { folder } from './formats/folder.js';
 import { readSnapshot } from './formats/snapshot-files.js';
 
@@ -99,7 +100,7 @@ export const checkpoint = (options: CheckpointOptions) => {
     const steps = await stepsOfRun(into, snapshot.runId ?? '');
     const proven = skippedSteps(snapshot.plugins).inRow > 0 ? await lastProven(into, steps) : undefined;
     for (const old of steps.slice(totalLimit))
-      if (old !== champion?.step && old !== proven) await rm(join(into, `checkpoint-${old}`), { recursive: true, force: true });
+      if (old !== champion?.step && old !== proven) await removeFolderAtomically(join(into, `checkpoint-${old}`));
   };
 
   return {

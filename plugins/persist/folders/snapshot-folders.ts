@@ -92,11 +92,11 @@ export async function foreignSteps(into: string): Promise<number[]> {
   return found;
 }
 
-/** Brings back what a kill between the two renames of a replaced checkpoint left under another name, and removes what was never finished. */
+/** Brings back what a kill between the two renames of a replaced checkpoint left under another name, and removes what was never finished or never wholly removed. */
 export async function tidyCheckpoints(into: string): Promise<void> {
   const names: readonly string[] = await readdir(into).catch(() => []);
   for (const name of names) {
-    const [, checkpoint] = /^\.(checkpoint-\d+)(\.old|\.rank-\d+)?\.unfinished$/.exec(name) ?? [];
+    const [, checkpoint] = /^\.(checkpoint-\d+)(\.old|\.removed|\.rank-\d+)?\.unfinished$/.exec(name) ?? [];
     if (!checkpoint) continue;
     const path = join(into, name);
     if (name === replacedName(checkpoint) && !names.includes(checkpoint)) await rename(path, join(into, checkpoint));

@@ -38,3 +38,18 @@ export async function writeFolderAtomically(
     throw error;
   }
 }
+
+/** Removes a folder that may not be there: it loses its name first, so that who finds the name finds all of it though the process is killed. */
+export async function removeFolderAtomically(path: string): Promise<void> {
+  await guarded(path, async () => {
+    const removed = join(dirname(path), unfinished(`${basename(path)}.removed`));
+    await rm(removed, { recursive: true, force: true });
+    try {
+      await rename(path, removed);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(removed, { recursive: true, force: true });
+  });
+}
