@@ -3,7 +3,7 @@ import { mkdtemp, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { Trainer } from '../../../core/index.js';
+import { type Plugin, Trainer } from '../../../core/index.js';
 import { checkpoint } from '../../../plugins/persist/checkpoint.js';
 import { smallRun, weightsRecorder } from '../../support/small-run.js';
 
@@ -25,7 +25,7 @@ vi.mock('node:fs/promises', async (original) => {
 
 test('a kill within the removal of an old checkpoint leaves nothing that has a checkpoint’s name, and the run goes on', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'steploom-'));
-  const train = (resume?: 'latest', ...more: Parameters<ReturnType<typeof smallRun>['with']>) =>
+  const train = (resume?: 'latest', ...more: Plugin[]) =>
     new Trainer(smallRun().with(checkpoint({ into: folder, every: 1, totalLimit: 2, resume }), ...more), { warn: () => undefined }).train();
   try {
     killed.at = 'checkpoint-2';
