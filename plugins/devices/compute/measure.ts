@@ -9,6 +9,9 @@ export interface Speed {
   readonly convolutionBatch: number;
 }
 
+/** A call of so many seconds is measured well enough alone. */
+const LONG = 0.2;
+
 /** Seconds a call of `work` takes when several follow one another, the device being waited for at the end. */
 async function secondsOf(work: () => tf.Tensor, atLeast: number): Promise<number> {
   const timed = async (calls: number) => {
@@ -22,6 +25,7 @@ async function secondsOf(work: () => tf.Tensor, atLeast: number): Promise<number
   };
   await timed(1);
   const once = await timed(1);
+  if (once > LONG) return once;
   const calls = Math.max(1, Math.min(200, Math.ceil(atLeast / once)));
   const times = [await timed(calls), await timed(calls), await timed(calls)];
   return times.sort((a, b) => a - b)[1] / calls;
@@ -36,7 +40,7 @@ async function grown(sizes: readonly number[], make: (size: number) => { work: (
     const { work, flop, dispose } = make(size);
     const short = await secondsOf(work, 0);
     if (short > 0.02 || i === sizes.length - 1) {
-      const seconds = await secondsOf(work, 0.2);
+      const seconds = short > LONG ? short : await secondsOf(work, LONG);
       dispose();
       return { size, rate: flop / seconds / 1e9 };
     }

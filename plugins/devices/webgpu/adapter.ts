@@ -1,7 +1,7 @@
 import { fail, messageOf } from '../../../core/index.js';
 import { type Effects, override } from '../compute/undo.js';
 import { unseen } from './native-errors.js';
-import { DAWN_OPTIONS, TENSOR_CORES } from './request-device.js';
+import { DAWN_OPTIONS, requestAdapter, SOFTWARE_OPTIONS, TENSOR_CORES } from './request-device.js';
 
 /** What the types of WebGPU do not have yet. */
 interface AdapterInfo extends GPUAdapterInfo {
@@ -42,7 +42,9 @@ export async function findGPU(effects: Effects): Promise<GPU> {
     process.env.XDG_RUNTIME_DIR = '/tmp';
     effects.add(() => void delete process.env.XDG_RUNTIME_DIR);
   }
-  const gpu = dawn.create([...DAWN_OPTIONS]);
+  let gpu = dawn.create([...DAWN_OPTIONS]);
+  const [looked] = unseen(() => requestAdapter(gpu));
+  if ((await looked)?.info.architecture === 'swiftshader') gpu = dawn.create([...SOFTWARE_OPTIONS]);
   // TensorFlow.js looks for navigator.gpu; Node 20 has no navigator, later ones have one that cannot be extended by assignment.
   if (!globalThis.navigator) effects.add(override<object>(globalThis, { navigator: {} }));
   effects.add(override<object>(globalThis.navigator, { gpu }));
@@ -51,7 +53,7 @@ export async function findGPU(effects: Effects): Promise<GPU> {
 
 /** The fastest adapter that there is. */
 export async function findAdapter(gpu: GPU): Promise<GPUAdapter> {
-  const [asked, said] = unseen(() => gpu.requestAdapter({ powerPreference: 'high-performance' }));
+  const [asked, said] = unseen(() => requestAdapter(gpu));
   return (
     (await asked) ??
     fail(

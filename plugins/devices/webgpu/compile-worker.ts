@@ -1,6 +1,6 @@
 // A thread that compiles shaders on a device of its own: see compiled-ahead.ts. It ends when nobody has a shader left to begin.
 import { workerData } from 'node:worker_threads';
-import { DAWN_OPTIONS, requestDevice } from './request-device.js';
+import { DAWN_OPTIONS, requestAdapter, requestDevice } from './request-device.js';
 
 /** What threads share. */
 export interface CompileWork {
@@ -15,7 +15,7 @@ async function work(): Promise<void> {
   const { create, globals } = await import('webgpu');
   Object.assign(globalThis, globals);
   const gpu = create([...DAWN_OPTIONS]);
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  const adapter = await requestAdapter(gpu);
   if (!adapter) return;
   const device = await requestDevice(adapter);
   for (let at = Atomics.add(counts, 0, 1); at < codes.length; at = Atomics.add(counts, 0, 1)) {

@@ -14,6 +14,18 @@ const TOGGLES = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', 'use_vulkan
 
 export const DAWN_OPTIONS: readonly string[] = [`enable-dawn-features=${TOGGLES.join()}`];
 
+/**
+ * For SwiftShader: workgroup memory is set to 0 by statements of Dawn's, not by an extension of Vulkan's, for which SwiftShader's compiler writes out every
+ * number (5.7 s for a shader of attention that else takes 0.5).
+ */
+export const SOFTWARE_OPTIONS: readonly string[] = [
+  ...DAWN_OPTIONS,
+  'disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
+];
+
+/** The fastest adapter that there is. */
+export const requestAdapter = (gpu: GPU): Promise<GPUAdapter | null> => gpu.requestAdapter({ powerPreference: 'high-performance' });
+
 /** What tensor cores are used through. */
 export const TENSOR_CORES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'] as const;
 
