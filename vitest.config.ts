@@ -51,6 +51,22 @@ const THREADS = [
   'test/presets/supervised.test.ts',
 ];
 
+/**
+ * Whole programs, as they are started: benchmarks and comparisons at their smallest size, ranks, kills, launches, the packed package, what compilers make
+ * of our declarations. They take as long as all others together: `npm run test:programs`.
+ */
+const PROGRAMS = [
+  'test/bench/**/*.test.ts',
+  'test/docs/browser-example.test.ts',
+  'test/parity/**/*.test.ts',
+  'test/plugins/distributed/{lost,ranks}.test.ts',
+  'test/plugins/distributed/mpi/watchdog.test.ts',
+  'test/plugins/kill.test.ts',
+  'test/presets/cli/{launch,launch-grace,signals}.test.ts',
+  'test/presets/package.test.ts',
+  'test/types/**/*.test.ts',
+];
+
 const project = (
   name: string,
   include: string[],
@@ -67,9 +83,10 @@ export default defineConfig({
       project('heap', HEAP),
       project('threads', THREADS),
       project('all others', ['test/**/*.test.ts'], {
-        exclude: [...FRESH, ...HEAP, ...THREADS],
+        exclude: [...FRESH, ...HEAP, ...THREADS, ...PROGRAMS],
         setupFiles: ['test/support/one-thread.ts'],
       }),
+      project('programs', PROGRAMS, { setupFiles: ['test/support/one-thread.ts'] }),
     ],
     testTimeout: 120_000,
     hookTimeout: 120_000,
