@@ -22,7 +22,7 @@ export { type NonFiniteGuardOptions, nonFiniteGuard } from './gradients/non-fini
 export { type AutoencoderModelOptions, autoencoderModel } from './models/autoencoder-model.js';
 export { learnTokenizer } from './models/clip/learn-tokenizer.js';
 export type { CLIPTextConfig } from './models/clip/text-encoder.js';
-export { clipTokenizer, type Tokenizer, wordTokenizer } from './models/clip/tokenizer.js';
+export { clipTokenizer, type Tokenizer } from './models/clip/tokenizer.js';
 export { type FunctionModelOptions, functionModel } from './models/function-model.js';
 export type { Outputs } from './models/layers/outputs.js';
 export { type LayersModelOptions, layersModel } from './models/layers-model.js';

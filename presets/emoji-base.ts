@@ -58,24 +58,25 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
       'Give sample_size in its config.json.',
     );
   const icons = await renderEmoji('icons', side);
-  const captions = (await renderEmoji('all', side)).map(({ caption }) => caption);
+  const all = (await renderEmoji('all', side)).map(({ caption }) => caption);
   const { held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
+  const captions = held.map((e) => e.caption);
   return compose(
     textToImageModel({
-      from: emojiModel(captions, vae, side / factor, o.textLayers, o.rescaleZeroSnr),
+      from: emojiModel(all, vae, side / factor, o.textLayers, o.rescaleZeroSnr),
       train: 'everything',
       mixedPrecision: o.mixedPrecision,
     }),
     cachedLatents(emojiData(icons.slice(0, o.limitItems), side, o.trainBatchSize), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
-    ...commonPlugins(emojiBaseOptions, o, options),
+    ...commonPlugins(emojiBaseOptions, o, options, captions),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
     saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),
     summary(o.outputDir),
     emojiFigures({
       outputDir: o.outputDir,
-      captions: held.map((e) => e.caption),
+      captions,
       galleries: (tell) => galleriesOf(icons, { noto: (pixels) => pixels }, tell),
       sampling: samplingOf(o),
       ...(o.quiet ? {} : { onProgress: preparation() }),

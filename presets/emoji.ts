@@ -70,6 +70,7 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
     return fail('UNSUPPORTED_MODEL', 'emoji', `${base.where} does not say which size its pictures have`, 'Use a model of emoji-base.');
   const icons = await renderEmoji('icons', side);
   const { train, held } = splitEmoji(icons, STYLE_SPLIT.train, STYLE_SPLIT.held);
+  const captions = held.slice(0, o.heldOut).map((e) => e.caption);
   const adapter = lora({ rank: o.rank, targets: EMOJI_TARGETS });
   return compose(
     textToImageModel({
@@ -81,12 +82,12 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
     cachedLatents(emojiData(train.slice(0, o.limitItems), side, o.trainBatchSize, delft), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
-    ...commonPlugins(emojiOptions, o, options),
+    ...commonPlugins(emojiOptions, o, options, captions),
     saveLora(o.outputDir, adapter),
     summary(o.outputDir),
     emojiFigures({
       outputDir: o.outputDir,
-      captions: held.slice(0, o.heldOut).map((e) => e.caption),
+      captions,
       galleries: async (tell) => galleriesOf(await renderEmoji('all', side), { delft, noto: (pixels) => pixels }, tell),
       sampling: samplingOf(o),
       ...(o.quiet ? {} : { onProgress: preparation() }),

@@ -74,7 +74,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
           );
       });
       hooks.prepareModel.tap((model) =>
-        isTextToImage(model) && model.codec.isLearned
+        isTextToImage(model)
           ? {
               ...model,
               encode: texts.encoder(model),
@@ -85,7 +85,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
       );
       early = () => {
         const model = host.model();
-        return isTextToImage(model) && model.codec.isLearned ? new LatentCache(model, source, kept) : null;
+        return isTextToImage(model) ? new LatentCache(model, source, kept) : null;
       };
       hooks.onStart.tapPromise(async () => {
         const model = host.model();
@@ -93,7 +93,7 @@ export const cachedLatents = (data: Pictures, { files, onProgress, sayIdle = fal
         const say = (what: string) => {
           if (sayIdle && rank === 0 && !host.stopAsked()) warn(what);
         };
-        if (!isTextToImage(model) || !model.codec.isLearned) return say('the model has no autoencoder: there are no latents to keep');
+        if (!isTextToImage(model)) return say('the model has no autoencoder: there are no latents to keep');
         latents = new LatentCache(model, source, kept);
         // What one process puts into a folder the others find there.
         const [first, stride] = files ? [rank, worldSize] : [0, 1];

@@ -86,7 +86,7 @@ export const denoising = (options: DenoisingOptions = {}) => {
     const { alphasCumprod, config } = model.noise;
     const { images, moments, mask } = batch.tensors as Record<string, Tensor4D>;
     const latents = moments ? model.codec.sample(context, moments, batch.ids) : model.codec.encode(context, images, batch.ids);
-    if (inRun && model.codec.isLearned) note(latents, batch);
+    if (inRun) note(latents, batch);
     const [n, h, w, c] = latents.shape;
     const timesteps: number[] = [];
     const texts: string[] = [];

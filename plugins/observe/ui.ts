@@ -29,6 +29,8 @@ export interface UiOptions {
   readonly every?: number;
   /** What the run was asked to do, to be shown. */
   readonly options?: Readonly<Record<string, unknown>>;
+  /** What its grids show, where that is not the option validationPrompt. */
+  readonly prompts?: readonly string[];
   /** Where the address is said; the error stream by default. */
   readonly say?: (text: string) => void;
 }
@@ -37,7 +39,7 @@ export interface UiOptions {
  * A page on this machine that shows the run while it trains, and a button that stops it after the step; what it shows stays there when the run is over. Of a resumed run the part before is read from its
  * log. Needs Node.
  */
-export const ui = ({ host, port, folder, every = 10, options, say = (text) => console.error(text) }: UiOptions = {}) => {
+export const ui = ({ host, port, folder, every = 10, options, prompts, say = (text) => console.error(text) }: UiOptions = {}) => {
   const records = new Records();
   let server: Awaited<ReturnType<typeof serveRuns>> | null = null;
   let explanation: string | undefined;
@@ -72,6 +74,7 @@ export const ui = ({ host, port, folder, every = 10, options, say = (text) => co
               stepsPerEpoch: plan().stepsPerEpoch,
               ...(explanation === undefined ? {} : { explanation }),
               ...(options === undefined ? {} : { options }),
+              ...(prompts === undefined ? {} : { prompts }),
               memory: { resident: process.memoryUsage.rss(), tensors: tf.memory().numBytes },
             },
           ],

@@ -17,11 +17,19 @@ const realPath = (path: string): Promise<string> => realpath(path).catch(() => r
 /**
  * Makes a folder one run's: a second run that would write into it meanwhile is refused; what an earlier run left there is moved aside, all of it
  * under former-runs/ and the time, and that is said; a resumed run goes on with what is its own. What the run `reads` (a base model, images) may
- * not lie among what would be moved or written over; its `options` are kept in run.json, for who compares runs. To be the first of the plugins that write. Needs Node.
+ * not lie among what would be moved or written over; its `options` and the `prompts` of its grids are kept in run.json, for who compares runs. To be the first of the plugins that write. Needs Node.
  */
 export const runFolder = (
   folder: string,
-  { reads = [], options }: { readonly reads?: readonly string[]; readonly options?: Readonly<Record<string, unknown>> } = {},
+  {
+    reads = [],
+    options,
+    prompts,
+  }: {
+    readonly reads?: readonly string[];
+    readonly options?: Readonly<Record<string, unknown>>;
+    readonly prompts?: readonly string[];
+  } = {},
 ) => {
   let lock: { release(): Promise<void> } | null = null;
   return {
@@ -52,7 +60,7 @@ export const runFolder = (
           if ((await runOf(folder)) !== id) {
             const entries = await entriesOfRun(folder);
             if (entries.length > 0) warn(`${folder} holds an earlier run, which was moved to ${await moveAside(folder, entries)}`);
-            await writeAtomically(join(folder, RUN_FILE), `${JSON.stringify({ id, begun: new Date().toISOString(), options })}\n`);
+            await writeAtomically(join(folder, RUN_FILE), `${JSON.stringify({ id, begun: new Date().toISOString(), options, prompts })}\n`);
           }
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code === undefined || 'problems' in (error as object)) throw error;

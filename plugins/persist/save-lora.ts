@@ -17,12 +17,12 @@ export interface SaveLoraOptions {
   readonly resolution?: number;
 }
 
-/** What other programs are told of a model; null of one that they do not have: it is none of Stable Diffusion, or works on pixels. */
+/** What other programs are told of a model; null of one that they do not have: it is none of Stable Diffusion. */
 function trainedModel(model: Model, name: string, resolution?: number): TrainedModel | null {
   if (!isTextToImage(model)) return null;
   const { modules, codec, latentSize, noise } = model;
   const family = familyOfModel(modules);
-  if (!family || !codec.isLearned) return null;
+  if (!family) return null;
   const vPrediction = noise.config.prediction_type === 'v_prediction';
   return { family, vPrediction, name, resolution: resolution ?? latentSize * codec.factor };
 }

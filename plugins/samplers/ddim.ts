@@ -8,7 +8,7 @@ import { type Spacing, spaced } from './walk/timesteps.js';
 export interface DDIMOptions {
   /** 0 is deterministic, 1 adds as much noise as DDPM. */
   readonly eta?: number;
-  /** Where a model of pixels clips images by its noise schedule, compute the noise again from the clipped one; guidance above 2 needs it. */
+  /** Where the noise schedule has images clipped (clip_sample), compute the noise again from the clipped one. */
   readonly useClippedModelOutput?: boolean;
   /** Overrides the noise schedule's timestep_spacing. */
   readonly spacing?: Spacing;
@@ -22,7 +22,7 @@ export const ddim = ({ eta = 0, useClippedModelOutput = false, spacing }: DDIMOp
     usualSpacing: 'leading',
     check: (problems) => problems.options('ddim').notNegative('eta', eta),
     begin(schedule, steps, spacing): Walk {
-      const { alphasCumprod, config, ofPixels } = schedule;
+      const { alphasCumprod, config } = schedule;
       const timesteps = spaced(schedule, steps, spacing);
       if (config.prediction_type === 'epsilon' && alphasCumprod[timesteps[0]] === 0)
         fail(
@@ -42,9 +42,9 @@ export const ddim = ({ eta = 0, useClippedModelOutput = false, spacing }: DDIMOp
           const abar = alphasCumprod[t];
           const next = t - stride >= 0 ? alphasCumprod[t - stride] : last;
           const mixture = { signal: Math.sqrt(abar), spread: Math.sqrt(1 - abar) };
-          let { image, noise: e } = decompose(config, prediction, sample, mixture, true);
-          if (useClippedModelOutput && ofPixels && config.clip_sample)
-            e = sample.sub(image.mul(mixture.signal)).div(mixture.spread) as Tensor4D;
+          let { image, noise: e } = decompose(config, prediction, sample, mixture);
+          if (config.clip_sample) image = image.clipByValue(-config.clip_sample_range, config.clip_sample_range) as Tensor4D;
+          if (useClippedModelOutput && config.clip_sample) e = sample.sub(image.mul(mixture.signal)).div(mixture.spread) as Tensor4D;
           const sigma = eta * Math.sqrt(((1 - next) / (1 - abar)) * (1 - abar / next));
           const towards = image.mul(Math.sqrt(next)).add(e.mul(Math.sqrt(1 - next - sigma * sigma)));
           return (sigma > 0 ? towards.add(noise().mul(sigma)) : towards) as Tensor4D;

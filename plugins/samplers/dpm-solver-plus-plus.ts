@@ -12,8 +12,6 @@ export interface DPMSolverOptions {
   readonly spacing?: Spacing;
   /** Noise levels as Karras et al. 2022 space them; by default as the noise schedule's use_karras_sigmas says. */
   readonly karras?: boolean;
-  /** Clip the image that a model of pixels predicts, where the noise schedule says clip_sample; diffusers' solver does not. */
-  readonly clip?: boolean;
 }
 
 /** Below this many steps the last one is of first order, unless the noise schedule's lower_order_final is off. */
@@ -23,7 +21,7 @@ const FEW_STEPS = 15;
  * DPM-Solver++ 2M (Lu et al. 2022, algorithm 2), as diffusers' DPMSolverMultistepScheduler of order 2 with midpoints. From a file it takes spacing,
  * sigmas and how a walk ends; order, algorithm and solver type are its own.
  */
-export const dpmSolverPlusPlus = ({ spacing, karras, clip = false }: DPMSolverOptions = {}) =>
+export const dpmSolverPlusPlus = ({ spacing, karras }: DPMSolverOptions = {}) =>
   samplerPlugin({
     name: 'dpm-solver-plus-plus',
     spacing,
@@ -41,7 +39,7 @@ export const dpmSolverPlusPlus = ({ spacing, karras, clip = false }: DPMSolverOp
         inputScale: () => 1,
         step(prediction, index, sample) {
           const [here, next] = [points[index], points[index + 1]];
-          const { image } = decompose(config, prediction, sample, here, clip && schedule.ofPixels);
+          const { image } = decompose(config, prediction, sample, here);
           const h = next.lambda - here.lambda;
           const factor = next.signal * (1 - Math.exp(-h));
           let direction: tf.Tensor = image;

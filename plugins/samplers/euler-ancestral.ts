@@ -5,15 +5,13 @@ import type { Spacing } from './walk/timesteps.js';
 export interface EulerAncestralOptions {
   /** Overrides the noise schedule's timestep_spacing. */
   readonly spacing?: Spacing;
-  /** Clip the image that a model of pixels predicts, where the noise schedule says clip_sample; diffusers' does not. */
-  readonly clip?: boolean;
 }
 
 /** Euler with new noise at each step (k-diffusion's ancestral sampling), as diffusers' EulerAncestralDiscreteScheduler. */
-export const eulerAncestral = ({ spacing, clip = false }: EulerAncestralOptions = {}) =>
+export const eulerAncestral = ({ spacing }: EulerAncestralOptions = {}) =>
   samplerPlugin({
     name: 'euler-ancestral',
     spacing,
     usualSpacing: 'linspace',
-    begin: (schedule, steps, spacing) => eulerWalk(schedule, steps, { spacing, karras: false, clip, ancestral: true }),
+    begin: (schedule, steps, spacing) => eulerWalk(schedule, steps, { spacing, karras: false, ancestral: true }),
   });

@@ -8,16 +8,14 @@ export interface EulerOptions {
   readonly spacing?: Spacing;
   /** Noise levels as Karras et al. 2022 space them; by default as the noise schedule's use_karras_sigmas says. */
   readonly karras?: boolean;
-  /** Clip the image that a model of pixels predicts, where the noise schedule says clip_sample; diffusers' does not. */
-  readonly clip?: boolean;
 }
 
 /** Euler (Karras et al. 2022, algorithm 2 without churn), as diffusers' EulerDiscreteScheduler. */
-export const euler = ({ spacing, karras, clip = false }: EulerOptions = {}) =>
+export const euler = ({ spacing, karras }: EulerOptions = {}) =>
   samplerPlugin({
     name: 'euler',
     spacing,
     usualSpacing: 'linspace',
     begin: (schedule, steps, spacing) =>
-      eulerWalk(schedule, steps, { spacing, karras: usesKarras(schedule, karras, 'euler'), clip, ancestral: false }),
+      eulerWalk(schedule, steps, { spacing, karras: usesKarras(schedule, karras, 'euler'), ancestral: false }),
   });

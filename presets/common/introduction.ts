@@ -33,10 +33,9 @@ const count = (n: number): string => n.toLocaleString('en-US');
 function modelLine(model: Model, { pretrainedModelNameOrPath, resolution }: IntroductionOptions): string {
   if (!isTextToImage(model)) return pretrainedModelNameOrPath ?? 'one of your own';
   const { codec, latentSize, modules } = model;
-  // Models of pixels are built like them, and are none of them.
-  const family = codec.isLearned ? familyOfModel(modules) : null;
+  const family = familyOfModel(modules);
   return [
-    family ? FAMILY_NAMES[family] : codec.isLearned ? 'text to image' : 'text to image, of pixels',
+    family ? FAMILY_NAMES[family] : 'text to image',
     pretrainedModelNameOrPath === undefined ? '' : ` from ${pretrainedModelNameOrPath}`,
     `, at ${resolution ?? latentSize * codec.factor} pixels`,
   ].join('');

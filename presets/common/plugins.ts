@@ -94,8 +94,8 @@ interface Reads {
   readonly validationDataDir?: string | undefined;
 }
 
-/** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. `given` are the options as they came, without defaults. */
-export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, given: object): AnyPlugin[] {
+/** Run, device, optimizer, schedule, gradients and what a user watches, in the order they run. `given` are the options as they came, without defaults; `prompts` what grids show that are of no option. */
+export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, given: object, prompts?: readonly string[]): AnyPlugin[] {
   const warm = warmsUp(o.lrScheduler);
   const worldSize = rankFromEnvironment()?.worldSize ?? 1;
   const rate = scaledLearningRate(o, worldSize);
@@ -118,6 +118,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
     mpi({ timeout: o.timeout }),
     runFolder(o.outputDir, {
       options: shown(o),
+      ...(prompts ? { prompts } : {}),
       reads: [
         o.pretrainedModelNameOrPath,
         o.pretrainedVaeModelNameOrPath,
@@ -160,7 +161,18 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
         ]
       : []),
     ...(tellsMlflow ? [mlflow({ every: o.loggingSteps, options: shown(o), folder: o.outputDir, name: runName(o.outputDir) })] : []),
-    ...(o.ui ? [ui({ folder: o.outputDir, options: shown(o), every: o.loggingSteps, port: o.uiPort, host: o.uiHost })] : []),
+    ...(o.ui
+      ? [
+          ui({
+            folder: o.outputDir,
+            options: shown(o),
+            ...(prompts ? { prompts } : {}),
+            every: o.loggingSteps,
+            port: o.uiPort,
+            host: o.uiHost,
+          }),
+        ]
+      : []),
     ...(o.quiet ? [] : [introduction(o), progress()]),
     checkpoint({
       into: o.outputDir,

@@ -4,13 +4,13 @@ import { euler } from '../../plugins/samplers/euler.js';
 import { eulerAncestral } from '../../plugins/samplers/euler-ancestral.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
 
-/** The samplers as options name them. With guidance, models of pixels need their images clipped, and the noise computed again from that. */
+/** The samplers as options name them. */
 export const SAMPLERS = {
-  ddim: () => ddim({ useClippedModelOutput: true }),
-  'dpm-solver++': () => dpmSolverPlusPlus({ clip: true }),
-  'dpm-solver++-karras': () => dpmSolverPlusPlus({ clip: true, karras: true }),
-  euler: () => euler({ clip: true }),
-  'euler-ancestral': () => eulerAncestral({ clip: true }),
+  ddim: () => ddim(),
+  'dpm-solver++': () => dpmSolverPlusPlus(),
+  'dpm-solver++-karras': () => dpmSolverPlusPlus({ karras: true }),
+  euler: () => euler(),
+  'euler-ancestral': () => eulerAncestral(),
 };
 export type SamplerName = keyof typeof SAMPLERS;
 

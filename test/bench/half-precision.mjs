@@ -1,6 +1,7 @@
 // The same run in single and in half precision: a small model of Stable Diffusion's kind, trained whole and then with LoRA, on WebGPU. Prints each run's
 // mean loss over all steps and milliseconds a step, and how far apart the losses are. With `null` as the driver nothing is computed: see lora-step-host.mjs.
 //   npm run build && node test/bench/half-precision.mjs [steps [null]]
+import { fileURLToPath } from 'node:url';
 import { create, globals } from 'webgpu';
 import { compose, run, seededRandom, Trainer } from '../../dist/core/index.js';
 import {
@@ -9,12 +10,13 @@ import {
   clipping,
   denoising,
   device,
+  folder,
+  learnTokenizer,
   lora,
   lossScaling,
   nonFiniteGuard,
   textToImageModel,
 } from '../../dist/plugins/index.js';
-import { wordTokenizer } from '../../dist/plugins/models/clip/tokenizer.js';
 
 const [given = '300', driver] = process.argv.slice(2);
 const steps = Number(given);
@@ -24,11 +26,12 @@ if (driver) {
   Object.defineProperty(globalThis.navigator, 'gpu', { value: create([`backend=${driver}`]), configurable: true });
 }
 
+const tokenizer = learnTokenizer(['red', 'blue', 'slow', 'fast'], 6);
 const from = {
   unet: {
     sample_size: 8,
-    in_channels: 12,
-    out_channels: 12,
+    in_channels: 4,
+    out_channels: 4,
     block_out_channels: [32, 64],
     layers_per_block: 1,
     down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'],
@@ -38,16 +41,17 @@ const from = {
     norm_num_groups: 8,
   },
   textEncoder: {
-    vocab_size: 6,
+    vocab_size: tokenizer.size,
     hidden_size: 32,
     intermediate_size: 64,
     num_hidden_layers: 1,
     num_attention_heads: 2,
     max_position_embeddings: 6,
   },
-  tokenizer: wordTokenizer(['red', 'blue', 'slow', 'fast'], 6),
+  tokenizer,
   noise: { beta_schedule: 'squaredcos_cap_v2', prediction_type: 'v_prediction' },
-  block: 2,
+  // Of 4 and 8 channels; its latents are half as wide as pictures.
+  vae: folder(fileURLToPath(new URL('../fixtures/pipelines/sd15', import.meta.url))),
 };
 
 /** Waves of two colours and two lengths. */

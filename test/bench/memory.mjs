@@ -1,8 +1,9 @@
 // 2,000 steps of a small job: tensors and memory stay flat.   npm run bench:memory
 
+import { fileURLToPath } from 'node:url';
 import { Trainer } from '../../dist/core/index.js';
 import * as tf from '../../dist/core/tf.js';
-import { arrays, textToImageModel, wasm, wordTokenizer } from '../../dist/plugins/index.js';
+import { arrays, folder, learnTokenizer, textToImageModel, wasm } from '../../dist/plugins/index.js';
 import { loraInMemory } from '../../dist/presets/index.js';
 
 const steps = Number(process.argv[2] ?? 2000);
@@ -13,11 +14,12 @@ const images = {
   data: Float32Array.from({ length: 16 * side * side * 3 }, (_, i) => Math.sin(i)),
 };
 const captions = Array.from({ length: 16 }, (_, i) => (i % 2 ? 'one' : 'two'));
+const tokenizer = learnTokenizer(['one', 'two'], 6);
 const fresh = {
   unet: {
     sample_size: 4,
-    in_channels: 12,
-    out_channels: 12,
+    in_channels: 4,
+    out_channels: 4,
     block_out_channels: [8, 16],
     layers_per_block: 1,
     down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'],
@@ -27,16 +29,17 @@ const fresh = {
     norm_num_groups: 4,
   },
   textEncoder: {
-    vocab_size: 4,
+    vocab_size: tokenizer.size,
     hidden_size: 8,
     intermediate_size: 16,
     num_hidden_layers: 1,
     num_attention_heads: 2,
     max_position_embeddings: 6,
   },
-  tokenizer: wordTokenizer(['one', 'two'], 6),
+  tokenizer,
   noise: { prediction_type: 'v_prediction' },
-  block: 2,
+  // Of 4 and 8 channels; its latents are half as wide as pictures.
+  vae: folder(fileURLToPath(new URL('../fixtures/pipelines/sd15', import.meta.url))),
 };
 const rows = [];
 const watch = {

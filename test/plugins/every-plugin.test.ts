@@ -82,7 +82,7 @@ import { notice } from '../../presets/common/notice.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
 import { galleriesOf } from '../../presets/emoji/judge.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
-import { pixelModel } from '../support/pixel-model.js';
+import { smallModel } from '../support/small-model.js';
 import '../support/devices.js';
 import { ran } from '../support/mpi.js';
 import { memoryStore, stopAfter, weightsRecorder } from '../support/small-run.js';
@@ -111,7 +111,7 @@ const images = () => ({
 
 /** A small diffusion job; every plugin is put into it in turn. */
 function job(more: object = {}): ReturnType<typeof compose> {
-  const model = pixelModel(['red', 'heart'], 1);
+  const model = smallModel(['red', 'heart'], 1);
   const textEncoder = { ...model.textEncoder, hidden_size: 16, intermediate_size: 32 };
   // What has attention is the middle.
   const level = { block_out_channels: [4], down_block_types: ['DownBlock2D'], up_block_types: ['UpBlock2D'] };
@@ -177,7 +177,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
   'persist/save-lora.ts': () => [lora({ rank: 2 }), saveLora(out, { rank: 2, alpha: 2 })],
   'persist/save-model.ts': () => [saveModel(filesIn(join(out, 'model')))],
   'samplers/ddim.ts': () => [ddim({ eta: 0.5 }), samples(['red'], out, { steps: 2, guidance: 2 })],
-  'samplers/dpm-solver-plus-plus.ts': () => [dpmSolverPlusPlus({ clip: true }), samples(['red'], out, { steps: 2, guidance: 1 })],
+  'samplers/dpm-solver-plus-plus.ts': () => [dpmSolverPlusPlus(), samples(['red'], out, { steps: 2, guidance: 1 })],
   'samplers/euler.ts': () => [euler({ karras: true }), samples(['red'], out, { steps: 2, guidance: 2, guidanceRescale: 0.7 })],
   'samplers/euler-ancestral.ts': () => [
     eulerAncestral(),

@@ -3,27 +3,35 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { build } from 'esbuild';
+import { publint } from 'publint';
 import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'steploom-'));
-});
-afterAll(() => rm(folder, { recursive: true }));
-
 const run = (command: string, args: string[], cwd: string) =>
   execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
-test('the packed tarball holds what a user needs, installs into an empty folder and trains there', async () => {
+/** What `npm pack` says of what it wrote. */
+interface Packed {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+  /** Bytes, of the file and of what is in it. */
+  readonly size: number;
+  readonly unpackedSize: number;
+}
+let folder: string;
+let packed: Packed;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'steploom-'));
   // dist/ was built before the tests; prepare would build it again under the feet of the others.
-  const [{ filename, files }] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], root)) as {
-    filename: string;
-    files: { path: string }[];
-  }[];
-  const paths = files.map((f) => f.path);
+  [packed] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], root)) as [Packed];
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test('the packed tarball holds what a user needs, installs into an empty folder and trains there', async () => {
+  const paths = packed.files.map((f) => f.path);
   for (const wanted of [
     'package.json',
     'README.md',
@@ -49,7 +57,7 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
   expect(missing).toEqual([]);
 
   await writeFile(join(folder, 'package.json'), '{"type": "module", "private": true}');
-  run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', `./${filename}`], folder);
+  run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline', `./${packed.filename}`], folder);
   await writeFile(
     join(folder, 'train.mjs'),
     `import { Trainer } from 'steploom';
@@ -73,6 +81,43 @@ test('the packed tarball holds what a user needs, installs into an empty folder 
   // npm may put what versions differ in below it.
   const own = (await readdir(join(folder, 'node_modules', 'steploom'))).filter((name) => name !== 'node_modules');
   expect(own.sort()).toEqual(['CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'dist', 'docs', 'package.json', 'presets']);
+});
+
+test('the packed tarball is no larger than 30 MB, and publint finds nothing in it', async () => {
+  expect(packed.size).toBeLessThan(packed.unpackedSize);
+  expect(packed.unpackedSize).toBeLessThan(30e6);
+  const tarball = new Uint8Array(await readFile(join(folder, packed.filename))).buffer;
+  const { messages } = await publint({ pack: { tarball }, level: 'suggestion', strict: true });
+  // What stands in package.json's field browser are files within the package, of which `exports` says nothing. A name of `imports` would lead to dist/
+  // from the sources too, whose tests would then have two copies of the device that they look at.
+  expect(messages.map(({ code, path }) => [code, ...path])).toEqual([['USE_EXPORTS_OR_IMPORTS_BROWSER', 'browser']]);
+});
+
+test('the types of the packed tarball are found where they are looked for', async () => {
+  const whole = createPackageFromTarballData(new Uint8Array(await readFile(join(folder, packed.filename))));
+  // Behind names with a star each file is an entry of its own: one of each room.
+  const rooms = new Map(
+    packed.files.flatMap(({ path }) => {
+      const [, name, room] = /^dist\/((plugins\/\w+)\/[\w-]+)\.js$/.exec(path) ?? [];
+      return room ? [[room, name]] : [];
+    }),
+  );
+  expect(rooms.size).toBeGreaterThan(10);
+  const checked = await checkPackage(whole, { includeEntrypoints: [...rooms.values()] });
+  if (!checked.types) return expect.unreachable('no types are found');
+  for (const name of ['.', './tf', './plugins', './presets', './presets/emoji', `./${rooms.get('plugins/optimizers')}`]) {
+    const { resolutions, isWildcard } = checked.entrypoints[name];
+    expect([isWildcard, resolutions['node16-esm'].resolution?.isTypeScript, resolutions.bundler.resolution?.isTypeScript], name).toEqual([
+      false,
+      true,
+      true,
+    ]);
+  }
+  // It is modules alone: require() of an older Node, and TypeScript's resolution of the time before `exports`, do not find them.
+  const others = checked.problems.filter(
+    (problem) => !('resolutionKind' in problem && /^(node10|node16-cjs)$/.test(problem.resolutionKind)),
+  );
+  expect(others).toEqual([]);
 });
 
 test('what is public resolves in an installed package, and nothing else does', async () => {

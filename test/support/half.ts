@@ -1,7 +1,10 @@
 import * as tf from '../../core/tf.js';
 import { deviceOf } from '../../plugins/devices/compute/installed.js';
 import type { WebGPUDevice } from '../../plugins/devices/webgpu/device.js';
-import { wordTokenizer } from '../../plugins/models/clip/tokenizer.js';
+import { learnTokenizer } from '../../plugins/models/clip/learn-tokenizer.js';
+import { tinyAutoencoder } from './pipelines.js';
+
+const tokenizer = learnTokenizer(['red', 'blue', 'cat'], 6);
 
 /** Counts how often a tensor is turned from single into half precision or back, until it is asked. */
 export function countConversions(): () => number {
@@ -36,8 +39,8 @@ export function countWidened(): () => number {
 export const smallDiffusion = {
   unet: {
     sample_size: 8,
-    in_channels: 12,
-    out_channels: 12,
+    in_channels: 4,
+    out_channels: 4,
     block_out_channels: [16, 32],
     layers_per_block: 1,
     down_block_types: ['DownBlock2D', 'DownBlock2D'] as 'DownBlock2D'[],
@@ -47,14 +50,14 @@ export const smallDiffusion = {
     norm_num_groups: 4,
   },
   textEncoder: {
-    vocab_size: 5,
+    vocab_size: tokenizer.size,
     hidden_size: 16,
     intermediate_size: 32,
     num_hidden_layers: 1,
     num_attention_heads: 2,
     max_position_embeddings: 6,
   },
-  tokenizer: wordTokenizer(['red', 'blue', 'cat'], 6),
+  tokenizer,
   noise: { beta_schedule: 'squaredcos_cap_v2' as const, prediction_type: 'v_prediction' as const },
-  block: 2,
+  vae: tinyAutoencoder,
 };

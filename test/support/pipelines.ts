@@ -7,9 +7,16 @@ import type { SingleFileParts } from '../../plugins/persist/formats/single-file/
 /** The tiny pipelines of test/fixtures/pipelines, by their families. */
 export const PIPELINES = { sd15: 'sd1', sd21: 'sd2', sdxl: 'sdxl' } as const satisfies Record<string, Family>;
 
+/** A folder of one of them. */
+export const pipelineFolder = (name: keyof typeof PIPELINES) =>
+  folder(fileURLToPath(new URL(`../fixtures/pipelines/${name}`, import.meta.url)));
+
+/** An AutoencoderKL of 4 and 8 channels, whose 4 channels of latents are half as wide as pictures: of 16 pixels, or more. */
+export const tinyAutoencoder = pipelineFolder('sd15');
+
 /** The networks of a pipeline in diffusers' layout. */
 export async function pipelineParts(name: keyof typeof PIPELINES): Promise<SingleFileParts> {
-  const files = folder(fileURLToPath(new URL(`../fixtures/pipelines/${name}`, import.meta.url)));
+  const files = pipelineFolder(name);
   const encoders = name === 'sdxl' ? ['text_encoder', 'text_encoder_2'] : ['text_encoder'];
   return {
     family: PIPELINES[name],

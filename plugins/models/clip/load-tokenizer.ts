@@ -3,17 +3,16 @@ import { fail } from '../../../core/index.js';
 import { type Files, readJson } from '../../persist/formats/files.js';
 import { decodeText } from '../../persist/formats/text.js';
 import { parseConfig } from '../layers/parse-config.js';
-import { clipTokenizer, type Tokenizer, wordTokenizer } from './tokenizer.js';
+import { clipTokenizer, type Tokenizer } from './tokenizer.js';
 
 /** The files that a tokenizer's folder may have. They are written again as they were. */
 const FILES = ['tokenizer_config.json', 'special_tokens_map.json', 'vocab.json', 'merges.txt', 'tokenizer.json', 'added_tokens.json'];
 
 const special = z.union([z.string(), z.object({ content: z.string() })]).nullish();
 const configSchema = z.object({
-  tokenizer_class: z.enum(
-    ['CLIPTokenizer', 'CLIPTokenizerFast', 'WordTokenizer'],
-    'only CLIPTokenizer, CLIPTokenizerFast and WordTokenizer are supported',
-  ),
+  tokenizer_class: z.enum(['CLIPTokenizer', 'CLIPTokenizerFast'], {
+    error: ({ input }) => `only CLIPTokenizer and CLIPTokenizerFast are supported, not ${input}: use a model that has one of them`,
+  }),
   model_max_length: z.number().int().min(3).max(4096).default(77),
   pad_token: special,
 });
@@ -43,20 +42,13 @@ interface Words {
   readonly added: readonly string[];
 }
 
-/** Opens a tokenizer's folder: CLIP's, with vocab.json and merges.txt or with tokenizer.json alone, or our word-level one. */
+/** Opens a tokenizer's folder: CLIP's, with vocab.json and merges.txt or with tokenizer.json alone. */
 export async function loadTokenizer(files: Files, folder = 'tokenizer'): Promise<Tokenizer> {
   const json = async <S extends z.ZodType>(name: string, schema: S): Promise<z.output<S>> =>
     parseConfig(schema, await readJson(files, `${folder}/${name}`), 'tokenizer', `${files.where}/${folder}/${name}`);
   const has = async (name: string) => (await files.read(`${folder}/${name}`)) !== null;
   const config = await json('tokenizer_config.json', configSchema);
   const length = config.model_max_length;
-  if (config.tokenizer_class === 'WordTokenizer') {
-    const words = Object.entries(await json('vocab.json', vocabularySchema)).sort((a, b) => a[1] - b[1]);
-    return wordTokenizer(
-      words.slice(2).map(([word]) => word),
-      length,
-    );
-  }
   const { files: from, vocabulary, merges, added } = (await has('vocab.json')) ? await separate() : await joined();
   checkMerges(merges, new Set(Object.keys(vocabulary)), from.merges);
   // As transformers has it, special_tokens_map.json counts more where the two differ, as in Stable Diffusion 2's.

@@ -8,7 +8,7 @@ const firstOf = (names: readonly string[]): string =>
   `${names.slice(0, SHOWN).join(', ')}${names.length > SHOWN ? `, and ${names.length - SHOWN} more` : ''}`;
 
 /**
- * What of some texts a tokenizer drops, in words, counted: words that it does not know, and what is past its length. Up to ten of the texts are named,
+ * What of some texts a tokenizer drops, in words, counted: words whose pieces it does not know, and what is past its length. Up to ten of the texts are named,
  * by `nameOf` or, without it, by how they begin.
  */
 export function lostText(tokenizer: Tokenizer, texts: readonly string[], what: string, nameOf?: (i: number) => string): string[] {
@@ -26,7 +26,7 @@ export function lostText(tokenizer: Tokenizer, texts: readonly string[], what: s
   const words = [...unknown].sort((a, b) => b[1] - a[1]).map(([word, count]) => `${word} (${count})`);
   if (words.length > 0)
     said.push(
-      `${withUnknown.length} of ${texts.length} ${what} have words that the model does not know, which are left out: ${firstOf(words)}; of ${firstOf(withUnknown)}`,
+      `${withUnknown.length} of ${texts.length} ${what} have words that the model does not know, which it takes for the end of a text: ${firstOf(words)}; of ${firstOf(withUnknown)}`,
     );
   if (long.length > 0)
     said.push(

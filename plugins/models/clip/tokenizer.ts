@@ -4,8 +4,6 @@ import { lowered, unicode16 } from './letters.js';
 
 /** Text to a fixed number of int32 ids: begin, the text, end, padding. */
 export interface Tokenizer {
-  /** transformers' class of it; a WordTokenizer is steploom's own. */
-  readonly kind: 'CLIPTokenizer' | 'WordTokenizer';
   readonly length: number;
   readonly size: number;
   /** A text's ids; what is past the length is cut. */
@@ -14,7 +12,7 @@ export interface Tokenizer {
   chunks(text: string): Int32Array[];
   /** How many ids a text has, without begin and end, and with nothing cut. */
   count(text: string): number;
-  /** What of a text reaches no model: words that the tokenizer does not know, and how many ids are past its length. */
+  /** What of a text reaches no model: words of which the vocabulary does not have all pieces, and how many ids are past its length. */
   lost(text: string): { readonly unknown: readonly string[]; readonly beyond: number };
   /** Writes its files into a folder. */
   save(files: Files, folder: string): Promise<void>;
@@ -26,49 +24,6 @@ const WORDS = unicode16(
   'gu',
 );
 const LETTERS_OR_NOT = unicode16(String.raw`\p{L}+|(?:(?!\p{L})[^])+`, 'gu');
-
-const pad = (ids: number[], length: number, begin: number, end: number, padding: number): Int32Array => {
-  const out = new Int32Array(length).fill(padding);
-  out.set([begin, ...ids.slice(0, length - 2), end]);
-  return out;
-};
-
-/** What both tokenizers do with the ids of a text. */
-const framed = (idsOf: (text: string) => number[], length: number, begin: number, end: number, padding: number) => ({
-  encode: (text: string) => pad(idsOf(text), length, begin, end, padding),
-  count: (text: string) => idsOf(text).length,
-  chunks(text: string) {
-    const ids = idsOf(text);
-    const room = length - 2;
-    const count = Math.max(1, Math.ceil(ids.length / room));
-    return Array.from({ length: count }, (_, i) => pad(ids.slice(i * room, (i + 1) * room), length, begin, end, padding));
-  },
-});
-
-/** Words, split at what is no letter or digit and lower-cased. Begin is 0, end and padding 1; unknown words are left out. */
-export function wordTokenizer(words: readonly string[], length: number): Tokenizer {
-  const index = new Map(words.map((word, i) => [word, i + 2]));
-  return {
-    kind: 'WordTokenizer',
-    length,
-    size: words.length + 2,
-    ...framed((text) => splitWords(text).flatMap((word) => index.get(word) ?? []), length, 0, 1, 1),
-    lost(text) {
-      const words = splitWords(text);
-      const unknown = words.filter((word) => !index.has(word));
-      return { unknown, beyond: Math.max(0, words.length - unknown.length - (length - 2)) };
-    },
-    async save(files, folder) {
-      await files.write(
-        `${folder}/tokenizer_config.json`,
-        `${JSON.stringify({ tokenizer_class: 'WordTokenizer', model_max_length: length }, null, 2)}\n`,
-      );
-      await files.write(`${folder}/vocab.json`, `${JSON.stringify(Object.fromEntries([['<begin>', 0], ['<end>', 1], ...index]))}\n`);
-    },
-  };
-}
-
-export const splitWords = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
 /** The words that CLIP's tokenizer splits a text into, lower-cased. */
 export function clipWords(text: string): string[] {
@@ -105,24 +60,46 @@ export function clipTokenizer(
     'to be the padding',
     'Name one of its tokens as pad_token, in tokenizer_config.json or special_tokens_map.json.',
   );
-  const pieces = (word: string): string[] => mergePairs([...word], ranks);
   // Found in a text as they are, before anything else. So a `!` is one where `!` is the padding (SD 2, SDXL's second): id 0, not that of `!</w>`.
   const specials = new Set(['<|startoftext|>', '<|endoftext|>', padding, ...added].filter((name) => ids.has(name)));
   const isSpecial = new RegExp(`(${[...specials].map((name) => name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`, 'u');
-  const idsOf = (text: string): number[] =>
+  /** The words of a text with the ids of their pieces; undefined where the vocabulary does not have one. */
+  const wordsOf = (text: string): { word: string; found: (number | undefined)[] }[] =>
     text.split(isSpecial).flatMap((part) => {
-      if (specials.has(part)) return [ids.get(part) as number];
-      return clipWords(part).flatMap((word) =>
-        pieces([...new TextEncoder().encode(word)].map((byte) => letters[byte]).join('')).map((piece) => ids.get(piece) ?? end),
-      );
+      if (specials.has(part)) return [{ word: part, found: [ids.get(part)] }];
+      return clipWords(part).map((word) => ({
+        word,
+        found: mergePairs(
+          [...new TextEncoder().encode(word)].map((byte) => letters[byte]),
+          ranks,
+        ).map((piece) => ids.get(piece)),
+      }));
     });
+  const idsOf = (text: string): number[] => wordsOf(text).flatMap(({ found }) => found.map((id) => id ?? end));
+  const room = length - 2;
+  /** Ids between begin and end, filled up. */
+  const framed = (some: readonly number[]): Int32Array => {
+    const out = new Int32Array(length).fill(filler);
+    out.set([begin, ...some.slice(0, room), end]);
+    return out;
+  };
   const named = { bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: padding };
   return {
-    kind: 'CLIPTokenizer',
     length,
     size: ids.size,
-    ...framed(idsOf, length, begin, end, filler),
-    lost: (text) => ({ unknown: [], beyond: Math.max(0, idsOf(text).length - (length - 2)) }),
+    encode: (text) => framed(idsOf(text)),
+    chunks(text) {
+      const all = idsOf(text);
+      return Array.from({ length: Math.max(1, Math.ceil(all.length / room)) }, (_, i) => framed(all.slice(i * room, (i + 1) * room)));
+    },
+    count: (text) => idsOf(text).length,
+    lost(text) {
+      const words = wordsOf(text);
+      return {
+        unknown: words.flatMap(({ word, found }) => (found.includes(undefined) ? [word] : [])),
+        beyond: Math.max(0, words.reduce((sum, { found }) => sum + found.length, 0) - room),
+      };
+    },
     async save(files, folder) {
       await files.write(
         `${folder}/tokenizer_config.json`,

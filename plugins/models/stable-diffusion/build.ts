@@ -18,17 +18,17 @@ import type { TextToImage } from './text-to-image.js';
 import { leftOut, writeComponents } from './write.js';
 import { writeSingleFile } from './write-single-file.js';
 
-interface FreshParts {
+/** A new model, on the latents of an autoencoder that there is. */
+export interface FreshTextToImage {
   readonly unet: UNetConfig;
   readonly textEncoder: CLIPTextConfig;
   /** Standard deviations the embeddings start with. */
   readonly textStart?: { readonly token?: number; readonly position?: number };
   readonly tokenizer: Tokenizer;
   readonly noise: NoiseConfig;
+  /** The folder of an autoencoder, its own or one with vae/. */
+  readonly vae: Files;
 }
-
-/** A new model: on latents of an autoencoder, of a folder; or on blocks of pixels, of this side, each of which becomes one latent pixel. */
-export type FreshTextToImage = FreshParts & ({ readonly vae: Files } | { readonly block: number });
 
 export interface TextToImageModelOptions extends ReadOptions {
   /** A folder in diffusers' layout, one file with all of it, or the configurations of a new model. */
@@ -51,7 +51,7 @@ const componentsOf = async (fresh: FreshTextToImage): Promise<Components> => ({
   family: stableDiffusion,
   unet: { config: fresh.unet },
   encoders: [{ config: fresh.textEncoder, tokenizer: fresh.tokenizer }],
-  vae: 'vae' in fresh ? await readAutoencoderFolder(fresh.vae) : { block: fresh.block },
+  vae: await readAutoencoderFolder(fresh.vae),
   noise: fresh.noise,
   ...(fresh.textStart ? { textStart: fresh.textStart } : {}),
 });
@@ -71,7 +71,7 @@ async function configurationOf({ unet, encoders, components, noise }: Joined, se
       [...words.values()].map((bytes) => hashOf(bytes)),
       unet.config,
       ...encoders.map(({ config }) => config),
-      'config' in components.vae ? components.vae.config : components.vae,
+      components.vae.config,
       noise.config,
       ...settings,
     ]),

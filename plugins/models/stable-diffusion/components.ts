@@ -20,8 +20,7 @@ export interface Components {
   readonly unet: Network;
   /** One for each of the family's. */
   readonly encoders: readonly (Network & { readonly tokenizer: Tokenizer })[];
-  /** An autoencoder, or the side of a block of pixels that becomes one latent pixel. */
-  readonly vae: Network | { readonly block: number };
+  readonly vae: Network;
   /** As scheduler_config.json has it. */
   readonly noise: NoiseConfig;
   /** As model_index.json has it; of a new model none. */

@@ -1,11 +1,9 @@
-import { z } from 'zod';
 import { fail } from '../../../core/index.js';
 import { type Files, readJson } from '../../persist/formats/files.js';
 import type { Family as PublishedName } from '../../persist/formats/lora/family.js';
 import { loadTokenizer } from '../clip/load-tokenizer.js';
 import { publishedTokenizer } from '../clip/published-tokenizer.js';
 import type { Tokenizer } from '../clip/tokenizer.js';
-import { parseConfig } from '../layers/parse-config.js';
 import { FAMILIES } from './families.js';
 import type { Family } from './family.js';
 import type { NoiseConfig, PredictionType } from './noise-schedule.js';
@@ -14,10 +12,10 @@ import { publishedModel } from './published-model.js';
 /** All that is said of a model beside its weights. */
 export interface Configurations {
   readonly family: Family;
-  /** The config.json of the denoiser, of each of the family's text encoders and of the autoencoder; or the side of a block of pixels. */
+  /** The config.json of the denoiser, of each of the family's text encoders and of the autoencoder. */
   readonly unet: object;
   readonly encoders: readonly object[];
-  readonly vae: object | { readonly block: number };
+  readonly vae: object;
   /** As scheduler_config.json has it. */
   readonly noise: NoiseConfig;
   /** As model_index.json has it; of a single file there is none. */
@@ -25,9 +23,6 @@ export interface Configurations {
   /** One for each text encoder; read when they are asked for. */
   tokenizers(): Promise<Tokenizer[]>;
 }
-
-/** Whether a codec is a rearrangement of pixels, and no autoencoder. */
-export const isBlock = (vae: object): vae is { readonly block: number } => 'block' in vae;
 
 /** What a folder in diffusers' layout says; every fault is an error that names file and option. */
 export async function readConfigurations(files: Files): Promise<Configurations> {
@@ -39,7 +34,7 @@ export async function readConfigurations(files: Files): Promise<Configurations> 
     family,
     unet: await readJson(files, 'unet/config.json'),
     encoders,
-    vae: await readCodec(files, index),
+    vae: await readVae(files, index),
     noise: (await readJson(files, 'scheduler/scheduler_config.json')) as NoiseConfig,
     index,
     async tokenizers() {
@@ -86,19 +81,14 @@ function familyOf(index: Readonly<Record<string, unknown>>, where: string): Fami
   return family;
 }
 
-const blocks = z.object({ block_size: z.number().int().positive().max(64).default(1) });
-
-/** The codec of a model's own folder: an autoencoder, or steploom's rearrangement of pixels; without any, the denoiser works on pixels. */
-async function readCodec(files: Files, index: Readonly<Record<string, unknown>>): Promise<Configurations['vae']> {
+/** The config.json of a model's own autoencoder; UNSUPPORTED_MODEL, by name, where that is none of diffusers' AutoencoderKL. */
+async function readVae(files: Files, index: Readonly<Record<string, unknown>>): Promise<object> {
   const name = (index.vae as readonly unknown[] | undefined)?.[1] ?? null;
   if (name === 'AutoencoderKL') return readJson(files, 'vae/config.json');
-  if (name === 'SpaceToDepth')
-    return { block: parseConfig(blocks, await readJson(files, 'vae/config.json'), 'text-to-image-model', 'vae/config.json').block_size };
-  if (name === null) return { block: 1 };
   return fail(
     'UNSUPPORTED_MODEL',
     'text-to-image-model',
-    `${files.where}/model_index.json: the autoencoder ${name} is not supported`,
-    'AutoencoderKL is; so are models that work on pixels.',
+    `${files.where}/model_index.json: ${name === null ? 'the model has no autoencoder' : `the autoencoder ${name} is not supported`}`,
+    'Use a model that has an AutoencoderKL: the denoiser is to be trained on its latents.',
   );
 }

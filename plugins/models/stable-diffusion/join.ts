@@ -4,7 +4,7 @@ import type { WeightSpec } from '../layers/builder.js';
 import { makeParameters, requireFit } from '../layers/parameters.js';
 import { unet2DCondition } from '../unet/unet2d-condition.js';
 import { autoencoderKL } from '../vae/autoencoder-kl.js';
-import { type Codec, spaceToDepth } from '../vae/codec.js';
+import type { Codec } from '../vae/codec.js';
 import type { Components, Network } from './components.js';
 import { type NoiseSchedule, noiseSchedule } from './noise-schedule.js';
 
@@ -26,8 +26,7 @@ export function joinComponents(components: Components): Joined {
   const encoders = family.encoders.map(({ folder, kind }, i) =>
     clipText(components.encoders[i].config, `${folder}.`, components.textStart, kind === 'CLIPTextModelWithProjection'),
   );
-  const autoencoder = 'config' in vae ? autoencoderKL(vae.config) : null;
-  const codec = autoencoder?.codec ?? spaceToDepth('block' in vae ? vae.block : 1);
+  const autoencoder = autoencoderKL(vae.config);
   const differ = (what: string): never => fail('MODEL_PARTS_DIFFER', 'text-to-image-model', what, 'Use components of one model.');
 
   const width = [unet.config.cross_attention_dim].flat()[0];
@@ -49,7 +48,7 @@ export function joinComponents(components: Components): Joined {
   const told = unet.config.addition_embed_type === 'text_time';
   if (told !== family.sizes)
     differ(`the denoiser ${told ? 'expects' : 'does not expect'} sizes of pictures (addition_embed_type), unlike ${family.name}`);
-  if (autoencoder && autoencoder.config.latent_channels !== unet.config.out_channels)
+  if (autoencoder.config.latent_channels !== unet.config.out_channels)
     differ(`the autoencoder gives ${autoencoder.config.latent_channels} channels, the denoiser ${unet.config.out_channels}`);
   if (unet.config.in_channels !== unet.config.out_channels)
     fail(
@@ -65,9 +64,9 @@ export function joinComponents(components: Components): Joined {
       folder,
       { ...components.encoders[i], specs: encoders[i].specs },
     ]),
+    ['vae', { ...vae, specs: autoencoder.specs }],
   ];
-  if (autoencoder && 'config' in vae) networks.push(['vae', { ...vae, specs: autoencoder.specs }]);
-  return { components, unet, encoders, noise: noiseSchedule(components.noise, !autoencoder), codec, networks: new Map(networks) };
+  return { components, unet, encoders, noise: noiseSchedule(components.noise), codec: autoencoder.codec, networks: new Map(networks) };
 }
 
 /**

@@ -75,15 +75,10 @@ export interface NoiseSchedule {
   readonly config: z.output<typeof schema>;
   /** The cumulative product of 1 - beta, by t. */
   readonly alphasCumprod: Float64Array;
-  /** Whether samples are pixels, whose range is known, and not an autoencoder's latents. */
-  readonly ofPixels: boolean;
 }
 
-/**
- * Reads a scheduler_config.json of any class that diffusers draws with by such models; one without a class is taken for DDIM's. `ofPixels`: whether
- * the model works on pixels.
- */
-export function noiseSchedule(json: object, ofPixels = true): NoiseSchedule {
+/** Reads a scheduler_config.json of any class that diffusers draws with by such models; one without a class is taken for DDIM's. */
+export function noiseSchedule(json: object): NoiseSchedule {
   const where = 'scheduler/scheduler_config.json';
   const { _class_name: name = 'DDIMScheduler' } = json as { _class_name?: unknown };
   if (typeof name !== 'string' || !Object.hasOwn(CLASSES, name))
@@ -116,7 +111,7 @@ export function noiseSchedule(json: object, ofPixels = true): NoiseSchedule {
     const [first, last] = [roots[0], roots[count - 1]];
     for (let i = 0; i < count; i++) alphasCumprod[i] = (((roots[i] - last) * first) / (first - last)) ** 2;
   }
-  return { config, alphasCumprod, ofPixels };
+  return { config, alphasCumprod };
 }
 
 /** Betas as diffusers has them: linear, scaled_linear (in the square root), squaredcos_cap_v2 (Nichol and Dhariwal 2021), or those that are listed. */

@@ -1,7 +1,6 @@
 import type { Files } from '../../persist/formats/files.js';
 import { parseUNetConfig } from '../unet/config.js';
 import { parseAutoencoderKLConfig } from '../vae/config.js';
-import { isBlock } from './configurations.js';
 import { configurationsFrom } from './configurations-from.js';
 import type { ReadOptions } from './read.js';
 import type { SingleFileModel } from './single-file.js';
@@ -19,7 +18,7 @@ export interface PictureSizes {
 /** The sizes of a model's pictures by its configurations alone: no weights are read. */
 export async function pictureSizes(from: Files | SingleFileModel, options: ReadOptions = {}): Promise<PictureSizes> {
   const { vae, unet } = await configurationsFrom(from, options);
-  const factor = isBlock(vae) ? vae.block : 2 ** (parseAutoencoderKLConfig(vae).block_out_channels.length - 1);
+  const factor = 2 ** (parseAutoencoderKLConfig(vae).block_out_channels.length - 1);
   const { sample_size: size, block_out_channels: levels } = parseUNetConfig(unet);
   return { factor, unit: factor * 2 ** (levels.length - 1), usual: typeof size === 'number' ? size * factor : null };
 }

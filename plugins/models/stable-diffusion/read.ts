@@ -1,11 +1,10 @@
-import { fail } from '../../../core/index.js';
 import { type OpenComponentOptions, openComponent } from '../../persist/formats/component-weights.js';
 import type { Files } from '../../persist/formats/files.js';
 import { openVaeFile } from '../../persist/formats/single-file/read.js';
 import type { StoredTensors } from '../../persist/formats/stored-tensors.js';
 import { readAutoencoderFolder } from '../vae/read-autoencoder.js';
 import { type Components, type Network, weightsStem } from './components.js';
-import { type Configurations, isBlock, readConfigurations } from './configurations.js';
+import { type Configurations, readConfigurations } from './configurations.js';
 import type { PredictionType } from './noise-schedule.js';
 
 /** A file of a place. */
@@ -49,13 +48,12 @@ export async function assemble(
   const encoders: Components['encoders'][number][] = [];
   for (const [i, { folder }] of said.family.encoders.entries())
     encoders.push({ ...(await network(folder, said.encoders[i])), tokenizer: words[i] });
-  const own = async () => (isBlock(said.vae) ? said.vae : network('vae', said.vae));
   return {
     where,
     family: said.family,
     unet: await network('unet', said.unet),
     encoders,
-    vae: options.vae ? await readAutoencoder(options.vae, said.vae, options) : await own(),
+    vae: options.vae ? await readAutoencoder(options.vae, said.vae, options) : await network('vae', said.vae),
     noise: said.noise,
     ...(said.index ? { index: said.index } : {}),
   };
@@ -68,15 +66,6 @@ const named = (component: string, config: object, tensors: StoredTensors): Netwo
 
 /** An autoencoder: a folder's; or a file's, which has no configuration beside it and is taken for one like `own`. */
 async function readAutoencoder(from: Files | FileOf, own: object, options: OpenComponentOptions): Promise<Network> {
-  if ('path' in from) {
-    if (isBlock(own))
-      return fail(
-        'MODEL_PARTS_DIFFER',
-        'text-to-image-model',
-        `the model works on pixels: ${from.files.where}/${from.path} is no part of it`,
-        'Leave the other autoencoder out.',
-      );
-    return named('vae', own, await openVaeFile(from.files, from.path));
-  }
+  if ('path' in from) return named('vae', own, await openVaeFile(from.files, from.path));
   return readAutoencoderFolder(from, options);
 }

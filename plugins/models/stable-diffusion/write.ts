@@ -24,8 +24,6 @@ export async function writeComponents(files: Files, weights: Tensors, joined: Jo
     const tensors = weightsToWrite(weights, specs, (path) => nameInFile(name, path));
     await writeSafetensorsTo(files, `${name}/${weightsStem(name)}.safetensors`, tensors, { half });
   }
-  if ('block' in components.vae)
-    await files.write('vae/config.json', json({ _class_name: 'SpaceToDepth', block_size: components.vae.block }));
   await files.write('scheduler/scheduler_config.json', json({ _class_name: schedulerOf(joined), ...VERSION, ...components.noise }));
   await files.write('model_index.json', json(indexOf(joined)));
   for (const [i, { tokenizer }] of components.family.encoders.entries()) await components.encoders[i].tokenizer.save(files, tokenizer);
@@ -40,16 +38,18 @@ const nameInFile = (network: string, path: string): string => {
   return network.startsWith('text_encoder') && !name.startsWith('text_projection') ? `text_model.${name}` : name;
 };
 
-function configOf(name: string, config: object, { components: { family }, unet }: Joined, half: boolean): object {
+function configOf(name: string, config: object, { components: { family, encoders }, unet }: Joined, half: boolean): object {
   if (name === 'vae') return { _class_name: 'AutoencoderKL', ...VERSION, ...config };
   if (name === 'unet') return { _class_name: 'UNet2DConditionModel', ...VERSION, ...unet.config, ...config };
   const dtype = half ? 'float16' : 'float32';
+  const i = family.encoders.findIndex(({ folder }) => folder === name);
+  const [begin, end, padding] = encoders[i].tokenizer.encode('');
   return {
-    architectures: [family.encoders.find(({ folder }) => folder === name)?.kind],
+    architectures: [family.encoders[i].kind],
     model_type: 'clip_text_model',
-    bos_token_id: 0,
-    eos_token_id: 1,
-    pad_token_id: 1,
+    bos_token_id: begin,
+    eos_token_id: end,
+    pad_token_id: padding,
     ...config,
     // transformers before 4.56 calls it torch_dtype.
     ...('torch_dtype' in config ? { torch_dtype: dtype } : { dtype }),
@@ -62,7 +62,7 @@ const isPart = (value: unknown): value is readonly [library: string | null, kind
 
 /** The model_index.json of what is written. */
 function indexOf(joined: Joined): object {
-  const { family, vae, encoders, index = {} } = joined.components;
+  const { family, index = {} } = joined.components;
   const given = (part: string, otherwise: readonly [string, string]) => (isPart(index[part]) ? index[part] : otherwise);
   return {
     _class_name: family.pipelines[0],
@@ -72,16 +72,13 @@ function indexOf(joined: Joined): object {
     ...(isPart(index.safety_checker) ? { requires_safety_checker: false } : {}),
     scheduler: given('scheduler', ['diffusers', schedulerOf(joined)]),
     ...Object.fromEntries(
-      family.encoders.flatMap(({ folder, tokenizer, kind }, i) => [
+      family.encoders.flatMap(({ folder, tokenizer, kind }) => [
         [folder, given(folder, ['transformers', kind])],
-        [
-          tokenizer,
-          given(tokenizer, encoders[i].tokenizer.kind === 'CLIPTokenizer' ? ['transformers', 'CLIPTokenizer'] : ['steploom', 'Tokenizer']),
-        ],
+        [tokenizer, given(tokenizer, ['transformers', 'CLIPTokenizer'])],
       ]),
     ),
     unet: given('unet', ['diffusers', 'UNet2DConditionModel']),
-    vae: 'config' in vae ? ['diffusers', 'AutoencoderKL'] : ['steploom', 'SpaceToDepth'],
+    vae: ['diffusers', 'AutoencoderKL'],
   };
 }
 

@@ -111,7 +111,6 @@ export function autoencoderKL(json: object, prefix = 'vae.', { tile = 512 }: Aut
 
   const codec: Codec = {
     factor,
-    isLearned: true,
     moments: packed,
     sample,
     encode: (context, pixels, ids) => withoutGradient(() => sample(context, packed(context, pixels), ids)) as Tensor4D,

@@ -55,16 +55,17 @@ export async function formerRecords(path: string, { step, runId }: { step: numbe
   return view.list.filter((record) => record.run === runId && Number(record.step) <= step);
 }
 
-/** What a run was asked to do, and that it is not going on, where its folder says so. */
-async function stateOf(path: string): Promise<{ options?: Readonly<Record<string, unknown>>; outcome?: string }> {
+/** What a run was asked to do, what its grids show, and that it is not going on, where its folder says so. */
+async function stateOf(path: string): Promise<Pick<RunView, 'options' | 'prompts' | 'outcome'>> {
   try {
-    const { options } = JSON.parse(await readFile(join(path, RUN_FILE), 'utf8')) as { options?: Readonly<Record<string, unknown>> };
+    const { options, prompts } = JSON.parse(await readFile(join(path, RUN_FILE), 'utf8')) as Pick<RunView, 'options' | 'prompts'>;
     // A run that goes on holds its folder; one that ends, however, lets go of it, but for one that is killed.
     const lock = join(path, LOCK);
     const goesOn = (await holderOf(lock)) !== null;
     const died = !goesOn && (await lstat(lock).catch(() => null)) !== null;
     return {
       ...(typeof options === 'object' && options !== null ? { options } : {}),
+      ...(Array.isArray(prompts) ? { prompts } : {}),
       ...(goesOn ? {} : { outcome: died ? 'has died' : 'not going on' }),
     };
   } catch {
@@ -85,11 +86,10 @@ export function runsBelow(folder: string): () => Promise<RunView[]> {
     const view = known.get(name) ?? new LogView();
     known.set(name, view);
     await view.update(join(path, 'log.jsonl'), facts.size).catch(() => undefined);
-    const { options, outcome } = await stateOf(path);
+    const state = await stateOf(path);
     return {
       name,
-      ...(options ? { options } : {}),
-      ...(outcome ? { outcome } : {}),
+      ...state,
       records: view.list,
       generation: view.generation,
       folder: path,

@@ -143,7 +143,7 @@ function drawPictures(run) {
   slider.max = pictures.length - 1;
   slider.value = place;
   slider.setAttribute('aria-valuetext', caption.textContent);
-  prompts.textContent = [run.options?.validationPrompt ?? []].flat().join(' | ');
+  prompts.textContent = [run.prompts ?? run.options?.validationPrompt ?? []].flat().join(' | ');
   if (large !== run) return;
   const [enlarged, told] = at('large').children;
   if (enlarged.getAttribute('src') !== source) enlarged.setAttribute('src', source);

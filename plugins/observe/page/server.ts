@@ -24,6 +24,8 @@ export interface RunView {
   readonly explanation?: string;
   /** What it was asked to do, by the options' names. */
   readonly options?: Readonly<Record<string, unknown>>;
+  /** What its grids show, where that is not the option validationPrompt. */
+  readonly prompts?: readonly string[];
   readonly memory?: { readonly resident: number; readonly tensors: number };
 }
 

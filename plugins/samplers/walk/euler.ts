@@ -8,7 +8,6 @@ import { type Spacing, spaced } from './timesteps.js';
 export interface EulerFacts {
   readonly spacing: Spacing;
   readonly karras: boolean;
-  readonly clip: boolean;
   /** Whether each step goes further than it must and adds new noise. */
   readonly ancestral: boolean;
 }
@@ -17,7 +16,7 @@ export interface EulerFacts {
  * Euler steps through noise levels (Karras et al. 2022, algorithm 2 without churn). A sample is image + sigma * noise, and is scaled to what the
  * model knows before it sees it.
  */
-export function eulerWalk(schedule: NoiseSchedule, steps: number, { spacing, karras, clip, ancestral }: EulerFacts): Walk {
+export function eulerWalk(schedule: NoiseSchedule, steps: number, { spacing, karras, ancestral }: EulerFacts): Walk {
   const all = sigmasOf(schedule);
   let timesteps = spaced(schedule, steps, spacing, { exact: true });
   let sigmas = timesteps.map((t) => between(all, t));
@@ -34,7 +33,7 @@ export function eulerWalk(schedule: NoiseSchedule, steps: number, { spacing, kar
     step(prediction, index, sample, noise) {
       const [from, to] = [sigmas[index], sigmas[index + 1]];
       const mixture = mixtureAt(from);
-      const { image } = decompose(schedule.config, prediction, sample.mul(mixture.signal), mixture, clip && schedule.ofPixels);
+      const { image } = decompose(schedule.config, prediction, sample.mul(mixture.signal), mixture);
       const up = ancestral ? Math.sqrt((to ** 2 * (from ** 2 - to ** 2)) / from ** 2) : 0;
       const down = Math.sqrt(to ** 2 - up ** 2);
       const next = image.add(sample.sub(image).mul(down / from));

@@ -7,12 +7,12 @@ import { denoising } from '../../../plugins/objectives/denoising.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { sampleImages } from '../../../plugins/samplers/walk/sample-images.js';
 import { use } from '../../support/devices.js';
-import { pixelModel } from '../../support/pixel-model.js';
+import { smallModel } from '../../support/small-model.js';
 
 let model: TextToImage;
 beforeAll(async () => {
   await use('wasm');
-  const base = pixelModel(['red', 'heart'], 0);
+  const base = smallModel(['red', 'heart'], 0);
   model = await buildTextToImage(
     { from: { ...base, unet: { ...base.unet, block_out_channels: [4, 8, 8], norm_num_groups: 2, sample_size: 8 } }, train: 'nothing' },
     seededRandom(1),
@@ -87,7 +87,7 @@ test('a mask weighs latents, beside the weights of examples and of min-SNR', () 
   const snr = abar / (1 - abar);
   // What is predicted and what should be are known: 0, and the example's noise.
   const nothing = predicting('epsilon', (_, noisy) => tf.zerosLike(noisy));
-  const [h, w, c] = [8, 8, 12];
+  const [h, w, c] = [8, 8, 4];
   const masks = [0, 1].map((i) => Float32Array.from({ length: h * w }, (_, k) => (i === 0 ? (k % 5) / 4 : k < 20 ? 1 : 0)));
   const mask = tf.tensor4d(Float32Array.from([...masks[0], ...masks[1]]), [2, h, w, 1]);
   const batch = batchOf(1, 2);

@@ -9,8 +9,9 @@ import { evaluation } from '../../../plugins/observe/evaluation.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { reduceOnPlateau } from '../../../plugins/schedules/reduce-on-plateau.js';
 import { ema } from '../../../plugins/weights/ema.js';
-import { pixelModel } from '../../support/pixel-model.js';
+import { smallModel } from '../../support/small-model.js';
 import { examples, memoryStore, smallRun, weightsRecorder } from '../../support/small-run.js';
+import { wordsOnly } from '../../support/words-only.js';
 
 /** The linear model's error under noise that belongs to examples: its loss moves with every draw. */
 const noisyError = (): Plugin => ({
@@ -23,8 +24,9 @@ const noisyError = (): Plugin => ({
 });
 
 test('captions that are held out are looked at like those that are trained on, each by its picture’s name', async () => {
-  const { unet, ...model } = pixelModel(['red'], 0);
-  const from = { ...model, unet: { ...unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 } };
+  const { unet, ...model } = smallModel(['red'], 0);
+  const level = { block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 };
+  const from = { ...model, tokenizer: wordsOnly(['red'], 12), unet: { ...unet, ...level } };
   const warned: string[] = [];
   const pictures = (...text: string[]) => {
     const images = { dtype: 'float32' as const, shape: [text.length, 8, 8, 3], data: new Float32Array(192 * text.length) };
@@ -46,9 +48,11 @@ test('captions that are held out are looked at like those that are trained on, e
   ).train();
   expect(warned).toEqual(
     expect.arrayContaining([
-      expect.stringContaining('1 of 2 captions have words that the model does not know, which are left out: sks (1); of 1.png'),
       expect.stringContaining(
-        '2 of 3 held-out captions have words that the model does not know, which are left out: dog (2); of 1.png, 2.png',
+        '1 of 2 captions have words that the model does not know, which it takes for the end of a text: sks (1); of 1.png',
+      ),
+      expect.stringContaining(
+        '2 of 3 held-out captions have words that the model does not know, which it takes for the end of a text: dog (2); of 1.png, 2.png',
       ),
     ]),
   );

@@ -11,7 +11,7 @@ import { samples } from '../../../plugins/observe/samples.js';
 import { sgd } from '../../../plugins/optimizers/sgd.js';
 import { ddim } from '../../../plugins/samplers/ddim.js';
 import { dpmSolverPlusPlus } from '../../../plugins/samplers/dpm-solver-plus-plus.js';
-import { pixelModel } from '../../support/pixel-model.js';
+import { smallModel } from '../../support/small-model.js';
 
 let out: string;
 beforeAll(async () => {
@@ -21,7 +21,7 @@ afterAll(() => rm(out, { recursive: true }));
 
 /** A run of one step that draws one prompt before and after it. */
 async function drawn(name: string, ...plugins: AnyPlugin[]): Promise<string> {
-  const model = pixelModel(['red'], 0);
+  const model = smallModel(['red'], 0);
   const unet = { ...model.unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 };
   const images = { dtype: 'float32' as const, shape: [1, 8, 8, 3], data: new Float32Array(192).fill(0.5) };
   await new Trainer(
@@ -51,7 +51,7 @@ test('draws with the run’s SAMPLER, or with one that it is given', async () =>
 });
 
 test('draws on request, outside of a run, what it draws in it', async () => {
-  const model = pixelModel(['red', 'heart'], 0);
+  const model = smallModel(['red', 'heart'], 0);
   const unet = { ...model.unet, block_out_channels: [4, 4, 4], norm_num_groups: 2, sample_size: 4 };
   const images = { dtype: 'float32' as const, shape: [1, 8, 8, 3], data: new Float32Array(192).fill(0.5) };
   const trainer = new Trainer(

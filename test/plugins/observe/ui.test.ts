@@ -355,12 +355,16 @@ describe.runIf(found)('the page in headless Chromium', () => {
     const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png();
     for (const name of ['grid-before', 'grid-100', 'grid-20', 'grid-after'])
       await picture.clone().toFile(join(folder, 'first', `${name}.png`));
+    await picture.clone().toFile(join(folder, 'second', 'grid-after.png'));
     const told = { seed: 3, outputDir: 'x', validationPrompt: ['a red cat', 'a dog'] };
     for (const [name, options] of Object.entries({
       first: { ...told, learningRate: 0.1, rank: 4 },
       second: { ...told, outputDir: 'y', learningRate: 0.2 },
     }))
-      await writeFile(join(folder, name, 'run.json'), JSON.stringify({ id: name, options }));
+      await writeFile(
+        join(folder, name, 'run.json'),
+        JSON.stringify({ id: name, options, ...(name === 'second' ? { prompts: ['a ghost', 'a hook'] } : {}) }),
+      );
     // What a run that was killed leaves: its hold on the folder, of a process that is no more.
     const { pid } = spawnSync(process.execPath, ['--version']);
     await writeFile(join(folder, 'second', 'run.lock'), JSON.stringify({ pid, host: hostname() }));
@@ -412,6 +416,7 @@ describe.runIf(found)('the page in headless Chromium', () => {
         await gallery.locator('input').fill('1');
         expect(await gallery.locator('figcaption').textContent()).toBe('grid-20.png, after step 20');
         expect(await gallery.locator('.prompts').textContent()).toBe('a red cat | a dog');
+        expect(await tab.locator('section[data-run="second"] .gallery .prompts').textContent()).toBe('a ghost | a hook');
         await gallery.locator('img').click();
         expect(await tab.isVisible('dialog img')).toBe(true);
         await shot(tab, 'enlarged');

@@ -1,22 +1,21 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { compose, OBJECTIVE, type Plugin, run, Trainer } from '../../../core/index.js';
+import { type AnyPlugin, compose, OBJECTIVE, type Plugin, run, Trainer } from '../../../core/index.js';
 import * as tf from '../../../core/tf.js';
 import { lora, TEXT_ATTENTION_TARGETS } from '../../../plugins/adapters/lora.js';
 import { arrays } from '../../../plugins/data/arrays.js';
 import { cpu } from '../../../plugins/devices/cpu.js';
-import { wordTokenizer } from '../../../plugins/models/clip/tokenizer.js';
+import { layersModel } from '../../../plugins/models/layers-model.js';
 import type { TextToImage } from '../../../plugins/models/stable-diffusion/text-to-image.js';
-import { type TextToImageModelOptions, textToImageModel } from '../../../plugins/models/text-to-image-model.js';
+import { textToImageModel } from '../../../plugins/models/text-to-image-model.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
-import { folder } from '../../../plugins/persist/formats/folder.js';
 import { readLoraFile } from '../../../plugins/persist/formats/lora-file.js';
 import { readSafetensors } from '../../../plugins/persist/formats/safetensors.js';
 import { saveLora } from '../../../plugins/persist/save-lora.js';
 import { ema } from '../../../plugins/weights/ema.js';
+import { pipelineFolder } from '../../support/pipelines.js';
 
 let place: string;
 beforeAll(async () => {
@@ -45,38 +44,8 @@ const objective = (): Plugin => ({
 
 const captions = ['red heart', 'heart, green', 'red'];
 
-/** Tiny models: one that works on pixels, and Stable Diffusion 2 with v prediction, as diffusers writes it. */
-const models: Record<string, TextToImageModelOptions['from']> = {
-  pixels: {
-    unet: {
-      in_channels: 3,
-      out_channels: 3,
-      sample_size: 4,
-      block_out_channels: [4, 8],
-      down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D'],
-      up_block_types: ['CrossAttnUpBlock2D', 'UpBlock2D'],
-      layers_per_block: 1,
-      norm_num_groups: 2,
-      attention_head_dim: 2,
-      cross_attention_dim: 8,
-    },
-    textEncoder: {
-      vocab_size: 9,
-      hidden_size: 8,
-      intermediate_size: 16,
-      num_hidden_layers: 1,
-      num_attention_heads: 2,
-      max_position_embeddings: 6,
-    },
-    tokenizer: wordTokenizer(['red', 'heart', 'green'], 6),
-    noise: {},
-    block: 1,
-  },
-  sd21: folder(fileURLToPath(new URL('../../fixtures/pipelines/sd21', import.meta.url))),
-};
-
-/** One of them, trained for a step, into a folder. */
-async function trained(name: string, of: string, more: Plugin[] = []) {
+/** A tiny Stable Diffusion 2 with v prediction, as diffusers writes it, trained for a step, into a folder. */
+async function trained(name: string, more: AnyPlugin[] = []) {
   let model: TextToImage | undefined;
   const peek: Plugin = {
     name: 'peek',
@@ -91,21 +60,20 @@ async function trained(name: string, of: string, more: Plugin[] = []) {
     compose(
       run({ learningRate: 0.1, steps: 1 }),
       cpu(),
-      textToImageModel({ from: models[of], train: 'nothing' }),
+      textToImageModel({ from: pipelineFolder('sd21'), train: 'nothing' }),
       lora({ ...options, textTargets: TEXT_ATTENTION_TARGETS }),
       arrays({ x }, { batchSize: 3, strings: { text: captions } }),
       objective(),
       adamw(),
       saveLora(join(place, name), options),
       peek,
-      ...more,
-    ),
+    ).with(...more),
   ).train();
   return model as TextToImage;
 }
 
 test('adapters of denoiser and text encoder are written in two forms, which hold the same', async () => {
-  const model = await trained('cats', 'sd21');
+  const model = await trained('cats');
   expect((await readdir(join(place, 'cats'))).sort()).toEqual(['cats.kohya.safetensors', 'pytorch_lora_weights.safetensors']);
   const [kohya, diffusers] = await Promise.all(
     ['cats.kohya.safetensors', 'pytorch_lora_weights.safetensors'].map((name) => readFile(join(place, 'cats', name))),
@@ -145,9 +113,21 @@ test('adapters of denoiser and text encoder are written in two forms, which hold
   });
 });
 
-test('averaged ones stand apart; a model that works on pixels is none that other programs have', async () => {
-  await trained('pixels', 'pixels', [ema({ decay: 0.5 })]);
-  expect((await readdir(join(place, 'pixels'))).sort()).toEqual(['averaged', 'pytorch_lora_weights.safetensors']);
-  await trained('both', 'sd21', [ema({ decay: 0.5 })]);
+test('averaged ones stand apart', async () => {
+  await trained('both', [ema({ decay: 0.5 })]);
+  expect((await readdir(join(place, 'both'))).sort()).toEqual(['averaged', 'both.kohya.safetensors', 'pytorch_lora_weights.safetensors']);
   expect(await readdir(join(place, 'both', 'averaged'))).toEqual(['both.kohya.safetensors', 'pytorch_lora_weights.safetensors']);
+});
+
+test('a model that is none of Stable Diffusion has no kohya form', async () => {
+  const model = tf.sequential({ layers: [tf.layers.dense({ units: 2, inputShape: [1], name: 'one' })] });
+  const towardsZero: Plugin = {
+    name: 'towards-zero',
+    fills: OBJECTIVE,
+    loss: (context, model, { tensors: { x } }) => model.forward(context, { x }).square().mean() as tf.Scalar,
+  };
+  await trained('layers', [layersModel(model), lora({ below: '', rank: 2, targets: ['one'] }), towardsZero, ema({ decay: 0.5 })]);
+  expect((await readdir(join(place, 'layers'))).sort()).toEqual(['averaged', 'pytorch_lora_weights.safetensors']);
+  expect(await readdir(join(place, 'layers', 'averaged'))).toEqual(['pytorch_lora_weights.safetensors']);
+  model.dispose();
 });

@@ -100,16 +100,16 @@ test('a sampler’s options win over the file, and what the file leaves out has 
   expect(second(false, { use_karras_sigmas: true })).toBe(888);
 });
 
-test('an image is clipped where both say so', () => {
-  const drawn = (clip: boolean, config: NoiseConfig) =>
+test('an image is clipped by ddim() alone, where the noise schedule says so', () => {
+  const drawn = (sampler: Sampler, config: NoiseConfig) =>
     tf.tidy(() => {
-      const walk = euler({ clip }).walk(noiseSchedule({ ...config, prediction_type: 'sample' }), 1);
+      const walk = sampler.walk(noiseSchedule({ ...config, prediction_type: 'sample' }), 1);
       return walk.step(tf.fill([1, 1, 1, 1], 3), 0, tf.zeros([1, 1, 1, 1]), () => tf.zeros([1, 1, 1, 1])).dataSync()[0];
     });
-  expect(drawn(true, {})).toBe(1);
-  expect(drawn(false, {})).toBe(3);
-  expect(drawn(true, { clip_sample: false })).toBe(3);
-  expect(drawn(true, { _class_name: 'EulerDiscreteScheduler' })).toBe(3);
+  expect(drawn(ddim(), { clip_sample: true })).toBe(1);
+  expect(drawn(ddim(), { clip_sample: false })).toBe(3);
+  expect(drawn(ddim(), { _class_name: 'EulerDiscreteScheduler', clip_sample: true })).toBe(3);
+  expect(drawn(euler(), { clip_sample: true })).toBe(3);
 });
 
 test('faults are named', () => {

@@ -112,7 +112,9 @@ test('the family comes from the file, or the modules from a model', async () => 
   await mkdir(at('model/unet'), { recursive: true });
   await mkdir(at('model/text_encoder'));
   await mkdir(at('model/scheduler'));
-  await writeFile(at('model/model_index.json'), '{"_class_name":"StableDiffusionPipeline"}');
+  await writeFile(at('model/model_index.json'), '{"_class_name":"StableDiffusionPipeline","vae":["diffusers","AutoencoderKL"]}');
+  await mkdir(at('model/vae'));
+  await writeFile(at('model/vae/config.json'), '{}');
   await writeFile(at('model/scheduler/scheduler_config.json'), '{"prediction_type":"v_prediction"}');
   await writeFile(at('model/unet/config.json'), JSON.stringify(config));
   await writeFile(at('model/text_encoder/config.json'), JSON.stringify({ hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2 }));

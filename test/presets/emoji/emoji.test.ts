@@ -44,6 +44,8 @@ test('the main job on a new base of small pictures: adapters, grids, and figures
     expect(found).toContain(name);
   const figures = JSON.parse(await readFile(join(outputDir, 'figures.json'), 'utf8'));
   expect(figures.captions).toHaveLength(2);
+  // Whoever looks at the grids on a page is told what they show.
+  expect(JSON.parse(await readFile(join(outputDir, 'run.json'), 'utf8')).prompts).toEqual(figures.captions);
   for (const when of ['before', 'after']) {
     expect(Object.keys(figures[when].nearest)).toEqual(['delft', 'noto']);
     expect(figures[when].loss.delft).toBeGreaterThan(0);

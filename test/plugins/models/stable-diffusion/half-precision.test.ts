@@ -53,7 +53,7 @@ async function pass(model: TextToImage) {
   const trained: Tensors = Object.fromEntries(
     [...model.parameters].flatMap(([path, { variable, trainable }]) => (trainable ? [[path, variable]] : [])),
   );
-  const latents = draw('latents', [1, 8, 8, 12]) as tf.Tensor4D;
+  const latents = draw('latents', [1, 8, 8, 4]) as tf.Tensor4D;
   let prediction: Tensor | undefined;
   const { loss, gradients } = backward(
     () => {
@@ -106,7 +106,7 @@ describe.runIf('report' in found)('a text-to-image model in half precision', () 
     const half = adapted(await build('fp16'));
     // Shaders are compiled within what computes: a part at a time, so that no one part is long.
     const context = makeContext(half, { mode: 'evaluate', parameters: weightsOf(half) });
-    const latents = draw('latents', [1, 8, 8, 12]) as tf.Tensor4D;
+    const latents = draw('latents', [1, 8, 8, 4]) as tf.Tensor4D;
     const told = tf.tidy(() => ({ ...half.encode(context, ['red cat']) }));
     await told.states.data();
     const prediction = tf.tidy(() => half.predict(context, latents, [700], told));
