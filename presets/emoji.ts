@@ -78,10 +78,10 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
       mixedPrecision: o.mixedPrecision,
     }),
     adapter,
+    ...commonPlugins(emojiOptions, o, options),
     cachedLatents(emojiData(train.slice(0, o.limitItems), side, o.trainBatchSize, delft), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
-    ...commonPlugins(emojiOptions, o, options),
     saveLora(o.outputDir, adapter),
     summary(o.outputDir),
     emojiFigures({

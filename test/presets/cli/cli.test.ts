@@ -157,7 +157,7 @@ describe('training', () => {
     ]);
     expect(run.err).toContain('step 3/3');
     expect(run.err).toMatch(
-      /^model +Stable Diffusion 1, at 128 pixels\nimages +\d+ in images\npictures +\d+ x \d+.* pixels.*\ntrained +[\d,]+ of [\d,]+ parameters\nbatch +2 = /m,
+      /^model +Stable Diffusion 1 from the emoji base .*, at 128 pixels\nwords +[\d,]+ tokens .*\nimages +\d+ in images\npictures +\d+ x \d+.* pixels.*\ntrained +[\d,]+ of [\d,]+ parameters\nbatch +2 = /m,
     );
     expect(run.err).toMatch(
       /done: step 3; 3 steps in \d.*\nloss \S+, the mean of the last 3 [\s\S]*wrote \S+log\.jsonl, [\s\S]*saved \S+checkpoint-3; go on with/,
