@@ -16,6 +16,7 @@ import { addSample } from './sample.js';
 import { spelling } from './spelling.js';
 import { addTrain } from './train.js';
 import { addUi } from './ui.js';
+import { takeUnknownFlags } from './unknown-flags.js';
 
 /** A command and all below it, each with the words that call it. */
 const everyCommand = (command: Command, path = command.name()): { command: Command; path: string }[] => [
@@ -56,6 +57,7 @@ export async function commandLine(args: readonly string[]): Promise<void> {
   for (const { command, path } of commands) {
     command.showHelpAfterError(`(${path} --help shows what there is)`);
     arrangeHelp(command, all);
+    if (command.commands.length === 0) takeUnknownFlags(command);
   }
   const spelled = spelling(commands.flatMap(({ command }) => command.options));
   try {

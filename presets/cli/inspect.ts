@@ -10,7 +10,7 @@ import { bucketsFrom } from '../common/buckets.js';
 import { idleOptions } from '../common/idle-options.js';
 import { modelSource, resolutionFor } from '../common/model-source.js';
 import { bucketOptions, imageOptions, text, weightsOptions } from '../common/options.js';
-import { addOptions, checkOptions, givenOptions } from './options.js';
+import { addOptions, givenOptions, optionsOf } from './options.js';
 
 const inspectOptions = z.strictObject({
   model: weightsOptions.pretrainedModelNameOrPath,
@@ -34,7 +34,7 @@ export function addInspect(program: Command): void {
   addOptions(command, inspectOptions).argument('<folder>', 'A folder of images, as train_data_dir takes it.');
   command.action(async (folder: string) => {
     const given = givenOptions(command, inspectOptions);
-    const { json, model, ...o } = checkOptions(inspectOptions, given);
+    const { json, model, ...o } = optionsOf(command, inspectOptions);
     // Before the work, not after it.
     if (o.contactSheet !== undefined && existsSync(o.contactSheet))
       fail('OPTION_INVALID', 'inspect', `${o.contactSheet} is there already`, 'Give another contactSheet.');
