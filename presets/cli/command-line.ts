@@ -30,7 +30,10 @@ export async function commandLine(args: readonly string[]): Promise<void> {
   const program = new Command('steploom')
     .version(packageVersion())
     .description('Fine-tune models with TensorFlow.js.')
-    .option('--debug', 'Print the whole stack of an error, with those of its causes and of what went wrong afterwards.')
+    .option(
+      '--debug',
+      'Print the whole stack of an error, with those of its causes and of what went wrong afterwards; also what drivers say, and which defaults have no effect.',
+    )
     .configureHelp({ showGlobalOptions: true, formatItem })
     .exitOverride()
     .on('option:debug', () => {

@@ -118,6 +118,11 @@ describe('help and faults', () => {
     ],
     [['find-batch-size', 'emoji', '--most'], /--most has no value: expected a whole number/],
     [['inspect', '--resolutin', '5', 'images'], /unknown option '--resolutin'.*mean --resolution/],
+    // Of a length in steps.
+    [
+      ['train', 'emoji', '--num_train_epochs', '3'],
+      /unknown option '--num_train_epochs'.*It is an option of autoencoder, lora-text-to-image/,
+    ],
     [['devices', 'wasm'], /no use for the argument 'wasm'/],
     [['train', 'emoji', '--config', 'twice.json'], /CONFIG_INVALID.*the option --learning_rate is there twice/],
     [
