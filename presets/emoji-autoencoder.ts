@@ -3,7 +3,7 @@ import { type Composition, compose } from '../core/index.js';
 import { autoencoderPlugins, autoencoderTraining } from './common/autoencoder-plugins.js';
 import { devRun, heldLimit } from './common/fast-dev-run.js';
 import type { EmojiAutoencoderOptions } from './common/option-types/emoji-autoencoder.js';
-import { count, optimizerOptions, runOptions } from './common/options.js';
+import { count, optimizerOptions, steppedRunOptions } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { emojiData, STYLE_SPLIT } from './emoji/data.js';
 import { emojiAutoencoderConfig } from './emoji/model.js';
@@ -13,10 +13,10 @@ export type { EmojiAutoencoderOptions };
 
 /** The options of {@link emojiAutoencoder}, as a schema. */
 export const emojiAutoencoderOptions = z.strictObject({
-  ...runOptions,
+  ...steppedRunOptions,
   ...optimizerOptions,
   ...autoencoderTraining,
-  outputDir: runOptions.outputDir.default('runs/emoji-autoencoder'),
+  outputDir: steppedRunOptions.outputDir.default('runs/emoji-autoencoder'),
   maxTrainSteps: count().default(6000).describe('Length of the run in optimizer steps.'),
   trainBatchSize: autoencoderTraining.trainBatchSize.default(32),
   learningRate: optimizerOptions.learningRate.default(1.5e-3),

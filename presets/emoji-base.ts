@@ -13,7 +13,7 @@ import { usualPictures } from './common/autoencoder-plugins.js';
 import { denoisingOf } from './common/denoising-of.js';
 import { devRun } from './common/fast-dev-run.js';
 import type { EmojiBaseOptions } from './common/option-types/emoji-base.js';
-import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions, text } from './common/options.js';
+import { count, diffusionOptions, optimizerOptions, samplingOptions, steppedRunOptions, text } from './common/options.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
 import { samplingOf } from './common/sampling.js';
@@ -27,11 +27,11 @@ export type { EmojiBaseOptions };
 
 /** The options of {@link emojiBase}, as a schema. */
 export const emojiBaseOptions = z.strictObject({
-  ...runOptions,
+  ...steppedRunOptions,
   ...optimizerOptions,
   ...diffusionOptions,
   ...samplingOptions,
-  outputDir: runOptions.outputDir.default('runs/emoji-base'),
+  outputDir: steppedRunOptions.outputDir.default('runs/emoji-base'),
   maxTrainSteps: count().default(11600).describe('Length of the run in optimizer steps.'),
   learningRate: optimizerOptions.learningRate.default(1e-3),
   lrScheduler: optimizerOptions.lrScheduler.default('cosine'),
@@ -67,10 +67,10 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
       train: 'everything',
       mixedPrecision: o.mixedPrecision,
     }),
+    ...commonPlugins(emojiBaseOptions, o, options, captions),
     cachedLatents(emojiData(icons.slice(0, o.limitItems), side, o.trainBatchSize), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
-    ...commonPlugins(emojiBaseOptions, o, options, captions),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
     saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),
     summary(o.outputDir),

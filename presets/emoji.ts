@@ -12,7 +12,7 @@ import { saveLora } from '../plugins/persist/save-lora.js';
 import { denoisingOf } from './common/denoising-of.js';
 import { devRun } from './common/fast-dev-run.js';
 import type { EmojiOptions } from './common/option-types/emoji.js';
-import { count, diffusionOptions, optimizerOptions, runOptions, samplingOptions, text } from './common/options.js';
+import { count, diffusionOptions, optimizerOptions, samplingOptions, steppedRunOptions, text } from './common/options.js';
 import { emojiBaseFolder } from './common/package-root.js';
 import { parseOptions } from './common/parse-options.js';
 import { commonPlugins } from './common/plugins.js';
@@ -26,11 +26,11 @@ export type { EmojiOptions };
 
 /** The options of {@link emoji}, as a schema. */
 export const emojiOptions = z.strictObject({
-  ...runOptions,
+  ...steppedRunOptions,
   ...optimizerOptions,
   ...diffusionOptions,
   ...samplingOptions,
-  outputDir: runOptions.outputDir.default('runs/emoji'),
+  outputDir: steppedRunOptions.outputDir.default('runs/emoji'),
   pretrainedModelNameOrPath: text().optional().describe('The base model; the one that comes with the package by default.'),
   maxTrainSteps: count().default(250).describe('Length of the run in optimizer steps.'),
   learningRate: optimizerOptions.learningRate.default(2e-3),
@@ -79,10 +79,10 @@ export async function emoji(options: EmojiOptions = {}): Promise<Composition> {
       mixedPrecision: o.mixedPrecision,
     }),
     adapter,
+    ...commonPlugins(emojiOptions, o, options, captions),
     cachedLatents(emojiData(train.slice(0, o.limitItems), side, o.trainBatchSize, delft), o.quiet ? {} : { onProgress: preparation() }),
     denoisingOf(o),
     graphCapture(),
-    ...commonPlugins(emojiOptions, o, options, captions),
     saveLora(o.outputDir, adapter),
     summary(o.outputDir),
     emojiFigures({

@@ -29,7 +29,7 @@ export const saveAutoencoder = (files: Files, { half = false }: SaveAutoencoderO
         const model = host.model();
         if (!isAutoencoder(model)) return fail('MODEL_UNFIT', 'save-autoencoder', 'the model is no autoencoder', 'Use autoencoderModel().');
         const weights = host.weights('export');
-        host.wrote(files.where);
+        host.wrote(`${files.where}/vae`);
         await refuseRuined('save-autoencoder', trainedOf(model, weights));
         await model.save(files, weights, { scaling: 1 / (await deviationOf(model, weights)), half });
       });

@@ -16,6 +16,7 @@ import { addSample } from './sample.js';
 import { spelling } from './spelling.js';
 import { addTrain } from './train.js';
 import { addUi } from './ui.js';
+import { takeUnknownFlags } from './unknown-flags.js';
 
 /** A command and all below it, each with the words that call it. */
 const everyCommand = (command: Command, path = command.name()): { command: Command; path: string }[] => [
@@ -29,7 +30,10 @@ export async function commandLine(args: readonly string[]): Promise<void> {
   const program = new Command('steploom')
     .version(packageVersion())
     .description('Fine-tune models with TensorFlow.js.')
-    .option('--debug', 'Print the whole stack of an error, with those of its causes and of what went wrong afterwards.')
+    .option(
+      '--debug',
+      'Print the whole stack of an error, with those of its causes and of what went wrong afterwards; also what drivers say, and which defaults have no effect.',
+    )
     .configureHelp({ showGlobalOptions: true, formatItem })
     .exitOverride()
     .on('option:debug', () => {
@@ -56,6 +60,7 @@ export async function commandLine(args: readonly string[]): Promise<void> {
   for (const { command, path } of commands) {
     command.showHelpAfterError(`(${path} --help shows what there is)`);
     arrangeHelp(command, all);
+    if (command.commands.length === 0) takeUnknownFlags(command);
   }
   const spelled = spelling(commands.flatMap(({ command }) => command.options));
   try {

@@ -91,7 +91,7 @@ async function convertModel(o: ConvertOptions): Promise<void> {
 /** `steploom convert`: turns an adapter, or a model, of one form into another. */
 export function addConvert(program: Command): void {
   const command = program.command('convert').description('Turn an adapter or a model of one form into another.');
-  addOptions(command, convertOptions, { mandatory: true }).action(async () => {
+  addOptions(command, convertOptions).action(async () => {
     const o = optionsOf(command, convertOptions);
     if (o.to === 'model-folder' || o.to === 'single-file') return convertModel(o);
     refuseUnused(

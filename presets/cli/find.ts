@@ -1,14 +1,12 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { afterError, type Composition, type LearningRates, printable, Trainer } from '../../core/index.js';
 import { learningRateChart } from '../../plugins/observe/charts/learning-rate-chart.js';
 import { preparation } from '../../plugins/observe/progress/preparation.js';
 import { StatusLine } from '../../plugins/observe/progress/status-line.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
-import { count } from '../common/options.js';
-import { checkOptions, fromText } from './options.js';
-import { addPresetCommands } from './preset-commands.js';
+import { flagWithValue } from './options.js';
+import { addPresetCommands, MOST } from './preset-commands.js';
 
 /** Sets a run up, looks for something, and takes it down again: nothing is trained. */
 async function withTrainer<T>(composition: Composition, work: (trainer: Trainer) => Promise<T>): Promise<T> {
@@ -52,23 +50,18 @@ function suggestionLines({ suggestion, losses, rates, diverged }: LearningRates)
   ];
 }
 
-const MOST = 'The largest that is tried; the number of examples, at most 1,024, by default.';
-const own = z.strictObject({ most: count().optional().describe(MOST) });
-
 /** `steploom find-batch-size <preset>`. */
 export function addFindBatchSize(program: Command): void {
   addPresetCommands(
     program.command('find-batch-size').description('Find the largest batch that fits into memory, by trying. Trains nothing.'),
-    async (composition, { command, options }) => {
-      const most = fromText('whole', command.opts().most);
-      const limit = checkOptions(own, most === undefined ? {} : { most }).most;
+    async (composition, { own: { most }, options }) => {
       const found = await withTrainer(composition, async (trainer) => {
         const { plan } = await trainer.explain();
         // A preset may show several examples for one of its batch: pictures of a class beside those of a thing.
         const each = plan.batchSize / (options.trainBatchSize as number);
         const sizeOf = (batchSize: number) => Math.floor(batchSize / each);
         const { batchSize } = await trainer.findBatchSize({
-          ...(limit === undefined ? {} : { most: limit * each }),
+          ...(most === undefined ? {} : { most: most * each }),
           onTry: (tried) =>
             console.error(
               `${sizeOf(tried.batchSize)}: ${
@@ -82,6 +75,6 @@ export function addFindBatchSize(program: Command): void {
       });
       console.log(found ? `the largest that fits: --train_batch_size ${found}` : 'not even one example fits: lower the resolution');
     },
-    (command) => void command.option('--most <number>', MOST),
+    (command) => void command.addOption(flagWithValue('--most <number>', MOST)),
   );
 }

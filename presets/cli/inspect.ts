@@ -10,7 +10,7 @@ import { bucketsFrom } from '../common/buckets.js';
 import { idleOptions } from '../common/idle-options.js';
 import { modelSource, resolutionFor } from '../common/model-source.js';
 import { bucketOptions, imageOptions, text, weightsOptions } from '../common/options.js';
-import { addOptions, checkOptions, givenOptions } from './options.js';
+import { addOptions, givenOptions, optionsOf } from './options.js';
 
 const inspectOptions = z.strictObject({
   model: weightsOptions.pretrainedModelNameOrPath,
@@ -20,6 +20,7 @@ const inspectOptions = z.strictObject({
   ...bucketOptions,
   captionColumn: imageOptions.captionColumn,
   captionPrefix: imageOptions.captionPrefix,
+  instancePrompt: text().optional().describe('What every image shows, as dreambooth-lora takes it: captions are not looked for.'),
   folderRepeats: imageOptions.folderRepeats,
   maxPixels: imageOptions.maxPixels,
   contactSheet: text().optional().describe('A PNG to write, with every image as it would be cut.'),
@@ -34,7 +35,7 @@ export function addInspect(program: Command): void {
   addOptions(command, inspectOptions).argument('<folder>', 'A folder of images, as train_data_dir takes it.');
   command.action(async (folder: string) => {
     const given = givenOptions(command, inspectOptions);
-    const { json, model, ...o } = checkOptions(inspectOptions, given);
+    const { json, model, ...o } = optionsOf(command, inspectOptions);
     // Before the work, not after it.
     if (o.contactSheet !== undefined && existsSync(o.contactSheet))
       fail('OPTION_INVALID', 'inspect', `${o.contactSheet} is there already`, 'Give another contactSheet.');
@@ -49,6 +50,7 @@ export function addInspect(program: Command): void {
       tokenizers: await (await configurationsFrom(from, reading)).tokenizers(),
       captionColumn: o.captionColumn,
       ...(o.captionPrefix === undefined ? {} : { captionPrefix: o.captionPrefix }),
+      ...(o.instancePrompt === undefined ? {} : { caption: o.instancePrompt }),
       folderRepeats: o.folderRepeats,
       maxPixels: o.maxPixels,
       ...(o.contactSheet === undefined ? {} : { contactSheet: o.contactSheet }),
@@ -59,6 +61,10 @@ export function addInspect(program: Command): void {
     if (o.contactSheet !== undefined) console.error(printable(`wrote ${o.contactSheet}`));
   });
 }
+
+/** What is said of images without captions, since a run may want none. */
+const NONE =
+  'none: dreambooth-lora trains on such images, with what they show as --instance_prompt (give it here, too); other presets want captions, in metadata.jsonl or a .txt beside each image';
 
 /** Names that are printed of a list. */
 const SHOWN = 5;
@@ -85,6 +91,7 @@ function describe(found: Inspection, folder: string, resolution: number): string
     ...named('turned', 'are turned as their cameras say', found.turned),
     ...named('alpha', 'are transparent in places', found.transparent),
     ...named('', 'are transparent everywhere', found.invisible),
+    ...(found.captionless ? [['captions', NONE] as [string, string]] : []),
     ...named(
       'captions',
       `are longer than ${captions.limit} tokens`,

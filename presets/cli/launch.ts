@@ -37,7 +37,7 @@ export function addLaunch(program: Command): void {
     .command('launch')
     .description('Run a command in several processes that train together: steploom launch --processes 2 -- train emoji.')
     .argument('<command...>', 'What to run, behind --.');
-  addOptions(command, launchOptions, { mandatory: true }).action(async (args: string[]) => {
+  addOptions(command, launchOptions).action(async (args: string[]) => {
     process.exitCode = await launch(args, optionsOf(command, launchOptions));
   });
 }

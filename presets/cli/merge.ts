@@ -19,7 +19,7 @@ export function addMerge(program: Command): void {
   const command = program
     .command('merge')
     .description('Add adapters to the weights of their model and save the model, as a folder or as one file.');
-  addOptions(command, mergeOptions, { mandatory: true }).action(async () => {
+  addOptions(command, mergeOptions).action(async () => {
     const o = optionsOf(command, mergeOptions);
     if (!o.overwriteOutputDir) await requireFree('merge', o.outputDir, 'Give another output_dir, or add overwriteOutputDir.');
     await writeModel(await openModel(o), o.outputDir, o.half);

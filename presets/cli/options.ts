@@ -2,13 +2,17 @@ import { type Command, Option } from 'commander';
 import type { z } from 'zod';
 import type { Problem } from '../../core/index.js';
 import { type OptionFacts, type OptionKind, optionFacts, snake } from '../common/option-facts.js';
-import { parseOptions, type Spelling } from '../common/parse-options.js';
+import { faultsOf, NO_VALUE, parseOptions, type Spelling } from '../common/parse-options.js';
+import { unknownFlags } from './unknown-flags.js';
 
 const ON_THE_COMMAND_LINE: Spelling = {
   option: (name) => `--${snake(name)}`,
   unknown: (name) => `${name} (--${snake(name)})`,
   give: (name) => `Give --${snake(name)}, or ${name} in a configuration file.`,
 };
+
+/** Of commands that have no configuration file. */
+const THERE_ALONE: Spelling = { ...ON_THE_COMMAND_LINE, give: (name) => `Give --${snake(name)}.` };
 
 /** What stands behind a flag that is true or false. */
 export const YES_OR_NO = '[true|false]';
@@ -36,18 +40,20 @@ function helpOf({ kind, choices, fallback, required, description }: OptionFacts,
   return `${description}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`;
 }
 
+/** A flag whose value may be missing: that is said with all else that is wrong, where commander would say it alone. Values that begin with a dash and are no numbers stand behind =. */
+export function flagWithValue(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  return Object.assign(option, { required: false, optional: true });
+}
+
 /**
- * Adds a schema's options to a command, as --learning_rate and the like. `mandatory` where what is required can come from nowhere
- * but the command line; `inScripts` are defaults of the scripts that a preset stands for, where they differ.
+ * Adds a schema's options to a command, as --learning_rate and the like. `inScripts` are defaults of the scripts that a preset stands for, where they
+ * differ.
  */
-export function addOptions(
-  command: Command,
-  schema: z.ZodObject,
-  { mandatory = false, inScripts = {} }: { mandatory?: boolean; inScripts?: Readonly<Record<string, string>> } = {},
-): Command {
+export function addOptions(command: Command, schema: z.ZodObject, inScripts: Readonly<Record<string, string>> = {}): Command {
   for (const facts of optionFacts(schema)) {
-    const option = new Option(`--${snake(facts.name)} ${PLACEHOLDERS[facts.kind]}`, helpOf(facts, inScripts[snake(facts.name)] ?? ''));
-    command.addOption(option.makeOptionMandatory(mandatory && facts.required));
+    const help = helpOf(facts, inScripts[snake(facts.name)] ?? '');
+    command.addOption(flagWithValue(`--${snake(facts.name)} ${PLACEHOLDERS[facts.kind]}`, help));
   }
   return command;
 }
@@ -55,8 +61,9 @@ export function addOptions(
 /** The number that a text stands for; null where it stands for none. */
 export const asNumber = (text: string): number | null => (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : null);
 
-/** The value that a flag's text stands for. Text that stands for none is left as it is: the schema refuses it, and names the flag. */
+/** The value that a flag's text stands for; NO_VALUE for true, where there was none. Text that stands for none is left as it is: the schema refuses it, and names the flag. */
 export function fromText(kind: OptionKind, text: unknown): unknown {
+  if (text === true && kind !== 'boolean') return NO_VALUE;
   if (typeof text !== 'string') return text;
   switch (kind) {
     case 'whole':
@@ -80,10 +87,15 @@ export function givenOptions(command: Command, schema: z.ZodObject): Record<stri
   return options;
 }
 
-/** Checks options against a schema, and gives them with its defaults; every fault is named as the user wrote it, after those that were `found` before. */
+/**
+ * Checks a preset's options, and gives them with its defaults; every fault is named as the user wrote it, after those that were `found` before.
+ */
 export const checkOptions = <S extends z.ZodObject>(schema: S, options: object, found: readonly Problem[] = []): z.output<S> =>
   parseOptions('options', schema, options, ON_THE_COMMAND_LINE, found);
 
-/** A command's options, where they come from the command line alone. */
+/** The faults alone. */
+export const faultsIn = (schema: z.ZodObject, options: object): Problem[] => faultsOf('options', schema, options, ON_THE_COMMAND_LINE);
+
+/** A command's options, where they come from the command line alone; flags that it does not have are faults, too. */
 export const optionsOf = <S extends z.ZodObject>(command: Command, schema: S): z.output<S> =>
-  checkOptions(schema, givenOptions(command, schema));
+  parseOptions('options', schema, givenOptions(command, schema), THERE_ALONE, unknownFlags(command));

@@ -10,13 +10,14 @@ const LAST = 20;
 /** What grows as a run gets better: decibels. */
 const growing = (name: string): boolean => name.startsWith('psnr');
 
-/** Last and best values: of the loss the mean of the last steps that were logged, of metrics the last evaluation's. */
-function valueLines({ history, metrics, best }: Result): string[] {
+/** Last and best values: of the loss the mean of the last steps that were logged, of metrics the last evaluation's. A run that went on knows those since then, `from` a step. */
+function valueLines({ history, metrics, best }: Result, from: number): string[] {
   const losses = history.flatMap(({ loss }) => (typeof loss === 'number' ? [loss] : [])).slice(-LAST);
   const bestOf = (name: string) => {
     const { least, most } = best[name] ?? {};
     const found = growing(name) ? most : least;
-    return found ? `, ${growing(name) ? 'highest' : 'lowest'} ${short(found.value)} at step ${found.step}` : '';
+    const which = `${growing(name) ? 'highest' : 'lowest'}${from > 0 ? ` since step ${from}:` : ''}`;
+    return found ? `, ${which} ${short(found.value)} at step ${found.step}` : '';
   };
   return [
     ...(losses.length > 0
@@ -35,7 +36,7 @@ export function outcome(result: Result, stepsMade: number, isTrial = false): str
   const others = written.filter((path) => path !== checkpoint);
   return [
     `${stopped ? 'stopped after step' : 'done: step'} ${step}; ${stepsMade} step${stepsMade === 1 ? '' : 's'} in ${duration(seconds)}`,
-    ...valueLines(result),
+    ...valueLines(result, step - stepsMade),
     ...(isTrial ? [`one step of everything went well; the ${written.length} files and folders that it wrote are deleted`] : []),
     ...(!isTrial && others.length > 0 ? [`wrote ${others.join(', ')}`] : []),
     ...(!isTrial && checkpoint

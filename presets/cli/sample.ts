@@ -17,7 +17,7 @@ import { samplingOf } from '../common/sampling.js';
 import { parseAdapter } from './adapters.js';
 import { infotext } from './infotext.js';
 import { openModel, openOptions } from './open-model.js';
-import { addOptions, checkOptions, givenOptions } from './options.js';
+import { addOptions, givenOptions, optionsOf } from './options.js';
 
 const DEFAULT = 'sample.png';
 
@@ -32,7 +32,7 @@ const sampleOptions = z.strictObject({
   negativePrompt: prompts().optional().describe('What guidance leads away from: one for all prompts, or one for each.'),
   numImagesPerPrompt: count().default(1).describe('Pictures of each prompt.'),
   height: count().optional().describe('In pixels; the model’s own by default.'),
-  width: count().optional().describe('The same.'),
+  width: count().optional().describe('In pixels; the model’s own by default.'),
   seed: z.number().int().default(0).describe('Another seed gives another picture.'),
   output: text()
     .optional()
@@ -55,10 +55,10 @@ async function promptsIn(path: string): Promise<string[]> {
 
 /** `steploom sample`: draws prompts into one picture. */
 export function addSample(program: Command): void {
-  const command = addOptions(program.command('sample').description('Draw pictures.'), sampleOptions, { mandatory: true });
+  const command = addOptions(program.command('sample').description('Draw pictures.'), sampleOptions);
   command.action(async () => {
     const given = givenOptions(command, sampleOptions);
-    const o = checkOptions(sampleOptions, given);
+    const o = optionsOf(command, sampleOptions);
     for (const what of idleOptions(sampleOptions, o, given)) console.error(what);
     const wanted = [...[o.prompt ?? []].flat(), ...(o.promptsFile === undefined ? [] : await promptsIn(o.promptsFile))];
     if (wanted.length === 0)

@@ -28,6 +28,7 @@ import type {
 } from './options.js';
 import type { CommonOptions } from './plugins.js';
 import { samplingOf } from './sampling.js';
+import { spokenOf } from './spoken-of.js';
 
 /** The options that these presets have, checked and with their defaults. */
 type DiffusionOptions = Pick<CommonOptions, 'outputDir' | 'quiet' | 'fastDevRun'> &
@@ -107,7 +108,8 @@ export async function diffusionPlugins(
     ...(o.quiet ? {} : { onProgress: preparation() }),
   };
   // Who did not ask for a cache need not hear that there is nothing to keep.
-  const sayIdle = given.cacheDir !== undefined || given.cacheLatents === true;
+  const asked = spokenOf(given, o);
+  const sayIdle = asked.cacheDir !== undefined || asked.cacheLatents === true;
   // A cache sends the autoencoder off the device, where streamed pictures need it in each step.
   const data = (from: Pictures, more: CachedLatentsOptions = {}) =>
     o.cacheLatents && !isStreamed ? cachedLatents(from, { ...cache, ...more }) : from;

@@ -13,6 +13,7 @@ interface Amounts
     'fastDevRun' | 'limitItems' | 'outputDir' | 'splitBatches' | 'gradientAccumulationSteps' | 'maxTrainSteps' | 'lrWarmupSteps'
   > {
   readonly trainBatchSize: number;
+  readonly numTrainEpochs?: number;
   readonly heldOut?: number;
   readonly numInferenceSteps?: number;
   readonly numClassImages?: number;
@@ -30,7 +31,7 @@ export function devRun<O extends Amounts>(o: O): O {
     ...o,
     outputDir,
     limitItems: Math.min(items, o.limitItems ?? items),
-    numTrainEpochs: 1,
+    ...(o.numTrainEpochs === undefined ? {} : { numTrainEpochs: 1 }),
     loggingSteps: 1,
     ...(o.maxTrainSteps === undefined ? {} : { maxTrainSteps: 1 }),
     ...(o.lrWarmupSteps === undefined ? {} : { lrWarmupSteps: 0 }),

@@ -10,6 +10,7 @@ type Values = Partial<Omit<OptionValues<Shared>, 'negativePrompt'>> & {
   readonly withPriorPreservation?: boolean;
   readonly pushToHub?: boolean;
   readonly streaming?: boolean;
+  readonly instancePrompt?: string | undefined;
 };
 
 /** What options need to have an effect. */
@@ -65,6 +66,7 @@ const NEEDS: readonly Need[] = [
     idle: (o) => o.useAspectRatioBuckets === false,
     why: 'without --use_aspect_ratio_buckets',
   },
+  { options: ['captionColumn', 'folderRepeats'], idle: (o) => o.instancePrompt !== undefined, why: 'with --instance_prompt' },
   { options: ['keepTokens'], idle: (o) => o.shuffleCaption === false, why: 'without --shuffle_caption' },
   { options: ['revision'], idle: (o) => o.pretrainedModelNameOrPath === undefined, why: 'without --pretrained_model_name_or_path' },
   {

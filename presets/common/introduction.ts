@@ -10,36 +10,20 @@ import {
   sizeText,
   trainablePaths,
 } from '../../core/index.js';
-import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { duration } from '../../plugins/observe/progress/duration.js';
 import { StatusLine } from '../../plugins/observe/progress/status-line.js';
-import { FAMILY_NAMES, familyOfModel } from '../../plugins/persist/formats/lora/family.js';
+import { count, type ModelOptions, modelRows } from './model-rows.js';
 
 /** Where what is trained comes from and goes to, as the options have it. */
-export interface IntroductionOptions {
-  readonly pretrainedModelNameOrPath?: string | undefined;
+export interface IntroductionOptions extends ModelOptions {
   readonly trainDataDir?: string | undefined;
   readonly datasetName?: string | undefined;
   readonly instanceDataDir?: string | undefined;
-  readonly resolution?: number | undefined;
   readonly outputDir: string;
   readonly mixedPrecision?: string | undefined;
 }
 
 export const INTRODUCTION = 'introduction';
-
-const count = (n: number): string => n.toLocaleString('en-US');
-
-function modelLine(model: Model, { pretrainedModelNameOrPath, resolution }: IntroductionOptions): string {
-  if (!isTextToImage(model)) return pretrainedModelNameOrPath ?? 'one of your own';
-  const { codec, latentSize, modules } = model;
-  const family = familyOfModel(modules);
-  return [
-    family ? FAMILY_NAMES[family] : 'text to image',
-    pretrainedModelNameOrPath === undefined ? '' : ` from ${pretrainedModelNameOrPath}`,
-    `, at ${resolution ?? latentSize * codec.factor} pixels`,
-  ].join('');
-}
 
 /** What is there in every step. What a step takes beside it depends on the device: where it was not forecast, find-batch-size tries it. */
 function memoryLine(model: Model, optimizerBytes: number, half: boolean, forecast: MemoryForecast | null): string {
@@ -89,7 +73,7 @@ export const introduction = (options: IntroductionOptions, say = sayAbove): Plug
       const { batchSize, windowLength, worldSize, effectiveBatch } = plan;
       const place = options.trainDataDir ?? options.datasetName ?? options.instanceDataDir;
       const rows: (readonly [string, string])[] = [
-        ['model', modelLine(model, options)],
+        ...modelRows(model, options),
         ['images', `${count(plan.items)}${place === undefined ? '' : ` in ${place}`}`],
         ...(facts ?? []),
         ['trained', `${count(sum(trainablePaths(model)))} of ${count(sum(model.parameters.keys()))} parameters`],

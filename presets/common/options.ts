@@ -87,6 +87,10 @@ export const runOptions = {
   quiet: z.boolean().default(false).describe('No progress bar, and nothing of how far the latents are.'),
 };
 
+/** The same of presets that say themselves how many steps a run has: one in epochs would never come about. */
+const { numTrainEpochs: _, ...withoutEpochs } = runOptions;
+export const steppedRunOptions = withoutEpochs;
+
 export const optimizerOptions = {
   learningRate: notNegative().describe('The base learning rate.'),
   scaleLr: z.boolean().default(false).describe('Multiply the learning rate by accumulation x batch x processes, once.'),

@@ -13,6 +13,9 @@ export interface Spelling {
   give(name: string): string;
 }
 
+/** What stands where a flag was given without the value that it needs: no option takes it. */
+export const NO_VALUE = Symbol('no value');
+
 const IN_CODE: Spelling = { option: (name) => name, unknown: (name) => name, give: (name) => `Give ${name}.` };
 
 const WANTED = {
@@ -54,6 +57,33 @@ function inOrder(issues: readonly z.core.$ZodIssue[], names: readonly string[]):
   return [...issues].sort((a, b) => place(a) - place(b));
 }
 
+/** What is wrong with options by a schema, in the order of its options: the problems that parseOptions throws. */
+export function faultsOf(owner: string, schema: z.ZodObject, options: object, spelling = IN_CODE): Problem[] {
+  const issues = schema.safeParse(options).error?.issues ?? [];
+  const facts = new Map(optionFacts(schema).map((option) => [option.name, option]));
+  return inOrder(issues, [...facts.keys()]).map((issue): Problem => {
+    if (issue.code === 'unrecognized_keys')
+      return {
+        code: 'OPTION_UNKNOWN',
+        plugin: owner,
+        what: `there is no option ${issue.keys.map(spelling.unknown).join(', ')}`,
+        fix: meant(issue.keys, [...facts.keys()]),
+      };
+    const name = String(issue.path[0]);
+    const option = facts.get(name) as OptionFacts;
+    const value = (options as Readonly<Record<string, unknown>>)[name];
+    if (value === undefined)
+      return { code: 'OPTION_MISSING', plugin: owner, what: `${spelling.option(name)} is missing`, fix: spelling.give(name) };
+    const given = value === NO_VALUE ? 'has no value' : `is ${JSON.stringify(value)}`;
+    return {
+      code: 'OPTION_INVALID',
+      plugin: owner,
+      what: `${spelling.option(name)} ${given}: ${fault(option, issue, value)}`,
+      fix: option.description,
+    };
+  });
+}
+
 /**
  * Options checked against a preset's schema, with its defaults. Throws one error that names everything that is missing
  * (OPTION_MISSING), unknown (OPTION_UNKNOWN) or not as it must be (OPTION_INVALID), in the spelling given; before it what was `found` already.
@@ -67,28 +97,5 @@ export function parseOptions<S extends z.ZodObject>(
 ): z.output<S> {
   const parsed = schema.safeParse(options);
   if (parsed.success && found.length === 0) return parsed.data;
-  const facts = new Map(optionFacts(schema).map((option) => [option.name, option]));
-  throw new SteploomError([
-    ...found,
-    ...inOrder(parsed.error?.issues ?? [], [...facts.keys()]).map((issue): Problem => {
-      if (issue.code === 'unrecognized_keys')
-        return {
-          code: 'OPTION_UNKNOWN',
-          plugin: owner,
-          what: `there is no option ${issue.keys.map(spelling.unknown).join(', ')}`,
-          fix: meant(issue.keys, [...facts.keys()]),
-        };
-      const name = String(issue.path[0]);
-      const option = facts.get(name) as OptionFacts;
-      const value = (options as Readonly<Record<string, unknown>>)[name];
-      if (value === undefined)
-        return { code: 'OPTION_MISSING', plugin: owner, what: `${spelling.option(name)} is missing`, fix: spelling.give(name) };
-      return {
-        code: 'OPTION_INVALID',
-        plugin: owner,
-        what: `${spelling.option(name)} is ${JSON.stringify(value)}: ${fault(option, issue, value)}`,
-        fix: option.description,
-      };
-    }),
-  ]);
+  throw new SteploomError([...found, ...faultsOf(owner, schema, options, spelling)]);
 }

@@ -25,14 +25,16 @@ import { idleOptions } from './idle-options.js';
 import { introduction } from './introduction.js';
 import { notice } from './notice.js';
 import { optimizerByName } from './optimizers.js';
-import type { diffusionOptions, OptionValues, optimizerOptions, runOptions } from './options.js';
+import type { diffusionOptions, OptionValues, optimizerOptions, runOptions, steppedRunOptions } from './options.js';
 import { packageVersion } from './package-root.js';
 import { scheduleByName, warmsUp } from './schedules.js';
+import { spokenOf } from './spoken-of.js';
 
 /** The options that every preset for Node has, checked and with their defaults. */
 export type CommonOptions = OptionValues<
-  typeof runOptions & typeof optimizerOptions & Pick<typeof diffusionOptions, 'trainBatchSize' | 'mixedPrecision'>
->;
+  typeof steppedRunOptions & typeof optimizerOptions & Pick<typeof diffusionOptions, 'trainBatchSize' | 'mixedPrecision'>
+> &
+  Partial<Pick<OptionValues<typeof runOptions>, 'numTrainEpochs'>>;
 
 /** The learning rate scaled by accumulation x batch x processes, where that is asked for. Computed from the base rate each time, so never twice. */
 export const scaledLearningRate = (
@@ -101,7 +103,7 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
   const rate = scaledLearningRate(o, worldSize);
   const reports = (name: 'csv' | 'tensorboard') => o.reportTo.includes(name) || o.reportTo.includes('all');
   const tellsMlflow = o.reportTo.includes('mlflow') || (o.reportTo.includes('all') && mlflowSettings().trackingUri !== undefined);
-  const notes = idleOptions(schema, o, given, worldSize);
+  const notes = idleOptions(schema, o, spokenOf(given, o), worldSize);
   if (o.scaleLr)
     notes.push(
       `the learning rate ${o.learningRate} is scaled to ${rate} (accumulation ${o.gradientAccumulationSteps} x batch ${o.trainBatchSize} x processes ${worldSize})`,
@@ -111,7 +113,8 @@ export function commonPlugins(schema: z.ZodObject, o: CommonOptions & Reads, giv
       learningRate: rate,
       weightDecay: o.adamWeightDecay,
       seed: o.seed,
-      ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs } : { steps: o.maxTrainSteps }),
+      // What has no steps has epochs, by default.
+      ...(o.maxTrainSteps === undefined ? { epochs: o.numTrainEpochs as number } : { steps: o.maxTrainSteps }),
       ...(warm ? (o.lrWarmupSteps === undefined ? { warmupSteps: 500, warmupAtMost: 0.1 } : { warmupSteps: o.lrWarmupSteps }) : {}),
     }),
     ...(o.fastDevRun ? [fastDevRun(o.outputDir)] : []),

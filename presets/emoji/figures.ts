@@ -47,6 +47,7 @@ export const emojiFigures = ({
           batchSize: DRAWN_AT_ONCE,
           ...sampling,
           stop: host.stopAsked,
+          onLoss: (done, of) => onProgress?.(done, of, `${name}: losses`),
           onStep: (done, of) => onProgress?.(done, of, `${name}.png: steps`),
         });
         if (!drawn) {

@@ -82,13 +82,13 @@ export interface Drawn {
   readonly samples: readonly Float32Array[];
 }
 
-/** Judges weights on captions: losses on the captions' images in each gallery, and what it draws for them. */
+/** Judges weights on captions: losses on the captions' images in each gallery, and what it draws for them. `onLoss` hears at how many of the times there are losses. */
 export async function judge(
   model: TextToImage,
   weights: Tensors,
   captions: readonly string[],
   galleries: readonly Gallery[],
-  sampling: SampleOptions & { readonly stop: () => boolean },
+  sampling: SampleOptions & { readonly stop: () => boolean; readonly onLoss?: (done: number, of: number) => void },
   random: Random = seededRandom(0),
 ): Promise<Drawn | null> {
   const context = makeContext(model, { mode: 'evaluate', parameters: weights, draw: (name, id) => random.item(`judge:${name}`, 0, id) });
@@ -96,6 +96,7 @@ export async function judge(
   const loss: Record<string, number> = {};
   // The first gallery is the one that is being learnt.
   for (const { style, emoji, picture } of galleries.slice(0, 1)) {
+    sampling.onLoss?.(0, TIMESTEPS.length);
     const images = captions.map((caption) => picture(emoji.find((e) => e.caption === caption) as Emoji));
     const side = Math.sqrt(images[0].length / 3);
     const parts = Array.from({ length: Math.ceil(images.length / ENCODED_AT_ONCE) }, (_, i) =>
@@ -116,13 +117,14 @@ export async function judge(
       strings: { text: captions },
     };
     const means: number[] = [];
-    for (const t of TIMESTEPS) {
+    for (const [i, t] of TIMESTEPS.entries()) {
       // Lets signals in.
       await new Promise((goOn) => setTimeout(goOn, 0));
       if (sampling.stop()) break;
       const one = tf.tidy(() => lossAt(context, model, batch, t));
       means.push((await one.data())[0]);
       one.dispose();
+      sampling.onLoss?.(i + 1, TIMESTEPS.length);
     }
     moments.dispose();
     loss[style] = means.reduce((a, b) => a + b, 0) / means.length;

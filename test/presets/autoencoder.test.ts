@@ -24,7 +24,7 @@ const train = async (outputDir: string, maxTrainSteps: number, more: Partial<Aut
     randomFlip: true,
   } as const;
   const preset = await autoencoder({ vaeConfig: at('config.json'), validationDataDir: at('images'), ...settings, ...given });
-  await new Trainer(preset, { warn: () => undefined }).train();
+  return new Trainer(preset, { warn: () => undefined }).train();
 };
 const weightsIn = (outputDir: string) => readFile(at(outputDir, 'vae', 'diffusion_pytorch_model.safetensors'));
 
@@ -47,7 +47,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 test('an autoencoder learns pictures without captions, is resumed bit for bit, and is one of diffusers’', async () => {
-  await train('run', 20);
+  const { written } = await train('run', 20);
+  expect(written).toContain(at('run', 'vae'));
   const lines = (await readFile(at('run', 'log.jsonl'), 'utf8')).trim().split('\n');
   const log = lines.map((line) => JSON.parse(line) as Record<string, number>);
   const [first, last] = ['loss', 'loss.held', 'psnr.held']

@@ -62,10 +62,10 @@ describe('explain', () => {
       [125, expect.closeTo(1.04e-3, 4)],
       [249, expect.closeTo(0, 6)],
     ]);
-    expect(taps(e, 'prepareModel')).toEqual(['lora', 'cached-latents', 'denoising', 'graph-capture', 'checkpoint']);
+    expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);
     expect(taps(e, 'beforeStep')).toEqual(['clipping', 'non-finite-guard']);
     expect(taps(e, 'onSchedule')).toContain('warmup');
-    expect(taps(e, 'onEnd')).toEqual(['denoising', 'non-finite-guard', 'checkpoint', 'save-lora', 'summary', 'emoji-figures']);
+    expect(taps(e, 'onEnd')).toEqual(['non-finite-guard', 'checkpoint', 'denoising', 'save-lora', 'summary', 'emoji-figures']);
     for (const { name } of e.plugins) expect(e.text).toContain(name);
   });
 

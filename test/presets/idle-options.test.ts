@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { z } from 'zod';
 import { PRESETS } from '../../presets/cli/registry.js';
 import { idleOptions } from '../../presets/common/idle-options.js';
@@ -129,4 +129,7 @@ test.each(Object.entries(PRESETS))('%s says it', async (_, { options, make }) =>
     return plugins.filter(({ name }) => name === 'notice').length;
   };
   expect([await notices({}), await notices({ uiPort: 8080 })]).toEqual([0, 1]);
+  // Of options that nobody gave with --debug alone.
+  vi.stubEnv('STEPLOOM_DEBUG', '1');
+  expect(await notices({}).finally(() => vi.unstubAllEnvs())).toBe(1);
 });

@@ -9,6 +9,8 @@ import { type Below, walk } from './walk.js';
 export interface Listing {
   readonly entries: Entry[];
   readonly leftOut: readonly string[];
+  /** Images for which a caption was looked for and not found, by their paths from the folder. */
+  readonly uncaptioned: readonly string[];
 }
 
 export interface ListingOptions {
@@ -39,7 +41,7 @@ export async function listEntries(
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     bad(missing ? `there is no folder ${folder}` : `${folder}: ${messageOf(error)}`, 'Give a folder of images.');
-    return { entries: [], leftOut: [] };
+    return { entries: [], leftOut: [], uncaptioned: [] };
   }
   const files = below.files.filter((path) => !passed.has(path));
   const there = new Set(files);
@@ -52,7 +54,8 @@ export async function listEntries(
 
   if (!files.some(isImage))
     bad(`${folder} holds no ${KINDS}${leftOut.length > 0 ? `, but ${leftOut.join('; ')}` : ''}`, 'Give a folder of images.');
-  if (column === null) return { entries: files.filter(isImage).map((name) => ({ path: join(folder, name), caption: '' })), leftOut };
+  if (column === null)
+    return { entries: files.filter(isImage).map((name) => ({ path: join(folder, name), caption: '' })), leftOut, uncaptioned: [] };
 
   const entries: Entry[] = [];
   /** Folders whose images are named by a file, and that file. */
@@ -67,14 +70,14 @@ export async function listEntries(
 
   const known = new Set(entries.map(({ path }) => path));
   const unnamed: string[] = [];
-  const without: string[] = [];
+  const uncaptioned: string[] = [];
   for (const name of files.filter(isImage)) {
     const text = TEXTS.map((kind) => `${name.slice(0, -extname(name).length)}${kind}`).find((path) => there.has(path));
     if (isBelow(name, naming)) {
       if (!known.has(join(folder, name))) unnamed.push(name);
     } else if (text === undefined) {
       const said = folderRepeats ? REPEATS.exec(name)?.groups?.what : undefined;
-      if (said === undefined) without.push(name);
+      if (said === undefined) uncaptioned.push(name);
       else entries.push({ path: join(folder, name), caption: said });
     } else {
       const caption = await textOf(join(folder, text), bad);
@@ -88,15 +91,15 @@ export async function listEntries(
   const named = folderRepeats ? undefined : files.find((name) => isImage(name) && REPEATS.test(name));
   const repeats =
     named && `--folder_repeats (folderRepeats) reads ${named.split('/')[0]} as how often its images are shown, and what they show`;
-  if (without.length > 0)
+  if (uncaptioned.length > 0)
     bad(
-      `${without.length} images in ${folder} have no caption: ${firstNames(without)}`,
+      `${uncaptioned.length} images in ${folder} have no caption: ${firstNames(uncaptioned)}`,
       `Write metadata.jsonl with file_name and text, or a .txt beside each image.${repeats ? ` ${repeats}.` : ''}`,
     );
   else if (repeats) leftOut.push(`the numbers in folders' names: ${repeats}`);
-  if (!folderRepeats) return { entries, leftOut };
+  if (!folderRepeats) return { entries, leftOut, uncaptioned };
   const timesOf = (path: string) => Number(REPEATS.exec(relative(folder, path).replaceAll('\\', '/'))?.groups?.times ?? 1);
-  return { entries: entries.map((entry) => ({ ...entry, repeats: timesOf(entry.path) })), leftOut };
+  return { entries: entries.map((entry) => ({ ...entry, repeats: timesOf(entry.path) })), leftOut, uncaptioned };
 }
 
 /** A file in a folder as kohya's scripts name them: 10_sks dog. */

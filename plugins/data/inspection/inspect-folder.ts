@@ -21,6 +21,8 @@ export interface InspectionOptions extends Pick<CaptionOptions, 'captionPrefix'>
   readonly unit: number;
   readonly tokenizers: readonly Tokenizer[];
   readonly captionColumn: string;
+  /** What each image shows, as imageFolder() takes it: captions are not looked for. */
+  readonly caption?: string;
   readonly folderRepeats: boolean;
   readonly maxPixels: number;
   /** A PNG to write, of all images as they are cut. */
@@ -48,6 +50,8 @@ export interface Inspection {
   readonly invisible: readonly string[];
   readonly unreadable: readonly { readonly image: string; readonly why: string }[];
   readonly captions: Omit<CaptionWords, 'long'> & { readonly long: readonly { readonly image: string; readonly tokens: number }[] };
+  /** Whether no image has a caption, nor one is given for all. */
+  readonly captionless: boolean;
   /** Images with the same bytes, and others that look alike, in groups. */
   readonly same: readonly (readonly string[])[];
   readonly alike: readonly (readonly string[])[];
@@ -72,17 +76,22 @@ interface Looked {
 
 /** Looks at every image of a folder, as imageFolder() takes it. OPTION_INVALID for sizes that cannot be, DATA_INVALID where there are no images. */
 export async function inspectFolder(folder: string, options: InspectionOptions): Promise<Inspection> {
-  const { resolution, unit, captionColumn, folderRepeats, maxPixels, contactSheet, onProgress } = options;
+  const { resolution, unit, captionColumn, caption, folderRepeats, maxPixels, contactSheet, onProgress } = options;
   const buckets = options.buckets && bucketsOf(resolution, options.buckets);
   const wrong = new Problems();
   if (buckets && checkBuckets(wrong.options('inspect'), resolution, buckets)) checkStep(wrong.options('inspect'), buckets, unit);
   if (wrong.list.length > 0) throw new SteploomError(wrong.list);
   const choose = buckets ? sizeChooser(resolution, buckets) : (): Size => [resolution, resolution];
 
-  const problems = new Problems();
-  const listing = await listEntries(folder, captionColumn, problems, { folderRepeats });
+  const asked = new Problems();
+  const listed = await listEntries(folder, caption === undefined ? captionColumn : null, asked, { folderRepeats });
   // Without captions there is still something to be said of the images.
-  const entries = listing.entries.length > 0 ? listing.entries : (await listEntries(folder, null, new Problems())).entries;
+  const others = new Problems();
+  const all = listed.entries.length > 0 ? listed : await listEntries(folder, null, others);
+  // What nobody has written is not missing: a run may be told what all images show.
+  const captionless = listed.entries.length === 0 && listed.uncaptioned.length > 0 && listed.uncaptioned.length === all.entries.length;
+  const problems = captionless ? others : asked;
+  const entries = caption === undefined ? all.entries : all.entries.map((entry) => ({ ...entry, caption }));
   if (entries.length === 0) throw new SteploomError(problems.list);
   const paths = [...new Set(entries.map(({ path }) => path))];
   const sheet = contactSheet === undefined ? null : new ContactSheet(paths.length);
@@ -145,10 +154,11 @@ export async function inspectFolder(folder: string, options: InspectionOptions):
     invisible: pathsOf(({ isInvisible }) => isInvisible),
     unreadable,
     captions: { ...words, long: long.map(({ caption, tokens }) => ({ image: nameOf(shown[caption].path), tokens })) },
+    captionless,
     same: withContent.filter(({ length }) => length > 1).map((group) => group.map(({ path }) => nameOf(path))),
     alike: alike(different.map(({ likeness }) => likeness)).map((group) => group.map((i) => nameOf(different[i].path))),
     problems: problems.list.map(({ what }) => what),
-    leftOut: listing.leftOut,
+    leftOut: listed.leftOut,
   };
 }
 

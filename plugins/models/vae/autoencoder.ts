@@ -17,6 +17,8 @@ export interface Autoencoder extends Model {
   readonly configuration: string;
   /** Pixels along one side of a latent: sides are multiples of it. */
   readonly factor: number;
+  /** Channels of a latent. */
+  readonly channels: number;
   /** The side of the pictures it is made for, where its config says. */
   readonly usual: number | null;
   encode(context: Context, pixels: Tensor4D): LatentDistribution;
@@ -30,7 +32,7 @@ export const isAutoencoder = (model: Model): model is Autoencoder => 'encode' in
 /** The model of an autoencoder's folder (its own, or one with vae/), or a new one of a config.json. Its forward pass takes `images` there and back. */
 export async function buildAutoencoder(from: Files | AutoencoderKLConfig, random: Random): Promise<Autoencoder> {
   const { config, tensors } = 'read' in from ? await readAutoencoderFolder(from) : { config: from, tensors: undefined };
-  const { specs, modules, graphs, blocks, factor, trainable } = autoencoderKL(config);
+  const { config: parsed, specs, modules, graphs, blocks, factor, trainable } = autoencoderKL(config);
   const hash = new Hash();
   const parameters = await makeParameters(specs, { trainable: true, group: 'vae', random, hash, ...(tensors ? { tensors } : {}) });
   const { sample_size: size } = config as { sample_size?: unknown };
@@ -43,6 +45,7 @@ export async function buildAutoencoder(from: Files | AutoencoderKLConfig, random
     blocks,
     graphs,
     factor,
+    channels: parsed.latent_channels,
     usual: typeof size === 'number' ? size : null,
     ...trainable,
     forward: (context: Context, { images }: Inputs) => trainable.decode(context, trainable.encode(context, images as Tensor4D).mean),

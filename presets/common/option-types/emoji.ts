@@ -17,8 +17,6 @@ export interface EmojiOptions {
   readonly threads?: number | undefined;
   /** Length of the run in optimizer steps. Default: 250. */
   readonly maxTrainSteps?: number | undefined;
-  /** Length of the run in passes over the data set. Default: 100. */
-  readonly numTrainEpochs?: number | undefined;
   /**
    * Make one step and one of everything else that belongs to the run (evaluation, pictures, checkpoint, saving), then delete
    * what was written. Default: false.

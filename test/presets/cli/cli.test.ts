@@ -105,7 +105,25 @@ describe('help and faults', () => {
     [['train', 'emojy'], /unknown command 'emojy'[\s\S]*Did you mean emoji/],
     [['train', 'emoji', '--no-uj'], /unknown option '--no-uj'/],
     [['train', 'emoji', '--sampler', 'eular'], /--sampler is "eular": expected one of .*; did you mean euler\?/],
-    [['merge'], /\(steploom merge --help shows what there is\)/],
+    [['merge'], /OPTION_MISSING.*--output_dir is missing/],
+    [['push'], /missing required argument 'folder'[\s\S]*\(steploom push --help shows what there is\)/],
+    // Flags that short help hides, those of the command and of all commands, and values that are missing, with all else.
+    [
+      ['train', 'emoji', '--config', '--adam_bet2', '.9', '--profil', '--debg', '--seed', 'x', '--sampler', '--rank'],
+      /--config has no value: expected a text[\s\S]*mean --adam_beta2[\s\S]*mean --profile[\s\S]*mean --debug[\s\S]*--seed is "x"[\s\S]*--sampler has no value: expected one of[\s\S]*--rank has no value: expected a whole number/,
+    ],
+    [
+      ['sample', '--promt', 'x', '--guidance_rescal', '1', '--negative_prompt', '-blurry', '--output'],
+      /mean --prompt[\s\S]*mean --guidance_rescale[\s\S]*'-blurry'.*behind =[\s\S]*--negative_prompt has no value[\s\S]*--output has no value/,
+    ],
+    [['find-batch-size', 'emoji', '--most'], /--most has no value: expected a whole number/],
+    [['inspect', '--resolutin', '5', 'images'], /unknown option '--resolutin'.*mean --resolution/],
+    // Of a length in steps.
+    [
+      ['train', 'emoji', '--num_train_epochs', '3'],
+      /unknown option '--num_train_epochs'.*It is an option of autoencoder, lora-text-to-image/,
+    ],
+    [['devices', 'wasm'], /no use for the argument 'wasm'/],
     [['train', 'emoji', '--config', 'twice.json'], /CONFIG_INVALID.*the option --learning_rate is there twice/],
     [
       ['train', 'emoji', '--config', 'wrong.json'],
@@ -157,7 +175,7 @@ describe('training', () => {
     ]);
     expect(run.err).toContain('step 3/3');
     expect(run.err).toMatch(
-      /^model +Stable Diffusion 1, at 128 pixels\nimages +\d+ in images\npictures +\d+ x \d+.* pixels.*\ntrained +[\d,]+ of [\d,]+ parameters\nbatch +2 = /m,
+      /^model +Stable Diffusion 1 from the emoji base .*, at 128 pixels\nwords +[\d,]+ tokens .*\nimages +\d+ in images\npictures +\d+ x \d+.* pixels.*\ntrained +[\d,]+ of [\d,]+ parameters\nbatch +2 = /m,
     );
     expect(run.err).toMatch(
       /done: step 3; 3 steps in \d.*\nloss \S+, the mean of the last 3 [\s\S]*wrote \S+log\.jsonl, [\s\S]*saved \S+checkpoint-3; go on with/,

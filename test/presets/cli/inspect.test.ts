@@ -71,6 +71,7 @@ test('everything that would be trained, as JSON', async () => {
       pieces: expect.any(Array),
       once: [],
     },
+    captionless: false,
     same: [['in/same.png', 'wide.png']],
     alike: [['in/like.jpg', 'in/same.png']],
     problems: [],
@@ -106,4 +107,25 @@ test('the same for reading, in squares; what would keep a run from starting', as
   expect(await inspect('nowhere')).toMatchObject({ code: 2, err: expect.stringMatching(/DATA_INVALID.*there is no folder nowhere/) });
   const wrong = await inspect('my', '--model', model, '--use_aspect_ratio_buckets', '--bucket_step', '6');
   expect(wrong).toMatchObject({ code: 2, err: expect.stringMatching(/OPTION_INVALID.*--bucket_step is 6.*multiples of 4/) });
+});
+
+test('images of one thing need no captions; what they show may be given', async () => {
+  const folder = join(place, 'thing');
+  await mkdir(folder);
+  for (const speed of [3, 9])
+    await waves(32, 32, speed)
+      .png()
+      .toFile(join(folder, `${speed}.png`));
+  const bare = await inspect('thing', '--model', model);
+  expect(bare).toMatchObject({ code: 0, err: expect.not.stringContaining('effect') });
+  expect(bare.out).toMatch(/^captions +none: dreambooth-lora .*--instance_prompt/m);
+  expect(bare.out).not.toContain('problem');
+  const told = await inspect('thing', '--model', model, '--instance_prompt', 'sks '.repeat(100), '--folder_repeats', '--json');
+  expect(told).toMatchObject({ code: 0, err: expect.stringContaining('--folder_repeats has no effect with --instance_prompt') });
+  const found = JSON.parse(told.out);
+  expect(found).toMatchObject({ captionless: false, problems: [], shown: 2 });
+  expect(found.captions.long).toHaveLength(2);
+  // Where some have one, the others lack theirs.
+  await writeFile(join(folder, '3.txt'), 'a cat');
+  expect((await inspect('thing', '--model', model)).out).toMatch(/^problem +1 images in thing have no caption: 9\.png/m);
 });

@@ -18,13 +18,20 @@ const result = {
 };
 
 test('a run that was stopped says what it was worth, where it is and how to go on', () => {
-  expect(outcome(result, 5)).toEqual([
-    'stopped after step 7; 5 steps in 2 min 5 s',
+  expect(outcome(result, 7)).toEqual([
+    'stopped after step 7; 7 steps in 2 min 5 s',
     'loss 2.000, the mean of the last 20 that were logged, lowest 1.500 at step 12',
     'loss.held 0.5000, lowest 0.4000 at step 4',
     'psnr.held 26.00, highest 26.50 at step 6',
     'wrote runs/a/log.jsonl',
     'saved runs/a/checkpoint-7; go on with the same command and --resume_from_checkpoint latest',
+  ]);
+});
+
+test('one that went on knows the best of what came since', () => {
+  expect(outcome(result, 5).slice(0, 2)).toEqual([
+    'stopped after step 7; 5 steps in 2 min 5 s',
+    'loss 2.000, the mean of the last 20 that were logged, lowest since step 2: 1.500 at step 12',
   ]);
 });
 

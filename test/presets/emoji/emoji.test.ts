@@ -31,14 +31,23 @@ test('the main job on a new base of small pictures: adapters, grids, and figures
   const outputDir = join(folder, 'run');
   const given = { maxTrainSteps: 2, loggingSteps: 1, lrWarmupSteps: 1, heldOut: 2, numInferenceSteps: 1, trainBatchSize: 2 };
   const said = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+  let shown = '';
+  const streams = [
+    vi.spyOn(console, 'error').mockImplementation((line) => void (shown += `${line}\n`)),
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => (shown += text) !== ''),
+  ];
   try {
-    await new Trainer(await emoji({ pretrainedModelNameOrPath: join(folder, 'base'), outputDir, device: 'wasm', quiet: true, ...given }), {
+    await new Trainer(await emoji({ pretrainedModelNameOrPath: join(folder, 'base'), outputDir, device: 'wasm', ...given }), {
       warn: () => undefined,
     }).train();
     expect(said.mock.calls.flat().join('\n')).toMatch(/nearest of all images is it, in delft +\d+\.\d % +\d+\.\d %/);
   } finally {
-    said.mockRestore();
+    for (const spy of [said, ...streams]) spy.mockRestore();
   }
+  // What the run is comes first; while it is judged it is shown how far that is.
+  expect(shown).toMatch(/^model {4}Stable Diffusion 1 from .*base, at 32 pixels\n[\s\S]*\nlatents 64\/64\n/);
+  for (const grid of ['grid-before', 'grid-after'])
+    expect(shown).toMatch(new RegExp(`^${grid}: losses 5/10\\n[^]*^${grid}.png: steps `, 'm'));
   const found = await readdir(outputDir);
   for (const name of ['pytorch_lora_weights.safetensors', 'run.kohya.safetensors', 'log.jsonl', 'plot.png', 'figures.json'])
     expect(found).toContain(name);
