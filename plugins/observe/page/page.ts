@@ -36,13 +36,27 @@ const STYLE = `
   img { max-width: 100%; border: 1px solid var(--line); }
   pre { overflow-x: auto; font-size: 12px; }
   button { padding: .3rem .8rem; }
-  .facts { opacity: .9; }
+  .badge { border: 1px solid; border-radius: 1em; padding: 0 .6em; white-space: nowrap; }
+  .badge::before { margin-right: .3em; }
+  .badge[data-state=running] { color: light-dark(#0a58b5, #7fb5ff); }
+  .badge[data-state=running]::before { content: '\\25B6' / ''; }
+  .badge[data-state=done] { color: light-dark(#1a7030, #5fd07c); }
+  .badge[data-state=done]::before { content: '\\2713' / ''; }
+  .badge[data-state=stopped] { color: light-dark(#7a5b00, #e2bd4c); }
+  .badge[data-state=stopped]::before { content: '\\25A0' / ''; }
+  .badge[data-state=failed], .fault { color: light-dark(#b3261e, #ff8f86); }
+  .badge[data-state=failed]::before { content: '\\2717' / ''; }
+  .badge[data-state=died], .badge[data-state=gone] { border-style: dashed; opacity: .8; }
+  .badge[data-state=died]::before { content: '\\2020' / ''; }
+  .fault { overflow-wrap: anywhere; }
+  #said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   @media (max-width: 480px) { body { padding: .75rem; } }
 `;
 
 const BODY = `
 <header><h1>steploom</h1><span id="choices" role="group" aria-label="Runs"></span></header>
 <p id="state" role="status" hidden></p>
+<p id="said" role="status"></p>
 <div class="controls">
   <label>over <select id="x"><option value="step">steps</option><option value="epoch">epochs</option><option value="time">time</option></select></label>
   <label>smoothing <input id="smoothing" type="range" min="0" max="0.99" step="0.01" value="0"> <output id="smoothed">0</output></label>

@@ -20,6 +20,8 @@ const node = (name, attributes = {}, text) => {
   if (text !== undefined) made.textContent = text;
   return made;
 };
+/** Leaves what is selected as it is where nothing is new. */
+const tell = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 /** Over so many seconds at least, or a fiftieth of the run: records that come at once after a pause are no speed. */
 function speeds(records) {
   const steps = records.filter((r) => r.loss !== undefined && Number.isFinite(r.seconds));
@@ -46,6 +48,12 @@ const xOf = (run) => {
   const length = epochLength(run);
   return (r) => r.step / length;
 };
+/** How long a run that goes on still takes, in words, at the speed that it has now. */
+function leftOf(run) {
+  const [last] = run.records.filter((r) => r.loss !== undefined).slice(-1);
+  const speed = speeds(run.records).at(-1)?.[SPEED];
+  return !last || !run.steps || !speed || isOver(run) ? '' : lasting((run.steps - last.step) / speed);
+}
 /** Points in the order of x, each once. */
 function pointsOf(run, field) {
   const x = xOf(run);
@@ -164,6 +172,14 @@ function differing() {
   const names = new Set(told.flatMap((run) => Object.keys(run.options)));
   return [...names].filter((name) => !['outputDir', 'uiPort', 'quiet'].includes(name) && new Set(told.map((run) => inWords(run.options[name]))).size > 1);
 }
+const isOver = (run) => run.gone || !['running', undefined].includes(run.state);
+/** In one word whether a run goes on; a server that is gone leaves that of its own run open. */
+function badge(run) {
+  const state = run.gone ? 'gone' : run.state;
+  return state ? [node('span', { class: 'badge', 'data-state': state }, run.gone ? 'no answer' : state)] : [];
+}
+/** What is read out to whoever does not see the page. */
+const announce = (text) => { at('said').textContent = text; };
 /** A row for each run: it is chosen there, and what tells it from the others stands beside it. */
 function drawTable() {
   const table = at('table');
@@ -174,18 +190,20 @@ function drawTable() {
     const steps = run.records.filter((r) => typeof r.loss === 'number');
     const last = steps.at(-1);
     const held = run.records.flatMap((r) => typeof r['loss.held'] === 'number' ? [r['loss.held']] : []);
-    return { run, cells: [last?.step, short(last?.loss), held.length > 0 ? short(Math.min(...held)) : '', last ? lasting(last.seconds) : '', run.outcome ?? '', ...names.map((name) => inWords(run.options?.[name]))].map((cell) => cell === undefined ? '' : String(cell)) };
+    return { run, cells: [last?.step, short(last?.loss), held.length > 0 ? short(Math.min(...held)) : '', last ? lasting(last.seconds) : '', leftOf(run), ...names.map((name) => inWords(run.options?.[name]))].map((cell) => cell === undefined ? '' : String(cell)) };
   });
-  const key = JSON.stringify([names, rows.map(({ run, cells }) => [run.name, cells])]);
+  const key = JSON.stringify([names, rows.map(({ run, cells }) => [run.name, run.gone, run.state, run.error, cells])]);
   if (table.told === key) return;
   table.told = key;
   const head = node('tr');
-  head.append(...['run', 'step', 'loss', 'least held out', 'time', '', ...names].map((text) => node('th', { scope: 'col' }, text)));
+  head.append(...['run', 'state', 'step', 'loss', 'least held out', 'time', 'left', ...names].map((text) => node('th', { scope: 'col' }, text)));
   table.replaceChildren(head, ...rows.map(({ run, cells }) => {
     const row = node('tr');
     const first = node('th', { scope: 'row' });
     first.append(run.label);
-    row.append(first, ...cells.map((text) => node('td', { title: text }, text)));
+    const state = node('td', run.error ? { title: run.error } : {});
+    state.append(...badge(run));
+    row.append(first, state, ...cells.map((text) => node('td', { title: text }, text)));
     return row;
   }));
 }
@@ -194,6 +212,7 @@ function drawRun(run) {
   if (!part) {
     part = run.part = node('section', { 'data-run': run.name });
     run.facts = node('p', { class: 'facts' });
+    run.fault = node('p', { class: 'fault' });
     run.button = node('button', {}, 'Stop after this step');
     run.button.onclick = () => { run.stopping = true; draw(); fetch('./stop', { method: 'POST', headers: { 'x-steploom': '1' } }).catch(() => undefined); };
     run.gallery = node('figure', { class: 'gallery' });
@@ -203,36 +222,34 @@ function drawRun(run) {
     button.onclick = () => { large = run; drawPictures(run); at('large').showModal(); };
     slider.oninput = () => choose(run, Number(slider.value));
     run.settings = node('details');
-    run.settings.append(node('summary', {}, 'Options'));
+    run.settings.append(node('summary', {}, 'Options'), node('pre'));
     run.plan = node('details');
     run.plan.append(node('summary', {}, 'The plan, and who runs when'), node('pre'));
-    part.append(node('h2', { style: 'color:' + run.colour }, run.name), run.facts, run.button, run.gallery, run.settings, run.plan);
+    part.append(node('h2', { style: 'color:' + run.colour }, run.name), run.facts, run.fault, run.button, run.gallery, run.settings, run.plan);
     at('runs').append(part);
   }
   part.hidden = hidden.has(run.name);
   const steps = run.records.filter((r) => r.loss !== undefined);
   const last = steps.at(-1);
-  const speed = speeds(run.records).at(-1)?.[SPEED];
   const facts = [last ? 'step ' + last.step + (run.steps ? ' of ' + run.steps : '') : 'no step yet'];
   if (last && Number.isFinite(last.seconds)) facts.push(lasting(last.seconds) + ' elapsed');
-  const isOver = run.outcome || run.gone;
-  if (last && run.steps && speed && !isOver) facts.push(lasting((run.steps - last.step) / speed) + ' left');
+  const left = leftOf(run);
+  if (left) facts.push(left + ' left');
   if (run.memory) facts.push((run.memory.resident / 2 ** 20).toFixed(0) + ' MiB resident', (run.memory.tensors / 2 ** 20).toFixed(0) + ' MiB of tensors');
   if (run.changed) facts.push('last written ' + new Date(run.changed).toLocaleString());
   run.facts.textContent = facts.join(', ');
-  if (run.outcome) run.facts.append(' ', node('strong', {}, run.outcome));
-  run.button.hidden = !run.live || Boolean(isOver);
+  run.facts.prepend(...badge(run), ' ');
+  run.fault.hidden = !run.error;
+  run.fault.textContent = run.error ?? '';
+  run.button.hidden = !run.live || isOver(run);
   run.button.disabled = run.stopping === true;
   run.button.textContent = run.stopping ? 'stopping' : 'Stop after this step';
   drawPictures(run);
   run.settings.hidden = !run.options;
-  if (run.options && !run.settings.told) {
-    run.settings.told = true;
-    run.settings.append(node('pre', {}, Object.entries(run.options).map(([name, value]) => name + ': ' + inWords(value)).join('\\n')));
-  }
+  // A resumed run may have others.
+  tell(run.settings.lastChild, Object.entries(run.options ?? {}).map(([name, value]) => name + ': ' + inWords(value)).join('\\n'));
   run.plan.hidden = !run.explanation;
-  const pre = run.plan.lastChild;
-  if (run.explanation && pre.textContent !== run.explanation) pre.textContent = run.explanation;
+  tell(run.plan.lastChild, run.explanation ?? '');
 }
 function draw() {
   at('loading').hidden = true;
@@ -260,15 +277,16 @@ function draw() {
 }
 /** What is said where nobody answers: of runs that are over it was said already. */
 function silent() {
-  const lost = [...runs.values()].filter((run) => run.live && !run.outcome);
+  const live = [...runs.values()].filter((run) => run.live);
+  const lost = live.filter((run) => !isOver(run));
   for (const run of lost) run.gone = true;
   const told = at('state');
   if (!told.hidden) return;
   told.hidden = false;
-  told.textContent = (lost.length > 0 ? 'The run no longer answers: it was ended from outside, or has died.' : 'The run is over.') + ' What it last told, at ' + new Date().toLocaleTimeString() + ', stays here.';
+  told.textContent = (live.length === 0 ? 'Nobody answers here any more.' : lost.length > 0 ? 'The run no longer answers: it was ended from outside, or has died.' : 'The run is over.') + ' What was last told, at ' + new Date().toLocaleTimeString() + ', stays here.';
   if (runs.size === 0) { at('loading').hidden = true; told.textContent = 'Nobody answers here.'; }
   else draw();
-  document.title = 'steploom (over)';
+  document.title = live.length > 0 ? 'steploom (over)' : 'steploom (no answer)';
 }
 async function ask() {
   try {
@@ -276,16 +294,17 @@ async function ask() {
     const answer = await fetch('./data?since=' + encodeURIComponent(JSON.stringify(since)));
     if (answer.status === 429) return;
     if (!answer.ok) throw new Error(await answer.text());
-    const facts = (run) => JSON.stringify([run.options, run.pictures, run.outcome, run.explanation, run.memory, run.changed]);
+    const facts = (run) => JSON.stringify([run.options, run.pictures, run.state, run.error, run.steps, run.explanation, run.memory, run.changed]);
     let changed = runs.size === 0;
     for (const { name, from, records, ...rest } of await answer.json()) {
       const number = runs.size;
       const run = runs.get(name) ?? { name, colour: COLOURS[number % COLOURS.length], dash: DASHES[(number + Math.floor(number / COLOURS.length)) % DASHES.length], records: [] };
-      const before = facts(run);
+      const [before, state] = [facts(run), run.state];
       if (from === 0) run.records = [];
       run.records.push(...records);
       Object.assign(run, rest, { gone: false });
       if (!runs.has(name) || records.length > 0 || before !== facts(run)) changed = true;
+      if (state && state !== run.state) announce(name + ': ' + run.state);
       runs.set(name, run);
     }
     if (!at('state').hidden) { at('state').hidden = true; document.title = 'steploom'; changed = true; }

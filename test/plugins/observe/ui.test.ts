@@ -222,6 +222,39 @@ describe('the page’s server', () => {
     await rm(runs, { recursive: true });
   });
 
+  test('says of each run how long it is to be, and whether it goes on, is done, was stopped, has failed or has died', async () => {
+    const runs = await mkdtemp(join(tmpdir(), 'steploom-states-'));
+    const dead = spawnSync(process.execPath, ['--version']).pid;
+    const put = async (name: string, facts: object | null, pid?: number) => {
+      await mkdir(join(runs, name));
+      await writeFile(join(runs, name, 'log.jsonl'), '{"step":1,"loss":2}\n');
+      if (facts) await writeFile(join(runs, name, 'run.json'), JSON.stringify({ id: name, steps: 9, stepsPerEpoch: 3, ...facts }));
+      if (pid) await writeFile(join(runs, name, 'run.lock'), JSON.stringify({ pid, host: hostname() }));
+    };
+    await put('a', {}, process.pid);
+    await put('b', { outcome: 'done' });
+    await put('c', { outcome: 'stopped' });
+    await put('d', { outcome: 'failed', error: 'no room' });
+    await put('e', {}, dead);
+    await put('f', {});
+    // A log of some other plugin's, or what is none of ours.
+    await put('g', null);
+    await put('h', { steps: 'many', outcome: 7, error: {} }, process.pid);
+    const views = await runsBelow(runs)();
+    expect(views.map(({ state, error, steps }) => [state, error, steps])).toEqual([
+      ['running', undefined, 9],
+      ['done', undefined, 9],
+      ['stopped', undefined, 9],
+      ['failed', 'no room', 9],
+      ['died', undefined, 9],
+      ['died', undefined, 9],
+      [undefined, undefined, undefined],
+      ['running', undefined, undefined],
+    ]);
+    expect(views[0].stepsPerEpoch).toBe(3);
+    await rm(runs, { recursive: true });
+  });
+
   test('two pages that ask at once are given each record once', async () => {
     const look = runsBelow(folder);
     const both = await Promise.all([look(), look(), look()]);
@@ -334,7 +367,7 @@ describe.runIf(found)('the page in headless Chromium', () => {
       await expect
         .poll(() => tab.textContent('section'), { timeout: 15_000 })
         .toMatch(/step \d+ of 100000, \d+ s elapsed, .* left, \d+ MiB resident/);
-      expect(await tab.textContent('pre')).toContain('onSync');
+      expect(await tab.textContent('details:has-text("plan") pre')).toContain('onSync');
       // Asked from outside: waiting inside the page takes eval, which its policy forbids.
       await expect.poll(() => tab.evaluate('document.querySelector("img").naturalWidth')).toBeGreaterThan(0);
       await tab.click('button:has-text("Stop after this step")');
@@ -355,12 +388,15 @@ describe.runIf(found)('the page in headless Chromium', () => {
     const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png();
     for (const name of ['grid-before', 'grid-100', 'grid-20', 'grid-after'])
       await picture.clone().toFile(join(folder, 'first', `${name}.png`));
+    const tell = (name: string, facts: object) =>
+      writeFile(join(folder, name, 'run.json'), JSON.stringify({ id: name, steps: 30, ...facts }));
     const told = { seed: 3, outputDir: 'x', validationPrompt: ['a red cat', 'a dog'] };
     for (const [name, options] of Object.entries({
       first: { ...told, learningRate: 0.1, rank: 4 },
       second: { ...told, outputDir: 'y', learningRate: 0.2 },
     }))
-      await writeFile(join(folder, name, 'run.json'), JSON.stringify({ id: name, options }));
+      await tell(name, { options });
+    await writeFile(join(folder, 'first', 'run.lock'), JSON.stringify({ pid: process.pid, host: hostname() }));
     // What a run that was killed leaves: its hold on the folder, of a process that is no more.
     const { pid } = spawnSync(process.execPath, ['--version']);
     await writeFile(join(folder, 'second', 'run.lock'), JSON.stringify({ pid, host: hostname() }));
@@ -385,26 +421,36 @@ describe.runIf(found)('the page in headless Chromium', () => {
         // Each run has a row: what it was asked to do where they differ, that it is over, and its box.
         expect(await tab.locator('#table tr:first-child th').allInnerTexts()).toEqual([
           'run',
+          'state',
           'step',
           'loss',
           'least held out',
           'time',
-          '',
+          'left',
           'learningRate',
           'rank',
         ]);
         const rows = await tab.locator('#table tr:not(:first-child)').allInnerTexts();
-        expect(
-          rows.map((row) =>
-            row
-              .split('\t')
-              .map((cell) => cell.trim())
-              .slice(-3),
-          ),
-        ).toEqual([
-          ['not going on', '0.1', '4'],
-          ['has died', '0.2', ''],
+        expect(rows.map((row) => row.split('\t').map((cell) => cell.trim()))).toEqual([
+          // A step a second, of 30.
+          ['first', 'running', '20', '0.05', '', '19 s', '10 s', '0.1', '4'],
+          ['second', 'died', '20', '0.1', '', '19 s', '', '0.2', ''],
         ]);
+        expect(await tab.textContent('section[data-run="first"] .facts')).toMatch(/^running step 20 of 30, 19 s elapsed, 10 s left, /);
+        expect(await tab.textContent('section[data-run="second"] .facts')).toMatch(/^died step 20 of 30, 19 s elapsed, last written /);
+        // They look different, in the table and below, and a change is read out.
+        const looks = () =>
+          tab.evaluate(
+            "[...document.querySelectorAll('.badge')].map((badge) => getComputedStyle(badge).color + getComputedStyle(badge, '::before').content)",
+          );
+        const [running, died] = (await looks()) as string[];
+        expect(await looks()).toEqual([running, died, running, died]);
+        expect(running).not.toBe(died);
+        await tell('first', { options: { ...told, learningRate: 0.1, rank: 4 }, outcome: 'failed', error: 'there is no room' });
+        await tab.waitForSelector('#table .badge[data-state="failed"]');
+        expect(await tab.textContent('#said')).toBe('first: failed');
+        expect(await tab.textContent('section[data-run="first"] .facts')).toMatch(/^failed step 20 of 30, 19 s elapsed, last written /);
+        expect(await tab.textContent('section[data-run="first"] .fault')).toBe('there is no room');
         expect(await tab.locator('section[data-run="first"] details:has-text("Options") pre').textContent()).toContain('seed: 3');
         // The pictures of a run are one, with a slider over their steps, and what is drawn in them.
         const gallery = tab.locator('section[data-run="first"] .gallery');
@@ -413,12 +459,12 @@ describe.runIf(found)('the page in headless Chromium', () => {
         expect(await gallery.locator('figcaption').textContent()).toBe('grid-20.png, after step 20');
         expect(await gallery.locator('.prompts').textContent()).toBe('a red cat | a dog');
         await gallery.locator('img').click();
-        expect(await tab.isVisible('dialog img')).toBe(true);
+        await tab.waitForSelector('dialog img');
         await shot(tab, 'enlarged');
         await tab.keyboard.press('Escape');
         expect(await tab.isVisible('dialog img')).toBe(false);
         await gallery.locator('button').press('Enter');
-        expect(await tab.isVisible('dialog img')).toBe(true);
+        await tab.waitForSelector('dialog img');
         expect(await tab.textContent('dialog p')).toBe('first: grid-20.png, after step 20: a red cat | a dog');
         // From picture to picture, and no further than the last.
         for (const told of ['grid-100.png, after step 100', 'grid-after.png', 'grid-after.png']) {
