@@ -79,6 +79,7 @@ import { classPictures } from '../../presets/common/class-pictures.js';
 import { fastDevRun } from '../../presets/common/fast-dev-run.js';
 import { introduction } from '../../presets/common/introduction.js';
 import { notice } from '../../presets/common/notice.js';
+import { putBack } from '../../presets/common/put-back.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
 import { galleriesOf } from '../../presets/emoji/judge.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
@@ -214,6 +215,7 @@ const presetPlugins: Record<string, () => Composition> = {
   'presets/common/fast-dev-run.ts': () => job().with(fastDevRun(join(out, 'dev'))),
   'presets/common/introduction.ts': () => job().with(introduction({ outputDir: out }, () => undefined)),
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
+  'presets/common/put-back.ts': () => job().with(putBack()),
   'presets/emoji/figures.ts': () =>
     // Its pictures are 32 x 32.
     job({ sample_size: 16 }).with(
