@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose, fail } from '../core/index.js';
 import { cachedLatents } from '../plugins/data/cached-latents.js';
@@ -71,7 +70,7 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     graphCapture(),
     ...commonPlugins(emojiBaseOptions, o, options),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
-    saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),
+    saveModel(o.outputDir, { half: true }),
     summary(o.outputDir),
     emojiFigures({
       outputDir: o.outputDir,

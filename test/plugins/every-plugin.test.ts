@@ -176,7 +176,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
     pushToHub(out, { settings: { endpoint: NOWHERE, home: out, cache: out, token: 'one', offline: false }, pause: async () => undefined }),
   ],
   'persist/save-lora.ts': () => [lora({ rank: 2 }), saveLora(out, { rank: 2, alpha: 2 })],
-  'persist/save-model.ts': () => [saveModel(filesIn(join(out, 'model')))],
+  'persist/save-model.ts': () => [saveModel(out)],
   'samplers/ddim.ts': () => [ddim({ eta: 0.5 }), samples(['red'], out, { steps: 2, guidance: 2 })],
   'samplers/dpm-solver-plus-plus.ts': () => [dpmSolverPlusPlus({ clip: true }), samples(['red'], out, { steps: 2, guidance: 1 })],
   'samplers/euler.ts': () => [euler({ karras: true }), samples(['red'], out, { steps: 2, guidance: 2, guidanceRescale: 0.7 })],
@@ -205,7 +205,7 @@ const autoencoderJobs: Record<string, () => Composition> = {
   'data/augmentation.ts': () => autoencoderJob(augmentation({ flip: 0.5, colours: 0.5 })),
   'models/autoencoder-model.ts': () => autoencoderJob(),
   'objectives/autoencoding.ts': () => autoencoderJob(),
-  'persist/save-autoencoder.ts': () => autoencoderJob(saveAutoencoder(filesIn(join(out, 'autoencoder')))),
+  'persist/save-autoencoder.ts': () => autoencoderJob(saveAutoencoder(join(out, 'autoencoder'))),
 };
 
 /** Plugins that presets bring for themselves. */
