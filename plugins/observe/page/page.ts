@@ -7,7 +7,7 @@ const STYLE = `
   body { font: 14px/1.4 system-ui, sans-serif; margin: 0; padding: 1rem 1.5rem; }
   [hidden] { display: none !important; }
   h1 { font-size: 1.1rem; margin: 0 1rem 0 0; display: inline-block; }
-  h2 { font-size: 1rem; }
+  h2 { font-size: 1rem; border-left: 6px solid; padding-left: .5rem; overflow-wrap: anywhere; }
   header, .controls, #choices { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; }
   header { margin-bottom: .5rem; }
   .controls { margin-bottom: 1rem; }
@@ -63,7 +63,7 @@ const BODY = `
   <label><input id="log" type="checkbox"> logarithmic</label>
   <button id="whole" disabled>The whole run</button>
 </div>
-<div class="scroll"><table id="table" hidden></table></div>
+<div class="scroll"><table id="table" aria-label="Runs" hidden></table></div>
 <main><p id="loading" role="status">Loading</p><p id="none" hidden>There is no run yet.</p><div class="charts" id="charts"></div><div id="runs"></div></main>
 <dialog id="large" aria-label="The picture, enlarged"><img alt=""><p></p></dialog>
 `;

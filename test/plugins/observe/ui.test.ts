@@ -384,6 +384,44 @@ describe.runIf(found)('the page in headless Chromium', () => {
     });
   });
 
+  test('says that it loads, that there is no run yet, and that nobody answers any more', async () => {
+    let answer: (() => void) | undefined;
+    const first = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const { address, close } = await serveRuns({ runs: () => first.then(() => []) });
+    await inBrowser(address, async (tab) => {
+      expect(await tab.isVisible('#loading')).toBe(true);
+      answer?.();
+      await tab.waitForSelector('#none');
+      expect(await tab.isVisible('#loading')).toBe(false);
+      await close();
+      await tab.waitForSelector('#state:has-text("Nobody answers here.")');
+    });
+  });
+
+  test('a pause is no spike of speed, and times are told in minutes', async () => {
+    const runs = await mkdtemp(join(tmpdir(), 'steploom-pause-'));
+    await mkdir(join(runs, 'paused'));
+    // Five steps a second, a minute's pause, and ten records that come at once when it is over.
+    const time = (step: number) => (step <= 100 ? step / 5 : step <= 110 ? 80 + step / 1e4 : 80 + (step - 110) / 5);
+    const lines = Array.from({ length: 200 }, (_, i) => `${JSON.stringify({ step: i + 1, loss: 1, seconds: time(i + 1) })}\n`);
+    await writeFile(join(runs, 'paused', 'log.jsonl'), lines.join(''));
+    const { address, close } = await serveRuns({ runs: runsBelow(runs) });
+    await inBrowser(address, async (tab) => {
+      await tab.waitForSelector('section[data-run="paused"]');
+      const most = Number(/most (.*)$/.exec((await tab.textContent('figure[data-chart="steps a second"] figcaption')) ?? '')?.[1]);
+      expect(most).toBeLessThan(12);
+      expect(most).toBeGreaterThanOrEqual(5);
+      await tab.selectOption('#x', 'time');
+      const slider = tab.getByRole('slider', { name: 'loss', exact: true });
+      await slider.press('End');
+      expect(await slider.getAttribute('aria-valuetext')).toBe('1 min 38 s: paused 1');
+    });
+    await close();
+    await rm(runs, { recursive: true });
+  });
+
   test('shows several runs side by side, and hides those that are not wanted', async () => {
     const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png();
     for (const name of ['grid-before', 'grid-100', 'grid-20', 'grid-after'])
@@ -413,6 +451,25 @@ describe.runIf(found)('the page in headless Chromium', () => {
         // The values under the pointer, in every chart at once.
         await tab.hover('figure[data-chart="loss"] .u-over', { position: { x: 2, y: 50 } });
         expect(await legend('value')).toEqual(['1', '1', '2']);
+        // By the keyboard, too, for who does not see the charts: each is a slider that reads its values out.
+        const slider = tab.getByRole('slider', { name: 'loss', exact: true });
+        await slider.focus();
+        const read = async (key: string) => {
+          await tab.keyboard.press(key);
+          return slider.getAttribute('aria-valuetext');
+        };
+        expect(await read('Home')).toBe('step 1: first 1, second 2');
+        expect(await read('ArrowRight')).toBe('step 2: first 0.5, second 1');
+        expect(await read('End')).toBe('step 20: first 0.05, second 0.1');
+        expect(await tab.locator('figure[data-chart="learningRate"] .u-value').allInnerTexts()).toEqual(['20', '0.1', '0.1']);
+        const reach = () => tab.evaluate('[...charts.values()].map(({ plot: { scales: { x } } }) => x.max - x.min)');
+        const whole = await reach();
+        await tab.keyboard.press('+');
+        expect(await reach()).toEqual([9.5, 9.5, 9.5]);
+        expect(await tab.isEnabled('#whole')).toBe(true);
+        await tab.keyboard.press('Escape');
+        expect(await reach()).toEqual(whole);
+        expect(await tab.isEnabled('#whole')).toBe(false);
         await tab.fill('#smoothing', '0.9');
         await tab.check('#log');
         await tab.selectOption('#x', 'time');
@@ -482,6 +539,12 @@ describe.runIf(found)('the page in headless Chromium', () => {
         await tab.mouse.up();
         expect(await tab.isEnabled('#whole')).toBe(true);
         await tab.click('#whole');
+        expect(await tab.isEnabled('#whole')).toBe(false);
+        await tab.mouse.move(over.x + 50, over.y + 40);
+        await tab.mouse.down();
+        await tab.mouse.move(over.x + 150, over.y + 40, { steps: 4 });
+        await tab.mouse.up();
+        await tab.mouse.dblclick(over.x + 100, over.y + 40);
         expect(await tab.isEnabled('#whole')).toBe(false);
         await tab.emulateMedia({ colorScheme: 'dark' });
         await tab.setViewportSize({ width: 390, height: 800 });
