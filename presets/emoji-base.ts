@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose, fail } from '../core/index.js';
 import { cachedLatents } from '../plugins/data/cached-latents.js';
@@ -72,7 +71,7 @@ export async function emojiBase(options: EmojiBaseOptions = {}): Promise<Composi
     denoisingOf(o),
     graphCapture(),
     ema({ decay: o.emaDecay, restartAt: Math.floor(o.maxTrainSteps * 0.05) }),
-    saveModel(folder(join(o.outputDir, 'model')), { half: true, averaged: folder(join(o.outputDir, 'model-averaged')) }),
+    saveModel(o.outputDir, { half: true }),
     summary(o.outputDir),
     emojiFigures({
       outputDir: o.outputDir,

@@ -33,6 +33,8 @@ export interface LoraInMemoryOptions extends DenoisingOptions {
   readonly warmupSteps?: number;
   /** Train on only so many of the images, to see whether they can be learnt by heart. */
   readonly limitItems?: number;
+  /** Make one step, to see that everything works. Default: false. */
+  readonly fastDevRun?: boolean;
   /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
   /** The adapters; on the denoiser's attention by default. */
@@ -44,7 +46,11 @@ export interface LoraInMemoryOptions extends DenoisingOptions {
 /** LoRA on images in memory, with the defaults of the command line's lora-text-to-image: nothing in it needs Node, so it trains in a browser too. */
 export const loraInMemory = (o: LoraInMemoryOptions): Composition =>
   compose(
-    run({ learningRate: o.learningRate ?? 1e-4, steps: o.steps, warmupSteps: o.warmupSteps ?? 0, seed: o.seed ?? 0 }),
+    run({
+      learningRate: o.learningRate ?? 1e-4,
+      ...(o.fastDevRun ? { steps: 1, warmupSteps: 0 } : { steps: o.steps, warmupSteps: o.warmupSteps ?? 0 }),
+      seed: o.seed ?? 0,
+    }),
     o.device,
     textToImageModel({ from: o.model, train: 'nothing', mixedPrecision: o.mixedPrecision ?? 'no' }),
     lora(o.lora),

@@ -23,9 +23,11 @@ import type { Comparison } from '../plugins/objectives/losses/losses.js';
 import { accuracy, topK } from '../plugins/objectives/losses/metrics.js';
 import { type SupervisedObjectiveOptions, supervisedObjective } from '../plugins/objectives/supervised-objective.js';
 import { evaluation } from '../plugins/observe/evaluation.js';
+import { whileWatched } from '../plugins/observe/progress/preparation.js';
 import { progress } from '../plugins/observe/progress.js';
 import { adamw } from '../plugins/optimizers/adamw.js';
 import { warmup } from '../plugins/schedules/warmup.js';
+import { putBack } from './common/put-back.js';
 
 /** Columns by name, each [examples, ...]: `y` the targets, `x` (or the model's input names) the inputs. */
 export type Columns = Readonly<Record<string, TensorData>>;
@@ -57,9 +59,9 @@ export interface SupervisedPresetOptions extends SupervisedObjectiveOptions {
   readonly warmupSteps?: number;
   /** Train on only so many of the examples, to see whether they can be learnt by heart. */
   readonly limitItems?: number;
-  /** Make one step, and evaluate one batch: to see that everything works. Default: false. */
+  /** Make one step, and evaluate one batch, to see that everything works; the model is as before afterwards. Default: false. */
   readonly fastDevRun?: boolean;
-  /** No progress bar, nor lines of progress. Default: false. */
+  /** No progress bar, nor lines of progress, nor how far evaluation is. Default: false. */
   readonly quiet?: boolean;
   /** Every random draw follows from it. Default: 0. */
   readonly seed?: number;
@@ -123,9 +125,11 @@ export function supervised(o: SupervisedPresetOptions): Composition {
         ...(o.outputs ? { outputs: o.outputs } : {}),
         ...(o.evaluateEvery && !o.fastDevRun ? { every: o.evaluateEvery } : {}),
         ...(o.fastDevRun ? { batches: 1 } : {}),
+        ...(o.quiet ? {} : whileWatched()),
       }),
     o.quiet ? undefined : progress(),
     adapter && mergeAtEnd(adapter),
+    o.fastDevRun ? putBack() : undefined,
   ];
   return compose(...plugins.filter((plugin) => plugin !== undefined));
 }

@@ -1,8 +1,6 @@
-import { join } from 'node:path';
 import { z } from 'zod';
 import { type Composition, compose } from '../core/index.js';
 import { textToImageModel } from '../plugins/models/text-to-image-model.js';
-import { folder } from '../plugins/persist/formats/folder.js';
 import { saveModel } from '../plugins/persist/save-model.js';
 import { ema } from '../plugins/weights/ema.js';
 import { captionedPictures, diffusionPlugins } from './common/diffusion-plugins.js';
@@ -53,7 +51,7 @@ export async function textToImage(options: TextToImageOptions): Promise<Composit
     textToImageModel({ ...modelSource(o), train: o.trainTextEncoder ? 'everything' : 'unet', mixedPrecision: o.mixedPrecision }),
     ...commonPlugins(textToImageOptions, o, options),
     ...(o.useEma ? [ema({ decay: o.emaDecay, warmup: o.emaWarmup })] : []),
-    saveModel(folder(join(o.outputDir, 'model')), { averaged: folder(join(o.outputDir, 'model-averaged')) }),
+    saveModel(o.outputDir),
     ...(await diffusionPlugins(o, options, await captionedPictures(o, options))),
   );
 }

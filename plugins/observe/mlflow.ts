@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Host, messageOf } from '../../core/index.js';
+import { watchEnding } from '../persist/folders/ending.js';
 import { adaptersIn } from '../persist/folders/results.js';
 import { isDue } from './logs/cadence.js';
 import { NewPictures } from './logs/new-pictures.js';
 import { Away, MlflowClient, Refused } from './mlflow/client.js';
 import { Outbox } from './mlflow/outbox.js';
-import { type EndState, METRICS_AT_ONCE, type Metric, MlflowRun } from './mlflow/run.js';
+import { METRICS_AT_ONCE, type Metric, MlflowRun } from './mlflow/run.js';
 import { checkAddress, type MlflowSettings, mlflowSettings } from './mlflow/settings.js';
 
 export interface MlflowOptions {
@@ -28,6 +29,8 @@ export interface MlflowOptions {
 
 /** Numbers that are kept while the server is away. */
 const MOST = 100_000;
+/** What the server calls how a run has ended. */
+const STATES = { done: 'FINISHED', stopped: 'KILLED', failed: 'FAILED' } as const;
 /** A file that the server answers with a fault so often is not sent: what is behind it must not wait for it forever. */
 const TRIES = 6;
 /** The longest pause between attempts, in seconds. */
@@ -52,7 +55,9 @@ export const mlflow = ({
   metrics: [],
   // What they write when a run ends is there by then.
   after: ['samples'],
-  async apply({ hooks, isFirstRank, startStep, runId, stopAsked, warn }: Host) {
+  async apply(host: Host) {
+    const { hooks, isFirstRank, startStep, runId, warn } = host;
+    const ending = watchEnding(host);
     hooks.validate.tap((problems) => {
       const check = problems.options('mlflow');
       check.whole('every', every, 1);
@@ -66,7 +71,6 @@ export const mlflow = ({
 
     /** Before onStart, and on other ranks, there is none. */
     let told: { readonly run: MlflowRun; readonly outbox: Outbox<Metric> } | null = null;
-    let state: EndState | null = null;
     const said = new Set<string>();
     const once = (what: string) => {
       if (!said.has(what)) warn(what);
@@ -141,18 +145,13 @@ export const mlflow = ({
       await sendPictures();
       return metrics;
     });
-    hooks.onEnd.tap(({ stopped }) => {
-      state = stopped && stopAsked() ? 'KILLED' : 'FINISHED';
-    });
-    hooks.onError.tap(() => {
-      state = 'FAILED';
-    });
     hooks.onDispose.tapPromise(async () => {
       if (!told) return;
       const { run, outbox } = told;
+      const state = STATES[ending()?.outcome ?? 'failed'];
       await sendPictures();
       if (folder !== undefined && state !== 'FAILED') for (const path of await adaptersIn(folder)) send(join(folder, path), path);
-      outbox.work(() => run.end(state ?? 'FAILED'));
+      outbox.work(() => run.end(state));
       const { records, works } = await outbox.close(patience * 1000);
       told = null;
       if (records + works + outbox.dropped > 0)

@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path';
-import { defineRole, type Host, messageOf } from '../../core/index.js';
+import { defineRole, type Host } from '../../core/index.js';
 import * as tf from '../../core/tf.js';
+import { watchEnding } from '../persist/folders/ending.js';
 import { isDue } from './logs/cadence.js';
 import { Records } from './page/records.js';
 import { formerRecords } from './page/runs.js';
@@ -49,9 +50,10 @@ export const ui = ({ host, port, folder, every = 10, options, prompts, say = (te
     describe(text: string) {
       explanation = text;
     },
-    apply({ hooks, isFirstRank, request, plan, startStep, runId }: Host) {
+    apply(run: Host) {
+      const { hooks, isFirstRank, request, plan, startStep, runId } = run;
+      const ending = watchEnding(run);
       let started = 0;
-      let outcome: string | undefined;
       hooks.onStart.tapPromise(async () => {
         if (!isFirstRank()) return;
         started = performance.now();
@@ -69,7 +71,8 @@ export const ui = ({ host, port, folder, every = 10, options, prompts, say = (te
               generation: records.generation,
               folder: folder ?? '',
               live: true,
-              ...(outcome === undefined ? {} : { outcome }),
+              state: ending()?.outcome ?? 'running',
+              ...(ending()?.error === undefined ? {} : { error: ending()?.error }),
               steps: plan().steps,
               stepsPerEpoch: plan().stepsPerEpoch,
               ...(explanation === undefined ? {} : { explanation }),
@@ -86,12 +89,6 @@ export const ui = ({ host, port, folder, every = 10, options, prompts, say = (te
       hooks.onRecord.tap((record) => {
         if (!server) return;
         records.add({ ...record, seconds: (performance.now() - started) / 1000 });
-      });
-      hooks.onEnd.tap(({ stopped }) => {
-        outcome = stopped ? 'stopped' : 'done';
-      });
-      hooks.onError.tap((error) => {
-        outcome = `failed: ${messageOf(error)}`;
       });
     },
     async dispose() {

@@ -3,6 +3,7 @@ import type { Tensor4D } from '../../core/tf.js';
 import * as tf from '../../core/tf.js';
 import { type Autoencoder, isAutoencoder } from '../models/vae/autoencoder.js';
 import type { Files } from './formats/files.js';
+import { placeIn } from './formats/place.js';
 import { refuseRuined, trainedOf } from './weights/finite.js';
 
 export interface SaveAutoencoderOptions {
@@ -10,11 +11,12 @@ export interface SaveAutoencoderOptions {
 }
 
 /**
- * Writes the autoencoder in diffusers' layout when the run ends, also when it was stopped: averaged weights where some plugin averages. Its
- * scaling_factor is 1 / the standard deviation of the latents of the pictures it was trained on, as they are without augmentation; with several
+ * Writes the autoencoder in diffusers' layout into a folder when the run ends, also when it was stopped, or as files, in a browser's memory say: averaged weights
+ * where some plugin averages. Its scaling_factor is 1 / the standard deviation of the latents of the pictures it was trained on, as they are without augmentation; with several
  * processes, of those of the first.
  */
-export const saveAutoencoder = (files: Files, { half = false }: SaveAutoencoderOptions = {}) => {
+export const saveAutoencoder = (into: string | Files, { half = false }: SaveAutoencoderOptions = {}) => {
+  const files = placeIn(into);
   let source: Source;
   return {
     name: 'save-autoencoder',

@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type AnyPlugin, fail, messageOf, SteploomError } from '../../core/index.js';
-import { catchCopies } from '../../core/tf/copies.js';
 import { decodeText } from '../../plugins/persist/formats/text.js';
 
 /** A configuration file: a preset's options, and a user's plugins, which are added with .with(...). */
@@ -16,8 +15,7 @@ async function importCode(path: string): Promise<Record<string, unknown>> {
   const { createJiti } = await import('jiti');
   // Its cache stands in a folder that all users of a machine share: what another has put there would run as this user.
   const jiti = createJiti(pathToFileURL(resolve('steploom.config.js')).href, { fsCache: false });
-  const end = catchCopies();
-  const module = (await jiti.import(resolve(path)).finally(end)) as Record<string, unknown>;
+  const module = (await jiti.import(resolve(path))) as Record<string, unknown>;
   return { ...((module.default ?? {}) as object), ...(module.plugins ? { plugins: module.plugins } : {}) };
 }
 

@@ -12,7 +12,6 @@ import { evaluation } from '../../plugins/observe/evaluation.js';
 import { whileWatched } from '../../plugins/observe/progress/preparation.js';
 import { summary } from '../../plugins/observe/summary.js';
 import type { Files } from '../../plugins/persist/formats/files.js';
-import { folder } from '../../plugins/persist/formats/folder.js';
 import { saveAutoencoder } from '../../plugins/persist/save-autoencoder.js';
 import { ema } from '../../plugins/weights/ema.js';
 import { diffusionOptions, modelOptions, notNegative, type OptionValues } from './options.js';
@@ -68,7 +67,7 @@ export function autoencoderPlugins(
         ]
       : []),
     ...(earlyStoppingPatience === undefined ? [] : [earlyStopping({ patience: earlyStoppingPatience })]),
-    saveAutoencoder(folder(o.outputDir), { half }),
+    saveAutoencoder(o.outputDir, { half }),
     summary(o.outputDir),
   ];
 }

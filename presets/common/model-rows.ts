@@ -18,9 +18,8 @@ export const count = (n: number): string => n.toLocaleString('en-US');
 type Rows = readonly (readonly [string, string])[];
 
 function textToImageRows({ base, codec, latentSize, modules, tokenizer }: TextToImage, o: ModelOptions): Rows {
-  // Models of pixels are built like them, and are none of them.
-  const family = codec.isLearned ? familyOfModel(modules) : null;
-  const kind = family ? FAMILY_NAMES[family] : codec.isLearned ? 'text to image' : 'text to image, of pixels';
+  const family = familyOfModel(modules);
+  const kind = family ? FAMILY_NAMES[family] : 'text to image';
   const own = o.pretrainedModelNameOrPath ?? `the emoji base that comes with the package (${emojiBaseFolder()})`;
   const autoencoder = o.pretrainedVaeModelNameOrPath === undefined ? '' : `, with the autoencoder of ${o.pretrainedVaeModelNameOrPath}`;
   return [

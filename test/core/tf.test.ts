@@ -55,6 +55,10 @@ const OTHER = "import '@tensorflow/tfjs-backend-cpu';";
 const OURS = "import 'steploom'; import 'steploom/plugins';";
 
 test.each([
+  [
+    'long after',
+    `${OURS} for (let i = 0; i < 3; i++) await new Promise((later) => setTimeout(later, 5)); await import('@tensorflow/tfjs-backend-cpu');`,
+  ],
   ['after', OURS + OTHER],
   ['before', OTHER + OURS],
 ])('another copy of TensorFlow.js, loaded %s ours, is said in one line', async (_, script) => {
@@ -62,6 +66,19 @@ test.each([
   const { stdout, stderr } = await said(script, folder);
   expect(stderr).toMatch(LINE);
   expect(stdout).toBe('');
+});
+
+test('what else is warned of is heard at any time: also that a kernel of one’s own is there already', async () => {
+  const { stderr } = await said(`import * as tf from 'steploom/tf';
+    const mine = { kernelName: 'Mine', backendName: 'cpu', kernelFunc: () => [] };
+    const again = () => tf.registerKernel(mine);
+    again();
+    console.warn('first', 1);
+    again();
+    await new Promise((later) => setTimeout(later, 5));
+    console.warn('last');`);
+  const warning = "The kernel 'Mine' for backend 'cpu' is already registered";
+  expect(stderr.split('\n')).toEqual(['first 1', warning, 'last', '']);
 });
 
 test('so is one that a configuration file brings, and the warnings of others are heard', async () => {

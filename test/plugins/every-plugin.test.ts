@@ -79,6 +79,7 @@ import { classPictures } from '../../presets/common/class-pictures.js';
 import { fastDevRun } from '../../presets/common/fast-dev-run.js';
 import { introduction } from '../../presets/common/introduction.js';
 import { notice } from '../../presets/common/notice.js';
+import { putBack } from '../../presets/common/put-back.js';
 import { emojiFigures } from '../../presets/emoji/figures.js';
 import { galleriesOf } from '../../presets/emoji/judge.js';
 import { type Columns, type SupervisedPresetOptions, supervised } from '../../presets/supervised.js';
@@ -175,7 +176,7 @@ const plugins: Record<string, () => AnyPlugin[]> = {
     pushToHub(out, { settings: { endpoint: NOWHERE, home: out, cache: out, token: 'one', offline: false }, pause: async () => undefined }),
   ],
   'persist/save-lora.ts': () => [lora({ rank: 2 }), saveLora(out, { rank: 2, alpha: 2 })],
-  'persist/save-model.ts': () => [saveModel(filesIn(join(out, 'model')))],
+  'persist/save-model.ts': () => [saveModel(out)],
   'samplers/ddim.ts': () => [ddim({ eta: 0.5 }), samples(['red'], out, { steps: 2, guidance: 2 })],
   'samplers/dpm-solver-plus-plus.ts': () => [dpmSolverPlusPlus(), samples(['red'], out, { steps: 2, guidance: 1 })],
   'samplers/euler.ts': () => [euler({ karras: true }), samples(['red'], out, { steps: 2, guidance: 2, guidanceRescale: 0.7 })],
@@ -204,7 +205,7 @@ const autoencoderJobs: Record<string, () => Composition> = {
   'data/augmentation.ts': () => autoencoderJob(augmentation({ flip: 0.5, colours: 0.5 })),
   'models/autoencoder-model.ts': () => autoencoderJob(),
   'objectives/autoencoding.ts': () => autoencoderJob(),
-  'persist/save-autoencoder.ts': () => autoencoderJob(saveAutoencoder(filesIn(join(out, 'autoencoder')))),
+  'persist/save-autoencoder.ts': () => autoencoderJob(saveAutoencoder(join(out, 'autoencoder'))),
 };
 
 /** Plugins that presets bring for themselves. */
@@ -214,6 +215,7 @@ const presetPlugins: Record<string, () => Composition> = {
   'presets/common/fast-dev-run.ts': () => job().with(fastDevRun(join(out, 'dev'))),
   'presets/common/introduction.ts': () => job().with(introduction({ outputDir: out }, () => undefined)),
   'presets/common/notice.ts': () => job().with(notice(['the rate is another'])),
+  'presets/common/put-back.ts': () => job().with(putBack()),
   'presets/emoji/figures.ts': () =>
     // Its pictures are 32 x 32.
     job({ sample_size: 16 }).with(

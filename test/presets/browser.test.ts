@@ -12,7 +12,7 @@ if (!found) console.log('not tested here: training in a browser (no Chromium was
 const page = `
   import * as tf from 'steploom/tf';
   import { Trainer } from 'steploom';
-  import { cpu } from 'steploom/plugins';
+  import { cpu, saveModel } from 'steploom/plugins';
   import { supervised } from 'steploom/presets';
   globalThis.trainHere = async () => {
     const model = tf.sequential({ layers: [
@@ -28,7 +28,9 @@ const page = `
     const preset = supervised({ model, device: cpu(), data, validation: data, metrics: ['accuracy'], loss: 'cross-entropy', steps: 2, batchSize: 2 });
     const { step, metrics } = await new Trainer(preset).train();
     const after = Array.from(model.getWeights()[0].dataSync());
-    return { step, metrics, moved: after.some((x, i) => x !== before[i]), finite: after.every(Number.isFinite) };
+    let refused = '';
+    try { saveModel('out'); } catch (error) { refused = error.message; }
+    return { refused, step, metrics, moved: after.some((x, i) => x !== before[i]), finite: after.every(Number.isFinite) };
   };`;
 
 test.runIf(found)('the preset for supervised learning trains in headless Chromium', async () => {
@@ -49,6 +51,7 @@ test.runIf(found)('the preset for supervised learning trains in headless Chromiu
     await tab.addScriptTag({ content: outputFiles[0].text });
     const result = await tab.evaluate(() => (globalThis as unknown as { trainHere(): Promise<unknown> }).trainHere());
     expect(result).toEqual({
+      refused: expect.stringMatching(/OPTION_INVALID.*a page has no folder out.*inMemory/),
       step: 2,
       metrics: { 'loss.held': expect.any(Number), accuracy: expect.any(Number) },
       moved: true,

@@ -65,7 +65,15 @@ describe('explain', () => {
     expect(taps(e, 'prepareModel')).toEqual(['lora', 'checkpoint', 'cached-latents', 'denoising', 'graph-capture']);
     expect(taps(e, 'beforeStep')).toEqual(['clipping', 'non-finite-guard']);
     expect(taps(e, 'onSchedule')).toContain('warmup');
-    expect(taps(e, 'onEnd')).toEqual(['non-finite-guard', 'checkpoint', 'denoising', 'save-lora', 'summary', 'emoji-figures']);
+    expect(taps(e, 'onEnd')).toEqual([
+      'denoising',
+      'run-folder',
+      'non-finite-guard',
+      'checkpoint',
+      'save-lora',
+      'summary',
+      'emoji-figures',
+    ]);
     for (const { name } of e.plugins) expect(e.text).toContain(name);
   });
 

@@ -175,6 +175,62 @@ describe('a LayersModel', () => {
     expect(await Promise.all(mine.map(async (w) => Array.from(await w.data())))).toEqual(values);
   });
 
+  test.each([
+    ['its weights and statistics', {}],
+    ['adapters, which are merged', { lora: { rank: 2, targets: ['hidden'] } }],
+  ])('a fast dev run of %s leaves the model as it was, bit for bit, also when it fails', async (_, how) => {
+    await use('wasm');
+    const model = network();
+    const before = await weightsIn(model);
+    let during: number[][] = [];
+    const look = (): Plugin => ({
+      name: 'look',
+      after: ['merge-at-end'],
+      apply: ({ hooks }) =>
+        hooks.onEnd.tapPromise(async () => {
+          during = await weightsIn(model);
+        }),
+    });
+    const trial = () => job({ model, epochs: 5, warmupSteps: 9, validation: data, metrics: ['accuracy'], fastDevRun: true, ...how });
+    const { step, metrics } = await train(trial(), look());
+    expect([step, Object.keys(metrics)]).toEqual([1, ['loss.held', 'accuracy']]);
+    expect(during).not.toEqual(before);
+    expect(await weightsIn(model)).toEqual(before);
+    const fails: Plugin = {
+      name: 'fails',
+      after: ['merge-at-end'],
+      apply: ({ hooks }) =>
+        hooks.onEnd.tap(() => {
+          throw new Error('no more');
+        }),
+    };
+    await expect(train(trial(), fails)).rejects.toThrow('no more');
+    expect(await weightsIn(model)).toEqual(before);
+  });
+
+  test('how far evaluation is is shown on a terminal, and there alone', async () => {
+    await use('wasm');
+    const { isTTY, write } = process.stderr;
+    let said = '';
+    const told = async (terminal: boolean, quiet: boolean) => {
+      said = '';
+      process.stderr.isTTY = terminal;
+      process.stderr.write = (text) => {
+        said += text;
+        return true;
+      };
+      try {
+        await train(job({ model: network(), steps: 1, validation: data, quiet }));
+      } finally {
+        Object.assign(process.stderr, { isTTY, write });
+      }
+      return said;
+    };
+    expect(await told(true, false)).toMatch(/batches held out 1\/3.*batches held out 2\/3.*batches held out 3\/3/s);
+    expect(await told(true, true)).not.toContain('held out');
+    expect(await told(false, false)).not.toContain('held out');
+  });
+
   test('what does not fit is named before training', async () => {
     await use('wasm');
     await expect(train(job({ model: network(), train: ['nothing'] }))).rejects.toThrow(/PATTERN_UNMATCHED.*train nothing/);

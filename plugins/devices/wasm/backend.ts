@@ -1,5 +1,4 @@
 import { afterError, fail, messageOf } from '../../../core/index.js';
-import { catchCopies } from '../../../core/tf/copies.js';
 import * as tf from '../../../core/tf.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
@@ -24,7 +23,7 @@ export async function install(threads: number, paths?: string): Promise<WasmDevi
     return installed;
   }
   const effects = new Effects();
-  const backend = await import('@tensorflow/tfjs-backend-wasm').finally(catchCopies());
+  const backend = await import('@tensorflow/tfjs-backend-wasm');
   // Which backend is the current one: the last to be taken back, once ours is gone.
   effects.add(keepCurrentBackend());
   try {

@@ -1,5 +1,4 @@
 import { afterError, fail } from '../../../core/index.js';
-import { catchCopies } from '../../../core/tf/copies.js';
 import * as tf from '../../../core/tf.js';
 import { installedIn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend } from '../compute/undo.js';
@@ -74,7 +73,7 @@ async function makeCurrent(): Promise<void> {
 
 /** A backend on a device with all of the adapter's limits. No factory of that name is registered afterwards. */
 async function makeBackend(adapter: GPUAdapter, effects: Effects): Promise<unknown> {
-  const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu').finally(catchCopies());
+  const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
   // Importing the package registers a factory, which asks for few limits and dies of a null adapter.
   if (tf.findBackendFactory(NAME)) tf.removeBackend(NAME);
   const device = await requestDevice(adapter);

@@ -1,11 +1,13 @@
 import type { FinishedRecord } from '../../../core/index.js';
 import { drawing, stacked } from './png.js';
 
-/** The running mean over about a fiftieth of the run: single losses jump with t. */
+/** The mean of a tenth of the run around each value, of at most 50, so that it lags behind nowhere: single losses jump with t. */
 function smoothed(values: readonly number[]): number[] {
-  const keep = 1 - 1 / Math.max(1, Math.min(50, values.length / 10));
-  let mean = values[0];
-  return values.map((value) => (mean = keep * mean + (1 - keep) * value));
+  const side = Math.floor(Math.min(50, values.length / 10) / 2);
+  return values.map((_, i) => {
+    const around = values.slice(Math.max(0, i - side), i + side + 1);
+    return around.reduce((sum, value) => sum + value) / around.length;
+  });
 }
 
 const COLOURS = { steps: '#b8c4d8', mean: '#1f4e9c', held: '#2a9d4a', rate: '#b04a1f' };

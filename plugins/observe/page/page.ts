@@ -7,7 +7,7 @@ const STYLE = `
   body { font: 14px/1.4 system-ui, sans-serif; margin: 0; padding: 1rem 1.5rem; }
   [hidden] { display: none !important; }
   h1 { font-size: 1.1rem; margin: 0 1rem 0 0; display: inline-block; }
-  h2 { font-size: 1rem; }
+  h2 { font-size: 1rem; border-left: 6px solid; padding-left: .5rem; overflow-wrap: anywhere; }
   header, .controls, #choices { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; }
   header { margin-bottom: .5rem; }
   .controls { margin-bottom: 1rem; }
@@ -36,20 +36,34 @@ const STYLE = `
   img { max-width: 100%; border: 1px solid var(--line); }
   pre { overflow-x: auto; font-size: 12px; }
   button { padding: .3rem .8rem; }
-  .facts { opacity: .9; }
+  .badge { border: 1px solid; border-radius: 1em; padding: 0 .6em; white-space: nowrap; }
+  .badge::before { margin-right: .3em; }
+  .badge[data-state=running] { color: light-dark(#0a58b5, #7fb5ff); }
+  .badge[data-state=running]::before { content: '\\25B6' / ''; }
+  .badge[data-state=done] { color: light-dark(#1a7030, #5fd07c); }
+  .badge[data-state=done]::before { content: '\\2713' / ''; }
+  .badge[data-state=stopped] { color: light-dark(#7a5b00, #e2bd4c); }
+  .badge[data-state=stopped]::before { content: '\\25A0' / ''; }
+  .badge[data-state=failed], .fault { color: light-dark(#b3261e, #ff8f86); }
+  .badge[data-state=failed]::before { content: '\\2717' / ''; }
+  .badge[data-state=died], .badge[data-state=gone] { border-style: dashed; opacity: .8; }
+  .badge[data-state=died]::before { content: '\\2020' / ''; }
+  .fault { overflow-wrap: anywhere; }
+  #said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   @media (max-width: 480px) { body { padding: .75rem; } }
 `;
 
 const BODY = `
 <header><h1>steploom</h1><span id="choices" role="group" aria-label="Runs"></span></header>
 <p id="state" role="status" hidden></p>
+<p id="said" role="status"></p>
 <div class="controls">
   <label>over <select id="x"><option value="step">steps</option><option value="epoch">epochs</option><option value="time">time</option></select></label>
   <label>smoothing <input id="smoothing" type="range" min="0" max="0.99" step="0.01" value="0"> <output id="smoothed">0</output></label>
   <label><input id="log" type="checkbox"> logarithmic</label>
   <button id="whole" disabled>The whole run</button>
 </div>
-<div class="scroll"><table id="table" hidden></table></div>
+<div class="scroll"><table id="table" aria-label="Runs" hidden></table></div>
 <main><p id="loading" role="status">Loading</p><p id="none" hidden>There is no run yet.</p><div class="charts" id="charts"></div><div id="runs"></div></main>
 <dialog id="large" aria-label="The picture, enlarged"><img alt=""><p></p></dialog>
 `;

@@ -1,10 +1,10 @@
 import { createReadStream } from 'node:fs';
-import { lstat, readdir, readFile } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FinishedRecord } from '../../../core/index.js';
 import { LOCK } from '../../persist/folders/former-run.js';
 import { holderOf } from '../../persist/formats/lock.js';
-import { RUN_FILE } from '../../persist/formats/run-file.js';
+import { OUTCOMES, runFactsOf } from '../../persist/formats/run-file.js';
 import { Records } from './records.js';
 import type { RunView } from './server.js';
 
@@ -55,22 +55,22 @@ export async function formerRecords(path: string, { step, runId }: { step: numbe
   return view.list.filter((record) => record.run === runId && Number(record.step) <= step);
 }
 
-/** What a run was asked to do, what its grids show, and that it is not going on, where its folder says so. */
-async function stateOf(path: string): Promise<Pick<RunView, 'options' | 'prompts' | 'outcome'>> {
-  try {
-    const { options, prompts } = JSON.parse(await readFile(join(path, RUN_FILE), 'utf8')) as Pick<RunView, 'options' | 'prompts'>;
-    // A run that goes on holds its folder; one that ends, however, lets go of it, but for one that is killed.
-    const lock = join(path, LOCK);
-    const goesOn = (await holderOf(lock)) !== null;
-    const died = !goesOn && (await lstat(lock).catch(() => null)) !== null;
-    return {
-      ...(typeof options === 'object' && options !== null ? { options } : {}),
-      ...(Array.isArray(prompts) ? { prompts } : {}),
-      ...(goesOn ? {} : { outcome: died ? 'has died' : 'not going on' }),
-    };
-  } catch {
-    return {};
-  }
+/** What a run's folder says of it: what it was asked to do, how long it is to be, and whether it goes on. */
+async function told(path: string): Promise<Omit<RunView, 'name' | 'records' | 'folder'>> {
+  // Before the file: a run writes how it ended, and then lets go of its folder.
+  const goesOn = (await holderOf(join(path, LOCK))) !== null;
+  const facts = await runFactsOf(path);
+  if (!facts) return {};
+  const { options, prompts, steps, stepsPerEpoch, outcome, error } = facts;
+  const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) > 0;
+  return {
+    ...(typeof options === 'object' && options !== null ? { options } : {}),
+    ...(Array.isArray(prompts) ? { prompts } : {}),
+    ...(isCount(steps) ? { steps } : {}),
+    ...(isCount(stepsPerEpoch) ? { stepsPerEpoch } : {}),
+    state: OUTCOMES.find((one) => one === outcome) ?? (goesOn ? 'running' : 'died'),
+    ...(typeof error === 'string' ? { error } : {}),
+  };
 }
 
 /**
@@ -86,10 +86,9 @@ export function runsBelow(folder: string): () => Promise<RunView[]> {
     const view = known.get(name) ?? new LogView();
     known.set(name, view);
     await view.update(join(path, 'log.jsonl'), facts.size).catch(() => undefined);
-    const state = await stateOf(path);
     return {
       name,
-      ...state,
+      ...(await told(path)),
       records: view.list,
       generation: view.generation,
       folder: path,

@@ -4,7 +4,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { type FinishedRecord, fail, messageOf } from '../../../core/index.js';
+import type { Outcome } from '../../persist/formats/run-file.js';
 import { pageHtml } from './page.js';
+
+/** Whether a run goes on, or how it ended; one that has died was killed, and wrote no ending. */
+export type RunState = 'running' | Outcome | 'died';
 
 /** A run as the page shows it. */
 export interface RunView {
@@ -15,8 +19,10 @@ export interface RunView {
   /** Where its grid*.png are; empty for nowhere. */
   readonly folder: string;
   readonly live?: boolean;
-  /** How it ended, in words; absent while it goes on, or where nobody knows. */
-  readonly outcome?: string;
+  /** Absent where nobody knows. */
+  readonly state?: RunState;
+  /** What a run that failed says of it. */
+  readonly error?: string;
   /** When its log was last written, in milliseconds since 1970. */
   readonly changed?: number;
   readonly steps?: number;

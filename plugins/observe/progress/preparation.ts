@@ -25,5 +25,5 @@ export const preparation = (stream: TextStream = process.stderr) => {
   };
 };
 
-/** The same on a terminal alone: of what comes again and again a log has no use. */
-export const whileWatched = () => (process.stderr.isTTY ? { onProgress: preparation() } : {});
+/** The same on a terminal alone: of what comes again and again a log has no use, and a browser has none. */
+export const whileWatched = () => ((globalThis.process as NodeJS.Process | undefined)?.stderr?.isTTY ? { onProgress: preparation() } : {});

@@ -222,6 +222,39 @@ describe('the page’s server', () => {
     await rm(runs, { recursive: true });
   });
 
+  test('says of each run how long it is to be, and whether it goes on, is done, was stopped, has failed or has died', async () => {
+    const runs = await mkdtemp(join(tmpdir(), 'steploom-states-'));
+    const dead = spawnSync(process.execPath, ['--version']).pid;
+    const put = async (name: string, facts: object | null, pid?: number) => {
+      await mkdir(join(runs, name));
+      await writeFile(join(runs, name, 'log.jsonl'), '{"step":1,"loss":2}\n');
+      if (facts) await writeFile(join(runs, name, 'run.json'), JSON.stringify({ id: name, steps: 9, stepsPerEpoch: 3, ...facts }));
+      if (pid) await writeFile(join(runs, name, 'run.lock'), JSON.stringify({ pid, host: hostname() }));
+    };
+    await put('a', {}, process.pid);
+    await put('b', { outcome: 'done' });
+    await put('c', { outcome: 'stopped' });
+    await put('d', { outcome: 'failed', error: 'no room' });
+    await put('e', {}, dead);
+    await put('f', {});
+    // A log of some other plugin's, or what is none of ours.
+    await put('g', null);
+    await put('h', { steps: 'many', outcome: 7, error: {} }, process.pid);
+    const views = await runsBelow(runs)();
+    expect(views.map(({ state, error, steps }) => [state, error, steps])).toEqual([
+      ['running', undefined, 9],
+      ['done', undefined, 9],
+      ['stopped', undefined, 9],
+      ['failed', 'no room', 9],
+      ['died', undefined, 9],
+      ['died', undefined, 9],
+      [undefined, undefined, undefined],
+      ['running', undefined, undefined],
+    ]);
+    expect(views[0].stepsPerEpoch).toBe(3);
+    await rm(runs, { recursive: true });
+  });
+
   test('two pages that ask at once are given each record once', async () => {
     const look = runsBelow(folder);
     const both = await Promise.all([look(), look(), look()]);
@@ -334,7 +367,7 @@ describe.runIf(found)('the page in headless Chromium', () => {
       await expect
         .poll(() => tab.textContent('section'), { timeout: 15_000 })
         .toMatch(/step \d+ of 100000, \d+ s elapsed, .* left, \d+ MiB resident/);
-      expect(await tab.textContent('pre')).toContain('onSync');
+      expect(await tab.textContent('details:has-text("plan") pre')).toContain('onSync');
       // Asked from outside: waiting inside the page takes eval, which its policy forbids.
       await expect.poll(() => tab.evaluate('document.querySelector("img").naturalWidth')).toBeGreaterThan(0);
       await tab.click('button:has-text("Stop after this step")');
@@ -351,20 +384,58 @@ describe.runIf(found)('the page in headless Chromium', () => {
     });
   });
 
+  test('says that it loads, that there is no run yet, and that nobody answers any more', async () => {
+    let answer: (() => void) | undefined;
+    const first = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const { address, close } = await serveRuns({ runs: () => first.then(() => []) });
+    await inBrowser(address, async (tab) => {
+      expect(await tab.isVisible('#loading')).toBe(true);
+      answer?.();
+      await tab.waitForSelector('#none');
+      expect(await tab.isVisible('#loading')).toBe(false);
+      await close();
+      await tab.waitForSelector('#state:has-text("Nobody answers here.")');
+    });
+  });
+
+  test('a pause is no spike of speed, and times are told in minutes', async () => {
+    const runs = await mkdtemp(join(tmpdir(), 'steploom-pause-'));
+    await mkdir(join(runs, 'paused'));
+    // Five steps a second, a minute's pause, and ten records that come at once when it is over.
+    const time = (step: number) => (step <= 100 ? step / 5 : step <= 110 ? 80 + step / 1e4 : 80 + (step - 110) / 5);
+    const lines = Array.from({ length: 200 }, (_, i) => `${JSON.stringify({ step: i + 1, loss: 1, seconds: time(i + 1) })}\n`);
+    await writeFile(join(runs, 'paused', 'log.jsonl'), lines.join(''));
+    const { address, close } = await serveRuns({ runs: runsBelow(runs) });
+    await inBrowser(address, async (tab) => {
+      await tab.waitForSelector('section[data-run="paused"]');
+      const most = Number(/most (.*)$/.exec((await tab.textContent('figure[data-chart="steps a second"] figcaption')) ?? '')?.[1]);
+      expect(most).toBeLessThan(12);
+      expect(most).toBeGreaterThanOrEqual(5);
+      await tab.selectOption('#x', 'time');
+      const slider = tab.getByRole('slider', { name: 'loss', exact: true });
+      await slider.press('End');
+      expect(await slider.getAttribute('aria-valuetext')).toBe('1 min 38 s: paused 1');
+    });
+    await close();
+    await rm(runs, { recursive: true });
+  });
+
   test('shows several runs side by side, and hides those that are not wanted', async () => {
     const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png();
     for (const name of ['grid-before', 'grid-100', 'grid-20', 'grid-after'])
       await picture.clone().toFile(join(folder, 'first', `${name}.png`));
     await picture.clone().toFile(join(folder, 'second', 'grid-after.png'));
+    const tell = (name: string, facts: object) =>
+      writeFile(join(folder, name, 'run.json'), JSON.stringify({ id: name, steps: 30, ...facts }));
     const told = { seed: 3, outputDir: 'x', validationPrompt: ['a red cat', 'a dog'] };
     for (const [name, options] of Object.entries({
       first: { ...told, learningRate: 0.1, rank: 4 },
       second: { ...told, outputDir: 'y', learningRate: 0.2 },
     }))
-      await writeFile(
-        join(folder, name, 'run.json'),
-        JSON.stringify({ id: name, options, ...(name === 'second' ? { prompts: ['a ghost', 'a hook'] } : {}) }),
-      );
+      await tell(name, { options, ...(name === 'second' ? { prompts: ['a ghost', 'a hook'] } : {}) });
+    await writeFile(join(folder, 'first', 'run.lock'), JSON.stringify({ pid: process.pid, host: hostname() }));
     // What a run that was killed leaves: its hold on the folder, of a process that is no more.
     const { pid } = spawnSync(process.execPath, ['--version']);
     await writeFile(join(folder, 'second', 'run.lock'), JSON.stringify({ pid, host: hostname() }));
@@ -381,6 +452,25 @@ describe.runIf(found)('the page in headless Chromium', () => {
         // The values under the pointer, in every chart at once.
         await tab.hover('figure[data-chart="loss"] .u-over', { position: { x: 2, y: 50 } });
         expect(await legend('value')).toEqual(['1', '1', '2']);
+        // By the keyboard, too, for who does not see the charts: each is a slider that reads its values out.
+        const slider = tab.getByRole('slider', { name: 'loss', exact: true });
+        await slider.focus();
+        const read = async (key: string) => {
+          await tab.keyboard.press(key);
+          return slider.getAttribute('aria-valuetext');
+        };
+        expect(await read('Home')).toBe('step 1: first 1, second 2');
+        expect(await read('ArrowRight')).toBe('step 2: first 0.5, second 1');
+        expect(await read('End')).toBe('step 20: first 0.05, second 0.1');
+        expect(await tab.locator('figure[data-chart="learningRate"] .u-value').allInnerTexts()).toEqual(['20', '0.1', '0.1']);
+        const reach = () => tab.evaluate('[...charts.values()].map(({ plot: { scales: { x } } }) => x.max - x.min)');
+        const whole = await reach();
+        await tab.keyboard.press('+');
+        expect(await reach()).toEqual([9.5, 9.5, 9.5]);
+        expect(await tab.isEnabled('#whole')).toBe(true);
+        await tab.keyboard.press('Escape');
+        expect(await reach()).toEqual(whole);
+        expect(await tab.isEnabled('#whole')).toBe(false);
         await tab.fill('#smoothing', '0.9');
         await tab.check('#log');
         await tab.selectOption('#x', 'time');
@@ -389,26 +479,36 @@ describe.runIf(found)('the page in headless Chromium', () => {
         // Each run has a row: what it was asked to do where they differ, that it is over, and its box.
         expect(await tab.locator('#table tr:first-child th').allInnerTexts()).toEqual([
           'run',
+          'state',
           'step',
           'loss',
           'least held out',
           'time',
-          '',
+          'left',
           'learningRate',
           'rank',
         ]);
         const rows = await tab.locator('#table tr:not(:first-child)').allInnerTexts();
-        expect(
-          rows.map((row) =>
-            row
-              .split('\t')
-              .map((cell) => cell.trim())
-              .slice(-3),
-          ),
-        ).toEqual([
-          ['not going on', '0.1', '4'],
-          ['has died', '0.2', ''],
+        expect(rows.map((row) => row.split('\t').map((cell) => cell.trim()))).toEqual([
+          // A step a second, of 30.
+          ['first', 'running', '20', '0.05', '', '19 s', '10 s', '0.1', '4'],
+          ['second', 'died', '20', '0.1', '', '19 s', '', '0.2', ''],
         ]);
+        expect(await tab.textContent('section[data-run="first"] .facts')).toMatch(/^running step 20 of 30, 19 s elapsed, 10 s left, /);
+        expect(await tab.textContent('section[data-run="second"] .facts')).toMatch(/^died step 20 of 30, 19 s elapsed, last written /);
+        // They look different, in the table and below, and a change is read out.
+        const looks = () =>
+          tab.evaluate(
+            "[...document.querySelectorAll('.badge')].map((badge) => getComputedStyle(badge).color + getComputedStyle(badge, '::before').content)",
+          );
+        const [running, died] = (await looks()) as string[];
+        expect(await looks()).toEqual([running, died, running, died]);
+        expect(running).not.toBe(died);
+        await tell('first', { options: { ...told, learningRate: 0.1, rank: 4 }, outcome: 'failed', error: 'there is no room' });
+        await tab.waitForSelector('#table .badge[data-state="failed"]');
+        expect(await tab.textContent('#said')).toBe('first: failed');
+        expect(await tab.textContent('section[data-run="first"] .facts')).toMatch(/^failed step 20 of 30, 19 s elapsed, last written /);
+        expect(await tab.textContent('section[data-run="first"] .fault')).toBe('there is no room');
         expect(await tab.locator('section[data-run="first"] details:has-text("Options") pre').textContent()).toContain('seed: 3');
         // The pictures of a run are one, with a slider over their steps, and what is drawn in them.
         const gallery = tab.locator('section[data-run="first"] .gallery');
@@ -418,12 +518,12 @@ describe.runIf(found)('the page in headless Chromium', () => {
         expect(await gallery.locator('.prompts').textContent()).toBe('a red cat | a dog');
         expect(await tab.locator('section[data-run="second"] .gallery .prompts').textContent()).toBe('a ghost | a hook');
         await gallery.locator('img').click();
-        expect(await tab.isVisible('dialog img')).toBe(true);
+        await tab.waitForSelector('dialog img');
         await shot(tab, 'enlarged');
         await tab.keyboard.press('Escape');
         expect(await tab.isVisible('dialog img')).toBe(false);
         await gallery.locator('button').press('Enter');
-        expect(await tab.isVisible('dialog img')).toBe(true);
+        await tab.waitForSelector('dialog img');
         expect(await tab.textContent('dialog p')).toBe('first: grid-20.png, after step 20: a red cat | a dog');
         // From picture to picture, and no further than the last.
         for (const told of ['grid-100.png, after step 100', 'grid-after.png', 'grid-after.png']) {
@@ -441,6 +541,12 @@ describe.runIf(found)('the page in headless Chromium', () => {
         await tab.mouse.up();
         expect(await tab.isEnabled('#whole')).toBe(true);
         await tab.click('#whole');
+        expect(await tab.isEnabled('#whole')).toBe(false);
+        await tab.mouse.move(over.x + 50, over.y + 40);
+        await tab.mouse.down();
+        await tab.mouse.move(over.x + 150, over.y + 40, { steps: 4 });
+        await tab.mouse.up();
+        await tab.mouse.dblclick(over.x + 100, over.y + 40);
         expect(await tab.isEnabled('#whole')).toBe(false);
         await tab.emulateMedia({ colorScheme: 'dark' });
         await tab.setViewportSize({ width: 390, height: 800 });

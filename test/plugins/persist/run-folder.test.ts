@@ -27,6 +27,45 @@ const steps = async (path = folder) =>
     .split('\n')
     .map((line) => JSON.parse(line).step);
 
+const facts = async () => JSON.parse(await readFile(join(folder, 'run.json'), 'utf8'));
+
+test('run.json says how long the run is to be, and how it ended: nothing of that while it goes on, or when it is killed', async () => {
+  const meanwhile: object[] = [];
+  const look = (): Plugin => ({
+    name: 'look',
+    apply: ({ hooks }) => hooks.afterEpoch.tapPromise(async () => void meanwhile.push(await facts())),
+  });
+  await train({}, look());
+  const whole = { steps: 6, epochs: 2, stepsPerEpoch: 3 };
+  expect(meanwhile[0]).toEqual({ ...whole, id: expect.any(String), begun: expect.any(String) });
+  const ended = await facts();
+  expect(ended).toEqual({ ...meanwhile[0], outcome: 'done', seconds: expect.any(Number) });
+  const asks: Plugin = {
+    name: 'asks',
+    apply: ({ hooks, request }) =>
+      hooks.afterStep.tap((step) => {
+        if (step === 2) request('stop');
+      }),
+  };
+  await train({}, asks);
+  expect(await facts()).toMatchObject({ ...whole, outcome: 'stopped' });
+  // It goes on: it is over no more, and ends in another way.
+  meanwhile.length = 0;
+  const fails: Plugin = {
+    name: 'fails',
+    apply: ({ hooks }) =>
+      hooks.onEnd.tap(() => {
+        throw new Error('no more\nroom');
+      }),
+  };
+  await expect(train({ resume: 'latest' }, look(), fails)).rejects.toThrow('no more');
+  expect(meanwhile[0]).not.toHaveProperty('outcome');
+  expect(await facts()).toMatchObject({ outcome: 'failed', error: expect.stringMatching(/HOOK_THREW.*no more$/) });
+  // A plugin that has seen enough is not somebody who stops it.
+  await train({}, stopAfter(3));
+  expect(await facts()).toMatchObject({ outcome: 'done' });
+});
+
 test('a new run in a folder that holds one moves all that it wrote aside, and nothing else', async () => {
   await writeFile(join(folder, 'notes.txt'), 'mine');
   await mkdir(join(folder, 'checkpoint-99'));
@@ -57,10 +96,10 @@ test('a new run in a folder that holds one moves all that it wrote aside, and no
 
 test('a resumed run is the same run: its log and checkpoints go on', async () => {
   await train({}, stopAfter(3));
-  const before = await readFile(join(folder, 'run.json'), 'utf8');
+  const { id, begun } = await facts();
   const { said } = await train({ resume: 'latest' });
   expect(said).toEqual([]);
-  expect(await readFile(join(folder, 'run.json'), 'utf8')).toBe(before);
+  expect(await facts()).toMatchObject({ id, begun });
   expect(await steps()).toEqual([1, 2, 3, 4, 5, 6]);
   expect((await readdir(folder)).sort()).toEqual(['checkpoint-2', 'checkpoint-4', 'checkpoint-6', 'log.jsonl', 'run.json']);
 });
