@@ -66,10 +66,10 @@ describe('explain', () => {
     expect(taps(e, 'beforeStep')).toEqual(['clipping', 'non-finite-guard']);
     expect(taps(e, 'onSchedule')).toContain('warmup');
     expect(taps(e, 'onEnd')).toEqual([
-      'denoising',
       'run-folder',
       'non-finite-guard',
       'checkpoint',
+      'denoising',
       'save-lora',
       'summary',
       'emoji-figures',

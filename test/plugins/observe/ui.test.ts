@@ -533,7 +533,9 @@ describe.runIf(found)('the page in headless Chromium', () => {
         await tab.click('dialog img');
         await shot(tab, 'two-runs');
         // Zoomed by drawing over a part, and back.
-        const over = await tab.locator('figure[data-chart="loss"] .u-over').boundingBox();
+        const chart = tab.locator('figure[data-chart="loss"] .u-over');
+        await chart.scrollIntoViewIfNeeded();
+        const over = await chart.boundingBox();
         if (!over) throw new Error('there is no chart');
         await tab.mouse.move(over.x + 50, over.y + 40);
         await tab.mouse.down();
