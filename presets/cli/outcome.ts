@@ -37,7 +37,9 @@ export function outcome(result: Result, stepsMade: number, isTrial = false): str
   return [
     `${stopped ? 'stopped after step' : 'done: step'} ${step}; ${stepsMade} step${stepsMade === 1 ? '' : 's'} in ${duration(seconds)}`,
     ...valueLines(result, step - stepsMade),
-    ...(isTrial ? [`one step of everything went well; the ${written.length} files and folders that it wrote are deleted`] : []),
+    ...(isTrial
+      ? [`${stopped ? '' : 'one step of everything went well; '}the ${written.length} files and folders that it wrote are deleted`]
+      : []),
     ...(!isTrial && others.length > 0 ? [`wrote ${others.join(', ')}`] : []),
     ...(!isTrial && checkpoint
       ? [

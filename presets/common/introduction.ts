@@ -32,7 +32,7 @@ function memoryLine(model: Model, optimizerBytes: number, half: boolean, forecas
     0,
   );
   const parts = `${sizeText(weights)} of weights, ${sizeText(optimizerBytes)} of the optimizer, and what a step takes`;
-  return forecast ? `${forecast.exact ? '' : 'at least '}${sizeText(forecast.bytes)} at the most: ${parts}` : parts;
+  return forecast ? `a peak of ${forecast.exact ? '' : 'at least '}${sizeText(forecast.bytes)}: ${parts}` : parts;
 }
 
 /** Steps between which a step's time is measured: at first shaders are made and memory is asked for. Runs that are not much longer say nothing of it. */

@@ -32,13 +32,14 @@ const WANTED = {
 const isEmptyText = (issue: z.core.$ZodIssue): boolean =>
   (issue.code === 'too_small' && issue.origin === 'string') || (issue.code === 'invalid_union' && issue.errors.flat().some(isEmptyText));
 
+/** The choice that somebody may have meant. */
+const choiceMeant = ({ choices = [] }: OptionFacts, value: unknown): string | undefined =>
+  typeof value === 'string' ? nearest(value, choices) : undefined;
+
 /** What is wrong with a value, in a few words. */
-function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue, value: unknown): string {
+function fault({ kind, choices }: OptionFacts, issue: z.core.$ZodIssue): string {
   if (isEmptyText(issue)) return 'expected a text that is not empty';
-  if (issue.code === 'invalid_value' && choices) {
-    const near = typeof value === 'string' ? nearest(value, choices) : undefined;
-    return `expected one of ${choices.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`;
-  }
+  if (issue.code === 'invalid_value' && choices) return `expected one of ${choices.join(', ')}`;
   if (issue.code === 'invalid_type' || issue.code === 'invalid_union') return `expected ${WANTED[kind]}`;
   if (issue.code === 'too_small') return `expected ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`;
   if (issue.code === 'too_big') return `expected ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}`;
@@ -75,11 +76,12 @@ export function faultsOf(owner: string, schema: z.ZodObject, options: object, sp
     if (value === undefined)
       return { code: 'OPTION_MISSING', plugin: owner, what: `${spelling.option(name)} is missing`, fix: spelling.give(name) };
     const given = value === NO_VALUE ? 'has no value' : `is ${JSON.stringify(value)}`;
+    const near = choiceMeant(option, value);
     return {
       code: 'OPTION_INVALID',
       plugin: owner,
-      what: `${spelling.option(name)} ${given}: ${fault(option, issue, value)}`,
-      fix: option.description,
+      what: `${spelling.option(name)} ${given}: ${fault(option, issue)}`,
+      fix: near === undefined ? option.description : `Did you mean ${near}? ${option.description}`,
     };
   });
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { fail, type Host, type Json, type State } from '../../core/index.js';
-import { isTextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
+import { isTextToImage, type TextToImage } from '../../plugins/models/stable-diffusion/text-to-image.js';
 import { writeAtomically } from '../../plugins/persist/formats/atomic-file.js';
 import { writeGrid } from '../../plugins/persist/formats/pictures.js';
 import type { SampleOptions } from '../../plugins/samplers/walk/sample-options.js';
@@ -38,18 +38,23 @@ export const emojiFigures = ({
     // What is judged is what is saved.
     after: ['early-stopping'],
     apply(host: Host) {
-      const look = async (name: string): Promise<Drawn | null> => {
-        const model = host.model();
-        if (!isTextToImage(model))
-          return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
+      const judged = async (model: TextToImage, name: string): Promise<Drawn | null> => {
+        // Who stops a run does not wait for icons.
+        if (host.stopAsked()) return null;
         known ??= await galleries((done, of) => onProgress?.(done, of, 'icons to compare with'));
-        const drawn = await judge(model, host.weights('sample'), captions, known, {
+        return judge(model, host.weights('sample'), captions, known, {
           batchSize: DRAWN_AT_ONCE,
           ...sampling,
           stop: host.stopAsked,
           onLoss: (done, of) => onProgress?.(done, of, `${name}: losses`),
           onStep: (done, of) => onProgress?.(done, of, `${name}.png: steps`),
         });
+      };
+      const look = async (name: string): Promise<Drawn | null> => {
+        const model = host.model();
+        if (!isTextToImage(model))
+          return fail('MODEL_UNFIT', 'emoji-figures', 'the model is no text-to-image model', 'Use textToImageModel().');
+        const drawn = await judged(model, name);
         if (!drawn) {
           host.warn(`${name}.png is not drawn: a stop was asked for`);
           return null;

@@ -104,7 +104,7 @@ describe('help and faults', () => {
     [['train', 'nothing'], /unknown command 'nothing'[\s\S]*\(steploom train --help shows what there is\)/],
     [['train', 'emojy'], /unknown command 'emojy'[\s\S]*Did you mean emoji/],
     [['train', 'emoji', '--no-uj'], /unknown option '--no-uj'/],
-    [['train', 'emoji', '--sampler', 'eular'], /--sampler is "eular": expected one of .*; did you mean euler\?/],
+    [['train', 'emoji', '--sampler', 'eular'], /--sampler is "eular": expected one of .*\. Did you mean euler\? How noise/],
     [['merge'], /OPTION_MISSING.*--output_dir is missing/],
     [['push'], /missing required argument 'folder'[\s\S]*\(steploom push --help shows what there is\)/],
     // Flags that short help hides, those of the command and of all commands, and values that are missing, with all else.

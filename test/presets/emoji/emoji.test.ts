@@ -36,10 +36,16 @@ test('the main job on a new base of small pictures: adapters, grids, and figures
     vi.spyOn(console, 'error').mockImplementation((line) => void (shown += `${line}\n`)),
     vi.spyOn(process.stderr, 'write').mockImplementation((text) => (shown += text) !== ''),
   ];
-  try {
-    await new Trainer(await emoji({ pretrainedModelNameOrPath: join(folder, 'base'), outputDir, device: 'wasm', ...given }), {
+  const trainer = async (into: string) =>
+    new Trainer(await emoji({ pretrainedModelNameOrPath: join(folder, 'base'), outputDir: into, device: 'wasm', ...given }), {
       warn: () => undefined,
-    }).train();
+    });
+  try {
+    // Who stops it at once waits for nothing to be judged.
+    await (await trainer(join(folder, 'stopped'))).train({ signal: AbortSignal.abort() });
+    expect(shown).not.toMatch(/icons|losses|: steps/);
+    shown = '';
+    await (await trainer(outputDir)).train();
     expect(said.mock.calls.flat().join('\n')).toMatch(/nearest of all images is it, in delft +\d+\.\d % +\d+\.\d %/);
   } finally {
     for (const spy of [said, ...streams]) spy.mockRestore();
