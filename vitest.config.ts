@@ -5,9 +5,10 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const LONG = [
   'every-plugin',
   'lost',
+  'fresh-process',
   'bench',
   'ranks',
-  'cli',
+  'runs',
   'parity',
   'launch',
   'kill',
@@ -61,8 +62,8 @@ const PROGRAMS = [
   'test/parity/**/*.test.ts',
   'test/plugins/distributed/{lost,ranks}.test.ts',
   'test/plugins/distributed/mpi/watchdog.test.ts',
-  'test/plugins/kill.test.ts',
-  'test/presets/cli/{launch,launch-grace,signals}.test.ts',
+  'test/plugins/{fresh-process,kill}.test.ts',
+  'test/presets/cli/{launch,launch-grace,runs,signals}.test.ts',
   'test/presets/package.test.ts',
   'test/types/**/*.test.ts',
 ];

@@ -20,7 +20,12 @@ export async function groupsOf(tables: PictureTables): Promise<Group[]> {
   let from = 0;
   for (let at = 0; at < tables.paths.length; at += AT_ONCE) {
     const paths = tables.paths.slice(at, at + AT_ONCE);
-    const opened = await Promise.all(paths.map((path) => openTable(tables, path)));
+    const opened: PictureTable[] = [];
+    // Of several that are wrong, the first is named.
+    for (const one of await Promise.allSettled(paths.map((path) => openTable(tables, path)))) {
+      if (one.status === 'rejected') throw one.reason;
+      opened.push(one.value);
+    }
     for (const [i, table] of opened.entries()) {
       let fromInTable = 0;
       for (const [inTable, count] of table.groups.entries()) {

@@ -314,20 +314,20 @@ describe('an image folder', () => {
     await expect(source.load([0], { epoch: 0, upcoming: [] })).rejects.toThrow(/BAD_IMAGE.*cut\.png/);
   });
 
-  test('a broken image among 2,000 is found in its header, by name', async () => {
+  test('a broken image among 500 is found in its header, by name', async () => {
     const many = await mkdtemp(join(tmpdir(), 'steploom-many-'));
     try {
       const png = await readFile(path('red.png'));
       const lines: string[] = [];
-      for (let i = 0; i < 2_000; i++) {
-        await writeFile(join(many, `${i}.png`), i === 1789 ? png.subarray(0, 10) : png);
+      for (let i = 0; i < 500; i++) {
+        await writeFile(join(many, `${i}.png`), i === 389 ? png.subarray(0, 10) : png);
         lines.push(JSON.stringify({ file_name: `${i}.png`, text: 'x' }));
       }
       await writeFile(join(many, 'metadata.jsonl'), lines.join('\n'));
       const strict = await open(imageFolder(many, { batchSize: 2, resolution: 4 }));
-      expect(strict.problems).toEqual([expect.stringMatching(/1789\.png cannot be decoded/)]);
+      expect(strict.problems).toEqual([expect.stringMatching(/389\.png cannot be decoded/)]);
       const lenient = await open(imageFolder(many, { batchSize: 2, resolution: 4, skipBadImages: true }));
-      expect([lenient.source.items, lenient.warnings]).toEqual([1999, [expect.stringMatching(/^1 images are left out: .*1789\.png/)]]);
+      expect([lenient.source.items, lenient.warnings]).toEqual([499, [expect.stringMatching(/^1 images are left out: .*389\.png/)]]);
     } finally {
       await rm(many, { recursive: true });
     }
