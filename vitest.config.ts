@@ -4,29 +4,31 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Files that take long: one that begins last would keep a processor waiting for it. */
 const LONG = [
   'every-plugin',
+  'explain',
+  'kernels',
+  'optimizers',
+  'supervised',
+  'bad-input',
+  'single-file',
+  'parity',
+  'trials',
+  'cached-latents',
+  'settings',
+  'emoji',
+  // Of whole programs.
   'lost',
   'fresh-process',
   'bench',
   'ranks',
   'runs',
-  'parity',
   'launch',
   'kill',
   'package',
-  'half-precision',
-  'supervised',
   'scripts',
-  'graph-capture',
-  'browser-example',
   'types',
-  'optimizers',
+  'browser-example',
   'ui',
-  'faults',
   'signals',
-  'kernels',
-  'explain',
-  'image-folder',
-  'cached-latents',
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -53,17 +55,21 @@ const THREADS = [
 ];
 
 /**
- * Whole programs, as they are started: benchmarks and comparisons at their smallest size, ranks, kills, launches, the packed package, what compilers make
- * of our declarations. They take as long as all others together: `npm run test:programs`.
+ * Whole programs, as they are started: benchmarks and comparisons at their smallest size, ranks, kills, launches, pages in a browser, the packed package,
+ * what compilers make of our declarations. They take as long as all others together: `npm run test:programs`.
  */
 const PROGRAMS = [
   'test/bench/**/*.test.ts',
+  'test/core/tf.test.ts',
   'test/docs/browser-example.test.ts',
   'test/parity/**/*.test.ts',
+  'test/plugins/devices/webgpu/native-errors.test.ts',
   'test/plugins/distributed/{lost,ranks}.test.ts',
   'test/plugins/distributed/mpi/watchdog.test.ts',
   'test/plugins/{fresh-process,kill}.test.ts',
-  'test/presets/cli/{launch,launch-grace,runs,signals}.test.ts',
+  'test/plugins/observe/ui.test.ts',
+  'test/presets/browser.test.ts',
+  'test/presets/cli/{launch,launch-grace,page,runs,signals}.test.ts',
   'test/presets/package.test.ts',
   'test/types/**/*.test.ts',
 ];
