@@ -66,7 +66,9 @@ export function joinComponents(components: Components): Joined {
     ]),
     ['vae', { ...vae, specs: autoencoder.specs }],
   ];
-  return { components, unet, encoders, noise: noiseSchedule(components.noise), codec: autoencoder.codec, networks: new Map(networks) };
+  // diffusers' pipeline of Stable Diffusion 1 and 2 clips no latents, whatever the file says (DDIM's default clips); that of XL does as the file says.
+  const noise = noiseSchedule(family.sizes ? components.noise : { ...components.noise, clip_sample: false });
+  return { components, unet, encoders, noise, codec: autoencoder.codec, networks: new Map(networks) };
 }
 
 /**

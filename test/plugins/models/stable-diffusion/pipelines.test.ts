@@ -119,18 +119,21 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
   });
 
   if (name !== 'sdxl')
-    test('latents are clipped where diffusers does: by DDIM alone, if the noise schedule says so', async () => {
-      const clips = { _class_name: 'DDIMScheduler', clip_sample: true };
-      const from = changed(folder(root + name), { 'scheduler/scheduler_config.json': clips });
-      const clipping = await buildTextToImage({ from, train: 'nothing' }, seededRandom(0));
+    test('latents are clipped where diffusers does: by DDIM alone, if the noise schedule says so, and for no file of this pipeline', async () => {
       const options = { steps: 10, guidance: 5 };
       const [start, clipped] = [of('walk.latents'), of('walk.clipped')];
+      const { noise } = model;
+      const clipping = { ...model, noise: { ...noise, config: { ...noise.config, clip_sample: true } } };
       expect(await drawn(PROMPTS, start, clipped, { ...options, sampler: SAMPLERS.ddim() }, clipping)).toBeLessThan(2 / 255);
+      const clips = { _class_name: 'DDIMScheduler', clip_sample: true };
+      const from = changed(folder(root + name), { 'scheduler/scheduler_config.json': clips });
+      const read = await buildTextToImage({ from, train: 'nothing' }, seededRandom(0));
+      expect(await drawn(PROMPTS, start, of('walk.ddim'), { ...options, sampler: SAMPLERS.ddim() }, read)).toBeLessThan(2 / 255);
       for (const sampler of ['euler', 'dpm-solver++'] as const)
         expect(await drawn(PROMPTS, start, of(`walk.${sampler}`), { ...options, sampler: SAMPLERS[sampler]() }, clipping)).toBeLessThan(
           2 / 255,
         );
-      for (const { variable } of clipping.parameters.values()) variable.dispose();
+      for (const { variable } of read.parameters.values()) variable.dispose();
     });
 
   test('another size than its own', async () => {
