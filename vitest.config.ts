@@ -1,5 +1,7 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import facts from './package.json' with { type: 'json' };
 
 /** Files that take long: one that begins last would keep a processor waiting for it. */
 const LONG = [
@@ -83,7 +85,14 @@ const project = (
   test: { name, include, exclude, setupFiles },
 });
 
+/** The package's own names (`imports` of package.json) lead to dist/: tests look at the sources. */
+const own = Object.entries(facts.imports).map(([name, { default: file }]) => ({
+  find: name,
+  replacement: fileURLToPath(new URL(file.replace(/^\.\/dist\/(.*)\.js$/, './$1.ts'), import.meta.url)),
+}));
+
 export default defineConfig({
+  resolve: { alias: own },
   test: {
     projects: [
       project('fresh', FRESH),

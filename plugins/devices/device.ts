@@ -1,8 +1,8 @@
+import { DEVICES, type DeviceName, deviceNamed, isSoftware, start } from '#candidates';
 import { COLLECTIVE, DEVICE, type Device, type DeviceReport, type Filling, fail, type Host } from '../../core/index.js';
-import { DEVICES, type DeviceName, deviceNamed, isSoftware, start } from './choice/candidates.js';
 import type { WasmOptions } from './wasm.js';
 
-export type { DeviceName } from './choice/candidates.js';
+export type { DeviceName } from '#candidates';
 
 export interface DeviceOptions extends WasmOptions {
   /** The most of the device's memory that a run may take, in GiB: one whose steps need more does not begin. What the device says itself, by default. */

@@ -1,8 +1,8 @@
+import { mostThreads } from '#wasm-start';
 import { COLLECTIVE, DEVICE, type DeviceReport, type Host, type Problems, refuseInvalid } from '../../core/index.js';
 import { hostMemory } from './compute/host-memory.js';
 import { install } from './wasm/backend.js';
 import { heapError, MOST_HEAP } from './wasm/heap.js';
-import { mostThreads } from './wasm/start.js';
 
 export interface WasmOptions {
   /** Threads of matrix products and convolutions, 1 for the plain build; by default all cores, divided among the ranks of this machine. */

@@ -1,9 +1,9 @@
+import { placeIn } from '#place';
 import { fail, type Host, type Source, type Tensors } from '../../core/index.js';
 import type { Tensor4D } from '../../core/tf.js';
 import * as tf from '../../core/tf.js';
 import { type Autoencoder, isAutoencoder } from '../models/vae/autoencoder.js';
 import type { Files } from './formats/files.js';
-import { placeIn } from './formats/place.js';
 import { refuseRuined, trainedOf } from './weights/finite.js';
 
 export interface SaveAutoencoderOptions {

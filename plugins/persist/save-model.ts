@@ -1,7 +1,7 @@
+import { placeIn } from '#place';
 import { type Host, weightsOf } from '../../core/index.js';
 import { isTextToImage } from '../models/stable-diffusion/text-to-image.js';
 import type { Files } from './formats/files.js';
-import { placeIn } from './formats/place.js';
 import { refuseRuined, trainedOf } from './weights/finite.js';
 
 export interface SaveModelOptions {

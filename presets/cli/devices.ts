@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { DEVICES, type DeviceName, isSoftware, tryDevice } from '#candidates';
 import type { DeviceReport } from '../../core/index.js';
-import { DEVICES, type DeviceName, isSoftware, tryDevice } from '../../plugins/devices/choice/candidates.js';
 import { measure, type Speed } from '../../plugins/devices/compute/measure.js';
 import { addOptions, optionsOf } from './options.js';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { DEVICES } from '#candidates';
 import { INTERPOLATIONS } from '../../plugins/data/image-folder/interpolations.js';
-import { DEVICES } from '../../plugins/devices/choice/candidates.js';
 import { MIXED_PRECISIONS } from '../../plugins/models/stable-diffusion/half-precision.js';
 import { PREDICTION_TYPES } from '../../plugins/models/stable-diffusion/noise-schedule.js';
 import { OPTIMIZERS } from './optimizers.js';

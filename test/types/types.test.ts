@@ -79,7 +79,7 @@ test('what is published names no types that a user may not have', () => {
     const say = (what: string) => wrong.push(`${relative(root, file)}: ${what}`);
     const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
     for (const [name] of code.matchAll(/\bNodeJS\.\w+|\bBuffer\b/g)) say(name);
-    for (const [, path] of code.matchAll(/(?:from |import\()['"]([^.'"][^'"]*)['"]/g))
+    for (const [, path] of code.matchAll(/(?:from |import\()['"]([^.#'"][^'"]*)['"]/g))
       if (!isThere(/^@[^/]+\/[^/]+|^[^/]+/.exec(path as string)?.[0] as string)) say(`import of ${path}`);
   }
   expect(wrong).toEqual([]);

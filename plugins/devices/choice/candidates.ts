@@ -8,7 +8,7 @@ import { type Attempt, isSoftware, start } from './start.js';
 
 export { type Attempt, isSoftware, start };
 
-// Bundlers for browsers take candidates.browser.ts in its place (package.json's field browser).
+// Browsers have candidates.browser.ts in its place (package.json's imports).
 
 /** Every device, the best first. */
 export const DEVICES = ['tfjs-node-gpu', 'webgpu', 'tfjs-node', 'wasm', 'cpu'] as const;

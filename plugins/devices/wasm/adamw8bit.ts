@@ -1,7 +1,7 @@
+import { ROOM } from '#wasm-workers';
 import type { DeviceOperations } from '../compute/contract.js';
 import { codeTable, SIGNED, UNSIGNED } from '../compute/dynamic-map.js';
 import type { WasmDevice } from './device.js';
-import { ROOM } from './workers.js';
 
 /** Blocks of 256 a thread takes at a time, some 50 us of work; a tensor of less than a few is not worth waking anyone for. */
 const CHUNK = 64;

@@ -1,10 +1,10 @@
+import { ROOM } from '#wasm-workers';
 import { fail } from '../../../core/index.js';
 import type { Tensor } from '../../../core/tf.js';
 import type { AttentionOperation } from '../compute/contract.js';
 import { tracked } from '../compute/tracked.js';
 import type { WasmDevice } from './device.js';
 import { PANEL, ROWS } from './matrix.js';
-import { ROOM } from './workers.js';
 
 /** Rows whose scores a thread has room for, with so many numbers each: whole tiles of four. */
 function rowsAtOnce(numbers: number): number {

@@ -1,3 +1,4 @@
+import { duringStart, keepListeners } from '#wasm-start';
 import { afterError, fail, messageOf } from '../../../core/index.js';
 import * as tf from '../../../core/tf.js';
 import { installedIn } from '../compute/installed.js';
@@ -6,7 +7,6 @@ import { WasmDevice } from './device.js';
 import { guardHeap } from './heap.js';
 import type { BackendInternals } from './internals.js';
 import { register } from './register.js';
-import { duringStart, keepListeners } from './start.js';
 
 const NAME = 'wasm';
 

@@ -1,9 +1,9 @@
+import { ROOM } from '#wasm-workers';
 import type { TensorInfo } from '../../../core/tf.js';
 import type { ConvInfo } from '../compute/kernels.js';
 import type { WasmDevice } from './device.js';
 import { type Added, PANEL, type Packing, pack, ROWS } from './matrix.js';
 import { upsample } from './pixels.js';
-import { ROOM } from './workers.js';
 
 /** Whether our convolutions can do it: addresses of the pixels under all places of a filter have to fit into a thread's room. */
 export const convolves = (c: ConvInfo): boolean =>

@@ -1,3 +1,4 @@
+import { ROOM, Workers } from '#wasm-workers';
 import { fail } from '../../../core/index.js';
 import type { TensorInfo } from '../../../core/tf.js';
 import * as tf from '../../../core/tf.js';
@@ -8,7 +9,6 @@ import type { BackendInternals } from './internals.js';
 import { Kept } from './kept.js';
 import { compiledModule, type ModuleKernels, type SharedKernel } from './module.js';
 import { Scratch } from './scratch.js';
-import { ROOM, Workers } from './workers.js';
 
 /** Multiplications, some 10 us of work, that are worth sharing among threads. */
 const ENOUGH = 1 << 17;

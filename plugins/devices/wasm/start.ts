@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import { Effects, override, type Undo } from '../compute/undo.js';
 
-// What a start in Node needs; bundlers for browsers take start.browser.ts in its place (package.json's field browser).
+// What a start in Node needs; browsers have start.browser.ts in its place (package.json's imports).
 
 const require = createRequire(import.meta.url);
 
