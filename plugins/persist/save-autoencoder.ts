@@ -31,9 +31,9 @@ export const saveAutoencoder = (into: string | Files, { half = false }: SaveAuto
         const model = host.model();
         if (!isAutoencoder(model)) return fail('MODEL_UNFIT', 'save-autoencoder', 'the model is no autoencoder', 'Use autoencoderModel().');
         const weights = host.weights('export');
-        host.wrote(`${files.where}/vae`);
         await refuseRuined('save-autoencoder', trainedOf(model, weights));
         await model.save(files, weights, { scaling: 1 / (await deviationOf(model, weights)), half });
+        host.wrote(`${files.where}/vae`);
       });
       /** The standard deviation of the latents' means, over all pictures and channels. */
       async function deviationOf(model: Autoencoder, weights: Tensors): Promise<number> {

@@ -49,9 +49,11 @@ export function addPresetCommands(
 async function composed(preset: Preset, command: Command): Promise<{ composition: Composition } & Omit<GivenToPreset, 'command'>> {
   const { profile } = command.opts();
   // It is true, too, where nothing stands behind it.
-  const flags = { ...givenOptions(command, ownFlags), ...(profile === undefined ? {} : { profile }) };
+  const flags: Record<string, unknown> = { ...givenOptions(command, ownFlags), ...(profile === undefined ? {} : { profile }) };
   const own = ownFlags.safeParse(flags).data ?? {};
-  const { options, plugins } = own.config !== undefined ? await readConfig(own.config) : { options: {}, plugins: [] };
+  // Read though another of these flags is wrong: all that is wrong is said at once.
+  const { data: config } = ownFlags.shape.config.safeParse(flags.config);
+  const { options, plugins } = config !== undefined ? await readConfig(config) : { options: {}, plugins: [] };
   const { names, problems, notes } = foreignFlags(command, preset, options);
   const ofPreset = Object.entries(options).filter(([name]) => !names.has(name));
   const given = { ...Object.fromEntries(ofPreset), ...givenOptions(command, preset.options) };

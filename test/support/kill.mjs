@@ -84,7 +84,7 @@ export async function killing({ times, how = 'kill', processes = 1, launcher, se
       // One moment in each of as many equal parts of the run. By its checkpoints, where it writes them, since a machine is now fast and now slow.
       const part = (k + random.uniform()) / times;
       if (how === 'kill') {
-        while (child.exitCode === null && lastCheckpoint(out) < Math.floor(part * STEPS)) await pause(1);
+        while (child.exitCode === null && child.signalCode === null && lastCheckpoint(out) < Math.floor(part * STEPS)) await pause(1);
         await pause((lasted / STEPS) * random.uniform());
       } else {
         await pause(lasted * part);

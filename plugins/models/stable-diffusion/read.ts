@@ -23,9 +23,11 @@ export interface ReadOptions extends OpenComponentOptions {
 /** Reads the components of a folder in diffusers' layout; every fault is an error that names file and option. */
 export async function readComponents(files: Files, options: ReadOptions = {}): Promise<Components> {
   const configurations = await readConfigurations(files);
-  const { prediction_type: told } = configurations.noise;
+  const { prediction_type: told, clip_sample: clips } = configurations.noise;
   const { predictionType: predicts, note } = options;
   if (predicts && told && told !== predicts) note?.(`${files.where} says that it predicts ${told}: ${predicts} is used, as is asked for`);
+  if (clips && !configurations.family.sizes)
+    note?.(`${files.where} says that latents are clipped (clip_sample): they are not, as diffusers' pipeline of this family has it`);
   const weights = (component: string) => openComponent(files, component, weightsStem(component), options);
   return assemble(files.where, predicts ? withPrediction(configurations, predicts) : configurations, weights, options);
 }

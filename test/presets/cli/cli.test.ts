@@ -115,6 +115,7 @@ describe('help and faults', () => {
       ['train', 'emoji', '--config', 'wrong.json'],
       /OPTION_UNKNOWN.*there is no option learningRat .*Did you mean learningRate|Did you mean --learning_rate/,
     ],
+    [['find-batch-size', 'emoji', '--config', 'wrong.json', '--most', 'x'], /--most is "x"[\s\S]*there is no option learningRat /],
     [['train', 'lora-text-to-image', '--config', 'absent.yaml'], /CONFIG_INVALID.*absent.yaml: there is no such file/],
     [['sample', '--prompt', 'x', '--device', 'abacus'], /--device is "abacus": expected one of auto, .*webgpu.*wasm/],
     [['sample', '--prompt', 'x', '--device', 'wasm', '--lora', 'absent'], /FILE_MISSING.*absent/],

@@ -127,7 +127,9 @@ describe.each(['sd15', 'sd21', 'sdxl'])('%s, as diffusers writes it', (name) => 
       expect(await drawn(PROMPTS, start, clipped, { ...options, sampler: SAMPLERS.ddim() }, clipping)).toBeLessThan(2 / 255);
       const clips = { _class_name: 'DDIMScheduler', clip_sample: true };
       const from = changed(folder(root + name), { 'scheduler/scheduler_config.json': clips });
-      const read = await buildTextToImage({ from, train: 'nothing' }, seededRandom(0));
+      const notes: string[] = [];
+      const read = await buildTextToImage({ from, train: 'nothing', note: (what) => notes.push(what) }, seededRandom(0));
+      expect(notes).toEqual([expect.stringMatching(/says that latents are clipped \(clip_sample\): they are not/)]);
       expect(await drawn(PROMPTS, start, of('walk.ddim'), { ...options, sampler: SAMPLERS.ddim() }, read)).toBeLessThan(2 / 255);
       for (const sampler of ['euler', 'dpm-solver++'] as const)
         expect(await drawn(PROMPTS, start, of(`walk.${sampler}`), { ...options, sampler: SAMPLERS[sampler]() }, clipping)).toBeLessThan(
