@@ -61,8 +61,8 @@ export const emojiFigures = ({
         }
         const side = Math.sqrt(drawn.samples[0].length / 3);
         const path = join(outputDir, `${name}.png`);
-        host.wrote(path);
         await writeGrid(path, drawn.samples, { height: side, width: side }, 12, side < 64 ? 2 : 1);
+        host.wrote(path);
         return drawn;
       };
       host.hooks.onStart.tapPromise(async () => {
@@ -74,8 +74,8 @@ export const emojiFigures = ({
         const last = await look('grid-after');
         if (!last) return;
         const path = join(outputDir, 'figures.json');
-        host.wrote(path);
         await writeAtomically(path, `${JSON.stringify({ captions, ...(first ? { before: first } : {}), after: last.figures }, null, 2)}\n`);
+        host.wrote(path);
         onFigures?.(first, last.figures);
       });
     },

@@ -58,17 +58,21 @@ export async function formerRecords(path: string, { step, runId }: { step: numbe
 /** What a run's folder says of it: what it was asked to do, how long it is to be, and whether it goes on. */
 async function told(path: string): Promise<Omit<RunView, 'name' | 'records' | 'folder'>> {
   // Before the file: a run writes how it ended, and then lets go of its folder.
-  const goesOn = (await holderOf(join(path, LOCK))) !== null;
+  const lock = join(path, LOCK);
+  const goesOn = (await holderOf(lock)) !== null;
   const facts = await runFactsOf(path);
   if (!facts) return {};
   const { options, prompts, steps, stepsPerEpoch, outcome, error } = facts;
   const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) > 0;
+  // Whoever wrote no length, as runs once did, writes no ending either: only what it left behind tells that it has died.
+  const died = async () => isCount(steps) || (await lstat(lock).catch(() => null)) !== null;
+  const state = OUTCOMES.find((one) => one === outcome) ?? (goesOn ? 'running' : (await died()) ? 'died' : undefined);
   return {
     ...(typeof options === 'object' && options !== null ? { options } : {}),
     ...(Array.isArray(prompts) ? { prompts } : {}),
     ...(isCount(steps) ? { steps } : {}),
     ...(isCount(stepsPerEpoch) ? { stepsPerEpoch } : {}),
-    state: OUTCOMES.find((one) => one === outcome) ?? (goesOn ? 'running' : 'died'),
+    ...(state ? { state } : {}),
     ...(typeof error === 'string' ? { error } : {}),
   };
 }

@@ -240,6 +240,9 @@ describe('the page’s server', () => {
     // A log of some other plugin's, or what is none of ours.
     await put('g', null);
     await put('h', { steps: 'many', outcome: 7, error: {} }, process.pid);
+    // Runs that wrote neither length nor ending.
+    await put('i', { steps: undefined });
+    await put('j', { steps: undefined }, dead);
     const views = await runsBelow(runs)();
     expect(views.map(({ state, error, steps }) => [state, error, steps])).toEqual([
       ['running', undefined, 9],
@@ -250,6 +253,8 @@ describe('the page’s server', () => {
       ['died', undefined, 9],
       [undefined, undefined, undefined],
       ['running', undefined, undefined],
+      [undefined, undefined, undefined],
+      ['died', undefined, undefined],
     ]);
     expect(views[0].stepsPerEpoch).toBe(3);
     await rm(runs, { recursive: true });
