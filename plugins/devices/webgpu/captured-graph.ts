@@ -2,7 +2,7 @@ import type { CapturedGraph, Tensors } from '../../../core/index.js';
 import type { Tensor } from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { bindableOf } from './dispatch.js';
-import type { TensorEntry } from './internals.js';
+import type { Slab, TensorEntry } from './internals.js';
 import { bindingOf, copy } from './slabs.js';
 import { tensorUsage } from './storage.js';
 
@@ -28,6 +28,8 @@ export interface Door {
 /** A gradient, and how many dispatches there are before it is copied. */
 export interface Way extends Door {
   readonly after: number;
+  /** Where it lies in the gradients' slab, if it does: its buffer is that one then. */
+  readonly offset: number | null;
 }
 
 /** Dispatches of a forward pass and of its way back, in one list; how many are the former's. */
@@ -38,6 +40,8 @@ export interface GraphPlan {
   readonly result: Door;
   readonly dy: Door;
   readonly gradients: readonly Way[];
+  /** Where many small gradients lie, which are copied at once, and in bytes how long it is. */
+  readonly slab: { readonly buffer: GPUBuffer; readonly length: number } | null;
   /** Memory that it shares with other graphs, constants from the pool, and buffers that are its own. */
   readonly shared: readonly GPUBuffer[];
   readonly constants: readonly GPUBuffer[];
@@ -95,6 +99,9 @@ interface WeightInUse {
 export class ReplayedGraph implements CapturedGraph {
   private readonly bindGroups: GPUBindGroup[] = [];
   private readonly weights = new Map<string, WeightInUse>();
+  /** The gradients that are copied one by one, as they come. */
+  private readonly order: readonly number[];
+  private readonly inSlab: readonly number[];
 
   constructor(
     private readonly device: WebGPUDevice,
@@ -102,6 +109,10 @@ export class ReplayedGraph implements CapturedGraph {
     private readonly plan: GraphPlan,
   ) {
     memory.take(plan.shared);
+    const { gradients } = plan;
+    const all = [...gradients.keys()];
+    this.order = all.filter((k) => gradients[k].offset === null).sort((a, b) => gradients[a].after - gradients[b].after);
+    this.inSlab = all.filter((k) => gradients[k].offset !== null);
     for (const [k, { bindings }] of plan.dispatches.entries()) {
       const paths = bindings.flatMap((bound) => ('weight' in bound ? [bound.weight] : []));
       for (const path of new Set(paths)) {
@@ -127,13 +138,14 @@ export class ReplayedGraph implements CapturedGraph {
     this.bringIn(dy, plan.dy);
     const gradients: Tensor[] = [];
     let at = plan.forward;
-    for (const k of [...plan.gradients.keys()].sort((a, b) => plan.gradients[a].after - plan.gradients[b].after)) {
+    for (const k of this.order) {
       const gradient = plan.gradients[k];
       this.play(at, gradient.after);
       at = Math.max(at, gradient.after);
       gradients[k] = this.bringOut(gradient);
     }
     this.play(at, plan.dispatches.length);
+    this.bringOutSlab(gradients);
     return gradients;
   }
 
@@ -161,6 +173,22 @@ export class ReplayedGraph implements CapturedGraph {
     const tensor = device.trackedTensor(shape, half);
     device.encoder().copyBufferToBuffer(buffer, 0, device.makeWritable(tensor).resource as GPUBuffer, 0, size);
     return tensor;
+  }
+
+  /** Gives out the gradients of the slab: a copy of it, in which they lie. */
+  private bringOutSlab(gradients: Tensor[]): void {
+    const { device, plan, inSlab } = this;
+    if (!plan.slab) return;
+    const { buffer: from, length } = plan.slab;
+    const buffer = device.buffers.acquireBuffer(length, tensorUsage());
+    device.encoder().copyBufferToBuffer(from, 0, buffer, 0, length);
+    const slab: Slab = { buffer, pooled: true, live: inSlab.length };
+    for (const k of inSlab) {
+      const { shape, offset, size } = plan.gradients[k];
+      const tensor = device.trackedTensor(shape);
+      Object.assign(device.entryOf(tensor), { resource: buffer, place: { slab, buffer, offset, size } });
+      gradients[k] = tensor;
+    }
   }
 
   /** Has a tensor on the device, until what is recorded has been sent. */

@@ -3,12 +3,13 @@ import type { Tensor } from '../../../core/tf.js';
 import * as tf from '../../../core/tf.js';
 import { tracked } from '../compute/tracked.js';
 import { Effects, override } from '../compute/undo.js';
-import { CaptureInProgress, isVirtual, type VirtualBuffer } from './capture.js';
+import { CaptureInProgress, isVirtual, VirtualBuffer } from './capture.js';
 import { type Bound, type Door, GraphMemory, ReplayedGraph } from './captured-graph.js';
 import { compileAll, isCompiled } from './compiled-ahead.js';
 import type { WebGPUDevice } from './device.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
 import { planMemory } from './memory-plan.js';
+import { laidOut } from './slabs.js';
 
 /** Gradients up to so many bytes are given out together at the end; a larger one as soon as it is there, so that its memory is free. */
 const SMALL = 2 ** 18;
@@ -122,7 +123,13 @@ export class Capturer implements GraphCapturer {
   ): ReplayedGraph {
     const { device, memory } = this;
     const asked = capture.dispatches.map(({ bindings, ...rest }) => ({ ...rest, bindings: bindings.map(boundTo) }));
-    const used = capture.virtual.filter(({ last }) => last >= 0);
+    const slab = slabOf(
+      gradients,
+      asked.map(({ bindings }) => bindings),
+      new Set([...given, result, dy].map(({ buffer }) => buffer)),
+    );
+    const used = capture.virtual.filter((buffer) => buffer.last >= 0 && !slab?.offsets.has(buffer));
+    if (slab) used.push(slab.memory);
     const { buffers: there } = memory;
     const { at, sizes } = planMemory(
       used,
@@ -133,19 +140,28 @@ export class Capturer implements GraphCapturer {
     compileAll(device, [...capture.shaders.values()]);
     const all = sizes.map((size, i) => there[i] ?? memory.make(size));
     const places = new Map(used.map((virtual, i) => [virtual, all[at[i]]]));
-    const bufferOf = (buffer: GPUBuffer | VirtualBuffer): GPUBuffer => (isVirtual(buffer) ? (places.get(buffer) as GPUBuffer) : buffer);
+    const offsetOf = (buffer: GPUBuffer | VirtualBuffer) => (isVirtual(buffer) ? slab?.offsets.get(buffer) : undefined);
+    const bufferOf = (buffer: GPUBuffer | VirtualBuffer): GPUBuffer =>
+      isVirtual(buffer) ? (places.get(slab?.offsets.has(buffer) ? slab.memory : buffer) as GPUBuffer) : buffer;
     const door = (passing: Passing): Door => ({ ...passing, buffer: bufferOf(passing.buffer) });
     return new ReplayedGraph(device, memory, {
       dispatches: asked.map(({ pipeline, groups, bindings }) => ({
         pipeline: isCompiled(pipeline) ? pipeline : (device.pipelines.get(pipeline.key) as GPUComputePipeline),
         groups,
-        bindings: bindings.map((bound) => (isVirtual(bound) ? { buffer: bufferOf(bound), offset: 0, size: bound.size } : bound)),
+        bindings: bindings.map((bound) =>
+          isVirtual(bound) ? { buffer: bufferOf(bound), offset: offsetOf(bound) ?? 0, size: bound.size } : bound,
+        ),
       })),
       forward,
       inputs: given.map(door),
       result: door(result),
       dy: door(dy),
-      gradients: gradients.map((gradient) => ({ ...door(gradient), after: capture.dispatchesUpTo(gradient.buffer) })),
+      gradients: gradients.map((gradient) => ({
+        ...door(gradient),
+        after: capture.dispatchesUpTo(gradient.buffer),
+        offset: offsetOf(gradient.buffer) ?? null,
+      })),
+      slab: slab && { buffer: bufferOf(slab.memory), length: slab.memory.size },
       shared: [...new Set(places.values())],
       constants: [...capture.constants.values()],
       own: [...capture.filled],
@@ -194,6 +210,33 @@ export class Capturer implements GraphCapturer {
     if (!isVirtual(buffer) && !capture.filled.has(buffer)) capture.refuse('gives what it did not compute');
     return { buffer, size: buffer.size, shape, dtype, half };
   }
+}
+
+/**
+ * A slab for small gradients, and where each lies in it: they are then copied at once, added up and applied by few dispatches. None that a shader has beside
+ * another, since it may not read from a buffer that it writes to; and none that is `passed` otherwise.
+ */
+function slabOf(
+  gradients: readonly Passing[],
+  bindings: readonly (readonly (Bound | VirtualBuffer)[])[],
+  passed: ReadonlySet<GPUBuffer | VirtualBuffer>,
+): { readonly memory: VirtualBuffer; readonly offsets: ReadonlyMap<VirtualBuffer, number> } | null {
+  const small = new Set<VirtualBuffer>();
+  for (const { buffer, size, half } of gradients) if (isVirtual(buffer) && size <= SMALL && !half && !passed.has(buffer)) small.add(buffer);
+  for (const bound of bindings) {
+    const together = new Set(bound.filter((one): one is VirtualBuffer => small.has(one as VirtualBuffer)));
+    if (together.size > 1) for (const one of together) small.delete(one);
+  }
+  // Two gradients that are one tensor are copied for each.
+  for (const one of small) if (gradients.filter(({ buffer }) => buffer === one).length > 1) small.delete(one);
+  if (small.size < 2) return null;
+  const all = [...small];
+  const { offsets, length } = laidOut(all.map(({ size }) => size));
+  const members = all.slice(0, offsets.length);
+  const memory = new VirtualBuffer(length);
+  memory.first = Math.min(...members.map(({ first }) => first));
+  memory.last = Math.max(...members.map(({ last }) => last));
+  return { memory, offsets: new Map(members.map((one, i) => [one, offsets[i]])) };
 }
 
 /** A tensor's bytes. */

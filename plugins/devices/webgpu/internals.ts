@@ -1,8 +1,9 @@
 import type { DataType, TensorInfo } from '../../../core/tf.js';
 
-/** One buffer in which many small tensors lie; it goes back when the last of them does. */
+/** One buffer in which many small tensors lie; it goes back when the last of them does: to the driver, or to the pool, for the next step. */
 export interface Slab {
   readonly buffer: GPUBuffer;
+  readonly pooled: boolean;
   live: number;
 }
 

@@ -106,7 +106,7 @@ class TensorsApart implements TensorMap {
 
   private slabApart(slab: Slab): Slab {
     let apart = this.slabs.get(slab);
-    if (!apart) this.slabs.set(slab, (apart = { buffer: this.standIn(slab.buffer), live: slab.live }));
+    if (!apart) this.slabs.set(slab, (apart = { ...slab, buffer: this.standIn(slab.buffer) }));
     return apart;
   }
 

@@ -25,6 +25,18 @@ const ALIGNMENT = 256;
 /** A slab is no longer: what every device can bind, and little enough to come back soon. */
 const SLAB_BYTES = 2 ** 26;
 
+/** Where memories of so many bytes begin in a slab, of as many as it has room for (one at least), and how long it is. */
+export function laidOut(sizes: readonly number[]): { readonly offsets: readonly number[]; readonly length: number } {
+  const offsets: number[] = [];
+  let length = 0;
+  for (const size of sizes) {
+    if (length > 0 && length + size > SLAB_BYTES) break;
+    offsets.push(length);
+    length += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+  }
+  return { offsets, length };
+}
+
 /**
  * Moves float tensors into new slabs, so that one shader reaches many of them through one binding. No shader may then read one
  * of a slab and write another through separate bindings.
@@ -37,14 +49,8 @@ export function pack(device: WebGPUDevice, dataIds: readonly object[]): void {
     return { entry, size: 4 * tf.util.sizeFromShape(entry.shape) };
   });
   for (let first = 0; first < moved.length; ) {
-    const offsets: number[] = [];
-    let length = 0;
-    for (const { size } of moved.slice(first)) {
-      if (length > 0 && length + size > SLAB_BYTES) break;
-      offsets.push(length);
-      length += Math.ceil(size / ALIGNMENT) * ALIGNMENT;
-    }
-    const slab: Slab = { buffer: device.buffers.acquireBuffer(length, tensorUsage()), live: offsets.length };
+    const { offsets, length } = laidOut(moved.slice(first).map(({ size }) => size));
+    const slab: Slab = { buffer: device.buffers.acquireBuffer(length, tensorUsage()), pooled: false, live: offsets.length };
     slab.buffer.label = `slab of ${offsets.length} tensors, ${length} bytes`;
     for (const [k, offset] of offsets.entries()) {
       const { entry, size } = moved[first + k];
@@ -57,9 +63,14 @@ export function pack(device: WebGPUDevice, dataIds: readonly object[]): void {
   }
 }
 
-/** Gives a tensor's memory back to the driver once what is recorded has been sent: the pool would keep it for its length alone. */
+/**
+ * Gives a tensor's memory back once what is recorded has been sent: to the driver, since the pool would keep it for its length alone, but for a slab that
+ * the next step asks for again.
+ */
 export function releaseMemory({ backend }: WebGPUDevice, entry: TensorEntry): void {
-  if (!entry.place) backend.stagingPendingDisposal.push(entry.resource as GPUBuffer);
-  else if (--entry.place.slab.live === 0) backend.stagingPendingDisposal.push(entry.place.buffer);
+  const { place } = entry;
+  if (!place) backend.stagingPendingDisposal.push(entry.resource as GPUBuffer);
+  else if (--place.slab.live === 0)
+    (place.slab.pooled ? backend.uniformPendingDisposal : backend.stagingPendingDisposal).push(place.buffer);
   entry.place = undefined;
 }

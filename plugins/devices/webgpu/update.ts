@@ -16,8 +16,8 @@ export function updater(device: WebGPUDevice): DeviceOperations['update'] {
     const atOnce = Math.floor((most - 1) / program.arrays.length);
     tf.tidy(() => {
       const buffer = gathered(device, [...program.factors.map((name) => factors[name]), finite]);
-      const small = list.filter((group) => isPackable(program, group));
-      const rest = small.length > atOnce ? list.filter((group) => !isPackable(program, group)) : list;
+      const small = list.filter((group) => isPackable(device, program, group));
+      const rest = small.length > atOnce ? list.filter((group) => !small.includes(group)) : list;
       if (small.length > atOnce) inSlabs.run(program, small, buffer);
       for (let at = 0; at < rest.length; at += atOnce) updateTogether(device, program, rest.slice(at, at + atOnce), buffer);
     });
