@@ -1,6 +1,6 @@
 // What a step of the base's training costs the host on WebGPU: calls into the driver and the time in them, next to the time of
-// a step. Run alone; with --cpu-prof for more. `small` trains a classifier of digits in its place, for devices that are none.
-//   npm run build && node test/bench/webgpu-host.mjs [steps] [batch] [small]
+// a step. Run alone; with --cpu-prof for more. `fp16` trains at half precision; `small` trains a classifier of digits in its place, for devices that are none.
+//   npm run build && node test/bench/webgpu-host.mjs [steps] [batch] [small | fp16]
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -82,6 +82,7 @@ const base = async () =>
     await emojiBase({
       pretrainedVaeModelNameOrPath: emojiBaseFolder(),
       device: 'webgpu',
+      mixedPrecision: process.argv[4] === 'fp16' ? 'fp16' : 'no',
       trainBatchSize,
       loggingSteps: 20,
       outputDir,

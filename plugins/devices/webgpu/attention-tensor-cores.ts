@@ -13,6 +13,8 @@ export interface MatrixPlan {
   readonly each: number;
   /** Columns of a tile of scores. */
   readonly columns: number;
+  /** Whether weights take the place of the scores that they were. A thread has a whole row then. */
+  readonly over?: boolean;
 }
 
 export type MatrixShader = 'forward' | 'dq' | 'dk dv';
@@ -29,7 +31,9 @@ const TILES: Readonly<Record<MatrixShader, number>> = { forward: 1, dq: 1, 'dk d
 
 /** What a plan takes of a workgroup's memory, in bytes. */
 export const matrixMemoryOf = (shader: MatrixShader, d: number, plan: MatrixPlan): number =>
-  2 * TILES[shader] * plan.columns * (padded(d, plan) + PAD) + 6 * matrixRowsOf(plan) * (plan.columns + PAD) + 8 * plan.columns + 16;
+  2 * TILES[shader] * plan.columns * (padded(d, plan) + PAD) +
+  matrixRowsOf(plan) * (plan.over ? 4 * (plan.columns + 4) : 6 * (plan.columns + PAD)) +
+  (shader === 'dk dv' ? 8 * plan.columns : 16);
 
 const WIDE: MatrixPlan = { down: 4, across: 2, each: 1, columns: 32 };
 const NARROWER: MatrixPlan = { down: 2, across: 2, each: 1, columns: 32 };
@@ -109,7 +113,7 @@ class Writer {
     this.scoreFragments = columns / 16 / across;
     this.fragments = this.width / 16 / across;
     this.tileStride = (this.width + PAD) / 4;
-    this.stride = (columns + PAD) / 4;
+    this.stride = (columns + (plan.over ? 4 : PAD)) / 4;
     this.quads = columns / 4 / this.share;
     if (!Number.isInteger(this.share) || !Number.isInteger(this.scoreFragments) || this.quads % 2 || each < 1)
       throw new Error(`no such plan: ${JSON.stringify(plan)}`);
@@ -140,7 +144,7 @@ ${bindings.map((binding, i) => `@group(0) @binding(${i}) var${binding};`).join('
 ${sizesBinding(bindings.length)}
 var<workgroup> tile: array<vec4h, ${TILES[this.shader] * this.second}>;
 var<workgroup> scores: array<vec4f, ${this.rows * this.stride}>;
-var<workgroup> weights: array<vec4h, ${this.rows * this.stride}>;
+${this.plan.over ? '' : `var<workgroup> weights: array<vec4h, ${this.rows * this.stride}>;`}
 fn packed(a: vec4f, b: vec4f) -> vec4u {
   return vec4u(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
 }
@@ -162,8 +166,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   let down = (local / 32u) / ${plan.across}u * ${plan.each}u;
   let across = (local / 32u) % ${plan.across}u;
   let row = local / ${share}u;
-  let part = local % ${share}u;`;
+  let part = local % ${share}u;
+  let turn = ((row >> 2u) ^ (row >> 3u)) & 1u;`;
   }
+
+  /**
+   * Which of its row's vectors is a thread's j-th: those of a row are dealt out in turns. Where a thread has a whole row, its neighbours of eight and of sixteen
+   * rows would meet in the same banks; so half of them take each two vectors the other way round.
+   */
+  vector = (j: number): string => (this.plan.over ? `${j}u` : this.share === 1 ? `(${j}u ^ turn)` : `(part + ${this.share * j}u)`);
 
   private at = (length: Length, row: string): string => `((n * ${length} + ${row}) * heads + head) * ${this.d / 8}u`;
 
@@ -182,14 +193,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     let r = e / ${2 * here}u; let c = e % ${2 * here}u;
     var v = vec4u();
     if (first + r < ${length} && ${2 * batch * room}u + c < ${this.d / 8}u) { v = ${array}[${this.at(length, '(first + r)')} + ${2 * batch * room}u + c]; }
-    weights[r * ${stride}u + 2u * c] = bitcast<vec4h>(v.xy); weights[r * ${stride}u + 2u * c + 1u] = bitcast<vec4h>(v.zw);
+    ${plan.over ? `scores[r * ${stride}u + c] = bitcast<vec4f>(v);` : `weights[r * ${stride}u + 2u * c] = bitcast<vec4h>(v.xy); weights[r * ${stride}u + 2u * c + 1u] = bitcast<vec4h>(v.zw);`}
   }
   workgroupBarrier();
   ${list(plan.each, (i) =>
     list(
       here,
       (k) =>
-        `let ${name}${i}_${batch * room + k} = ${load('left', 'row_major', 'weights', `(down + ${i}u) * ${16 * stride}u + ${4 * k}u`, stride)};`,
+        `let ${name}${i}_${batch * room + k} = ${load('left', 'row_major', plan.over ? 'scores' : 'weights', `(down + ${i}u) * ${16 * stride}u + ${(plan.over ? 2 : 4) * k}u`, stride)};`,
     ),
   )}`;
     });
@@ -247,7 +258,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       plan.columns / 16,
       (
         k,
-      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', 'weights', `${4 * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
+      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', plan.over ? 'scores' : 'weights', `${(plan.over ? 2 : 4) * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
     ${list(
       fragments,
       (
@@ -280,7 +291,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
 
   private held(use: (name: string, at: string) => string, batch: number): string {
-    return list(this.quads, (j) => use(`held${batch}_${j}`, `scores[row * ${this.stride}u + part + ${this.share * j}u]`));
+    return list(this.quads, (j) => use(`held${batch}_${j}`, `scores[row * ${this.stride}u + ${this.vector(j)}]`));
   }
 
   /** A thread's part of a row of a result that was taken out of fragments: their numbers cannot be multiplied where they are. */
@@ -314,15 +325,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   }
 
   /** Names a thread's vectors of scores. */
-  mine = (name: string): string => list(this.quads, (j) => `var ${name}${j} = scores[row * ${this.stride}u + part + ${this.share * j}u];`);
+  mine = (name: string): string => list(this.quads, (j) => `var ${name}${j} = scores[row * ${this.stride}u + ${this.vector(j)}];`);
 
   /** In the last tile: `name` is `value` past the end. */
   masked = (name: string, value: string): string => `if (start + ${this.plan.columns}u > lk) {
-      ${list(this.quads, (j) => `${name}${j} = select(vec4f(${value}), ${name}${j}, vec4u(start + 4u * part + ${4 * this.share * j}u) + vec4u(0u, 1u, 2u, 3u) < vec4u(lk));`)}
+      ${list(this.quads, (j) => `${name}${j} = select(vec4f(${value}), ${name}${j}, vec4u(start + 4u * ${this.vector(j)}) + vec4u(0u, 1u, 2u, 3u) < vec4u(lk));`)}
     }`;
 
   setWeights = (value: (j: number) => string): string =>
-    list(this.quads, (j) => `weights[row * ${this.stride}u + part + ${this.share * j}u] = vec4h(${value(j)});`);
+    this.plan.over
+      ? list(
+          this.quads / 2,
+          (j) =>
+            `scores[row * ${this.stride}u + ${j}u] = bitcast<vec4f>(vec4u(bitcast<vec2u>(vec4h(${value(2 * j)})), bitcast<vec2u>(vec4h(${value(2 * j + 1)}))));`,
+        )
+      : list(this.quads, (j) => `weights[row * ${this.stride}u + ${this.vector(j)}] = vec4h(${value(j)});`);
 
   /** Combines `name` over the threads of a row. */
   together(name: string, combine: (a: string, b: string) => string): string {
@@ -380,7 +397,7 @@ ${w.head()}
       changed.x = 1u;
     }
     ${list(w.quads, (j) => `x${j} = exp2(x${j} * ${w.scale} - reference);`)}
-    ${w.setWeights((j) => `x${j}`)}
+    ${plan.over ? '' : w.setWeights((j) => `x${j}`)}
     let sum = ${tree(names, added)};
     total += (sum.x + sum.y) + (sum.z + sum.w);
     ${w.place('v', 0)}
@@ -389,6 +406,7 @@ ${w.head()}
       if (local == 0u) { changed.x = 0u; }
       workgroupBarrier();
     }
+    ${plan.over ? `${w.setWeights((j) => `x${j}`)} workgroupBarrier();` : ''}
     ${w.weigh('o', 0)}
   }
   ${w.together('total', added)}
@@ -481,7 +499,7 @@ ${w.head()}
     ${w.scores('v', w.second)}
     workgroupBarrier();
     ${w.mine('g')}
-    ${list(w.quads, (j) => `{ let at = part + ${w.share * j}u; x${j} = exp2(x${j} * ${w.scale} - logs[at]); g${j} = x${j} * ${2 ** -LIFT_BACKWARD}f * (g${j} - means[at]); }`)}
+    ${list(w.quads, (j) => `{ let at = ${w.vector(j)}; x${j} = exp2(x${j} * ${w.scale} - logs[at]); g${j} = x${j} * ${2 ** -LIFT_BACKWARD}f * (g${j} - means[at]); }`)}
     ${w.setWeights((j) => `x${j}`)}
     workgroupBarrier();
     ${w.weigh('b', w.second)}

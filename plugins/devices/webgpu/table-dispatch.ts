@@ -4,6 +4,9 @@ import type { WebGPUDevice } from './device.js';
 import { dispatch, grid } from './dispatch.js';
 import type { Place } from './internals.js';
 
+/** Tables there have been, of all lists: each has a name of its own. */
+let tables = 0;
+
 /** Layouts that are kept before all are forgotten: lists that no longer come would pile up. */
 const KEPT = 64;
 
@@ -58,7 +61,6 @@ interface Layout {
  */
 export class TableDispatches {
   private readonly layouts = new Map<number, Layout>();
-  private tables = 0;
 
   constructor(private readonly device: WebGPUDevice) {}
 
@@ -120,7 +122,7 @@ export class TableDispatches {
         at,
         apart,
         slabs: buffers.map((_, slot) => names[slots.indexOf(slot)]),
-        table: { key: `table ${++this.tables}`, rows: Uint32Array.from(rows) },
+        table: { key: `table ${++tables}`, rows: Uint32Array.from(rows) },
         name: `${work.what} ${program.name} in slabs ${count} ${wide} ${slots} ${names} ${apart}`,
         code: () => shader(program, work, { slabs: names, slots, apart, count, wide }),
         groups: grid(groups),

@@ -22,7 +22,10 @@ import { operation } from '../../../plugins/devices/compute/contract.js';
 import { device } from '../../../plugins/devices/device.js';
 import { graphCapture } from '../../../plugins/devices/graph-capture.js';
 import { planMemory } from '../../../plugins/devices/webgpu/memory-plan.js';
+import { clipping } from '../../../plugins/gradients/clipping.js';
 import { gradientCheckpointing } from '../../../plugins/gradients/gradient-checkpointing.js';
+import { lossScaling } from '../../../plugins/gradients/loss-scaling.js';
+import { nonFiniteGuard } from '../../../plugins/gradients/non-finite-guard.js';
 import { Builder } from '../../../plugins/models/layers/builder.js';
 import { adamw } from '../../../plugins/optimizers/adamw.js';
 import { constant } from '../../../plugins/schedules/constant.js';
@@ -106,11 +109,12 @@ async function trained(more: readonly Plugin[], wrap?: Wrap) {
   return { losses, weights, calls, said };
 }
 
-const adapted = (dropout = 0) => lora({ rank: 2, targets: ['up', 'conv'], below: 'net.', dropout });
+const adapted = (dropout = 0, rank = 2) => lora({ rank, targets: ['up', 'down', 'conv'], below: 'net.', dropout });
 
 describe.runIf(works)('a model on webgpu', () => {
   test.each([
     ['LoRA', () => [adapted()]],
+    ['LoRA, clipped and scaled', () => [adapted(0, 4), clipping(0.3), nonFiniteGuard(), lossScaling()]],
     ['all weights, checkpointed', () => [gradientCheckpointing()]],
   ] as [string, () => Plugin[]][])('learns the same to the last bit: %s', async (_, more) => {
     const eager = await trained(more());
