@@ -1,4 +1,5 @@
 import { NotReplayable, saidOf } from '../../../core/index.js';
+import type { CompiledAhead } from './compiled-ahead.js';
 import type { Capture, Uncompiled, WebGPUDevice } from './device.js';
 import type { TensorEntry } from './internals.js';
 import type { Span } from './memory-plan.js';
@@ -31,10 +32,10 @@ export class CaptureInProgress implements Capture {
   readonly constants = new Map<string, GPUBuffer>();
   /** Buffers of tensors that were made of the host's values. */
   readonly filled = new Set<GPUBuffer>();
-  /** Shaders to be compiled, by name. */
-  readonly shaders = new Map<string, Uncompiled>();
   private moment = 0;
   private why = '';
+
+  constructor(readonly shaders: CompiledAhead) {}
 
   /** Another moment has come. */
   next(): void {
@@ -46,12 +47,6 @@ export class CaptureInProgress implements Capture {
     if (!isVirtual(buffer)) return;
     buffer.first = Math.min(buffer.first, this.moment);
     buffer.last = this.moment;
-  }
-
-  uncompiled(key: string, code: () => string): Uncompiled {
-    let shader = this.shaders.get(key);
-    if (!shader) this.shaders.set(key, (shader = { key, code: code() }));
-    return shader;
   }
 
   add(pipeline: GPUComputePipeline | Uncompiled, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void {

@@ -5,7 +5,7 @@ import { tracked } from '../compute/tracked.js';
 import { Effects, override } from '../compute/undo.js';
 import { CaptureInProgress, isVirtual, VirtualBuffer } from './capture.js';
 import { type Bound, type Door, GraphMemory, ReplayedGraph } from './captured-graph.js';
-import { compileAll, isCompiled } from './compiled-ahead.js';
+import { CompiledAhead, isCompiled } from './compiled-ahead.js';
 import type { WebGPUDevice } from './device.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
 import { planMemory } from './memory-plan.js';
@@ -34,12 +34,13 @@ export class Capturer implements GraphCapturer {
   capture(inputs: readonly Tensor[], weights: Tensors, what: Capturable): ReplayedGraph {
     const { device } = this;
     const { backend } = device;
-    const capture = new CaptureInProgress();
+    const capture = new CaptureInProgress(new CompiledAhead(device));
     try {
       const passing = this.whileNoting(capture, weights, () => this.note(capture, inputs, what));
       capture.check();
       return this.planned(capture, passing, this.boundIn(capture, weights));
     } catch (error) {
+      capture.shaders.giveUp();
       backend.uniformPendingDisposal.push(...capture.constants.values());
       for (const buffer of capture.filled) buffer.destroy();
       throw error;
@@ -137,7 +138,7 @@ export class Capturer implements GraphCapturer {
     );
     // What steps took from the pool until now is the graph's to take.
     device.buffers.trim();
-    compileAll(device, [...capture.shaders.values()]);
+    capture.shaders.finish();
     const all = sizes.map((size, i) => there[i] ?? memory.make(size));
     const places = new Map(used.map((virtual, i) => [virtual, all[at[i]]]));
     const offsetOf = (buffer: GPUBuffer | VirtualBuffer) => (isVirtual(buffer) ? slab?.offsets.get(buffer) : undefined);

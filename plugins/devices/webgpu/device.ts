@@ -32,9 +32,9 @@ export interface Uncompiled {
 /** Where dispatches go while a graph is captured, and the constants that belong to it. */
 export interface Capture {
   readonly constants: Map<string, GPUBuffer>;
+  /** Pipelines, by name. Another stands for one that is not there yet. */
+  readonly shaders: { get(key: string, code: () => string): GPUComputePipeline | Uncompiled };
   virtualBuffer(size: number): GPUBuffer;
-  /** Stands for a pipeline that is compiled when all is known that the graph needs. */
-  uncompiled(key: string, code: () => string): Uncompiled;
   add(pipeline: GPUComputePipeline | Uncompiled, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
 }
 

@@ -46,7 +46,7 @@ export function dispatch(device: WebGPUDevice, { name, named, halves, code, tens
   for (const buffer of shared ?? []) bindings.push({ buffer });
   let pipeline = device.pipelines.get(key);
   if (device.capture) {
-    device.capture.add(pipeline ?? device.capture.uncompiled(key, code), bindings, groups);
+    device.capture.add(pipeline ?? device.capture.shaders.get(key, code), bindings, groups);
     return;
   }
   if (!pipeline) device.pipelines.set(key, (pipeline = compile(device, key, code())));

@@ -1,3 +1,5 @@
+import { override, type Undo } from '../compute/undo.js';
+
 /** What is used of koffi, which calls functions of the C library. */
 interface Koffi {
   load(path: null): { func(prototype: string): (...args: number[]) => number };
@@ -25,6 +27,20 @@ export function unseen<T>(work: () => T): readonly [result: T, said: string] {
     throw error;
   }
   return [result, kept.restore()];
+}
+
+/** Keeps the same from being seen until it is undone, for what several threads write: what JavaScript writes meanwhile is seen then. */
+export function hideErrors(): Undo {
+  const kept = redirect();
+  if (!kept) return () => undefined;
+  const { stderr } = process;
+  const held: [string][] = [];
+  const undo = override(stderr, { write: (...args: [string]) => held.push(args) > 0 });
+  return () => {
+    undo();
+    kept.restore();
+    for (const args of held) stderr.write(...args);
+  };
 }
 
 /** Puts a file in the error stream's place. `restore` takes it away, and gives what was written to it. */

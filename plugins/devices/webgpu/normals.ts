@@ -3,6 +3,7 @@ import type { Tensor } from '../../../core/tf.js';
 import * as tf from '../../../core/tf.js';
 import type { WebGPUDevice } from './device.js';
 import { dispatch, grid } from './dispatch.js';
+import { namedSizes, sizesBinding, sizesBuffer } from './sizes.js';
 
 /**
  * What RandomGenerator.normals computes, a thread for each block of four: the same words of Philox, and Box and Muller's transform in
@@ -20,13 +21,15 @@ export function normals(device: WebGPUDevice, generators: readonly RandomGenerat
   const blocks = Math.ceil(size / 4);
   const [across, down] = grid(Math.ceil(blocks / 64));
   dispatch(device, {
-    name: `normals ${size} ${across}`,
+    name: 'normals',
     named: true,
     integers: [table],
     tensors: [table, out],
+    shared: [sizesBuffer(device, [size, blocks, across * 64])],
     groups: [across, down, generators.length],
     code: () => `@group(0) @binding(0) var<storage, read> table: array<u32>;
 @group(0) @binding(1) var<storage, read_write> to: array<f32>;
+${sizesBinding(2)}
 fn high(a: u32, b: u32) -> u32 {
   let al = a & 0xffffu;
   let ah = a >> 16u;
@@ -61,8 +64,9 @@ fn pair(a: u32, b: u32) -> vec2f {
   return r * select(vec2f(cos, sin), vec2f(-sin, cos), odd);
 }
 @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) gid: vec3u) {
-  let block = gid.x + gid.y * ${across * 64}u;
-  if (block >= ${blocks}u) { return; }
+  ${namedSizes(['size', 'blocks', 'across'])}
+  let block = gid.x + gid.y * across;
+  if (block >= blocks) { return; }
   let row = 5u * gid.z;
   var c = vec4u(block, table[row], table[row + 1u], table[row + 2u]);
   var k = vec2u(table[row + 3u], table[row + 4u]);
@@ -71,7 +75,7 @@ fn pair(a: u32, b: u32) -> vec2f {
     k += vec2u(0x9e3779b9u, 0xbb67ae85u);
   }
   let n = vec4f(pair(c.x, c.y), pair(c.z, c.w));
-  for (var i = 0u; i < min(4u, ${size}u - 4u * block); i++) { to[gid.z * ${size}u + 4u * block + i] = n[i]; }
+  for (var i = 0u; i < min(4u, size - 4u * block); i++) { to[gid.z * size + 4u * block + i] = n[i]; }
 }`,
   });
   table.dispose();

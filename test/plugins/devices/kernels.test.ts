@@ -545,16 +545,21 @@ test.each(devices)('normal numbers drawn on %s are those drawn on the host', asy
   await use(device, 2);
   const ids = [0, 3, 70000];
   const generators = () => ids.map((id) => seededRandom(2 ** 40 + 5).item('noise', 2, id));
-  // Not a multiple of four, and enough for a few thousand radii near 0.
   const before = tf.memory().numTensors;
-  const drawn = normalsOf(generators(), [41, 1001]);
-  expect(drawn.shape).toEqual([3, 41, 1001]);
-  const rows = drawn.reshape([3, 41041]);
-  for (const [i, generator] of generators().entries()) {
-    const own = rows.slice([i, 0], [1, 41041]);
-    expect(relativeGap(await own.data(), generator.normals(new Float32Array(41041)))).toBeLessThan(1e-6);
-    own.dispose();
+  // Not a multiple of four, and enough for a few thousand radii near 0; then less than a block.
+  for (const [shape, size] of [
+    [[41, 1001], 41041],
+    [[3], 3],
+  ] as const) {
+    const drawn = normalsOf(generators(), shape);
+    expect(drawn.shape).toEqual([3, ...shape]);
+    const rows = drawn.reshape([3, size]);
+    for (const [i, generator] of generators().entries()) {
+      const own = rows.slice([i, 0], [1, size]);
+      expect(relativeGap(await own.data(), generator.normals(new Float32Array(size)))).toBeLessThan(1e-6);
+      own.dispose();
+    }
+    tf.dispose([drawn, rows]);
   }
-  tf.dispose([drawn, rows]);
   expect(tf.memory().numTensors).toBe(before);
 });

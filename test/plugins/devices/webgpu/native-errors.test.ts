@@ -1,8 +1,9 @@
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { ran } from '../../../support/mpi.js';
 
-const main = fileURLToPath(new URL('../../../../dist/presets/cli/main.js', import.meta.url));
+const file = (path: string) => fileURLToPath(new URL(`../../../../dist/${path}`, import.meta.url));
+const main = file('presets/cli/main.js');
 
 test('what Dawn writes of drivers that it cannot use is seen with --debug alone', async () => {
   // A driver that does not load, and nothing else.
@@ -13,4 +14,17 @@ test('what Dawn writes of drivers that it cannot use is seen with --debug alone'
   expect(quiet.output).toContain('no adapter was found');
   expect(quiet.output).not.toContain('Warning');
   expect(loud.output).toMatch(/^Warning: /m);
+});
+
+test('while native errors are hidden, what JavaScript says is kept until they are not', async () => {
+  const program = `
+    import { writeSync } from 'node:fs';
+    import { hideErrors } from ${JSON.stringify(pathToFileURL(file('plugins/devices/webgpu/native-errors.js')))};
+    const show = hideErrors();
+    console.error('said by JavaScript');
+    writeSync(2, 'said by a driver');
+    show();
+    writeSync(2, 'said later');`;
+  const { output } = await ran(process.execPath, ['--input-type=module', '--eval', program]);
+  expect(output).toBe('said by JavaScript\nsaid later');
 });
