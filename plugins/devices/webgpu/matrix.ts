@@ -9,7 +9,7 @@ import { sizesBuffer } from './sizes.js';
 import { addSlices } from './slices.js';
 import { fitsHalf, HALVES } from './storage.js';
 import { CORE_DEPTH, tensorCoreTiles } from './tensor-core-tiles.js';
-import type { TiledProduct } from './tiles.js';
+import { FLAGS, type TiledProduct } from './tiles.js';
 
 /** An operand, and the tensor that it is read from. */
 export interface Factor extends Omit<Operand, 'array' | 'half'> {
@@ -113,11 +113,16 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
     copies.push(tensor);
     return { ...factor, tensor };
   };
-  const bias = given.bias && isHalf(device, given.bias) ? toFull(device, given.bias) : given.bias;
-  if (bias && bias !== given.bias) copies.push(bias);
-  const p = { ...given, bias, terms: given.terms.map(({ a, b, k }) => ({ a: readable(a), b: readable(b), k })) };
-  const factors = p.terms.flatMap(({ a, b }) => [a, b]);
+  const full = (tensor: TensorInfo): TensorInfo => {
+    if (!isHalf(device, tensor)) return tensor;
+    const copy = toFull(device, tensor);
+    copies.push(copy);
+    return copy;
+  };
+  const terms = given.terms.map(({ a, b, k }) => ({ a: readable(a), b: readable(b), k }));
+  const factors = terms.flatMap(({ a, b }) => [a, b]);
   const anyHalf = factors.some(({ tensor }) => isHalf(device, tensor));
+  const p = { ...given, terms, bias: given.bias && full(given.bias), rest: given.rest && !anyHalf ? full(given.rest) : given.rest };
   const half = anyHalf && !p.full && fitsHalf(shape);
   const out = device.newTensor(shape, half);
   if (tf.util.sizeFromShape(shape) > 0) {
@@ -125,17 +130,12 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
     const narrow = factors.every(({ tensor }) => isHalf(device, tensor));
     const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half, narrow);
     const batch = p.batch ?? 1;
-    const added = { bias: p.bias, rest: p.rest };
-    if (slices === 1)
-      dispatch(device, shader(device, p, { cores, rows, columns, slices, half }, [...factors.map(({ tensor }) => tensor), out]));
+    const form = { cores, rows, columns, slices };
+    if (slices === 1) dispatch(device, shader(device, p, form, out));
     else {
       const into = device.newTensor([batch, slices, p.m, p.n]);
-      const plain = { ...p, bias: undefined, rest: undefined };
-      dispatch(
-        device,
-        shader(device, plain, { cores, rows, columns, slices, half: false }, [...factors.map(({ tensor }) => tensor), into]),
-      );
-      addSlices(device, into, out, { batch, slices, ...added });
+      dispatch(device, shader(device, { ...p, bias: undefined, rest: undefined }, form, into));
+      addSlices(device, into, out, { batch, slices, bias: p.bias, rest: p.rest });
     }
   }
   for (const copy of copies) device.dispose(copy);
@@ -147,54 +147,40 @@ interface Form {
   readonly rows: number;
   readonly columns: number;
   readonly slices: number;
-  readonly half: boolean;
 }
 
 /** A number as the bits that stand for it. */
 const bitsOf = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0];
 
-function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInfo[]): Dispatch {
-  const { cores, rows, columns, slices, half } = form;
+function shader(device: WebGPUDevice, p: Product, { cores, rows, columns, slices }: Form, out: TensorInfo): Dispatch {
   const batch = p.batch ?? 1;
-  const isScaled = p.scale !== undefined && p.scale !== 1;
-  const sizes = {
-    m: p.m,
-    n: p.n,
-    batches: batch,
-    slices,
-    ...(isScaled ? { scale: bitsOf(p.scale as number) } : {}),
-    ...Object.fromEntries(p.terms.map(({ k }, i) => [i === 0 ? 'k' : `k${i}`, k])),
-    ...p.sizes,
-  };
+  const depth = DEPTHS[cores ? 'cores' : 'floats'];
   const operand = (factor: Factor, name: string): Operand => ({ ...factor, array: name, half: isHalf(device, factor.tensor) });
-  const terms = p.terms.map(({ a, b }, i) => ({ a: operand(a, `a${i || ''}`), b: operand(b, `b${i || ''}`), k: i === 0 ? 'k' : `k${i}` }));
+  const terms = p.terms.map(({ a, b, k }, i) => ({
+    a: operand(a, `a${i || ''}`),
+    b: operand(b, `b${i || ''}`),
+    k: `k${i || ''}`,
+    whole: k % depth === 0,
+  }));
+  const sizes = { m: p.m, n: p.n, slices, ...Object.fromEntries(terms.map(({ k }, i) => [k, p.terms[i].k])), ...p.sizes };
   const wide = p.n % 4 === 0 && (cores || writesFours(columns));
-  const rest = p.rest ? (isHalf(device, p.rest) ? 'half' : 'full') : 'none';
-  const tiled: TiledProduct = {
-    terms,
-    sizes: Object.keys(sizes),
-    functions: p.functions ?? '',
-    scaled: isScaled,
-    bias: p.bias !== undefined,
-    rest,
-    half,
-    wide,
-    whole:
-      p.m % rows === 0 &&
-      p.n % columns === 0 &&
-      p.terms.every(({ k }, i) => k % (DEPTHS[cores ? 'cores' : 'floats'] * (i === 0 ? slices : 1)) === 0 && (i === 0 || slices === 1)),
-    rows,
-    columns,
-  };
-  const forms = terms.flatMap(({ a, b }) => [a, b]).map((one) => `${one.along} ${widthOf(one)}`);
-  const [last] = tensors.splice(-1);
+  const tiled: TiledProduct = { terms, sizes: Object.keys(sizes), functions: p.functions ?? '', wide, rows, columns };
+  const flags =
+    (p.bias ? FLAGS.bias : 0) +
+    (p.rest ? FLAGS.rest : 0) +
+    (p.rest && isHalf(device, p.rest) ? FLAGS.halfRest : 0) +
+    (isHalf(device, out) ? FLAGS.halfResult : 0);
+  const forms = terms.map(({ a, b, whole }) => `${a.along} ${widthOf(a)},${b.along} ${widthOf(b)},${whole}`);
+  const tensors = p.terms.flatMap(({ a, b }) => [a.tensor, b.tensor]);
+  // As long as a row of the result at least.
+  const [, none] = tensors;
   return {
-    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${isScaled} ${tiled.bias} ${rest} ${half} ${wide} ${tiled.whole}`,
+    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${wide}`,
     named: true,
     halves: true,
     code: () => (cores ? tensorCoreTiles(tiled) : floatTiles(tiled)),
-    tensors: [...tensors, ...(p.bias ? [p.bias] : []), ...(p.rest ? [p.rest] : []), last],
-    shared: [sizesBuffer(device, Object.values(sizes))],
+    tensors: [...tensors, p.bias ?? none, p.rest ?? none, out],
+    shared: [sizesBuffer(device, [...Object.values(sizes), bitsOf(p.scale ?? 1), flags])],
     groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices],
   };
 }

@@ -54,16 +54,18 @@ export interface Tile {
   readonly extent: number;
   readonly depth: number;
   readonly threads: number;
-  /** Whether all of it is within bounds. */
+  /** Whether steps fill the inner axis. */
   readonly whole: boolean;
-  /** The name of what bounds its outer axis, and the first outer place of this workgroup. */
-  readonly bound: string;
+  /** The first outer place of this workgroup. */
   readonly first: string;
   /** Statements that keep a loaded value (of {@link widthOf} numbers, as {@link arrayOf}) whose first number is at these local places. */
   readonly store: (value: string, outer: string, inner: string) => string;
 }
 
-/** Writes the loads of a tile; `name` tells its variables from others'. */
+/**
+ * Writes the loads of a tile; `name` tells its variables from others'. Outer places may lie beyond the operand's: what is loaded there, which WebGPU sees to
+ * that it is some number of the buffer's or 0, is in none of the results that are written.
+ */
 export function loads(operand: Operand, name: string, tile: Tile): Loads {
   const { extent, depth, threads } = tile;
   const width = widthOf(operand);
@@ -103,10 +105,7 @@ var value_${name}${slot} = ${zero};`,
 ${operand.begin ?? ''}`,
     fetch: each((slot) => {
       const place = at(slot);
-      const inside = [
-        ...(tile.whole ? [] : [`${place.outer} < ${tile.bound}`, `${place.inner} < end`]),
-        ...(operand.valid ? [operand.valid(place)] : []),
-      ];
+      const inside = [...(tile.whole ? [] : [`${place.inner} < end`]), ...(operand.valid ? [operand.valid(place)] : [])];
       if (spare && slot === slots - 1) inside.unshift(`${vector(slot)} < ${count}u`);
       return `${once(slot, 'inner', `let inner${tag(slot, 'inner')} = base + offset${tag(slot, 'inner')}; ${operand.inner?.(`inner${tag(slot, 'inner')}`, tag(slot, 'inner')) ?? ''}`)}
 ${
