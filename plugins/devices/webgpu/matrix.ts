@@ -113,16 +113,11 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
     copies.push(tensor);
     return { ...factor, tensor };
   };
-  const full = (tensor: TensorInfo): TensorInfo => {
-    if (!isHalf(device, tensor)) return tensor;
-    const copy = toFull(device, tensor);
-    copies.push(copy);
-    return copy;
-  };
-  const terms = given.terms.map(({ a, b, k }) => ({ a: readable(a), b: readable(b), k }));
-  const factors = terms.flatMap(({ a, b }) => [a, b]);
+  const bias = given.bias && isHalf(device, given.bias) ? toFull(device, given.bias) : given.bias;
+  if (bias && bias !== given.bias) copies.push(bias);
+  const p = { ...given, bias, terms: given.terms.map(({ a, b, k }) => ({ a: readable(a), b: readable(b), k })) };
+  const factors = p.terms.flatMap(({ a, b }) => [a, b]);
   const anyHalf = factors.some(({ tensor }) => isHalf(device, tensor));
-  const p = { ...given, terms, bias: given.bias && full(given.bias), rest: given.rest && !anyHalf ? full(given.rest) : given.rest };
   const half = anyHalf && !p.full && fitsHalf(shape);
   const out = device.newTensor(shape, half);
   if (tf.util.sizeFromShape(shape) > 0) {
@@ -130,8 +125,9 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
     const narrow = factors.every(({ tensor }) => isHalf(device, tensor));
     const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half, narrow);
     const batch = p.batch ?? 1;
-    const form = { cores, rows, columns, slices };
-    if (slices === 1) dispatch(device, shader(device, p, form, out));
+    const form = { cores, rows, columns, slices, wide: p.n % 4 === 0 && (cores || writesFours(columns)) };
+    // A shader reads the rest as it may write the result.
+    if (slices === 1 && (!p.rest || isHalf(device, p.rest) === (anyHalf && form.wide))) dispatch(device, shader(device, p, form, out));
     else {
       const into = device.newTensor([batch, slices, p.m, p.n]);
       dispatch(device, shader(device, { ...p, bias: undefined, rest: undefined }, form, into));
@@ -147,12 +143,13 @@ interface Form {
   readonly rows: number;
   readonly columns: number;
   readonly slices: number;
+  readonly wide: boolean;
 }
 
 /** A number as the bits that stand for it. */
 const bitsOf = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0];
 
-function shader(device: WebGPUDevice, p: Product, { cores, rows, columns, slices }: Form, out: TensorInfo): Dispatch {
+function shader(device: WebGPUDevice, p: Product, { cores, rows, columns, slices, wide }: Form, out: TensorInfo): Dispatch {
   const batch = p.batch ?? 1;
   const depth = DEPTHS[cores ? 'cores' : 'floats'];
   const operand = (factor: Factor, name: string): Operand => ({ ...factor, array: name, half: isHalf(device, factor.tensor) });
@@ -163,13 +160,8 @@ function shader(device: WebGPUDevice, p: Product, { cores, rows, columns, slices
     whole: k % depth === 0,
   }));
   const sizes = { m: p.m, n: p.n, slices, ...Object.fromEntries(terms.map(({ k }, i) => [k, p.terms[i].k])), ...p.sizes };
-  const wide = p.n % 4 === 0 && (cores || writesFours(columns));
   const tiled: TiledProduct = { terms, sizes: Object.keys(sizes), functions: p.functions ?? '', wide, rows, columns };
-  const flags =
-    (p.bias ? FLAGS.bias : 0) +
-    (p.rest ? FLAGS.rest : 0) +
-    (p.rest && isHalf(device, p.rest) ? FLAGS.halfRest : 0) +
-    (isHalf(device, out) ? FLAGS.halfResult : 0);
+  const flags = (p.bias ? FLAGS.bias : 0) + (p.rest ? FLAGS.rest : 0) + (isHalf(device, out) ? FLAGS.half : 0);
   const forms = terms.map(({ a, b, whole }) => `${a.along} ${widthOf(a)},${b.along} ${widthOf(b)},${whole}`);
   const tensors = p.terms.flatMap(({ a, b }) => [a.tensor, b.tensor]);
   // As long as a row of the result at least.

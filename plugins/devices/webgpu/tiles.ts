@@ -26,18 +26,16 @@ export interface TiledProduct {
 export const each = (count: number, text: (i: number) => string): string => Array.from({ length: count }, (_, i) => text(i)).join('\n');
 
 /**
- * What is done with sums before they are written, as bits of a number: drivers take a second or so for a shader, so that one serves all that differ in nothing
- * else. Added is a bias, a number a column, and the rest, a tensor like the result; the last two say what is stored in half precision.
+ * What is done with sums before they are written, as bits of a number: a bias is added, a number a column, and the rest, a tensor like the result, which is
+ * stored in half precision. Drivers take up to a second for a shader, so that one serves all that differ in nothing else.
  */
-export const FLAGS = { bias: 1, rest: 2, halfRest: 4, halfResult: 8 } as const;
+export const FLAGS = { bias: 1, rest: 2, half: 4 } as const;
 
-const isSet = (flag: keyof typeof FLAGS): string => `(flags & ${FLAGS[flag]}u) != 0u`;
+/** Whether the rest is stored in half precision, and the result may be: where an operand is, and columns come in fours. */
+const packs = ({ terms, wide }: TiledProduct): boolean => wide && terms.some(({ a, b }) => a.half || b.half);
 
-/** Whether the rest, or the result, may be stored in half precision: where no operand is, none of them is. */
-const mayBeHalf = ({ terms }: TiledProduct): boolean => terms.some(({ a, b }) => a.half || b.half);
-
-/** How the rest and the result are declared. As bits, four halves are one element, and four floats are two. */
-const storageOf = (p: TiledProduct): string => (mayBeHalf(p) ? (p.wide ? 'vec2u' : 'u32') : p.wide ? 'vec4f' : 'f32');
+/** How the rest and the result are declared: four halves are one element, and four floats one or two. */
+const storageOf = (p: TiledProduct): string => (packs(p) ? 'vec2u' : p.wide ? 'vec4f' : 'f32');
 
 /**
  * Bindings in this order: the operands of each term, the bias, the rest, the result, the sizes. That is eight at the most, as many as every device has. Where
@@ -46,7 +44,7 @@ const storageOf = (p: TiledProduct): string => (mayBeHalf(p) ? (p.wide ? 'vec2u'
 export function declarations(p: TiledProduct): string {
   const lines = [
     ...p.terms.flatMap(({ a, b }) => [a, b]).map((operand) => `var<storage, read> ${operand.array}: array<${arrayOf(operand)}>;`),
-    'var<storage, read> bias: array<f32>;',
+    `var<storage, read> bias: array<${p.wide ? 'vec4f' : 'f32'}>;`,
     `var<storage, read> rest: array<${storageOf(p)}>;`,
     `var<storage, read_write> result: array<${storageOf(p)}>;`,
     'var<storage, read> sizes: array<u32>;',
@@ -120,23 +118,23 @@ const bounds = ({ k }: Term, at: number, depth: number): string =>
     : `let start = 0u; let end = select(0u, ${k}, slice == 0u);`;
 
 /** What is known of all results before they are written. */
-export const tail = ({ sizes }: TiledProduct): string =>
-  `let scale = bitcast<f32>(sizes[${sizes.length}]); let flags = sizes[${sizes.length + 1}];`;
+export const tail = ({ sizes }: TiledProduct): string => `let scale = bitcast<f32>(sizes[${sizes.length}]);
+  let flags = sizes[${sizes.length + 1}];
+  let hasBias = (flags & ${FLAGS.bias}u) != 0u; let hasRest = (flags & ${FLAGS.rest}u) != 0u; let half = (flags & ${FLAGS.half}u) != 0u;`;
 
-/** Statements that write four results of a row, or one, with what is added to them, if they are within bounds. */
+/**
+ * Statements that write four results of a row, or one, with what is added to them, if they are within bounds. No branch stands around what is loaded: several
+ * loads are then under way at a time. Where nothing is to be added, all threads load the same.
+ */
 export function write(p: TiledProduct, sums: string, row: string, column: string): string {
-  const bits = mayBeHalf(p);
-  const at = `(offset + ${row} * n + ${column})`;
-  const bias = p.wide ? `vec4f(bias[${column}], bias[${column} + 1u], bias[${column} + 2u], bias[${column} + 3u])` : `bias[${column}]`;
-  const floats = p.wide ? 'bitcast<vec4f>(vec4u(rest[2u * at], rest[2u * at + 1u]))' : 'bitcast<f32>(rest[at])';
-  const halves = p.wide ? 'vec4f(unpack2x16float(rest[at].x), unpack2x16float(rest[at].y))' : 'unpack2x16float(rest[at / 2u])[at % 2u]';
-  const addRest = bits ? `if (${isSet('halfRest')}) { sum += ${halves}; } else { sum += ${floats}; }` : 'sum += rest[at];';
-  const wideBits = `if (${isSet('halfResult')}) { result[at] = vec2u(pack2x16float(sum.xy), pack2x16float(sum.zw)); }
-      else { let both = bitcast<vec4u>(sum); result[2u * at] = both.xy; result[2u * at + 1u] = both.zw; }`;
-  // Halves come in fours.
-  const keep = bits ? (p.wide ? wideBits : 'result[at] = bitcast<u32>(sum);') : 'result[at] = sum;';
-  return `if (${row} < m && ${column} < n) { let at = ${at}${p.wide ? ' / 4u' : ''}; var sum = ${sums} * scale;
-      if (${isSet('bias')}) { sum += ${bias}; }
-      if (${isSet('rest')}) { ${addRest} }
-      ${keep} }`;
+  const by = p.wide ? ' / 4u' : '';
+  const more = packs(p) ? 'vec4f(unpack2x16float(more.x), unpack2x16float(more.y))' : 'more';
+  const keep = packs(p)
+    ? `let bits = bitcast<vec4u>(sum);
+        if (half) { result[at] = vec2u(pack2x16float(sum.xy), pack2x16float(sum.zw)); } else { result[2u * at] = bits.xy; result[2u * at + 1u] = bits.zw; }`
+    : 'result[at] = sum;';
+  return `{ let at = (offset + ${row} * n + ${column})${by};
+      let added = bias[select(0u, (${column})${by}, hasBias)]; let more = rest[select(0u, at, hasRest)];
+      var sum = ${sums} * scale; sum = select(sum, sum + added, hasBias); sum = select(sum, sum + ${more}, hasRest);
+      if (${row} < m && ${column} < n) { ${keep} } }`;
 }
