@@ -7,11 +7,12 @@ import { create, globals } from 'webgpu';
 import { slicesOf } from '../../dist/plugins/devices/webgpu/attention.js';
 import * as plain from '../../dist/plugins/devices/webgpu/attention-shaders.js';
 import * as matrices from '../../dist/plugins/devices/webgpu/attention-tensor-cores.js';
+import { DAWN_OPTIONS } from '../../dist/plugins/devices/webgpu/request-device.js';
 
 const scale = Number(process.argv[2] ?? 1);
 const wanted = new RegExp(process.argv[3] ?? '');
 Object.assign(globalThis, globals);
-const gpu = create(['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia,use_vulkan_memory_model']);
+const gpu = create([...DAWN_OPTIONS]);
 const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
 const features = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
 const tensorCores = features.every((name) => adapter.features.has(name));

@@ -13,6 +13,8 @@ const sizesOf = (c: ConvInfo) => ({
   outWidth: c.outWidth,
   outChannels: c.outChannels,
   filterWidth: c.filterWidth,
+  strideHeight: c.strideHeight,
+  strideWidth: c.strideWidth,
   padTop: c.padInfo.top,
   padLeft: c.padInfo.left,
 });
@@ -59,7 +61,7 @@ export function conv2d(device: WebGPUDevice, x: TensorInfo, w: TensorInfo, c: Co
     along: 'inner',
     run: c.inChannels,
     outer: (at, tag) => `${pixel(at, 'outHeight', 'outWidth', tag)}
-let y${tag} = i32(h${tag} * ${c.strideHeight}u) - i32(padTop); let x${tag} = i32(w${tag} * ${c.strideWidth}u) - i32(padLeft);`,
+let y${tag} = i32(h${tag} * strideHeight) - i32(padTop); let x${tag} = i32(w${tag} * strideWidth) - i32(padLeft);`,
     ...alongInner('inChannels', c.inChannels, 'A'),
     valid: ({ o, i }) => inside(`y${o} + i32(kh${i})`, `x${o} + i32(kw${i})`, 'inHeight', 'inWidth'),
     index: ({ o, i }) => `((n${o} * inHeight + u32(y${o} + i32(kh${i}))) * inWidth + u32(x${o} + i32(kw${i}))) * inChannels + channel${i}`,
@@ -69,7 +71,7 @@ let y${tag} = i32(h${tag} * ${c.strideHeight}u) - i32(padTop); let x${tag} = i32
   return product(
     device,
     {
-      name: `conv2d ${c.strideHeight} ${c.strideWidth} ${c.inChannels % STEP === 0}`,
+      name: `conv2d ${c.inChannels % STEP === 0}`,
       m: c.batchSize * c.outHeight * c.outWidth,
       n: c.outChannels,
       terms: [{ a: image, b: filters, k }],

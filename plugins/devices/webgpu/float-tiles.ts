@@ -1,5 +1,5 @@
 import { arrayOf, type Operand } from './operands.js';
-import { declarations, each, head, type TiledProduct, walk, write } from './tiles.js';
+import { declarations, each, head, type TiledProduct, tail, walk, write } from './tiles.js';
 
 /** Steps along the inner axis. */
 export const FLOAT_DEPTH = 16;
@@ -83,6 +83,7 @@ ${p.functions}
   let myColumn = local % 16u;
   ${each(rows / 16, (r) => each(columns / 16 / wc, (j) => `var s${r}_${j} = ${vector(wc)}();`))}
   ${p.terms.map((term, at) => walk(p, term, at, { depth: FLOAT_DEPTH, threads: THREADS, store, multiply: multiplied(p) })).join('\n')}
+  ${tail(p)}
   ${each(rows / 16, (r) => each(columns / 16 / wc, (j) => results(r, j)))}
 }`;
 }

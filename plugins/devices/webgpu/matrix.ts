@@ -9,7 +9,7 @@ import { sizesBuffer } from './sizes.js';
 import { addSlices } from './slices.js';
 import { fitsHalf, HALVES } from './storage.js';
 import { CORE_DEPTH, tensorCoreTiles } from './tensor-core-tiles.js';
-import type { TiledProduct } from './tiles.js';
+import { FLAGS, type TiledProduct } from './tiles.js';
 
 /** An operand, and the tensor that it is read from. */
 export interface Factor extends Omit<Operand, 'array' | 'half'> {
@@ -125,17 +125,13 @@ export function product(device: WebGPUDevice, given: Product, shape: number[]): 
     const narrow = factors.every(({ tensor }) => isHalf(device, tensor));
     const { rows, columns, slices } = tiling(p, cores ? 'cores' : 'floats', half, narrow);
     const batch = p.batch ?? 1;
-    const added = { bias: p.bias, rest: p.rest };
-    if (slices === 1)
-      dispatch(device, shader(device, p, { cores, rows, columns, slices, half }, [...factors.map(({ tensor }) => tensor), out]));
+    const form = { cores, rows, columns, slices, wide: p.n % 4 === 0 && (cores || writesFours(columns)) };
+    // A shader reads the rest as it may write the result.
+    if (slices === 1 && (!p.rest || isHalf(device, p.rest) === (anyHalf && form.wide))) dispatch(device, shader(device, p, form, out));
     else {
       const into = device.newTensor([batch, slices, p.m, p.n]);
-      const plain = { ...p, bias: undefined, rest: undefined };
-      dispatch(
-        device,
-        shader(device, plain, { cores, rows, columns, slices, half: false }, [...factors.map(({ tensor }) => tensor), into]),
-      );
-      addSlices(device, into, out, { batch, slices, ...added });
+      dispatch(device, shader(device, { ...p, bias: undefined, rest: undefined }, form, into));
+      addSlices(device, into, out, { batch, slices, bias: p.bias, rest: p.rest });
     }
   }
   for (const copy of copies) device.dispose(copy);
@@ -147,54 +143,36 @@ interface Form {
   readonly rows: number;
   readonly columns: number;
   readonly slices: number;
-  readonly half: boolean;
+  readonly wide: boolean;
 }
 
 /** A number as the bits that stand for it. */
 const bitsOf = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0];
 
-function shader(device: WebGPUDevice, p: Product, form: Form, tensors: TensorInfo[]): Dispatch {
-  const { cores, rows, columns, slices, half } = form;
+function shader(device: WebGPUDevice, p: Product, { cores, rows, columns, slices, wide }: Form, out: TensorInfo): Dispatch {
   const batch = p.batch ?? 1;
-  const isScaled = p.scale !== undefined && p.scale !== 1;
-  const sizes = {
-    m: p.m,
-    n: p.n,
-    batches: batch,
-    slices,
-    ...(isScaled ? { scale: bitsOf(p.scale as number) } : {}),
-    ...Object.fromEntries(p.terms.map(({ k }, i) => [i === 0 ? 'k' : `k${i}`, k])),
-    ...p.sizes,
-  };
+  const depth = DEPTHS[cores ? 'cores' : 'floats'];
   const operand = (factor: Factor, name: string): Operand => ({ ...factor, array: name, half: isHalf(device, factor.tensor) });
-  const terms = p.terms.map(({ a, b }, i) => ({ a: operand(a, `a${i || ''}`), b: operand(b, `b${i || ''}`), k: i === 0 ? 'k' : `k${i}` }));
-  const wide = p.n % 4 === 0 && (cores || writesFours(columns));
-  const rest = p.rest ? (isHalf(device, p.rest) ? 'half' : 'full') : 'none';
-  const tiled: TiledProduct = {
-    terms,
-    sizes: Object.keys(sizes),
-    functions: p.functions ?? '',
-    scaled: isScaled,
-    bias: p.bias !== undefined,
-    rest,
-    half,
-    wide,
-    whole:
-      p.m % rows === 0 &&
-      p.n % columns === 0 &&
-      p.terms.every(({ k }, i) => k % (DEPTHS[cores ? 'cores' : 'floats'] * (i === 0 ? slices : 1)) === 0 && (i === 0 || slices === 1)),
-    rows,
-    columns,
-  };
-  const forms = terms.flatMap(({ a, b }) => [a, b]).map((one) => `${one.along} ${widthOf(one)}`);
-  const [last] = tensors.splice(-1);
+  const terms = p.terms.map(({ a, b, k }, i) => ({
+    a: operand(a, `a${i || ''}`),
+    b: operand(b, `b${i || ''}`),
+    k: `k${i || ''}`,
+    whole: k % depth === 0,
+  }));
+  const sizes = { m: p.m, n: p.n, slices, ...Object.fromEntries(terms.map(({ k }, i) => [k, p.terms[i].k])), ...p.sizes };
+  const tiled: TiledProduct = { terms, sizes: Object.keys(sizes), functions: p.functions ?? '', wide, rows, columns };
+  const flags = (p.bias ? FLAGS.bias : 0) + (p.rest ? FLAGS.rest : 0) + (isHalf(device, out) ? FLAGS.half : 0);
+  const forms = terms.map(({ a, b, whole }) => `${a.along} ${widthOf(a)},${b.along} ${widthOf(b)},${whole}`);
+  const tensors = p.terms.flatMap(({ a, b }) => [a.tensor, b.tensor]);
+  // As long as a row of the result at least.
+  const [, none] = tensors;
   return {
-    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${isScaled} ${tiled.bias} ${rest} ${half} ${wide} ${tiled.whole}`,
+    name: `${p.name} ${cores ? 'cores' : 'floats'} ${rows}x${columns} ${forms.join()} ${wide}`,
     named: true,
     halves: true,
     code: () => (cores ? tensorCoreTiles(tiled) : floatTiles(tiled)),
-    tensors: [...tensors, ...(p.bias ? [p.bias] : []), ...(p.rest ? [p.rest] : []), last],
-    shared: [sizesBuffer(device, Object.values(sizes))],
+    tensors: [...tensors, p.bias ?? none, p.rest ?? none, out],
+    shared: [sizesBuffer(device, [...Object.values(sizes), bitsOf(p.scale ?? 1), flags])],
     groups: [Math.ceil(p.n / columns), Math.ceil(p.m / rows), batch * slices],
   };
 }

@@ -54,16 +54,19 @@ export interface Tile {
   readonly extent: number;
   readonly depth: number;
   readonly threads: number;
-  /** Whether all of it is within bounds. */
+  /** Whether steps fill the inner axis. */
   readonly whole: boolean;
-  /** The name of what bounds its outer axis, and the first outer place of this workgroup. */
-  readonly bound: string;
+  /** The first outer place of this workgroup, and how many there are in all. */
   readonly first: string;
+  readonly length: string;
   /** Statements that keep a loaded value (of {@link widthOf} numbers, as {@link arrayOf}) whose first number is at these local places. */
   readonly store: (value: string, outer: string, inner: string) => string;
 }
 
-/** Writes the loads of a tile; `name` tells its variables from others'. */
+/**
+ * Writes the loads of a tile; `name` tells its variables from others'. In place of outer places beyond the operand's the last ones are loaded: they are in none
+ * of the results that are written, and nothing is asked in the loop.
+ */
 export function loads(operand: Operand, name: string, tile: Tile): Loads {
   const { extent, depth, threads } = tile;
   const width = widthOf(operand);
@@ -94,7 +97,7 @@ export function loads(operand: Operand, name: string, tile: Tile): Loads {
       (slot) => `${once(
         slot,
         'outer',
-        `let near${tag(slot, 'outer')} = ${local(slot, 'outer')}; let outer${tag(slot, 'outer')} = ${tile.first} + near${tag(slot, 'outer')};
+        `let near${tag(slot, 'outer')} = ${local(slot, 'outer')}; let outer${tag(slot, 'outer')} = min(${tile.first} + near${tag(slot, 'outer')}, ${tile.length} - ${isInner ? 1 : width}u);
 ${operand.outer?.(`outer${tag(slot, 'outer')}`, tag(slot, 'outer')) ?? ''}`,
       )}
 ${once(slot, 'inner', `let offset${tag(slot, 'inner')} = ${local(slot, 'inner')};`)}
@@ -103,10 +106,7 @@ var value_${name}${slot} = ${zero};`,
 ${operand.begin ?? ''}`,
     fetch: each((slot) => {
       const place = at(slot);
-      const inside = [
-        ...(tile.whole ? [] : [`${place.outer} < ${tile.bound}`, `${place.inner} < end`]),
-        ...(operand.valid ? [operand.valid(place)] : []),
-      ];
+      const inside = [...(tile.whole ? [] : [`${place.inner} < end`]), ...(operand.valid ? [operand.valid(place)] : [])];
       if (spare && slot === slots - 1) inside.unshift(`${vector(slot)} < ${count}u`);
       return `${once(slot, 'inner', `let inner${tag(slot, 'inner')} = base + offset${tag(slot, 'inner')}; ${operand.inner?.(`inner${tag(slot, 'inner')}`, tag(slot, 'inner')) ?? ''}`)}
 ${

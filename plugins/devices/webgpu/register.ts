@@ -32,9 +32,9 @@ const endsThere = ({ activation }: Readonly<Record<string, unknown>>): boolean =
 const isPlainConvolution = (attrs: Readonly<Record<string, unknown>>): boolean =>
   (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && endsThere(attrs);
 
-/** Whether our products can add it while they write. */
-const isPlainBias = (inputs: Record<string, TensorInfo>): boolean =>
-  !inputs.preluActivationWeights && (!inputs.bias || inputs.bias.shape.length <= 1);
+/** Whether our products can add it while they write: a number for each of so many columns. */
+const isPlainBias = ({ preluActivationWeights, bias }: Record<string, TensorInfo>, columns: number): boolean =>
+  !preluActivationWeights && (!bias || (bias.shape.length === 1 && bias.shape[0] === columns));
 
 const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kernel<WebGPUDevice>>> = {
   BatchMatMul:
@@ -44,7 +44,8 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 
   _FusedMatMul: (original) => (call) => {
     const { inputs, attrs, device } = call;
-    if (!endsThere(attrs) || !isPlainBias(inputs)) return original(call);
+    const columns = inputs.b.shape[inputs.b.shape.length - (attrs.transposeB ? 2 : 1)];
+    if (!endsThere(attrs) || !isPlainBias(inputs, columns)) return original(call);
     return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, {
       bias: inputs.bias,
     });
@@ -58,7 +59,7 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
 
   FusedConv2D: (original) => (call) => {
     const { inputs, attrs, device } = call;
-    if (!isPlainConvolution(attrs) || !isPlainBias(inputs)) return original(call);
+    if (!isPlainConvolution(attrs) || !isPlainBias(inputs, inputs.filter.shape[3])) return original(call);
     return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), { bias: inputs.bias });
   },
 

@@ -1,5 +1,5 @@
 import { arrayOf, type Operand } from './operands.js';
-import { declarations, each, head, type Term, type TiledProduct, walk, write } from './tiles.js';
+import { declarations, each, head, type Term, type TiledProduct, tail, walk, write } from './tiles.js';
 
 /** Steps along the inner axis: two fragments. */
 export const CORE_DEPTH = 32;
@@ -96,6 +96,7 @@ ${p.functions}
   let mine = subgroup * ${256 / unit}u;
   ${each(fr * fc, (i) => `var s${Math.floor(i / fc)}_${i % fc}: subgroup_matrix_result<f32, 16, 16>;`)}
   ${p.terms.map((term, at) => walk(p, term, at, { depth: CORE_DEPTH, threads, store, multiply: multiplied(p, term, shares) })).join('\n')}
+  ${tail(p)}
   ${each(fr, (i) =>
     each(
       fc,

@@ -1,48 +1,52 @@
 import { arrayOf, loads, type Operand } from './operands.js';
 import { namedSizes } from './sizes.js';
 
-/** One product of two operands, over an inner axis whose length has this name among the sizes. */
+/** One product of two operands, over an inner axis whose length has this name among the sizes; `whole` says that it is made of whole steps. */
 export interface Term {
   readonly a: Operand;
   readonly b: Operand;
   readonly k: string;
+  readonly whole: boolean;
 }
 
 /** What a shader that computes a tile of a product is written from. All of it is in the shader's name. */
 export interface TiledProduct {
   /** Products that are added up. */
   readonly terms: readonly Term[];
-  /** Names of the sizes: m, n, batch, slices and those of the operands. */
+  /** Names of the sizes: m, n, slices and those of the operands. The bits of the float32 that sums are multiplied with, and {@link FLAGS}, stand after them. */
   readonly sizes: readonly string[];
   /** WGSL functions of the operands. */
   readonly functions: string;
-  /** Whether the sums are multiplied with the size `scale`, whose bits are a float's. */
-  readonly scaled: boolean;
-  /** Added to each result: a number a column, and a tensor like the result. */
-  readonly bias: boolean;
-  readonly rest: 'none' | 'full' | 'half';
-  /** How the result is stored. */
-  readonly half: boolean;
   /** Whether columns come in fours. */
   readonly wide: boolean;
-  /** Whether all tiles and slices are whole. */
-  readonly whole: boolean;
   readonly rows: number;
   readonly columns: number;
 }
 
 export const each = (count: number, text: (i: number) => string): string => Array.from({ length: count }, (_, i) => text(i)).join('\n');
 
-/** How results are declared: in half precision as pairs, or fours, of packed numbers. */
-const storageOf = (half: boolean, wide: boolean): string => (half ? (wide ? 'vec2u' : 'u32') : wide ? 'vec4f' : 'f32');
+/**
+ * What is done with sums before they are written, as bits of a number: a bias is added, a number a column, and the rest, a tensor like the result, which is
+ * stored in half precision. Drivers take up to a second for a shader, so that one serves all that differ in nothing else.
+ */
+export const FLAGS = { bias: 1, rest: 2, half: 4 } as const;
 
-/** Bindings in this order: the operands of each term, the bias, the rest, the result, the sizes. */
+/** Whether the rest is stored in half precision, and the result may be: where an operand is, and columns come in fours. */
+const packs = ({ terms, wide }: TiledProduct): boolean => wide && terms.some(({ a, b }) => a.half || b.half);
+
+/** How the rest and the result are declared: four halves are one element, and four floats one or two. */
+const storageOf = (p: TiledProduct): string => (packs(p) ? 'vec2u' : p.wide ? 'vec4f' : 'f32');
+
+/**
+ * Bindings in this order: the operands of each term, the bias, the rest, the result, the sizes. That is eight at the most, as many as every device has. Where
+ * there is no bias or no rest, anything that is only read stands in its place.
+ */
 export function declarations(p: TiledProduct): string {
   const lines = [
     ...p.terms.flatMap(({ a, b }) => [a, b]).map((operand) => `var<storage, read> ${operand.array}: array<${arrayOf(operand)}>;`),
-    ...(p.bias ? ['var<storage, read> bias: array<f32>;'] : []),
-    ...(p.rest === 'none' ? [] : [`var<storage, read> rest: array<${storageOf(p.rest === 'half', p.wide)}>;`]),
-    `var<storage, read_write> result: array<${storageOf(p.half, p.wide)}>;`,
+    `var<storage, read> bias: array<${p.wide ? 'vec4f' : 'f32'}>;`,
+    `var<storage, read> rest: array<${storageOf(p)}>;`,
+    `var<storage, read_write> result: array<${storageOf(p)}>;`,
     'var<storage, read> sizes: array<u32>;',
   ];
   return lines.map((line, i) => `@group(0) @binding(${i}) ${line}`).join('\n');
@@ -69,18 +73,18 @@ export interface Walk {
 
 /** Statements that add a term to the sums: while one step is multiplied, the next is on its way from memory to registers. */
 export function walk(p: TiledProduct, term: Term, at: number, { depth, threads, store, multiply }: Walk): string {
-  const tile = (operand: Operand, name: string, extent: number, bound: string, first: string) =>
+  const tile = (operand: Operand, name: string, extent: number, first: string, length: string) =>
     loads(operand, `${name}${at}`, {
       extent,
       depth,
       threads,
-      whole: p.whole,
-      bound,
+      whole: term.whole,
       first,
+      length,
       store: (value, outer, inner) => store(operand, `tile${name.toUpperCase()}`, extent, value, outer, inner),
     });
-  const a = tile(term.a, 'a', p.rows, 'm', 'firstRow');
-  const b = tile(term.b, 'b', p.columns, 'n', 'firstColumn');
+  const a = tile(term.a, 'a', p.rows, 'firstRow', 'm');
+  const b = tile(term.b, 'b', p.columns, 'firstColumn', 'n');
   const begin = `const DEPTH = ${depth}u; ${bounds(term, at, depth)}
     ${a.begin}
     ${b.begin}`;
@@ -114,25 +118,24 @@ const bounds = ({ k }: Term, at: number, depth: number): string =>
     ? `let share = (${k} + slices * ${depth}u - 1u) / (slices * ${depth}u) * ${depth}u; let start = min(${k}, slice * share); let end = min(${k}, start + share);`
     : `let start = 0u; let end = select(0u, ${k}, slice == 0u);`;
 
-/** Statements that write four results of a row, or one, with what is added to them. */
+/** What is known of all results before they are written. */
+export const tail = ({ sizes }: TiledProduct): string => `let scale = bitcast<f32>(sizes[${sizes.length}]);
+  let flags = sizes[${sizes.length + 1}];
+  let hasBias = (flags & ${FLAGS.bias}u) != 0u; let hasRest = (flags & ${FLAGS.rest}u) != 0u; let half = (flags & ${FLAGS.half}u) != 0u;`;
+
+/**
+ * Statements that write four results of a row, or one, with what is added to them, if they are within bounds. No branch stands around what is loaded: several
+ * loads are then under way at a time. Where nothing is to be added, all threads load the same.
+ */
 export function write(p: TiledProduct, sums: string, row: string, column: string): string {
-  const values = p.scaled ? `${sums} * bitcast<f32>(scale)` : sums;
-  const at = `(offset + ${row} * n + ${column})`;
-  const within = p.whole ? '' : `if (${row} < m && ${column} < n) `;
-  if (p.wide) {
-    const more = [
-      ...(p.bias ? [`vec4f(bias[${column}], bias[${column} + 1u], bias[${column} + 2u], bias[${column} + 3u])`] : []),
-      ...(p.rest === 'full' ? ['rest[at]'] : []),
-      ...(p.rest === 'half' ? ['vec4f(unpack2x16float(rest[at].x), unpack2x16float(rest[at].y))'] : []),
-    ];
-    const sum = [values, ...more].join(' + ');
-    return `${within}{ let at = ${at} / 4u; let sum = ${sum};
-      result[at] = ${p.half ? 'vec2u(pack2x16float(sum.xy), pack2x16float(sum.zw))' : 'sum'}; }`;
-  }
-  const more = [
-    ...(p.bias ? [`bias[${column}]`] : []),
-    ...(p.rest === 'full' ? ['rest[at]'] : []),
-    ...(p.rest === 'half' ? ['unpack2x16float(rest[at / 2u])[at % 2u]'] : []),
-  ];
-  return `${within}{ let at = ${at}; result[at] = ${[values, ...more].join(' + ')}; }`;
+  const by = p.wide ? ' / 4u' : '';
+  const more = packs(p) ? 'vec4f(unpack2x16float(more.x), unpack2x16float(more.y))' : 'more';
+  const keep = packs(p)
+    ? `let bits = bitcast<vec4u>(sum);
+        if (half) { result[at] = vec2u(pack2x16float(sum.xy), pack2x16float(sum.zw)); } else { result[2u * at] = bits.xy; result[2u * at + 1u] = bits.zw; }`
+    : 'result[at] = sum;';
+  return `{ let at = (offset + ${row} * n + ${column})${by}; let inside = ${row} < m && ${column} < n;
+      let added = bias[select(0u, (${column})${by}, inside && hasBias)]; let more = rest[select(0u, at, inside && hasRest)];
+      var sum = ${sums} * scale; sum = select(sum, sum + added, hasBias); sum = select(sum, sum + ${more}, hasRest);
+      if (inside) { ${keep} } }`;
 }

@@ -9,7 +9,9 @@ import { upsample2x } from '../../../plugins/devices/compute/convolution.js';
 import { addToPixels, dense } from '../../../plugins/devices/compute/dense.js';
 import { fused } from '../../../plugins/devices/compute/fused.js';
 import { inFull, inHalf } from '../../../plugins/devices/compute/half.js';
+import { deviceOf } from '../../../plugins/devices/compute/installed.js';
 import { groupNorm, layerNorm } from '../../../plugins/devices/compute/norms.js';
+import type { WebGPUDevice } from '../../../plugins/devices/webgpu/device.js';
 import { webgpu } from '../../../plugins/devices/webgpu.js';
 import { lossScaling } from '../../../plugins/gradients/loss-scaling.js';
 import { nonFiniteGuard } from '../../../plugins/gradients/non-finite-guard.js';
@@ -150,6 +152,43 @@ describe.runIf('report' in found)('in half precision', () => {
     expect(relativeGap(await halfDs.data(), await ds.data())).toBeLessThan(2 * ROUNDING);
     tf.dispose([x, dp, p, ds, halfP, halfDs]);
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test('one shader computes products, whatever is added to them and wherever their tiles end', async () => {
+    const device = deviceOf<WebGPUDevice>(tf.backend());
+    const known = new Set(device.pipelines.keys());
+    for (const [m, n, bias, rest] of [
+      [64, 64, false, false],
+      [70, 72, true, false],
+      [70, 72, false, true],
+      [3, 8, true, true],
+    ] as const) {
+      const name = `${m} ${n} ${bias} ${rest}`;
+      const drawn = {
+        x: draw(`${name}:x`, [m, 48]),
+        w: draw(`${name}:w`, [48, n]),
+        bias: draw(`${name}:bias`, [n]),
+        rest: draw(`${name}:rest`, [m, n]),
+      };
+      const got = tf.tidy(() => {
+        const added = { scale: 0.5, ...(bias ? { bias: drawn.bias } : {}), ...(rest ? { rest: inHalf(drawn.rest) } : {}) };
+        return operation('product')?.(inHalf(drawn.x), inHalf(drawn.w), added) as Tensor;
+      });
+      expect(isHalf(got)).toBe(true);
+      const values = Object.fromEntries(
+        await Promise.all(Object.entries(drawn).map(async ([key, tensor]) => [key, await tensor.data()] as const)),
+      );
+      const expected = Float32Array.from({ length: m * n }, (_, at) => {
+        const [row, column] = [Math.floor(at / n), at % n];
+        let sum = 0;
+        for (let k = 0; k < 48; k++) sum += values.x[row * 48 + k] * values.w[k * n + column];
+        return 0.5 * sum + (bias ? values.bias[column] : 0) + (rest ? values.rest[at] : 0);
+      });
+      expect(relativeGap(await got.data(), expected), name).toBeLessThan(ROUNDING);
+      tf.dispose([drawn, got]);
+    }
+    const made = [...device.pipelines.keys()].filter((key) => key.startsWith('product') && !known.has(key));
+    expect(made).toHaveLength(1);
   });
 
   test('group norms keep what far from 0 differs little, whatever their size', async () => {

@@ -220,6 +220,31 @@ describe.each(tiled)('on %s in tiles', (device) => {
     for (const [i, values] of got.entries()) expect(relativeGap(values, expected[i]), ['output', 'dx', 'dw', 'db'][i]).toBeLessThan(1e-5);
   });
 
+  test('one number is added to all of a product, and of a convolution', async () => {
+    const compute = async (name: 'cpu' | 'wasm' | 'webgpu') => {
+      await use(name, 2);
+      const made = tf.tidy(() => {
+        const [a, b, x, w] = [
+          [3, 6],
+          [6, 8],
+          [1, 4, 4, 3],
+          [3, 3, 3, 8],
+        ].map((shape) => draw(`one number:${shape}`, shape));
+        const bias = tf.scalar(1.5);
+        return [
+          tf.fused.matMul({ a: a as tf.Tensor2D, b: b as tf.Tensor2D, bias }),
+          // TensorFlow.js's own kernel for wasm refuses it.
+          ...(name === 'wasm' ? [] : [tf.fused.conv2d({ x: x as tf.Tensor4D, filter: w as tf.Tensor4D, strides: 1, pad: 'same', bias })]),
+        ];
+      });
+      const values = await Promise.all(made.map((tensor) => tensor.data()));
+      tf.dispose(made);
+      return values;
+    };
+    const [expected, got] = [await compute('cpu'), await compute(device)];
+    for (const [i, values] of got.entries()) expect(relativeGap(values, expected[i])).toBeLessThan(1e-5);
+  });
+
   // Shared among threads, in pieces with a rest; repeated along inner and outer axes, and along more than the kernels take.
   test.each([
     [
