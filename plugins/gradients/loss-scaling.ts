@@ -1,6 +1,8 @@
 import type { Host, State } from '../../core/index.js';
-import type { Scalar } from '../../core/tf.js';
+import type { Rank, Scalar, Variable } from '../../core/tf.js';
 import * as tf from '../../core/tf.js';
+import type { Program } from '../devices/compute/program.js';
+import { applyUpdate } from '../devices/compute/update.js';
 import { GUARD } from './guard/skipped-steps.js';
 
 export interface LossScalingOptions {
@@ -12,6 +14,21 @@ export interface LossScalingOptions {
   readonly growthInterval?: number;
 }
 
+/** The rule for one step that was `finite` or not, 1 or 0. Powers of the factor are exact where it is 2. */
+const rule = (factor: number, growthInterval: number): Program => ({
+  name: `loss scale ${factor} ${growthInterval}`,
+  arrays: ['scale', 'good'],
+  writes: ['scale', 'good'],
+  factors: ['finite'],
+  body(a, { scale, good, finite }) {
+    const count = a.mul(a.add(good, 1), finite);
+    // 1 once there are enough of them, else 0: they are whole numbers.
+    const grows = a.max(a.sign(a.sub(count, growthInterval - 0.5)), 0);
+    const change = a.add(a.div(a.sub(1, finite), factor), a.mul(finite, a.add(a.mul(grows, factor - 1), 1)));
+    return { scale: a.mul(scale, change), good: a.mul(count, a.sub(1, grows)) };
+  },
+});
+
 /**
  * Dynamic loss scaling (Micikevicius et al. 2018, "Mixed precision training", section 3.2; the rule and its constants are those of torch.amp's
  * GradScaler): the backward pass starts from the loss times a scale, so that small gradients survive half precision, and the update takes it out again.
@@ -20,9 +37,10 @@ export interface LossScalingOptions {
  */
 export const lossScaling = ({ initialScale = 65_536, factor = 2, growthInterval = 2000 }: LossScalingOptions = {}) => {
   let start = { scale: initialScale, good: 0 };
-  let scale: Scalar | null = null;
+  const program = rule(factor, growthInterval);
+  let scale: Variable<Rank.R0> | null = null;
   /** Steps in a row without an overflow, since the scale last changed. */
-  let good: Scalar | null = null;
+  let good: Variable<Rank.R0> | null = null;
   let told: number | null = null;
   const release = () => {
     scale?.dispose();
@@ -32,8 +50,7 @@ export const lossScaling = ({ initialScale = 65_536, factor = 2, growthInterval 
   };
   const begin = () => {
     release();
-    scale = tf.keep(tf.scalar(start.scale));
-    good = tf.keep(tf.scalar(start.good));
+    [scale, good] = tf.tidy(() => [tf.variable(tf.scalar(start.scale), false), tf.variable(tf.scalar(start.good), false)]);
     told = start.scale;
   };
   /** There from the start on, or from the first step that is tried before. */
@@ -63,20 +80,10 @@ export const lossScaling = ({ initialScale = 65_536, factor = 2, growthInterval 
         return { ...update, scale: unscaled };
       });
       hooks.afterStep.tap((_, finite) => {
-        const before = [now(), good as Scalar];
-        [scale, good] = tf.tidy(() => {
-          const count = tf.add(good as Scalar, 1).mul(finite);
-          const grows = count.greaterEqual(growthInterval).toFloat();
-          // finite and grows are 0 or 1, and powers of the factor are exact where it is 2.
-          const change = tf
-            .sub(1, finite)
-            .div(factor)
-            .add(tf.mul(finite, grows.mul(factor - 1).add(1)));
-          return [now().mul(change), count.mul(tf.sub(1, grows))] as [Scalar, Scalar];
-        });
-        tf.dispose(before);
+        applyUpdate(program, [{ scale: now(), good: good as Scalar }], { finite }, 1);
       });
-      hooks.onLog.tap((record) => ({ ...record, lossScale: now().clone() }));
+      // A copy: the next step writes to the variable, maybe before the record is read.
+      hooks.onLog.tap((record) => ({ ...record, lossScale: now().mul(1) as Scalar }));
       hooks.onRecord.tap(({ lossScale }) => {
         if (typeof lossScale !== 'number') return;
         if (told !== null && lossScale < told)

@@ -38,6 +38,7 @@ export const matrixMemoryOf = (shader: MatrixShader, d: number, plan: MatrixPlan
 const WIDE: MatrixPlan = { down: 4, across: 2, each: 1, columns: 32 };
 const NARROWER: MatrixPlan = { down: 2, across: 2, each: 1, columns: 32 };
 const THICK: MatrixPlan = { down: 4, across: 1, each: 2, columns: 16 };
+const OVER: MatrixPlan = { down: 4, across: 1, each: 2, columns: 32, over: true };
 const tall = (columns: number): MatrixPlan => ({ down: 4, across: 1, each: 1, columns });
 
 /**
@@ -46,15 +47,15 @@ const tall = (columns: number): MatrixPlan => ({ down: 4, across: 1, each: 1, co
  */
 const PLANS: Readonly<Record<MatrixShader, (d: number) => readonly MatrixPlan[]>> = {
   forward: (d) => {
-    if (d <= 48) return [THICK];
+    if (d <= 48) return [OVER, THICK, tall(16)];
     return d <= 96 ? [tall(32)] : d <= 160 ? [WIDE, NARROWER] : [NARROWER];
   },
   dq: (d) => {
-    if (d <= 48) return [tall(16)];
+    if (d <= 48) return [THICK, tall(16)];
     if (d <= 96) return d > 64 && d <= 80 ? [THICK] : [tall(32)];
     return d <= 160 ? [WIDE, NARROWER] : [NARROWER];
   },
-  'dk dv': (d) => (d <= 48 ? [tall(32)] : d <= 96 ? [tall(16)] : [NARROWER]),
+  'dk dv': (d) => (d <= 48 ? [THICK, tall(16)] : d <= 96 ? [tall(16)] : [NARROWER]),
 };
 
 /** The widest heads whose fragments fit the registers. */
