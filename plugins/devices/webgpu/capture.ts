@@ -1,6 +1,6 @@
 import { NotReplayable, saidOf } from '../../../core/index.js';
 import type { CompiledAhead } from './compiled-ahead.js';
-import type { Capture, Uncompiled, WebGPUDevice } from './device.js';
+import type { Capture, SliceSum, Uncompiled, WebGPUDevice } from './device.js';
 import type { TensorEntry } from './internals.js';
 import type { Span } from './memory-plan.js';
 import { numbersOf } from './slabs.js';
@@ -22,6 +22,7 @@ interface Asked {
   readonly bindings: readonly GPUBufferBinding[];
   readonly groups: readonly [number, number?, number?];
   readonly moment: number;
+  readonly adds: SliceSum | undefined;
 }
 
 /** What a computation asks of the device while it is captured. TensorFlow.js takes virtual buffers for real ones. */
@@ -32,7 +33,8 @@ export class CaptureInProgress implements Capture {
   readonly constants = new Map<string, GPUBuffer>();
   /** Buffers of tensors that were made of the host's values. */
   readonly filled = new Set<GPUBuffer>();
-  private moment = 0;
+  /** Moments count from 0. */
+  moment = 0;
   private why = '';
 
   constructor(readonly shaders: CompiledAhead) {}
@@ -49,16 +51,15 @@ export class CaptureInProgress implements Capture {
     buffer.last = this.moment;
   }
 
-  add(pipeline: GPUComputePipeline | Uncompiled, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void {
+  add(
+    pipeline: GPUComputePipeline | Uncompiled,
+    bindings: readonly GPUBufferBinding[],
+    groups: readonly [number, number?, number?],
+    adds?: SliceSum,
+  ): void {
     this.next();
     for (const { buffer } of bindings) this.use(buffer);
-    this.dispatches.push({ pipeline, bindings, groups, moment: this.moment });
-  }
-
-  /** How many dispatches there are up to the last that uses a buffer: all, where it is used after them. */
-  dispatchesUpTo(buffer: GPUBuffer | VirtualBuffer): number {
-    const later = isVirtual(buffer) ? this.dispatches.findIndex(({ moment }) => moment > buffer.last) : -1;
-    return later < 0 ? this.dispatches.length : later;
+    this.dispatches.push({ pipeline, bindings, groups, moment: this.moment, adds });
   }
 
   virtualBuffer(size: number): GPUBuffer {

@@ -1,12 +1,15 @@
 import type { Capturable, GraphCapturer, Tensors } from '../../../core/index.js';
 import type { Tensor } from '../../../core/tf.js';
 import * as tf from '../../../core/tf.js';
+import { firstWhere } from '../compute/first-where.js';
 import { tracked } from '../compute/tracked.js';
 import { Effects, override } from '../compute/undo.js';
 import { CaptureInProgress, isVirtual, VirtualBuffer } from './capture.js';
-import { type Bound, type Door, GraphMemory, ReplayedGraph } from './captured-graph.js';
+import { type Bound, type Door, type GraphDispatch, GraphMemory, ReplayedGraph } from './captured-graph.js';
 import { CompiledAhead, isCompiled } from './compiled-ahead.js';
+import { DEFERRED_SUMS, deferredSums, groupsOf } from './deferred-sums.js';
 import type { WebGPUDevice } from './device.js';
+import { grid, pipelineOf } from './dispatch.js';
 import type { BackendInternals, TensorEntry } from './internals.js';
 import { planMemory } from './memory-plan.js';
 import { laidOut } from './slabs.js';
@@ -105,7 +108,7 @@ export class Capturer implements GraphCapturer {
     const result = this.outgoing(capture, output);
     capture.next();
     capture.use(result.buffer);
-    const forward = capture.dispatches.length;
+    const { moment: forward } = capture;
     const seed = this.device.trackedTensor(output.shape);
     const dy = this.passing(capture, seed);
     capture.next();
@@ -129,8 +132,10 @@ export class Capturer implements GraphCapturer {
       asked.map(({ bindings }) => bindings),
       new Set([...given, result, dy].map(({ buffer }) => buffer)),
     );
-    const used = capture.virtual.filter((buffer) => buffer.last >= 0 && !slab?.offsets.has(buffer));
-    if (slab) used.push(slab.memory);
+    const deferred = slab && deferredSums(asked, slab);
+    const slabs = [slab, deferred].filter((one) => one !== null);
+    const slabOfBuffer = (buffer: VirtualBuffer) => slabs.find(({ offsets }) => offsets.has(buffer));
+    const used = [...capture.virtual.filter((buffer) => buffer.last >= 0 && !slabOfBuffer(buffer)), ...slabs.map((one) => one.memory)];
     const { buffers: there } = memory;
     const { at, sizes } = planMemory(
       used,
@@ -141,26 +146,37 @@ export class Capturer implements GraphCapturer {
     capture.shaders.finish();
     const all = sizes.map((size, i) => there[i] ?? memory.make(size));
     const places = new Map(used.map((virtual, i) => [virtual, all[at[i]]]));
-    const offsetOf = (buffer: GPUBuffer | VirtualBuffer) => (isVirtual(buffer) ? slab?.offsets.get(buffer) : undefined);
     const bufferOf = (buffer: GPUBuffer | VirtualBuffer): GPUBuffer =>
-      isVirtual(buffer) ? (places.get(slab?.offsets.has(buffer) ? slab.memory : buffer) as GPUBuffer) : buffer;
+      isVirtual(buffer) ? (places.get(slabOfBuffer(buffer)?.memory ?? buffer) as GPUBuffer) : buffer;
+    const bindingOf = (bound: Bound | VirtualBuffer): Bound =>
+      isVirtual(bound) ? { buffer: bufferOf(bound), offset: slabOfBuffer(bound)?.offsets.get(bound) ?? 0, size: bound.size } : bound;
     const door = (passing: Passing): Door => ({ ...passing, buffer: bufferOf(passing.buffer) });
+    const kept = asked.filter((one) => !deferred?.asked.has(one));
+    const upTo = (moment: number): number => firstWhere(0, kept.length, (k) => kept[k].moment > moment);
+    const dispatches: GraphDispatch[] = kept.map(({ pipeline, groups, bindings }) => ({
+      pipeline: isCompiled(pipeline) ? pipeline : (device.pipelines.get(pipeline.key) as GPUComputePipeline),
+      groups,
+      bindings: bindings.map(bindingOf),
+    }));
+    if (slab && deferred) {
+      const table = device.filledBuffer(deferred.rows);
+      capture.constants.set('deferred sums', table);
+      dispatches.push({
+        pipeline: pipelineOf(device, 'deferred sums', () => DEFERRED_SUMS),
+        groups: grid(groupsOf(deferred.rows)),
+        bindings: [bindingOf(deferred.memory), bindingOf(slab.memory), { buffer: table }],
+      });
+    }
     return new ReplayedGraph(device, memory, {
-      dispatches: asked.map(({ pipeline, groups, bindings }) => ({
-        pipeline: isCompiled(pipeline) ? pipeline : (device.pipelines.get(pipeline.key) as GPUComputePipeline),
-        groups,
-        bindings: bindings.map((bound) =>
-          isVirtual(bound) ? { buffer: bufferOf(bound), offset: offsetOf(bound) ?? 0, size: bound.size } : bound,
-        ),
-      })),
-      forward,
+      dispatches,
+      forward: upTo(forward),
       inputs: given.map(door),
       result: door(result),
       dy: door(dy),
       gradients: gradients.map((gradient) => ({
         ...door(gradient),
-        after: capture.dispatchesUpTo(gradient.buffer),
-        offset: offsetOf(gradient.buffer) ?? null,
+        after: isVirtual(gradient.buffer) && gradient.size > SMALL ? upTo(gradient.buffer.last) : dispatches.length,
+        offset: (isVirtual(gradient.buffer) ? slab?.offsets.get(gradient.buffer) : undefined) ?? null,
       })),
       slab: slab && { buffer: bufferOf(slab.memory), length: slab.memory.size },
       shared: [...new Set(places.values())],

@@ -29,13 +29,24 @@ export interface Uncompiled {
   readonly code: string;
 }
 
+/** What a dispatch does that adds up slices, of float32: its first binding holds so many of so many numbers each, and its fourth gets their sums. */
+export interface SliceSum {
+  readonly slices: number;
+  readonly size: number;
+}
+
 /** Where dispatches go while a graph is captured, and the constants that belong to it. */
 export interface Capture {
   readonly constants: Map<string, GPUBuffer>;
   /** Pipelines, by name. Another stands for one that is not there yet. */
   readonly shaders: { get(key: string, code: () => string): GPUComputePipeline | Uncompiled };
   virtualBuffer(size: number): GPUBuffer;
-  add(pipeline: GPUComputePipeline | Uncompiled, bindings: readonly GPUBufferBinding[], groups: readonly [number, number?, number?]): void;
+  add(
+    pipeline: GPUComputePipeline | Uncompiled,
+    bindings: readonly GPUBufferBinding[],
+    groups: readonly [number, number?, number?],
+    adds?: SliceSum,
+  ): void;
 }
 
 /** What we keep beside a WebGPU backend of TensorFlow.js; `install()` makes it, kernels are given it. */

@@ -1,6 +1,6 @@
 import { fail } from '../../../core/index.js';
 import type { TensorInfo } from '../../../core/tf.js';
-import { type Bindable, KEPT, type WebGPUDevice } from './device.js';
+import { type Bindable, KEPT, type SliceSum, type WebGPUDevice } from './device.js';
 import { bindingOf } from './slabs.js';
 
 export interface Dispatch {
@@ -19,13 +19,15 @@ export interface Dispatch {
   /** Buffers bound after the tensors. */
   readonly shared?: readonly GPUBuffer[];
   readonly groups: readonly [number, number?, number?];
+  /** What it adds up, if that is all it does: a captured graph may leave it for the end. */
+  readonly adds?: SliceSum | undefined;
 }
 
 /**
  * Records one compute shader in the backend's pass, so that it runs in order with TensorFlow.js's kernels. Tensors may
  * be written in place: their host copies are dropped.
  */
-export function dispatch(device: WebGPUDevice, { name, named, halves, code, tensors, integers, shared, groups }: Dispatch): void {
+export function dispatch(device: WebGPUDevice, { name, named, halves, code, tensors, integers, shared, groups, adds }: Dispatch): void {
   let key = name;
   if (!named) for (const { shape } of tensors) key += `|${shape.join()}`;
   const bindings: GPUBufferBinding[] = [];
@@ -44,13 +46,18 @@ export function dispatch(device: WebGPUDevice, { name, named, halves, code, tens
     bindings.push(bindingOf(entry));
   }
   for (const buffer of shared ?? []) bindings.push({ buffer });
-  let pipeline = device.pipelines.get(key);
   if (device.capture) {
-    device.capture.add(pipeline ?? device.capture.shaders.get(key, code), bindings, groups);
+    device.capture.add(device.pipelines.get(key) ?? device.capture.shaders.get(key, code), bindings, groups, adds);
     return;
   }
+  recordDispatch(device, pipelineOf(device, key, code), bindings, groups);
+}
+
+/** The pipeline of this name, made once. */
+export function pipelineOf(device: WebGPUDevice, key: string, code: () => string): GPUComputePipeline {
+  let pipeline = device.pipelines.get(key);
   if (!pipeline) device.pipelines.set(key, (pipeline = compile(device, key, code())));
-  recordDispatch(device, pipeline, bindings, groups);
+  return pipeline;
 }
 
 /** The pipeline of a shader. */

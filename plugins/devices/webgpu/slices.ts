@@ -62,6 +62,7 @@ fn total(i: u32, b: u32) -> f32 {
     tensors: [sliced, bias ?? sliced, rest ?? sliced, out],
     shared: [sizesBuffer(device, [slices, size, columns, groups[0] * 64, bias ? 1 : 0, rest ? (isHalf(device, rest) ? 16 : 32) : 0])],
     groups: [...groups, batch],
+    adds: half || bias || rest || batch > 1 ? undefined : { slices, size },
   });
   device.dispose(sliced);
 }

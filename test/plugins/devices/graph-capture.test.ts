@@ -61,7 +61,7 @@ const squares = (): Plugin => ({
 });
 
 /** Steps, the last of an epoch on a smaller batch. `calls`: how often the network's first module was called. */
-async function trained(more: readonly Plugin[], wrap?: Wrap) {
+async function trained(more: readonly Plugin[], wrap?: Wrap, side = SIDE) {
   const losses: unknown[] = [];
   const weights = new Map<string, Uint8Array>();
   const said: string[] = [];
@@ -85,10 +85,10 @@ async function trained(more: readonly Plugin[], wrap?: Wrap) {
       });
     },
   };
-  const size = SIDE * SIDE * 2;
+  const size = side * side * 2;
   const x = {
     dtype: 'float32' as const,
-    shape: [ITEMS, SIDE, SIDE, 2],
+    shape: [ITEMS, side, side, 2],
     data: Float32Array.from({ length: ITEMS * size }, (_, i) => Math.sin(i)),
   };
   const composition = compose(
@@ -125,6 +125,27 @@ describe.runIf(works)('a model on webgpu', () => {
     expect(captured.said).toEqual([]);
     // Once a shape, in four steps.
     expect([eager.calls, captured.calls]).toEqual([4, 2]);
+  });
+
+  test('adds up slices of long sums by one dispatch at the end, to the same bits', async () => {
+    const gpu = (tf.backend() as unknown as { device: GPUDevice }).device;
+    const made: (string | undefined)[] = [];
+    const { createComputePipeline } = gpu;
+    gpu.createComputePipeline = (descriptor) => {
+      made.push(descriptor.label);
+      return createComputePipeline.call(gpu, descriptor);
+    };
+    try {
+      const more = (): Plugin[] => [lora({ rank: 4, targets: ['up', 'down'], below: 'net.' }), clipping(0.3)];
+      const eager = await trained(more(), undefined, 40);
+      expect(made).not.toContain('deferred sums');
+      const captured = await trained([...more(), graphCapture()], undefined, 40);
+      expect(made).toContain('deferred sums');
+      expect(captured.losses).toEqual(eager.losses);
+      for (const [path, bytes] of eager.weights) expect(captured.weights.get(path), path).toEqual(bytes);
+    } finally {
+      gpu.createComputePipeline = createComputePipeline;
+    }
   });
 
   const reading: Wrap = ({ parameters }, inputs, next) => {
