@@ -7,6 +7,8 @@ import { installedIn, keepOn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
 import { adamw } from './adamw.js';
 import { codes } from './codes.js';
+import { knowHalf, precision } from './half.js';
+import { currentBackend } from './internals.js';
 import { Resources } from './resources.js';
 
 export type Package = 'tfjs-node' | 'tfjs-node-gpu';
@@ -66,7 +68,10 @@ export async function install(device: string, name: Package, gpus?: string): Pro
     const installed = installedIn<Undo>(tf.backend());
     if (installed) return installed;
     // Operations behind steploom's compute contract.
-    effects.add(registerOperations(tf.backend(), { adamw: adamw(new Resources()), codes, padsBeforeConvolution: true }));
+    effects.add(knowHalf(currentBackend()));
+    effects.add(
+      registerOperations(tf.backend(), { adamw: adamw(new Resources(currentBackend())), codes, precision, padsBeforeConvolution: true }),
+    );
     effects.add(keepOn(tf.backend(), effects.undo));
     return effects.undo;
   } catch (error) {
