@@ -7,6 +7,7 @@ import { installedIn, keepOn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
 import { adamw } from './adamw.js';
 import { codes } from './codes.js';
+import { Constants } from './constants.js';
 import { knowHalf, precision } from './half.js';
 import { currentBackend } from './internals.js';
 import { Resources } from './resources.js';
@@ -68,7 +69,9 @@ export async function install(device: string, name: Package, gpus?: string): Pro
     const installed = installedIn<Undo>(tf.backend());
     if (installed) return installed;
     // Operations behind steploom's compute contract.
-    effects.add(knowHalf(currentBackend()));
+    const constants = new Constants(currentBackend());
+    effects.add(constants.dispose);
+    effects.add(knowHalf(currentBackend(), constants));
     effects.add(
       registerOperations(tf.backend(), { adamw: adamw(new Resources(currentBackend())), codes, precision, padsBeforeConvolution: true }),
     );

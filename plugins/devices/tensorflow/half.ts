@@ -1,6 +1,7 @@
 import type { Tensor, TensorInfo } from '../../../core/tf.js';
 import type { HalfPrecision } from '../compute/contract.js';
 import { override, type Undo } from '../compute/undo.js';
+import type { Constants } from './constants.js';
 import { type Attribute, currentBackend, type Output, type TensorFlowBackend } from './internals.js';
 
 // Half precision is a matter of storage: a tensor stays float32 by name, and its handle is one of TensorFlow's float16. All kernels of the package go
@@ -29,15 +30,23 @@ function converted(id: number, fromHalf: boolean): Output {
 }
 
 /** Runs an operation in the precision that it and its operands ask for. */
-function execute(backend: TensorFlowBackend, name: string, attributes: readonly Attribute[], inputs: readonly Tensor[], outputs: number) {
+function execute(
+  backend: TensorFlowBackend,
+  constants: Constants,
+  name: string,
+  attributes: readonly Attribute[],
+  inputs: readonly Tensor[],
+  outputs: number,
+): Tensor[] {
   const { binding } = backend;
   const stored = inputs.map(isHalf);
   const comesAlong = (x: Tensor, i: number) => stored[i] || x.dtype !== 'float32' || (name === 'Add' && x.shape.length === 1);
   const half = stored.includes(true) && (PRODUCTS.has(name) || (ALIKE.has(name) && inputs.every(comesAlong)));
   const copies: number[] = [];
   try {
-    const handles = backend.getInputTensorIds(inputs).map((id, i) => {
-      if (stored[i] === half || inputs[i].dtype !== 'float32') return id;
+    const handles = inputs.map((x, i) => {
+      const id = constants.handle(x) ?? backend.getInputTensorIds([x])[0];
+      if (stored[i] === half || x.dtype !== 'float32') return id;
       const copy = converted(id, stored[i]).id;
       copies.push(copy);
       return copy;
@@ -49,8 +58,8 @@ function execute(backend: TensorFlowBackend, name: string, attributes: readonly 
   }
 }
 
-/** Has the backend's kernels read and write what is stored in half precision. */
-export function knowHalf(backend: TensorFlowBackend): Undo {
+/** Has the backend's kernels read and write what is stored in half precision, and read constants where they are kept. */
+export function knowHalf(backend: TensorFlowBackend, constants: Constants): Undo {
   const { createOutputTensor, readSync } = backend;
   return override(backend, {
     createOutputTensor(made) {
@@ -59,8 +68,8 @@ export function knowHalf(backend: TensorFlowBackend): Undo {
       backend.tensorMap.get(tensor.dataId).dtype = TF_HALF;
       return tensor;
     },
-    executeSingleOutput: (name, attributes, inputs) => execute(backend, name, attributes, inputs, 1)[0],
-    executeMultipleOutputs: (name, attributes, inputs, outputs) => execute(backend, name, attributes, inputs, outputs),
+    executeSingleOutput: (name, attributes, inputs) => execute(backend, constants, name, attributes, inputs, 1)[0],
+    executeMultipleOutputs: (name, attributes, inputs, outputs) => execute(backend, constants, name, attributes, inputs, outputs),
     readSync(dataId) {
       const { dtype, id } = backend.tensorMap.get(dataId);
       if (dtype !== TF_HALF) return readSync.call(backend, dataId);

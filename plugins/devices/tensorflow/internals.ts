@@ -36,6 +36,7 @@ export interface TensorFlowBackend {
     readonly TF_INT32: number;
     readonly TF_UINT8: number;
     executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): Output[];
+    createTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): number;
     tensorDataSync(id: number): Float32Array;
     deleteTensor(id: number): void;
   };

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as tf from '../../../../core/tf.js';
+import { Constants } from '../../../../plugins/devices/tensorflow/constants.js';
 import { knowHalf, precision } from '../../../../plugins/devices/tensorflow/half.js';
 import type { Attribute, Output, TensorEntry, TensorFlowBackend } from '../../../../plugins/devices/tensorflow/internals.js';
 
@@ -12,6 +13,8 @@ class StandIn extends tf.KernelBackend {
   readonly handles = new Map<number, number>();
   /** What was run but casts: the name, its T, and what its operands are stored as. */
   asked: string[] = [];
+  /** The values that came from Node's memory, each with its number of that kind. */
+  sent: string[] = [];
   private next = 0;
 
   readonly binding = {
@@ -27,6 +30,10 @@ class StandIn extends tf.KernelBackend {
       const dtype = name === 'Cast' ? value('DstT') : value('T');
       return Array.from({ length: outputs }, () => ({ id: this.handle(dtype), shape: [2], dtype }));
     },
+    createTensor: (_: readonly number[], dtype: number, values: ArrayBufferView) => {
+      this.sent.push(`${dtype} ${values}`);
+      return this.handle(dtype);
+    },
     tensorDataSync: (id: number) => {
       if (this.handles.get(id) !== FLOAT) throw new Error('the addon reads no float16');
       return Float32Array.of(1, 2);
@@ -38,10 +45,10 @@ class StandIn extends tf.KernelBackend {
     this.handles.set(this.next, dtype);
     return this.next++;
   }
-  override write(_: unknown, shape: number[], dtype: tf.DataType) {
+  override write(values: unknown, shape: number[], dtype: tf.DataType) {
     const dataId = {};
     const type = dtype === 'int32' ? INT : FLOAT;
-    this.tensorMap.set(dataId, { shape, dtype: type, values: null, id: this.handle(type) });
+    this.tensorMap.set(dataId, { shape, dtype: type, values, id: -1 });
     return dataId;
   }
   override dispose() {}
@@ -51,10 +58,17 @@ class StandIn extends tf.KernelBackend {
     return this.tensorMap.delete(dataId);
   }
   override readSync(dataId: object) {
-    return this.binding.tensorDataSync(this.tensorMap.get(dataId).id) as never;
+    const { values, id } = this.tensorMap.get(dataId);
+    return (values ?? this.binding.tensorDataSync(id)) as never;
   }
   override read = async (dataId: object) => this.readSync(dataId);
-  getInputTensorIds = (tensors: readonly tf.Tensor[]) => tensors.map(({ dataId }) => this.tensorMap.get(dataId).id);
+  getInputTensorIds = (tensors: readonly tf.Tensor[]) =>
+    tensors.map(({ dataId }) => {
+      const entry = this.tensorMap.get(dataId);
+      if (entry.values) entry.id = this.binding.createTensor(entry.shape, entry.dtype, entry.values as ArrayBufferView);
+      entry.values = null;
+      return entry.id;
+    });
   createOutputTensor({ id, shape, dtype }: Output) {
     if (dtype !== FLOAT) throw new Error(`Unknown dtype enum ${dtype}`);
     const dataId = {};
@@ -91,8 +105,10 @@ function run(name: string, inputs: readonly tf.Tensor[], outputs = 1) {
 }
 
 test('each operation is run in the precision that it and its operands ask for, and no copy is left', async () => {
-  const undo = knowHalf(asTensorFlow());
-  const [full, row, sizes] = [tf.ones([2, 2]), tf.ones([2]), tf.tensor1d([1, 2], 'int32')];
+  const constants = new Constants(asTensorFlow());
+  const undo = knowHalf(asTensorFlow(), constants);
+  const [full, row, sizes] = [tf.ones([5, 5]), tf.ones([20]), tf.tensor1d([1, 2], 'int32')];
+  tf.dispose(backend.executeSingleOutput('Pack', [{ name: 'T', type: 0, value: FLOAT }], [row, sizes]));
   const half = precision.half(full);
   const before = backend.handles.size;
   expect([full, half].map(precision.isHalf)).toEqual([false, true]);
@@ -119,4 +135,31 @@ test('each operation is run in the precision that it and its operands ask for, a
   undo();
   expect(() => backend.executeSingleOutput('Mul', [{ name: 'T', type: 0, value: HALF }], [half, half])).toThrow('Unknown dtype enum 19');
   tf.dispose([row, sizes, half, stored]);
+  constants.dispose();
+});
+
+test('shapes and numbers that are made anew for each operation are sent once, and so many are kept', () => {
+  const constants = new Constants(asTensorFlow());
+  const undo = knowHalf(asTensorFlow(), constants);
+  const [x, handles] = [tf.ones([5, 5]), backend.handles.size];
+  backend.sent = [];
+  const add = (...values: tf.Tensor[]) => {
+    for (const value of values) run('Add', [x, value]);
+    tf.dispose(values);
+  };
+  add(tf.scalar(0.5), tf.scalar(0.5), tf.scalar(1), tf.scalar(1, 'int32'), tf.scalar(0.5), tf.tensor1d([0.5]), tf.scalar(-0), tf.scalar(0));
+  expect(backend.sent).toEqual([`1 ${new Array(25).fill(1)}`, '1 0.5', '1 1', '3 1', '1 0.5', '1 0', '1 0']);
+  for (let i = 0; i < 2000; i++) add(tf.scalar(2 + i));
+  // x and 1024 others.
+  expect(backend.handles.size - handles).toBe(1025);
+  backend.sent = [];
+  add(tf.scalar(2001), tf.scalar(0.5));
+  expect(backend.sent).toEqual(['1 0.5']);
+  // What has many numbers goes with its tensor.
+  add(tf.ones([20]), tf.ones([20]));
+  expect(backend.sent).toHaveLength(3);
+  constants.dispose();
+  x.dispose();
+  expect(backend.handles.size).toBe(handles);
+  undo();
 });
