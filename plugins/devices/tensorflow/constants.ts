@@ -7,8 +7,8 @@ const MOST_BYTES = 64;
 const KEPT = 1024;
 
 /**
- * Tensors that TensorFlow.js makes anew for each operation, shapes, axes and a formula's numbers, sent to TensorFlow once: that takes as long as many an
- * operation, and a number that goes to a GPU waits there for all that was to be computed before.
+ * Tensors that TensorFlow.js makes anew for each operation, shapes, axes and a formula's numbers, sent to TensorFlow once: there are thousands in a step, and
+ * a copy to a GPU begins when all that was to be computed before is done.
  */
 export class Constants {
   private readonly handles = new Map<string, number>();
