@@ -119,7 +119,7 @@ export const precisionOptions = {
     .enum(MIXED_PRECISIONS)
     .default('no')
     .describe(
-      'fp16 stores frozen weights and what goes through the networks in half precision: less memory and time, on webgpu alone. There is no bf16, which WebGPU lacks.',
+      'fp16 stores frozen weights and what goes through the networks in half precision: less memory and time, on webgpu, tfjs-node and tfjs-node-gpu. There is no bf16, which WebGPU lacks.',
     ),
 };
 

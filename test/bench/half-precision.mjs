@@ -1,6 +1,7 @@
-// The same run in single and in half precision: a small model of Stable Diffusion's kind, trained whole and then with LoRA, on WebGPU. Prints each run's
-// mean loss over all steps and milliseconds a step, and how far apart the losses are. With `null` as the driver nothing is computed: see lora-step-host.mjs.
-//   npm run build && node test/bench/half-precision.mjs [steps [null]]
+// The same run in single and in half precision: a small model of Stable Diffusion's kind, trained whole and then with LoRA, on WebGPU or another device. Prints
+// each run's mean loss over all steps and milliseconds a step, and how far apart the losses are. With `null` as the device, WebGPU's driver computes nothing:
+// see lora-step-host.mjs.
+//   npm run build && node test/bench/half-precision.mjs [steps [device]]
 import { fileURLToPath } from 'node:url';
 import { create, globals } from 'webgpu';
 import { compose, run, seededRandom, Trainer } from '../../dist/core/index.js';
@@ -18,12 +19,13 @@ import {
   textToImageModel,
 } from '../../dist/plugins/index.js';
 
-const [given = '300', driver] = process.argv.slice(2);
+const [given = '300', named = 'webgpu'] = process.argv.slice(2);
 const steps = Number(given);
+const driver = named === 'null';
 if (driver) {
   Object.assign(globalThis, globals);
   globalThis.navigator ??= {};
-  Object.defineProperty(globalThis.navigator, 'gpu', { value: create([`backend=${driver}`]), configurable: true });
+  Object.defineProperty(globalThis.navigator, 'gpu', { value: create(['backend=null']), configurable: true });
 }
 
 const tokenizer = learnTokenizer(['red', 'blue', 'slow', 'fast'], 6);
@@ -81,7 +83,7 @@ async function losses(train, mixedPrecision) {
   const trainer = new Trainer(
     compose(
       run({ steps, learningRate: 1e-3, weightDecay: 0.01, seed: 0 }),
-      device('webgpu'),
+      device(driver ? 'webgpu' : named),
       textToImageModel({ from, train, mixedPrecision }),
       ...(train === 'nothing' ? [lora({ rank: 4 })] : []),
       arrays({ images }, { batchSize: 4, strings: { text } }),

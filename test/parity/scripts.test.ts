@@ -39,6 +39,12 @@ test.runIf((await testDevices()).includes('webgpu'))('products of what is stored
   expect(errors).toHaveLength(2);
 });
 
+test.runIf((await testDevices()).includes('webgpu'))('half precision beside single on one device', async () => {
+  expect(await script('parity/half-precision.mjs', ['webgpu', '1'])).toMatch(
+    /product +result [\d.e-]+, x [\d.e-]+, w [\d.e-]+\nall within rounding/,
+  );
+});
+
 test('the packaged base’s output', async () => {
   await script('parity/base-output.mjs', [work]);
   const found = readSafetensors(await readFile(join(work, 'base.safetensors'))).tensors;

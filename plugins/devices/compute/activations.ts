@@ -2,6 +2,7 @@ import { differentiable } from '../../../core/index.js';
 import type { Tensor } from '../../../core/tf.js';
 import * as tf from '../../../core/tf.js';
 import { fused } from './fused.js';
+import { inFull, storedAs } from './half.js';
 
 /** x sigmoid(x), as plain operations. */
 export const sigmoidTimes = (x: Tensor): Tensor => x.mul(tf.sigmoid(x));
@@ -19,7 +20,9 @@ export const silu = (x: Tensor): Tensor =>
       save([x]);
       return fused('silu', { x })?.[0] ?? sigmoidTimes(x);
     },
-    (dy, [input]) => ({ x: () => fused('siluGrad', { x: input, dy })?.[0] ?? dy.mul(siluSlope(input)) }),
+    (dy, [input]) => ({
+      x: () => fused('siluGrad', { x: input, dy })?.[0] ?? storedAs(input, inFull(dy).mul(siluSlope(inFull(input)))),
+    }),
   );
 
 /** x sigmoid(1.702 x): CLIP's approximation of gelu. */
@@ -53,15 +56,15 @@ export const geglu = (x: Tensor): Tensor =>
       save([x]);
       const made = fused('geglu', { x })?.[0];
       if (made) return made;
-      const [value, gate] = tf.split(x, 2, -1);
-      return value.mul(geluOf(gate));
+      const [value, gate] = tf.split(inFull(x), 2, -1);
+      return storedAs(x, value.mul(geluOf(gate)));
     },
     (dy, [input]) => ({
       x: () => {
         const made = fused('gegluGrad', { x: input, dy })?.[0];
         if (made) return made;
-        const [value, gate] = tf.split(input, 2, -1);
-        return tf.concat([dy.mul(geluOf(gate)), dy.mul(value).mul(geluSlope(gate))], -1);
+        const [[value, gate], g] = [tf.split(inFull(input), 2, -1), inFull(dy)];
+        return storedAs(input, tf.concat([g.mul(geluOf(gate)), g.mul(value).mul(geluSlope(gate))], -1));
       },
     }),
   );

@@ -3,6 +3,7 @@ import type { Tensor, Tensor3D } from '../../../core/tf.js';
 import * as tf from '../../../core/tf.js';
 import { operation } from './contract.js';
 import { fused } from './fused.js';
+import { inFull, storedAs } from './half.js';
 
 /** [n, l, h d] to [n h, l, d]. */
 const splitHeads = (x: Tensor, heads: number): Tensor3D => {
@@ -19,6 +20,8 @@ const joinHeads = (x: Tensor, heads: number): Tensor3D => {
     .transpose([0, 2, 1, 3])
     .reshape([nh / heads, l, heads * d]);
 };
+
+const softmaxGradient = (p: Tensor, dp: Tensor): Tensor => p.mul(dp.sub(dp.mul(p).sum(-1, true)));
 
 /**
  * Scaled dot-product attention with several heads: q [n, lq, c], k and v [n, lk, c], split into `heads` along c.
@@ -47,7 +50,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?:
       const scores = tf.matMul(qh, kh, false, true);
       const p =
         (mask ? null : fused('softmax', { x: scores }, { scale })?.[0]) ??
-        tf.softmax(mask ? scores.mul(scale).add(mask) : scores.mul(scale));
+        (mask ? tf.softmax(scores.mul(scale).add(mask)) : storedAs(scores, tf.softmax(scores.mul(scale))));
       save([qh, kh, vh, p]);
       return joinHeads(tf.matMul(p as Tensor3D, vh), heads);
     },
@@ -56,7 +59,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, heads: number, mask?:
       const [dq, dk, dv] = tf.tidy(() => {
         const g = splitHeads(dy, heads);
         const dp = tf.matMul(g, vh, false, true);
-        const ds = fused('softmaxGrad', { p, dp }, { scale })?.[0] ?? p.mul(dp.sub(dp.mul(p).sum(-1, true))).mul(scale);
+        const ds = fused('softmaxGrad', { p, dp }, { scale })?.[0] ?? storedAs(p, softmaxGradient(inFull(p), inFull(dp)).mul(scale));
         return [tf.matMul(ds as Tensor3D, kh), tf.matMul(ds as Tensor3D, qh, true, false), tf.matMul(p, g, true, false)].map((x) =>
           joinHeads(x, heads),
         );

@@ -5,11 +5,11 @@ import { operation } from './contract.js';
 import { fused } from './fused.js';
 import { inFull } from './half.js';
 
-/** The sum over all but the last axis: [..., c] to [c]. */
+/** The sum over all but the last axis, in single precision: [..., c] to [c]. */
 export function columnSum(x: Tensor): Tensor {
   const c = x.shape[x.rank - 1];
   const flat = x.reshape([-1, c]);
-  return fused('columnSum', { x: flat })?.[0] ?? tf.matMul(tf.ones([1, flat.shape[0]]), flat as Tensor2D).reshape([c]);
+  return fused('columnSum', { x: flat })?.[0] ?? inFull(tf.matMul(tf.ones([1, flat.shape[0]]), flat as Tensor2D)).reshape([c]);
 }
 
 /** x [n, h, w, c] with a row for each example, [n, c], added to all of its pixels. */
@@ -99,11 +99,13 @@ export const embedding = (table: Tensor, ids: Tensor): Tensor =>
     (dy) => ({
       // webgpu's cast only renames integers, and wasm's oneHot writes integers into floats: times 1 makes true floats.
       table: () =>
-        tf.matMul(
-          tf.oneHot(ids.flatten().toInt(), table.shape[0]).toFloat().mul(1) as Tensor2D,
-          dy.reshape([-1, table.shape[1] as number]) as Tensor2D,
-          true,
-          false,
+        inFull(
+          tf.matMul(
+            tf.oneHot(ids.flatten().toInt(), table.shape[0]).toFloat().mul(1) as Tensor2D,
+            dy.reshape([-1, table.shape[1] as number]) as Tensor2D,
+            true,
+            false,
+          ),
         ),
     }),
   );

@@ -26,3 +26,6 @@ export function inFull(x: Tensor): Tensor {
     (dy) => ({ x: () => inHalf(dy) }),
   );
 }
+
+/** y, in half precision where x is. */
+export const storedAs = (x: Tensor, y: Tensor): Tensor => (operation('precision')?.isHalf(x) ? inHalf(y) : y);

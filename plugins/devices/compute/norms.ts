@@ -4,6 +4,7 @@ import * as tf from '../../../core/tf.js';
 import { sigmoidTimes, siluSlope } from './activations.js';
 import { columnSum } from './dense.js';
 import { fused } from './fused.js';
+import { inFull, storedAs } from './half.js';
 
 /**
  * Group normalization of x [n, ..., c] (Wu and He 2018), with silu behind it where `activate` is set.
@@ -16,7 +17,7 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
   const attributes = { groups, epsilon, activate };
   /** x normalized, and 1 / standard deviation [n, 1, groups, 1]. */
   const normalize = (input: Tensor) => {
-    const g = input.reshape(grouped);
+    const g = inFull(input).reshape(grouped);
     const centred = g.sub(g.mean([1, 3], true));
     const rstd = tf.rsqrt(centred.square().mean([1, 3], true).add(epsilon));
     return { normal: centred.mul(rstd), rstd };
@@ -24,7 +25,7 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
   const affine = (normal: Tensor) => normal.reshape([n, -1, c]).mul(gamma).add(beta);
   /** dy before the activation. */
   const inner = (dy: Tensor, normal: Tensor) => {
-    const g = dy.reshape([n, -1, c]);
+    const g = inFull(dy).reshape([n, -1, c]);
     return activate ? g.mul(siluSlope(affine(normal))) : g;
   };
   return differentiable(
@@ -34,7 +35,7 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
       save([x, ...(made?.slice(1) ?? [])]);
       if (made) return made[0];
       const y = affine(normalize(x).normal);
-      return (activate ? sigmoidTimes(y) : y).reshape(x.shape);
+      return storedAs(x, (activate ? sigmoidTimes(y) : y).reshape(x.shape));
     },
     (dy, [input, stats]) => {
       const made = fused('groupNormGrad', { x: input, dy, gamma, beta, ...(stats ? { stats } : {}) }, attributes);
@@ -45,7 +46,7 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
           const g = inner(dy, normal).mul(gamma).reshape(grouped);
           const mean = g.mean([1, 3], true);
           const along = g.mul(normal).mean([1, 3], true);
-          return g.sub(mean).sub(normal.mul(along)).mul(rstd).reshape(x.shape);
+          return storedAs(input, g.sub(mean).sub(normal.mul(along)).mul(rstd).reshape(x.shape));
         },
         gamma: () => {
           const { normal } = normalize(input);
@@ -60,7 +61,8 @@ export function groupNorm(x: Tensor, gamma: Tensor, beta: Tensor, groups: number
 /** Layer normalization over the last axis (Ba, Kiros and Hinton 2016). */
 export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: number): Tensor {
   const normalize = (input: Tensor) => {
-    const centred = input.sub(input.mean(-1, true));
+    const single = inFull(input);
+    const centred = single.sub(single.mean(-1, true));
     const rstd = tf.rsqrt(centred.square().mean(-1, true).add(epsilon));
     return { normal: centred.mul(rstd), rstd };
   };
@@ -69,7 +71,7 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
     (save) => {
       const made = fused('layerNorm', { x, gamma, beta }, { epsilon });
       save([x, ...(made?.slice(1) ?? [])]);
-      return made?.[0] ?? normalize(x).normal.mul(gamma).add(beta);
+      return made?.[0] ?? storedAs(x, normalize(x).normal.mul(gamma).add(beta));
     },
     (dy, [input, stats]) => {
       const made = fused('layerNormGrad', { x: input, dy, gamma, ...(stats ? { stats } : {}) }, { epsilon });
@@ -80,11 +82,9 @@ export function layerNorm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: numbe
       return {
         x: () => {
           const { normal, rstd } = normalize(input);
-          const g = dy.mul(gamma);
-          return g
-            .sub(g.mean(-1, true))
-            .sub(normal.mul(g.mul(normal).mean(-1, true)))
-            .mul(rstd);
+          const g = inFull(dy).mul(gamma);
+          const along = g.mul(normal).mean(-1, true);
+          return storedAs(input, g.sub(g.mean(-1, true)).sub(normal.mul(along)).mul(rstd));
         },
         gamma: () => columnSum(dy.mul(normalize(input).normal)),
         beta: () => columnSum(dy),

@@ -20,12 +20,14 @@ export const adamw =
     const dtype = [{ ...type, name: 'dtype' }];
     tf.tidy(() => {
       const applied = typeof finite === 'number' ? tf.scalar(finite) : finite;
-      const power = (correction: Scalar) => tf.sub(1, tf.div(1, correction)).mul(applied);
+      const isApplied = applied.greater(0);
+      // Before the first step that is applied the corrections are 0.
+      const power = (correction: Scalar) => tf.where(isApplied, tf.sub(1, tf.div(1, correction)), 0);
       const betas = [beta1, beta2].map((beta) => tf.sub(1, applied.mul(1 - beta)));
-      const small = tf.rsqrt(correction2).mul(epsilon);
+      const small = tf.where(isApplied, tf.rsqrt(correction2), 1).mul(epsilon);
       const scalars = [power(correction1), power(correction2), applied.mul(rate), ...betas, small];
       const constants = backend.getInputTensorIds(scalars);
-      const scaled = tf.where(applied.greater(0), scale, 0);
+      const scaled = tf.where(isApplied, scale, 0);
       const [factor, share] = backend.getInputTensorIds([scaled, applied.mul(rate * decay)]);
       for (const { p, g, m, v } of list) {
         const [toP, toG] = backend.getInputTensorIds([p, g]);

@@ -7,6 +7,9 @@ import { installedIn, keepOn } from '../compute/installed.js';
 import { Effects, keepCurrentBackend, type Undo } from '../compute/undo.js';
 import { adamw } from './adamw.js';
 import { codes } from './codes.js';
+import { Constants } from './constants.js';
+import { knowHalf, precision } from './half.js';
+import { currentBackend } from './internals.js';
 import { Resources } from './resources.js';
 
 export type Package = 'tfjs-node' | 'tfjs-node-gpu';
@@ -66,7 +69,12 @@ export async function install(device: string, name: Package, gpus?: string): Pro
     const installed = installedIn<Undo>(tf.backend());
     if (installed) return installed;
     // Operations behind steploom's compute contract.
-    effects.add(registerOperations(tf.backend(), { adamw: adamw(new Resources()), codes, padsBeforeConvolution: true }));
+    const constants = new Constants(currentBackend());
+    effects.add(constants.dispose);
+    effects.add(knowHalf(currentBackend(), constants));
+    effects.add(
+      registerOperations(tf.backend(), { adamw: adamw(new Resources(currentBackend())), codes, precision, padsBeforeConvolution: true }),
+    );
     effects.add(keepOn(tf.backend(), effects.undo));
     return effects.undo;
   } catch (error) {

@@ -15,6 +15,13 @@ export interface TensorEntry {
   id: number;
 }
 
+/** What the library says of a tensor that an operation made. */
+export interface Output {
+  readonly id: number;
+  readonly shape: number[];
+  readonly dtype: number;
+}
+
 /** The parts of TensorFlow's backend for Node that are reached into (tfjs-node 4.22). */
 export interface TensorFlowBackend {
   readonly isUsingGpuDevice?: boolean;
@@ -28,12 +35,17 @@ export interface TensorFlowBackend {
     readonly TF_FLOAT: number;
     readonly TF_INT32: number;
     readonly TF_UINT8: number;
-    executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): { id: number }[];
+    executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): Output[];
+    createTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): number;
+    tensorDataSync(id: number): Float32Array;
     deleteTensor(id: number): void;
   };
   readonly tensorMap: { get(id: object): TensorEntry };
   getInputTensorIds(tensors: readonly Tensor[]): number[];
+  createOutputTensor(made: Output): Tensor;
+  readSync(dataId: object): unknown;
   executeSingleOutput(name: string, attributes: readonly Attribute[], inputs: readonly Tensor[]): Tensor;
+  executeMultipleOutputs(name: string, attributes: readonly Attribute[], inputs: readonly Tensor[], outputs: number): Tensor[];
 }
 
 export const currentBackend = () => tf.backend() as unknown as TensorFlowBackend;

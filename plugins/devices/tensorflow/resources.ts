@@ -1,5 +1,5 @@
 import type { Tensor } from '../../../core/tf.js';
-import { currentBackend } from './internals.js';
+import { currentBackend, type TensorFlowBackend } from './internals.js';
 
 /** A resource of TensorFlow's that holds a variable's memory, and the data it was last seen with. */
 interface Resource {
@@ -13,8 +13,13 @@ interface Resource {
  */
 export class Resources {
   private readonly known = new WeakMap<Tensor, Resource>();
-  private readonly finalizer = new FinalizationRegistry<number>((handle) => currentBackend().binding.deleteTensor(handle));
+  private readonly finalizer: FinalizationRegistry<number>;
   private made = 0;
+
+  /** The backend may no longer be the current one when a variable is gone. */
+  constructor({ binding }: TensorFlowBackend) {
+    this.finalizer = new FinalizationRegistry((handle) => binding.deleteTensor(handle));
+  }
 
   /** The handle of a variable's resource, which holds its memory from now on. */
   take(variable: Tensor): number {

@@ -41,7 +41,7 @@ export interface TextToImageModelOptions extends ReadOptions {
   readonly longCaptions?: 'cut' | 'chunk';
   /**
    * `fp16` stores the frozen weights of denoiser and text encoders, and what goes through these networks, in half precision; what is trained, its
-   * gradients, sums and the autoencoder stay in single precision. On webgpu alone. `no` by default.
+   * gradients, sums and the autoencoder stay in single precision. On webgpu, tfjs-node and tfjs-node-gpu. `no` by default.
    */
   readonly mixedPrecision?: MixedPrecision;
 }

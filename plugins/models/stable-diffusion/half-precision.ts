@@ -14,7 +14,7 @@ export function requireHalf(): void {
     'OPTION_INVALID',
     'text-to-image-model',
     `mixed_precision is fp16, and the device ${tf.getBackend()} computes in single precision only`,
-    'Compute on webgpu, or leave mixed_precision out.',
+    'Compute on webgpu, tfjs-node or tfjs-node-gpu, or leave mixed_precision out.',
   );
 }
 

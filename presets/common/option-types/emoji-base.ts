@@ -117,8 +117,8 @@ export interface EmojiBaseOptions {
   /** Images in a microBatch. Default: 128. */
   readonly trainBatchSize?: number | undefined;
   /**
-   * fp16 stores frozen weights and what goes through the networks in half precision: less memory and time, on webgpu alone.
-   * There is no bf16, which WebGPU lacks. Default: no.
+   * fp16 stores frozen weights and what goes through the networks in half precision: less memory and time, on webgpu,
+   * tfjs-node and tfjs-node-gpu. There is no bf16, which WebGPU lacks. Default: no.
    */
   readonly mixedPrecision?: 'no' | 'fp16' | undefined;
   /** gamma of min-SNR loss weighting; 5 is usual. */

@@ -1,6 +1,7 @@
 // One way of training: LoRA of rank 16 on the attention of a denoiser with random weights, AdamW, clipping. Prints one line of JSON.
 //   node test/bench/unet/lora-step.mjs '{"model":"sd15","batch":4,"precision":"fp16","checkpointing":false,"device":"webgpu","scale":1,"steps":16}'
-// With "driver":"null" nothing is computed: see lora-step-host.mjs.
+// With "driver":"null" nothing is computed: see lora-step-host.mjs. On tfjs-node and tfjs-node-gpu it says as well what a step asks of TensorFlow's library:
+// see library-calls.mjs; the memory that the driver gives is known of webgpu alone.
 
 import { create, globals } from 'webgpu';
 import { compose, MODEL, OBJECTIVE, run, seededRandom, Trainer } from '../../../dist/core/index.js';
@@ -22,6 +23,7 @@ import {
 } from '../../../dist/plugins/index.js';
 import { halfWraps } from '../../../dist/plugins/models/stable-diffusion/half-precision.js';
 import { unet2DCondition } from '../../../dist/plugins/models/unet/unet2d-condition.js';
+import { libraryCalls } from './library-calls.mjs';
 import { denoisers } from './models.mjs';
 
 const asked = { device: 'webgpu', scale: 1, batch: 1, precision: 'fp16', checkpointing: false, steps: 16, ...JSON.parse(process.argv[2]) };
@@ -51,6 +53,7 @@ if (asked.device === 'webgpu') {
     return buffer;
   };
 }
+const library = asked.device.startsWith('tfjs-node') ? await libraryCalls(asked.device) : null;
 
 const model = {
   name: 'denoiser',
@@ -131,8 +134,12 @@ const clock = {
     hooks.onRecord.tap(({ step, loss }) => {
       const now = performance.now();
       if (step === 1) figures.first = (now - began) / 1000;
-      if (step === warm) Object.assign(figures, { since: now, host: 0 });
-      if (step === warm + asked.steps) Object.assign(figures, { ms: (now - figures.since) / asked.steps, loss });
+      if (step === warm) {
+        Object.assign(figures, { since: now, host: 0 });
+        library?.reset();
+      }
+      if (step === warm + asked.steps)
+        Object.assign(figures, { ms: (now - figures.since) / asked.steps, loss, ...library?.figures(asked.steps) });
     });
   },
 };
@@ -155,14 +162,15 @@ await new Trainer(
   ),
 ).train();
 const gib = (bytes) => Number((bytes / 2 ** 30).toFixed(2));
+const { ms, host, first, since: _, ...more } = figures;
 console.log(
   JSON.stringify({
     ...asked,
-    ms: Number(figures.ms.toFixed(1)),
-    host: Number((figures.host / asked.steps).toFixed(1)),
-    gib: gib(memory.most),
-    first: Number(figures.first.toFixed(1)),
-    loss: figures.loss,
+    ms: Number(ms.toFixed(1)),
+    host: Number((host / asked.steps).toFixed(1)),
+    ...(asked.device === 'webgpu' ? { gib: gib(memory.most) } : {}),
+    first: Number(first.toFixed(1)),
+    ...more,
     warnings,
   }),
 );

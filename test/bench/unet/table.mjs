@@ -41,10 +41,11 @@ export function printTable(model, rows, { device = 'webgpu', scale = 1, steps = 
     known.set(key, ours);
     const theirs = torch && peer ? last('python3', [here('lora_step.py'), JSON.stringify({ ...row, ...peer, model })]) : null;
     const name = `batch ${row.batch}, ${row.precision === 'no' ? 'float32' : 'fp16'}${row.checkpointing ? ', checkpointing' : ''}${peer?.compile ? ', torch.compile' : ''}`;
-    const figures = (one) => (one ? `${one.ms} ms, ${one.gib} GiB` : '-');
+    const figures = (one) => (one ? `${one.ms} ms${one.gib === undefined ? '' : `, ${one.gib} GiB`}` : '-');
+    const calls = ours?.calls ? `, of which ${ours.callMs} ms in ${ours.calls} calls` : '';
     const ratio = ours && theirs ? (ours.ms / theirs.ms).toFixed(2) : '-';
     console.log(
-      `| ${name} | ${figures(theirs)} | ${figures(ours)} | ${ratio} | ${ours ? `${ours.host} ms` : '-'} | ${ours ? `${ours.first} s` : '-'} |`,
+      `| ${name} | ${figures(theirs)} | ${figures(ours)} | ${ratio} | ${ours ? `${ours.host} ms${calls}` : '-'} | ${ours ? `${ours.first} s` : '-'} |`,
     );
   }
 }
