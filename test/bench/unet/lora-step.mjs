@@ -55,6 +55,16 @@ if (asked.device === 'webgpu') {
 }
 const library = asked.device.startsWith('tfjs-node') ? await libraryCalls(asked.device) : null;
 
+/** Normal numbers: on the device where it can, else the same million again and again, since hundreds of millions take a host a minute. */
+let million = null;
+const drawn = (stream, size) => {
+  if (operation('normals') || size < 2 ** 20) return normalsOf([stream], [size]);
+  million ??= stream.normals(new Float32Array(2 ** 20));
+  const numbers = new Float32Array(size);
+  for (let at = 0; at < size; at += million.length) numbers.set(million.subarray(0, Math.min(million.length, size - at)), at);
+  return tf.tensor1d(numbers);
+};
+
 const model = {
   name: 'denoiser',
   fills: MODEL,
@@ -67,7 +77,10 @@ const model = {
       const start = tf.tidy(() => {
         if (!isWeight) return path.includes('norm') && path.endsWith('weight') ? tf.ones(shape) : tf.zeros(shape);
         const fanIn = shape.slice(0, -1).reduce((a, b) => a * b, 1);
-        return normalsOf([random.named(path)], [shape.reduce((a, b) => a * b, 1)])
+        return drawn(
+          random.named(path),
+          shape.reduce((a, b) => a * b, 1),
+        )
           .mul(1 / Math.sqrt(fanIn))
           .reshape(shape);
       });
