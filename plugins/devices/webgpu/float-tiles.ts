@@ -64,15 +64,17 @@ function multiplied({ rows, columns }: TiledProduct): string {
 export function floatTiles(p: TiledProduct): string {
   const { rows, columns } = p;
   const [wr, wc] = [widthFor(rows), widthFor(columns)];
-  const results = (r: number, j: number): string => {
+  const result = (r: number, j: number, adds: boolean): string => {
     const row = `firstRow + ${Math.floor(r / wr) * 16 * wr}u + myRow * ${wr}u + ${r % wr}u`;
     const column = `firstColumn + ${j * 16 * wc}u + myColumn * ${wc}u`;
-    if (p.wide && wc === 4) return `{ let row = ${row}; let column = ${column}; ${write(p, `s${r}_${j}`, 'row', 'column')} }`;
+    if (p.wide && wc === 4) return `{ let row = ${row}; let column = ${column}; ${write(p, `s${r}_${j}`, 'row', 'column', adds)} }`;
     return each(
       wc,
-      (c) => `{ let row = ${row}; let column = ${column} + ${c}u; ${write(p, `s${r}_${j}${wc === 1 ? '' : `[${c}]`}`, 'row', 'column')} }`,
+      (c) =>
+        `{ let row = ${row}; let column = ${column} + ${c}u; ${write(p, `s${r}_${j}${wc === 1 ? '' : `[${c}]`}`, 'row', 'column', adds)} }`,
     );
   };
+  const results = (adds: boolean): string => each(rows / 16, (r) => each(columns / 16 / wc, (j) => result(r, j, adds)));
   return `${declarations(p)}
 var<workgroup> tileA: array<${vector(wr)}, ${(FLOAT_DEPTH * stride(rows)) / wr}>;
 var<workgroup> tileB: array<${vector(wc)}, ${(FLOAT_DEPTH * stride(columns)) / wc}>;
@@ -84,7 +86,7 @@ ${p.functions}
   ${each(rows / 16, (r) => each(columns / 16 / wc, (j) => `var s${r}_${j} = ${vector(wc)}();`))}
   ${p.terms.map((term, at) => walk(p, term, at, { depth: FLOAT_DEPTH, threads: THREADS, store, multiply: multiplied(p) })).join('\n')}
   ${tail(p)}
-  ${each(rows / 16, (r) => each(columns / 16 / wc, (j) => results(r, j)))}
+  if (hasBias || hasRest) { ${results(true)} } else { ${results(false)} }
 }`;
 }
 

@@ -106,7 +106,7 @@ ${p.functions}
   for (var e = lane; e < ${256 / unit}u; e += 32u) {
     let row = firstRow + myRow + ${16 * i}u + e / ${16 / unit}u; let column = firstColumn + myColumn + ${16 * j}u + e % ${16 / unit}u * ${unit}u;
     let value = out[mine + e];
-    ${write(p, 'value', 'row', 'column')}
+    ${write(p, 'value', 'row', 'column', true)}
   }`,
     ),
   )}

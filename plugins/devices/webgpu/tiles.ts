@@ -123,19 +123,18 @@ export const tail = ({ sizes }: TiledProduct): string => `let scale = bitcast<f3
   let flags = sizes[${sizes.length + 1}];
   let hasBias = (flags & ${FLAGS.bias}u) != 0u; let hasRest = (flags & ${FLAGS.rest}u) != 0u; let half = (flags & ${FLAGS.half}u) != 0u;`;
 
-/**
- * Statements that write four results of a row, or one, with what is added to them, if they are within bounds. No branch stands around what is loaded: several
- * loads are then under way at a time. Where nothing is to be added, all threads load the same.
- */
-export function write(p: TiledProduct, sums: string, row: string, column: string): string {
+/** Statements that write four results of a row, or one, if they are within bounds. With `adds` something may be added to them, of which loads are under way at a time. */
+export function write(p: TiledProduct, sums: string, row: string, column: string, adds: boolean): string {
   const by = p.wide ? ' / 4u' : '';
   const more = packs(p) ? 'vec4f(unpack2x16float(more.x), unpack2x16float(more.y))' : 'more';
   const keep = packs(p)
     ? `let bits = bitcast<vec4u>(sum);
         if (half) { result[at] = vec2u(pack2x16float(sum.xy), pack2x16float(sum.zw)); } else { result[2u * at] = bits.xy; result[2u * at + 1u] = bits.zw; }`
     : 'result[at] = sum;';
+  // Where one of the two is not there, all threads load the same.
+  const added = `let added = bias[select(0u, (${column})${by}, inside && hasBias)]; let more = rest[select(0u, at, inside && hasRest)];
+      sum = select(sum, sum + added, hasBias); sum = select(sum, sum + ${more}, hasRest);`;
   return `{ let at = (offset + ${row} * n + ${column})${by}; let inside = ${row} < m && ${column} < n;
-      let added = bias[select(0u, (${column})${by}, inside && hasBias)]; let more = rest[select(0u, at, inside && hasRest)];
-      var sum = ${sums} * scale; sum = select(sum, sum + added, hasBias); sum = select(sum, sum + ${more}, hasRest);
+      var sum = ${sums} * scale; ${adds ? added : ''}
       if (inside) { ${keep} } }`;
 }
