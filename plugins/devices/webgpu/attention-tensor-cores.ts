@@ -182,6 +182,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
   private put = (at: string, value: string): string =>
     `tile[${at}] = bitcast<vec4h>(${value}.xy); tile[${at} + 1u] = bitcast<vec4h>(${value}.zw);`;
 
+  /** Where weights stand, and how many of its elements 16 of them are. Their bits are kept as they are in the place of scores, too: nothing reckons with them there. */
+  private get weights(): { readonly array: string; readonly of16: number } {
+    return this.plan.over ? { array: 'scores', of16: 2 } : { array: 'weights', of16: 4 };
+  }
+
   /** Left fragments `name` of a subgroup's rows of an array, through the weights' memory: as many at a time as it has room for. */
   left(name: string, array: string, length: Length): string {
     const { plan, rows, threads, stride } = this;
@@ -201,7 +206,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
     list(
       here,
       (k) =>
-        `let ${name}${i}_${batch * room + k} = ${load('left', 'row_major', plan.over ? 'scores' : 'weights', `(down + ${i}u) * ${16 * stride}u + ${(plan.over ? 2 : 4) * k}u`, stride)};`,
+        `let ${name}${i}_${batch * room + k} = ${load('left', 'row_major', this.weights.array, `(down + ${i}u) * ${16 * stride}u + ${this.weights.of16 * k}u`, stride)};`,
     ),
   )}`;
     });
@@ -259,7 +264,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       plan.columns / 16,
       (
         k,
-      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', plan.over ? 'scores' : 'weights', `${(plan.over ? 2 : 4) * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
+      ) => `{ ${list(plan.each, (i) => `let w${i} = ${load('left', 'row_major', this.weights.array, `${this.weights.of16 * k}u + (down + ${i}u) * ${16 * stride}u`, stride)};`)}
     ${list(
       fragments,
       (
