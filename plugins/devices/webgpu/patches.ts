@@ -102,7 +102,28 @@ function reading(device: WebGPUDevice): Partial<BackendInternals> {
   const tensorToBinding = backend.tensorToBinding.bind(backend);
   const releaseResource = backend.releaseResource.bind(backend);
   const read = backend.read.bind(backend);
+  const readSync = backend.readSync.bind(backend);
   const readToGPU = backend.readToGPU.bind(backend);
+  /** Calls `use` with a tensor as TensorFlow.js takes it: in single precision, and with a buffer for itself, of which it takes all. */
+  function whole<T>(id: object, use: (id: object) => T): T {
+    const entry = backend.tensorMap.get(id);
+    if (entry.half) {
+      const full = toFull(device, { dataId: id, dtype: entry.dtype, shape: entry.shape });
+      try {
+        return use(full.dataId);
+      } finally {
+        device.dispose(full);
+      }
+    }
+    if (entry.place) {
+      const { size } = entry.place;
+      const buffer = device.buffers.acquireBuffer(size, tensorUsage());
+      copy(device, entry, buffer, 0, size);
+      releaseMemory(device, entry);
+      entry.resource = buffer;
+    }
+    return use(id);
+  }
   return {
     tensorToBinding(tensor) {
       const place = tensor && backend.tensorMap.get(tensor.dataId).place;
@@ -144,23 +165,7 @@ function reading(device: WebGPUDevice): Partial<BackendInternals> {
       return values;
     },
 
-    readToGPU(id, options) {
-      const entry = backend.tensorMap.get(id);
-      if (entry.half) {
-        const full = toFull(device, { dataId: id, dtype: entry.dtype, shape: entry.shape });
-        const result = readToGPU(full.dataId, options);
-        device.dispose(full);
-        return result;
-      }
-      if (entry.place) {
-        // TensorFlow.js copies a tensor's whole buffer, so it gets one for itself.
-        const { size } = entry.place;
-        const buffer = device.buffers.acquireBuffer(size, tensorUsage());
-        copy(device, entry, buffer, 0, size);
-        releaseMemory(device, entry);
-        entry.resource = buffer;
-      }
-      return readToGPU(id, options);
-    },
+    readSync: (id) => (backend.tensorMap.get(id).values ? readSync(id) : whole(id, readSync)),
+    readToGPU: (id, options) => whole(id, (one) => readToGPU(one, options)),
   };
 }

@@ -88,6 +88,7 @@ test.runIf('report' in found)(
       const methods = Object.getOwnPropertyNames(backend).filter((name) => name in WebGPUBackend.prototype);
       expect(methods.sort()).toEqual([
         'read',
+        'readSync',
         'readToGPU',
         'recordAndSubmit',
         'releaseResource',
