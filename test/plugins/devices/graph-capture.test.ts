@@ -137,9 +137,9 @@ describe.runIf(works)('a model on webgpu', () => {
     };
     try {
       const more = (): Plugin[] => [lora({ rank: 4, targets: ['up', 'down'], below: 'net.' }), clipping(0.3)];
-      const eager = await trained(more(), undefined, 40);
+      const eager = await trained(more(), undefined, 16);
       expect(made).not.toContain('deferred sums');
-      const captured = await trained([...more(), graphCapture()], undefined, 40);
+      const captured = await trained([...more(), graphCapture()], undefined, 16);
       expect(made).toContain('deferred sums');
       expect(captured.losses).toEqual(eager.losses);
       for (const [path, bytes] of eager.weights) expect(captured.weights.get(path), path).toEqual(bytes);
