@@ -13,7 +13,9 @@ import { columnSum, pixelSum } from './column-sum.js';
 import { concat, split } from './columns.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
 import type { WebGPUDevice } from './device.js';
+import { gather } from './gather.js';
 import { isHalf, withFull } from './half.js';
+import { limited } from './indices.js';
 import { matMul } from './matrix.js';
 import { normals } from './normals.js';
 import * as norms from './norms.js';
@@ -76,6 +78,8 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
     const info = convInfo(inputs.x.shape, attrs.filterShape as number[], attrs);
     return conv2dFilterGradient(device, inputs.x, inputs.dy, info);
   },
+
+  GatherV2: gather,
 };
 
 /** A kernel that is given float32 alone. */
@@ -113,6 +117,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => make(full(original)));
   kernels.replace('Add', add);
   kernels.replace('Multiply', multiply);
+  for (const [name, make] of Object.entries(limited)) kernels.replace(name, make);
   kernels.replace('Concat', concat);
   kernels.replace('SplitV', split);
   kernels.addFused(
