@@ -12,6 +12,7 @@ import { Capturer } from './capturer.js';
 import { columnSum, pixelSum } from './column-sum.js';
 import { concat, split } from './columns.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
+import { cumulative } from './cumulative.js';
 import type { WebGPUDevice } from './device.js';
 import { followed } from './followed.js';
 import { gather } from './gather.js';
@@ -79,6 +80,8 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
   },
 
   GatherV2: gather,
+  Cumsum: cumulative('Cumsum'),
+  Cumprod: cumulative('Cumprod'),
 };
 
 /** A kernel that is given float32 alone. */

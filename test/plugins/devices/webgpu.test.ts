@@ -74,6 +74,8 @@ test.runIf('report' in found)(
         'Conv2DBackpropFilter',
         'Conv2DBackpropInput',
         'CropAndResize',
+        'Cumprod',
+        'Cumsum',
         'DenseBincount',
         'FusedConv2D',
         'GatherNd',

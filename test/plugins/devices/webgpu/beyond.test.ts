@@ -72,6 +72,10 @@ const cases: [string, () => Tensor][] = [
       }),
   ],
   ['dilated convolutions', () => tf.conv2d(draw(1, 7, 9, 3) as tf.Tensor4D, draw(3, 2, 3, 5) as tf.Tensor4D, 1, 'same', 'NHWC', [2, 3])],
+  [
+    'sums from the end on, of what is shorter than another before',
+    () => tf.addN([draw(2, 9), draw(2, 5)].map((x) => tf.cumsum(x, 1, false, true).slice([0, 0], [2, 5]))),
+  ],
   ['attention over heads of 3', () => attention(draw(1, 5, 6), draw(1, 7, 6), draw(1, 7, 6), 2)],
 ];
 
