@@ -32,6 +32,8 @@ const LIMITED: Readonly<Record<string, (inputs: Inputs, attrs: Readonly<Record<s
   SparseToDense: ({ sparseIndices }, { outputShape }) => ({ sparseIndices: inShape(sparseIndices, outputShape as number[]) }),
   Bincount: ({ x }, { size }) => ({ x: countable(x, size) }),
   DenseBincount: ({ x }, { size }) => ({ x: countable(x, size) }),
+  SparseSegmentSum: ({ data, indices }) => ({ indices: nearest(indices, [data.shape[0]]) }),
+  SparseSegmentMean: ({ data, indices }) => ({ indices: nearest(indices, [data.shape[0]]) }),
   CropAndResize: ({ image, boxInd }) => ({ boxInd: nearest(boxInd, [image.shape[0]]) }),
 };
 

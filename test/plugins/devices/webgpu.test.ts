@@ -82,6 +82,8 @@ test.runIf('report' in found)(
         'GatherV2',
         'Multiply',
         'ScatterNd',
+        'SparseSegmentMean',
+        'SparseSegmentSum',
         'SparseToDense',
         'SplitV',
         'TensorScatterUpdate',

@@ -32,6 +32,11 @@ test.runIf('report' in found).each<[string, () => Tensor, number[]]>([
   ['bincount', () => tf.bincount(ids([1, -FAR, FAR, 1]) as tf.Tensor1D, tf.tensor1d([1, 1, 1, 1]) as tf.Tensor1D, 3), [0, 2, 0]],
   ['denseBincount', () => tf.denseBincount(ids([1, -1, 1, 0], [2, 2]) as tf.Tensor2D, tf.ones([2, 2]) as tf.Tensor2D, 2), [0, 1, 1, 1]],
   [
+    'sparseSegmentSum',
+    () => tf.sparse.sparseSegmentSum(rows() as tf.Tensor2D, ids([0, FAR, -FAR]) as tf.Tensor1D, ids([0, 0, 1]) as tf.Tensor1D),
+    [6, 8, 1, 2],
+  ],
+  [
     'cropAndResize',
     () =>
       tf.image.cropAndResize(
