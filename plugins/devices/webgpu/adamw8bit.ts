@@ -104,8 +104,9 @@ function shader(o: {
 var<workgroup> lut: array<f32, ${LENGTH}>;
 var<workgroup> tops: array<vec2f, ${TEAM * BLOCKS_PER_GROUP}>;
 
-fn corrected(guess: f32, x: f32, edges: u32) -> u32 {
-  let k = u32(guess);
+// What becomes of a number that is none is left to the driver: only integers keep a place within the table.
+fn corrected(guess: f32, x: f32, edges: u32, most: u32) -> u32 {
+  let k = min(u32(guess), most);
   return k + select(0u, 1u, x > lut[edges + k + 1u]) - select(0u, 1u, x <= lut[edges + k]);
 }
 
@@ -152,10 +153,10 @@ ${mask}
   var codesM = 0u;
   var codesV = 0u;
   for (var j = 0u; j < 4u; j++) {
-    let k = corrected(placesM[j], sizes[j], ${SIGNED_EDGES}u);
+    let k = corrected(placesM[j], sizes[j], ${SIGNED_EDGES}u, 128u);
     // A negative number never takes the code of 0, and there is no -1.
     codesM |= select(127u + k, 127u - clamp(k, 1u, 127u), signed[j] < 0f) << (8u * j);
-    codesV |= corrected(placesV[j], unsigned[j], ${UNSIGNED_EDGES}u) << (8u * j);
+    codesV |= corrected(placesV[j], unsigned[j], ${UNSIGNED_EDGES}u, 255u) << (8u * j);
   }
   m[word] = codesM;
   v[word] = codesV;

@@ -168,8 +168,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       const value = `${array}[((n * ${length} + ${row}) * heads + head) * ${d / 4}u + (${q}) / 4u]`;
       return this.storage === 'halves' ? `unpack(${value})` : value;
     }
-    const one = (i: number) => `select(0f, ${array}[at + ${i}u], ${q} + ${i}u < ${d}u)`;
-    return `vec4f(${[0, 1, 2, 3].map(one).join(', ').replaceAll('at +', `((n * ${length} + ${row}) * heads + head) * ${d}u + ${q} +`)})`;
+    // In place of numbers past the head its last one is loaded: past the last head there may be no memory.
+    const base = `((n * ${length} + ${row}) * heads + head) * ${d}u`;
+    const one = (i: number) => `select(0f, ${array}[${base} + min(${q} + ${i}u, ${d - 1}u)], ${q} + ${i}u < ${d}u)`;
+    return `vec4f(${[0, 1, 2, 3].map(one).join(', ')})`;
   }
 
   /** Brings piece `piece` of rows `start`.. of an array to `left` or `right`, number by number: 4 x 4 are turned at a time. */

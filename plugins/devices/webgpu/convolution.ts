@@ -3,7 +3,7 @@ import type { ConvInfo } from '../compute/kernels.js';
 import type { WebGPUDevice } from './device.js';
 import { type Added, type Factor, product } from './matrix.js';
 
-// Convolutions, NHWC and without dilation, as products: a pixel's place in an image and a filter's element are found once for each vector that is loaded.
+// Convolutions, NHWC, as products: a pixel's place in an image and a filter's element are found once for each vector that is loaded.
 
 const sizesOf = (c: ConvInfo) => ({
   inHeight: c.inHeight,
@@ -54,8 +54,11 @@ function pixelsAlongInner(width: number, corner: (tag: string) => string): Pick<
 const inside = (y: string, x: string, height: string, width: string): string =>
   `(${y}) >= 0 && (${y}) < i32(${height}) && (${x}) >= 0 && (${x}) < i32(${width})`;
 
-/** x [n, h, w, c] and filters [kh, kw, c, o]. */
+/** x [n, h, w, c] and filters [kh, kw, c, o], also dilated. */
 export function conv2d(device: WebGPUDevice, x: TensorInfo, w: TensorInfo, c: ConvInfo, added: Added = {}): TensorInfo {
+  const dilated = (at: string, by: number) => (by === 1 ? at : `(${at} * ${by}u)`);
+  const y = ({ o, i }: { o: string; i: string }) => `y${o} + i32(${dilated(`kh${i}`, c.dilationHeight)})`;
+  const column = ({ o, i }: { o: string; i: string }) => `x${o} + i32(${dilated(`kw${i}`, c.dilationWidth)})`;
   const image: Factor = {
     tensor: x,
     along: 'inner',
@@ -63,15 +66,15 @@ export function conv2d(device: WebGPUDevice, x: TensorInfo, w: TensorInfo, c: Co
     outer: (at, tag) => `${pixel(at, 'outHeight', 'outWidth', tag)}
 let y${tag} = i32(h${tag} * strideHeight) - i32(padTop); let x${tag} = i32(w${tag} * strideWidth) - i32(padLeft);`,
     ...alongInner('inChannels', c.inChannels, 'A'),
-    valid: ({ o, i }) => inside(`y${o} + i32(kh${i})`, `x${o} + i32(kw${i})`, 'inHeight', 'inWidth'),
-    index: ({ o, i }) => `((n${o} * inHeight + u32(y${o} + i32(kh${i}))) * inWidth + u32(x${o} + i32(kw${i}))) * inChannels + channel${i}`,
+    valid: (at) => inside(y(at), column(at), 'inHeight', 'inWidth'),
+    index: (at) => `((n${at.o} * inHeight + u32(${y(at)})) * inWidth + u32(${column(at)})) * inChannels + channel${at.i}`,
   };
   const filters: Factor = { tensor: w, along: 'outer', run: c.outChannels, index: ({ outer, inner }) => `${inner} * n + ${outer}` };
   const k = c.filterHeight * c.filterWidth * c.inChannels;
   return product(
     device,
     {
-      name: `conv2d ${c.inChannels % STEP === 0}`,
+      name: `conv2d ${c.inChannels % STEP === 0} ${c.dilationHeight} ${c.dilationWidth}`,
       m: c.batchSize * c.outHeight * c.outWidth,
       n: c.outChannels,
       terms: [{ a: image, b: filters, k }],
@@ -83,6 +86,7 @@ let y${tag} = i32(h${tag} * strideHeight) - i32(padTop); let x${tag} = i32(w${ta
   );
 }
 
+/** Without dilation. */
 export function conv2dInputGradient(device: WebGPUDevice, dy: TensorInfo, w: TensorInfo, c: ConvInfo): TensorInfo {
   const [sh, sw] = [c.strideHeight, c.strideWidth];
   const [y, x] = [
@@ -127,6 +131,7 @@ let y${tag} = i32(h${tag} + padTop); let x${tag} = i32(w${tag} + padLeft);`,
   );
 }
 
+/** Without dilation. */
 export function conv2dFilterGradient(device: WebGPUDevice, x: TensorInfo, dy: TensorInfo, c: ConvInfo): TensorInfo {
   const image: Factor = {
     tensor: x,

@@ -12,8 +12,12 @@ import { Capturer } from './capturer.js';
 import { columnSum, pixelSum } from './column-sum.js';
 import { concat, split } from './columns.js';
 import { conv2d, conv2dFilterGradient, conv2dInputGradient } from './convolution.js';
+import { cumulative } from './cumulative.js';
 import type { WebGPUDevice } from './device.js';
+import { followed } from './followed.js';
+import { gather } from './gather.js';
 import { isHalf, withFull } from './half.js';
+import { limited } from './indices.js';
 import { matMul } from './matrix.js';
 import { normals } from './normals.js';
 import * as norms from './norms.js';
@@ -25,16 +29,16 @@ import { updater } from './update.js';
 import { uploader } from './upload.js';
 import { upsample, upsampleGrad } from './upsampling.js';
 
-/** Whether nothing follows: `linear` is TensorFlow.js's name for that. */
-const endsThere = ({ activation }: Readonly<Record<string, unknown>>): boolean => !activation || activation === 'linear';
+/** Whether images have their channels last. */
+const hasChannelsLast = ({ dataFormat }: Readonly<Record<string, unknown>>): boolean => (dataFormat ?? 'NHWC') === 'NHWC';
 
-/** Whether our convolutions can do it. */
+/** Whether the gradients of a convolution are ours. */
 const isPlainConvolution = (attrs: Readonly<Record<string, unknown>>): boolean =>
-  (attrs.dataFormat ?? 'NHWC') === 'NHWC' && [attrs.dilations ?? 1].flat().every((d) => d === 1) && endsThere(attrs);
+  hasChannelsLast(attrs) && [attrs.dilations ?? 1].flat().every((d) => d === 1);
 
-/** Whether our products can add it while they write: a number for each of so many columns. */
-const isPlainBias = ({ preluActivationWeights, bias }: Record<string, TensorInfo>, columns: number): boolean =>
-  !preluActivationWeights && (!bias || (bias.shape.length === 1 && bias.shape[0] === columns));
+/** A bias that our products add while they write: a number for each of so many columns. */
+const biasOf = ({ bias }: Record<string, TensorInfo>, columns: number): TensorInfo | undefined =>
+  bias && bias.shape.length === 1 && bias.shape[0] === columns ? bias : undefined;
 
 const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kernel<WebGPUDevice>>> = {
   BatchMatMul:
@@ -42,25 +46,23 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
     ({ inputs, attrs, device }) =>
       matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean),
 
-  _FusedMatMul: (original) => (call) => {
+  _FusedMatMul: () => (call) => {
     const { inputs, attrs, device } = call;
-    const columns = inputs.b.shape[inputs.b.shape.length - (attrs.transposeB ? 2 : 1)];
-    if (!endsThere(attrs) || !isPlainBias(inputs, columns)) return original(call);
-    return matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, {
-      bias: inputs.bias,
-    });
+    const bias = biasOf(inputs, inputs.b.shape[inputs.b.shape.length - (attrs.transposeB ? 2 : 1)]);
+    return followed(call, bias, matMul(device, inputs.a, inputs.b, attrs.transposeA as boolean, attrs.transposeB as boolean, { bias }));
   },
 
   Conv2D: (original) => (call) => {
     const { inputs, attrs, device } = call;
-    if (!isPlainConvolution(attrs)) return original(call);
+    if (!hasChannelsLast(attrs)) return original(call);
     return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs));
   },
 
   FusedConv2D: (original) => (call) => {
     const { inputs, attrs, device } = call;
-    if (!isPlainConvolution(attrs) || !isPlainBias(inputs, inputs.filter.shape[3])) return original(call);
-    return conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), { bias: inputs.bias });
+    if (!hasChannelsLast(attrs)) return original(call);
+    const bias = biasOf(inputs, inputs.filter.shape[3]);
+    return followed(call, bias, conv2d(device, inputs.x, inputs.filter, convInfo(inputs.x.shape, inputs.filter.shape, attrs), { bias }));
   },
 
   Conv2DBackpropInput: (original) => (call) => {
@@ -76,6 +78,10 @@ const REPLACED: Readonly<Record<string, (original: Kernel<WebGPUDevice>) => Kern
     const info = convInfo(inputs.x.shape, attrs.filterShape as number[], attrs);
     return conv2dFilterGradient(device, inputs.x, inputs.dy, info);
   },
+
+  GatherV2: gather,
+  Cumsum: cumulative('Cumsum'),
+  Cumprod: cumulative('Cumprod'),
 };
 
 /** A kernel that is given float32 alone. */
@@ -113,6 +119,7 @@ export function register(device: WebGPUDevice, effects: Effects): void {
   for (const [name, make] of Object.entries(REPLACED)) kernels.replace(name, (original) => make(full(original)));
   kernels.replace('Add', add);
   kernels.replace('Multiply', multiply);
+  for (const [name, make] of Object.entries(limited)) kernels.replace(name, make);
   kernels.replace('Concat', concat);
   kernels.replace('SplitV', split);
   kernels.addFused(
