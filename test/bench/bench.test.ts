@@ -83,8 +83,10 @@ test('what a LoRA step costs the host', async () => {
         output,
       ) ?? [],
   );
-  // The same work, on memory of its own.
-  expect(found[1][1]).toBe(found[0][1]);
+  // The same work on memory of its own, but that slices of its gradients, which have a dispatch each, are added up by one.
+  const [eager, captured] = found.map(([, dispatches]) => Number(dispatches));
+  expect(captured).toBeLessThan(eager);
+  expect(captured).toBeGreaterThan(0.97 * eager);
   expect(found.map(([, , bytes]) => Number(bytes) > 0)).toEqual([false, true]);
 });
 
